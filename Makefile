@@ -1,0 +1,52 @@
+# `make run` and `make test` need nothing but Python 3.11 or newer, git and make.
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+# Stages call `python`, `dvc` finds them: both must be the environment's. The quotes in the recipes
+# and the relative paths keep folders with spaces working.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format lock clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+# Without a git repository DVC must be told so; once there is one, that must not stand in the way.
+NO_SCM := [core]\n    no_scm = true\n
+setup: $(READY) ## create .venv and install the locked dependencies, nothing else
+	@if test -e .git; then printf '$(NO_SCM)' | cmp -s - .dvc/config.local && rm .dvc/config.local || true; \
+	 elif ! test -e .dvc/config.local; then printf '$(NO_SCM)' > .dvc/config.local; fi
+
+run: setup ## run the whole study, print the headline table, name the report
+	@python -m pipeline check
+	@dvc repro
+	@python -m pipeline show
+
+test: setup ## run the whole test suite
+	@python -m pytest -q
+
+check: setup ## format check, lint, types and the fast tests
+	@ruff format --check .
+	@ruff check .
+	@mypy
+	@python -m pytest -q -m "not slow"
+
+format: setup ## format the code
+	@ruff format .
+	@ruff check --fix .
+
+lock: setup ## write requirements.lock anew from pyproject.toml
+	@python -m pip install -q uv
+	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes -o requirements.lock
+
+clean: ## forget finished trials; results stay in DVC's cache
+	@rm -rf .trials
+
+$(READY): requirements.lock
+	@"$(PYTHON)" -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, found " + sys.version.split()[0] + "; to mend it, run make with PYTHON=python3.12 or the like")'
+	@test -x $(VENV)/bin/python || "$(PYTHON)" -m venv $(VENV)
+	@echo "installing the locked dependencies into $(VENV) (some 6 GB, a few minutes)"
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $(READY)

@@ -1,0 +1,12 @@
+"""Will synthetic images make my classifier better, by how much, and at what cost?
+
+The map, by floor; imports only go down:
+
+* 0  `errors`, `params`, `images`, `runtime`, `store`, `progress`: sentences, settings, arrays,
+     determinism, files
+* 1  `splits`, `datasets/`, `generators/`, `transforms`, `classifiers/`, `filters`, `metrics`,
+     `fidelity`, `stats`, `wording`: the parts; siblings do not know each other, but classifiers may
+     be handed a transform
+* 2  `trials`, `arms`, `engine`, `tables`, `plots`, `page`: the parts put together
+* 3  `stages/`, `presets`, `__main__`: one module per DVC stage, and the command line
+"""

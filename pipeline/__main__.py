@@ -1,0 +1,58 @@
+"""The command line for people: `python -m pipeline COMMAND`.
+
+DVC runs the stages; these commands look before and after: are the settings sound, what came out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import exit_on_error
+
+app = typer.Typer(
+    help="Will synthetic images make my classifier better, by how much, and at what cost?",
+    no_args_is_help=True, pretty_exceptions_enable=False,
+)  # fmt: skip
+
+
+@app.command()
+def check() -> None:
+    """Check all of params.yaml, every member's own section included, before anything runs."""
+    from pipeline.check import check_params  # reads every registry, and with them torch
+
+    with exit_on_error():
+        check_params(Path.cwd())
+
+
+@app.command()
+def show(
+    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown.")] = False,
+) -> None:
+    """Print the headline table of the last report and name the page."""
+    from pipeline import headline
+    from pipeline.params import load_params
+
+    with exit_on_error():
+        root = Path.cwd()
+        params = load_params(root)
+        if markdown:
+            print(headline.markdown(headline.read_deltas(root), params))
+        else:
+            headline.show(root, params)
+
+
+@app.command()
+def preset(name: Annotated[str, typer.Argument(help="default, mnist or smoke")]) -> None:
+    """Lay ready-made settings over params.yaml; its comments stay."""
+    from pipeline import presets
+
+    with exit_on_error():
+        changed = presets.apply(name, Path.cwd())
+        print(f"preset {name}: changed {', '.join(changed) or 'nothing'}")
+
+
+if __name__ == "__main__":
+    app()

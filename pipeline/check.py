@@ -1,0 +1,48 @@
+"""Whole-file validation of params.yaml against every registry, before hours are spent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pipeline.classifiers import CLASSIFIERS
+from pipeline.datasets import DATASETS
+from pipeline.engine import ENGINES
+from pipeline.errors import ParamsError
+from pipeline.filters import FILTERS
+from pipeline.generators import GENERATORS
+from pipeline.params import FILE, Member, Params, Section, load_params, member_config
+from pipeline.transforms import TRANSFORMS
+
+
+def check_params(root: Path) -> Params:
+    """The params of `root`; raises `ParamsError` for any name or value that no member knows."""
+    params = load_params(root)
+    known("data.name", [params.data.name], DATASETS)
+    known("engine.kind", [params.engine.kind], ENGINES)
+    members("generators", params.generators, {name: each.Config for name, each in GENERATORS.items()})
+    members("classifiers", params.classifiers, {k: each.Config for k, each in CLASSIFIERS.items()})
+    members("transforms", params.transforms, {k: config for k, (config, _) in TRANSFORMS.items()})
+    members("filters", params.filters, {k: config for k, (config, _) in FILTERS.items()})
+    return params
+
+
+def members(
+    family: str, sections: Mapping[str, Member], configs: Mapping[str, type[Section]]
+) -> None:
+    """Check every section of an open family."""
+    known(family, sections, configs)
+    for name, section in sections.items():
+        member_config(configs[name], section, f"{family}.{name}")
+
+
+def known(where: str, names: Iterable[str], choices: Iterable[str]) -> None:
+    """Raise `ParamsError` for a name that is not among `choices`."""
+    choices = list(choices)
+    for name in names:
+        if name not in choices:
+            raise ParamsError(
+                f"{FILE}: {where}",
+                f"expected one of {', '.join(choices)}, found {name!r}",
+                "use one of these names",
+            )

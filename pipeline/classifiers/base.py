@@ -1,0 +1,51 @@
+"""The contract of a classifier, and the training set it is given."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.images import Images, LabeledImages
+from pipeline.params import Section
+from pipeline.transforms import Transform
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Labeled images and the transform that belongs to their arm.
+
+    `extra` marks, (n,) bool, the images that the arm added to the draw. A classifier that sees one
+    batch at a time transforms every image anew; one that sees a fixed table transforms each extra
+    image once (`expanded`), so that tables of all arms have the same number of rows.
+    """
+
+    data: LabeledImages
+    extra: NDArray[np.bool_]
+    num_classes: int
+    transform: Transform | None = None
+
+
+class Classifier(ABC):
+    """Fit once on a training set, then give class probabilities.
+
+    The same configuration, seed and training set give the same bits. `fit` reads no global random
+    state and changes none of its inputs.
+    """
+
+    Config: ClassVar[type[Section]]
+
+    def __init__(self, config: Any, seed: int) -> None:
+        self.config = config
+        self.seed = seed
+
+    @abstractmethod
+    def fit(self, training_set: TrainingSet) -> Classifier:
+        """Train from scratch and return self. A class without images gets (next to) no probability."""
+
+    @abstractmethod
+    def predict_proba(self, images: Images) -> NDArray[np.float32]:
+        """Class probabilities (n, num_classes) for uint8 images (n, c, h, w); rows sum to 1."""

@@ -1,0 +1,180 @@
+"""The contract of a generator, and the one fit loop that trains them all.
+
+Randomness is stateless: before step k the random state is derived from (seed, k), so a resumed run
+needs no saved random state and looking at samples cannot disturb training. A family supplies
+networks, optimizers and `update`; averaging, learning-rate decay, history, snapshots, checkpoints
+and the check for divergence are here.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from pipeline.errors import DivergedError
+from pipeline.generators.checkpoint import History, TrainingState
+from pipeline.images import Images, ImageSpec, LabeledImages, Labels
+from pipeline.params import Section
+from pipeline.runtime import derive_seed
+
+NUM_SNAPSHOTS = 6
+SNAPSHOT_PER_CLASS = 8
+NUM_HISTORY_ROWS = 60
+CHECKPOINT_S = 20.0  # a checkpoint takes some 10 ms: far below a tenth of a percent
+# Every forward pass of `draw_images` has this many rows: kernels may round otherwise when the
+# batch size changes, and then an image would depend on its neighbours.
+SAMPLE_BATCH = 100
+
+
+class GeneratorConfig(Section):
+    """What every family needs."""
+
+    steps: int = Field(gt=0)  # optimization steps
+    batch_size: int = Field(gt=1)  # real images per step
+    latent_dim: int = Field(gt=0)
+    ema_decay: float = Field(ge=0, lt=1)  # of the averaged weights that are sampled from
+    decay_from: float = Field(ge=0, le=1)  # share of the steps after which learning rates fall to 0
+
+
+class Generator(ABC):
+    """A conditional generative model of labeled images.
+
+    A subclass sets `networks` (everything that is trained), `sampler` (the network among them that
+    maps noise (n, latent_dim) and labels (n,) to images (n, c, h, w) in -1..1) and `optimizers`.
+    """
+
+    Config: ClassVar[type[GeneratorConfig]]
+    regime: ClassVar[str] = "labeled"  # what it may see; the other value is labeled+unlabeled
+    networks: nn.ModuleDict
+    sampler: nn.Module
+    optimizers: dict[str, torch.optim.Optimizer]
+
+    def __init__(self, config: Any, spec: ImageSpec) -> None:
+        self.config = config
+        self.spec = spec
+
+    @abstractmethod
+    def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """One optimization step of every network on real images in -1..1; the losses by name."""
+
+    def noise(self, seeds: list[int]) -> Tensor:
+        """Standard normal latents (n, latent_dim), one random stream per image."""
+        rows = [
+            torch.randn(self.config.latent_dim, generator=torch.Generator().manual_seed(seed))
+            for seed in seeds
+        ]
+        return torch.stack(rows)
+
+
+def fit(generator: Generator, data: LabeledImages, seed: int, folder: Path) -> History:
+    """Train `generator` on `data` for its configured steps; `generator.sampler` ends averaged.
+
+    `folder` keeps checkpoints: a run that was killed goes on from the last and ends with the same
+    bits. Raises `DivergedError` at the first step whose loss is not finite.
+    """
+    config = generator.config
+    averaged = AveragedModel(
+        generator.sampler, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)
+    ).requires_grad_(False)
+    images = as_input(data.images)
+    labels = torch.from_numpy(data.labels)
+    modules = {"networks": generator.networks, "averaged": averaged}
+    state = TrainingState(modules, generator.optimizers)
+    saved_at = time.monotonic()
+    for step in range(state.resume(folder), config.steps):
+        torch.manual_seed(derive_seed("step", seed, step))
+        generator.networks.train()
+        rates = set_learning_rates(generator, step)
+        chosen = torch.randint(len(labels), (config.batch_size,))
+        losses = generator.update(images[chosen], labels[chosen])
+        averaged.update_parameters(generator.sampler)
+        refuse_divergence(losses, step, config.steps)
+        if is_milestone(step, config.steps, NUM_HISTORY_ROWS):
+            values = {name: float(value.detach()) for name, value in losses.items()}
+            state.history.rows.append({"step": step + 1, **values, **rates})
+        if is_milestone(step, config.steps, NUM_SNAPSHOTS):
+            state.history.snapshots[step + 1] = snapshot(generator, averaged.module, seed)
+        if time.monotonic() - saved_at > CHECKPOINT_S:
+            state.save(folder, step + 1)
+            saved_at = time.monotonic()
+    generator.sampler.load_state_dict(averaged.module.state_dict())
+    generator.sampler.eval()
+    return state.history
+
+
+def set_learning_rates(generator: Generator, step: int) -> dict[str, float]:
+    """Constant up to `decay_from`, then linear to 0; the rates in force, by optimizer."""
+    config = generator.config
+    start = config.decay_from * config.steps
+    factor = min(1.0, (config.steps - step) / max(1.0, config.steps - start))
+    rates = {}
+    for name, optimizer in generator.optimizers.items():
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+            group["lr"] = rates[f"{name}_learning_rate"] = group["initial_lr"] * factor
+    return rates
+
+
+def refuse_divergence(losses: dict[str, Tensor], step: int, steps: int) -> None:
+    """Raise `DivergedError` when a loss is NaN or infinite."""
+    for name, value in losses.items():
+        if not torch.isfinite(value):
+            raise DivergedError(
+                f"step {step + 1} of {steps}",
+                f"expected a finite {name} loss, found {float(value)}",
+                "lower that generator's learning rates in params.yaml",
+            )
+
+
+def is_milestone(step: int, steps: int, count: int) -> bool:
+    """True for about `count` evenly spaced steps, the last among them."""
+    return (step + 1) * count // steps != step * count // steps
+
+
+def snapshot(generator: Generator, sampler: nn.Module, seed: int) -> Images:
+    """Images of every class from the same noise at every call, (classes * per class, c, h, w)."""
+    labels = np.repeat(np.arange(generator.spec.num_classes), SNAPSHOT_PER_CLASS)
+    seeds = [derive_seed("snapshot", seed, position) for position in range(len(labels))]
+    return draw_images(generator, labels, seeds, sampler)
+
+
+@torch.no_grad()
+def draw_images(
+    generator: Generator, labels: Labels, seeds: list[int], sampler: nn.Module | None = None
+) -> Images:
+    """uint8 images of `labels` (n,), each from its own seed: neither n nor order changes one."""
+    network = generator.sampler if sampler is None else sampler
+    was_training = network.training
+    network.eval()
+    noise = generator.noise(seeds)
+    parts = [
+        network(rows, chosen)[:used]
+        for rows, chosen, used in _padded(noise, torch.from_numpy(labels))
+    ]
+    network.train(was_training)
+    pixels = torch.cat(parts).float().add(1).mul(127.5).round().clamp(0, 255)
+    return pixels.to(torch.uint8).contiguous().numpy()
+
+
+def _padded(noise: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """Batches of exactly `SAMPLE_BATCH` rows, the last one filled up, and how many rows count."""
+    for start in range(0, len(labels), SAMPLE_BATCH):
+        rows, chosen = noise[start : start + SAMPLE_BATCH], labels[start : start + SAMPLE_BATCH]
+        missing = SAMPLE_BATCH - len(rows)
+        filler = rows.new_zeros((missing, rows.shape[1])), chosen.new_zeros(missing)
+        yield torch.cat([rows, filler[0]]), torch.cat([chosen, filler[1]]), len(rows)
+
+
+def as_input(images: Images) -> Tensor:
+    """uint8 images as float32 in -1..1, channels last."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).to(torch.float32)
+    return pixels.div_(127.5).sub_(1).to(memory_format=torch.channels_last)

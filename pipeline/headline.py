@@ -1,0 +1,63 @@
+"""The headline table on the terminal, or as Markdown for a README, from the last report's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import wording
+from pipeline.params import Params
+from pipeline.store import require
+from pipeline.tables import main_rows
+
+COLUMNS = ("classifier", "labels per class", "arm", "accuracy", "delta, points", "interval", "verdict")
+
+
+def read_deltas(root: Path) -> pd.DataFrame:
+    """The table of deltas that the report wrote."""
+    return pd.read_csv(require(root / "reports/deltas.csv", "report"))
+
+
+def lines(deltas: pd.DataFrame, params: Params) -> list[tuple[str, ...]]:
+    """The cells of the headline table, one tuple per classifier, budget and arm."""
+    return [
+        (
+            str(row["classifier"]),
+            str(row["budget"]),
+            str(row["arm"]),
+            wording.percent(row["mean_arm"]),
+            wording.points(row["delta"]),
+            f"{wording.points(row['ci_low'])} to {wording.points(row['ci_high'])}",
+            str(row["verdict"]),
+        )
+        for _, row in main_rows(deltas, params).iterrows()
+    ]
+
+
+def markdown(deltas: pd.DataFrame, params: Params) -> str:
+    """The headline table in Markdown."""
+    rows = [COLUMNS, ("---",) * len(COLUMNS), *lines(deltas, params)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def show(root: Path, params: Params) -> None:
+    """Print the table, what it says about the rival, and where the page is."""
+    deltas = read_deltas(root)
+    console = Console()
+    seeds = len(params.study.seeds)
+    table = Table(title=f"Test accuracy, {seeds} seeds, {100 * params.report.confidence:g} % intervals")
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name in ("classifier", "arm", "verdict") else "right",
+                         no_wrap=True)  # fmt: skip
+    for cells in lines(deltas, params):
+        table.add_row(*cells, end_section=cells[2] == list(params.arms)[-1])
+    # Outside a terminal the library would cut the table to 80 columns.
+    console.width = max(console.width, 110)
+    console.print(table)
+    accuracy = deltas[deltas["metric"] == "accuracy"]
+    for _, row in accuracy[accuracy["baseline"] != params.report.baseline].iterrows():
+        print(wording.sentence(row, params.report.confidence))
+    print(f"\nreport: {root / 'reports/report.html'}")

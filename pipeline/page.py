@@ -1,0 +1,94 @@
+"""The report as one self-contained page: tables, figures and provenance; no scripts, no network.
+
+Renders what it is given. Seconds and the commit appear on the page only, so the page is the one
+product that differs between two runs with equal results.
+"""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from pipeline import wording
+from pipeline.params import Params
+from pipeline.runtime import library_versions
+from pipeline.store import write_text
+
+TEMPLATE = "page.html.j2"
+
+
+def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
+               figures: Mapping[str, Path], manifest: Mapping[str, Any]) -> None:  # fmt: skip
+    """Render the page to `path`.
+
+    `tables` has `main`, `rival`, `fidelity`, `filters` and `timings`; `figures` maps a title to a
+    PNG file in the order of the page; `manifest` is that of `data/splits`.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters.update(points=wording.points, percent=wording.percent)
+    root = path.parent.parent
+    main = tables["main"]
+    compared = main[main["arm"] != main["baseline"]]
+    text = environment.get_template(TEMPLATE).render(
+        params=params,
+        tables={name: table.to_dict("records") for name, table in tables.items()},
+        sentences=[wording.sentence(row, params.report.confidence) for row in sort_rows(compared, params)],
+        rival_sentences=[
+            wording.sentence(row, params.report.confidence) for row in tables["rival"].to_dict("records")
+        ],
+        verdicts=wording.VERDICTS,
+        cost=cost(tables["timings"]),
+        figures={title: embedded(file) for title, file in figures.items()},
+        manifest=manifest,
+        params_text=(root / "params.yaml").read_text(encoding="utf-8"),
+        versions=library_versions(),
+        commit=commit(root),
+    )
+    write_text(path, text)
+
+
+def sort_rows(rows: pd.DataFrame, params: Params) -> list[dict[str, Any]]:
+    """Rows as mappings, the primary comparison first."""
+    primary = params.report.primary
+    records: list[dict[str, Any]] = rows.to_dict("records")
+    return sorted(
+        records,
+        key=lambda row: (row["classifier"], row["arm"], row["budget"])
+        != (primary.classifier, primary.arm, primary.budget),
+    )
+
+
+def cost(timings: pd.DataFrame) -> list[dict[str, Any]]:
+    """Seconds by stage and item: sum over trials, number of trials, seconds of the median one."""
+    grouped = timings.groupby(["stage", "item"], sort=False)["seconds"]
+    return [
+        {"stage": stage, "item": item, "total": chosen.sum(), "n": len(chosen), "median": chosen.median()}
+        for (stage, item), chosen in grouped
+    ]
+
+
+def embedded(file: Path) -> str:
+    """A PNG as a data address."""
+    return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
+
+
+def commit(root: Path) -> str:
+    """The checked-out commit, marked when files differ from it; `none` outside a repository."""
+    if not (root / ".git").exists():
+        return "none (not a git repository)"
+    try:
+        return subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607
+            cwd=root, capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,248 @@
+"""params.yaml to frozen, validated objects; the only reader of that file.
+
+The schema of everything but the members of open families lives here. A generator's, classifier's,
+transform's or filter's own section is kept raw and checked against the `Config` beside that member
+by `member_config`, so that this module needs to know none of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.constructor import DuplicateKeyError
+
+from pipeline.errors import ParamsError
+
+FILE = "params.yaml"
+DRAWS = "data/splits/draws"
+SYNTHETIC = "data/synthetic/"
+MAX_BYTES = 1_000_000
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+Member = dict[str, Any]
+ConfigType = TypeVar("ConfigType", bound="Section")
+
+
+class Section(BaseModel):
+    """A part of params.yaml: unknown keys are errors, values are never converted silently."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DataParams(Section):
+    """Which images, and how many of them are set aside for scoring."""
+
+    name: str
+    path: str | None = None
+    test_per_class: int = Field(gt=0)
+
+
+class StudyParams(Section):
+    """The replicate grid: every budget with every seed."""
+
+    budgets: list[Annotated[int, Field(gt=0)]] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> StudyParams:
+        for key, values in (("budgets", self.budgets), ("seeds", self.seeds)):
+            repeated = sorted({value for value in values if values.count(value) > 1})
+            if repeated:
+                raise ValueError(f"expected different {key}, found {repeated} more than once")
+        return self
+
+
+class TeacherParams(Section):
+    """The classifier whose opinion filters go by; it is trained on the draw's labels alone."""
+
+    classifier: str
+    transform: str = "none"
+
+
+class SynthesizeParams(Section):
+    """How many labeled images each generator draws, and who judges them."""
+
+    per_class: int = Field(gt=0)
+    teacher: TeacherParams
+
+
+class ArmParams(Section):
+    """A recipe for a training set: the draw's real images, extra images, filter and transform."""
+
+    inputs: str
+    per_class: int = Field(ge=0)
+    real: bool = True
+    filter: str = "none"
+    transform: str = "none"
+    control: bool = False
+
+    @property
+    def generator(self) -> str | None:
+        """The generator whose images are added, or None for real images only."""
+        return None if self.inputs == DRAWS else self.inputs.removeprefix(SYNTHETIC)
+
+
+class Comparison(Section):
+    """One comparison of an arm with the baseline."""
+
+    classifier: str
+    arm: str
+    budget: int
+
+
+class ReportParams(Section):
+    """What counts as a result; declared before the run, not after a look at it."""
+
+    baseline: str
+    rival: str | None = None
+    primary: Comparison
+    confidence: float = Field(gt=0.5, lt=1)
+    smallest_effect: float = Field(ge=0, lt=1)
+
+
+class EngineParams(Section):
+    """How trials are spread over the machine; changes speed, never results."""
+
+    kind: str
+    workers: int = Field(ge=0, le=1024)
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    data: DataParams
+    study: StudyParams
+    generators: dict[Name, Member] = Field(min_length=1)
+    synthesize: SynthesizeParams
+    classifiers: dict[Name, Member] = Field(min_length=1)
+    transforms: dict[Name, Member]
+    filters: dict[Name, Member]
+    arms: dict[Name, ArmParams] = Field(min_length=1)
+    report: ReportParams
+    engine: EngineParams
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Params:
+        for name, arm in self.arms.items():
+            where = f"arms.{name}"
+            if arm.inputs != DRAWS and not arm.inputs.startswith(SYNTHETIC):
+                raise ValueError(
+                    f"{where}.inputs: expected {DRAWS} or {SYNTHETIC}<generator>, "
+                    f"found {arm.inputs!r}"
+                )
+            if arm.generator is not None:
+                _known(f"{where}.inputs: generator", arm.generator, self.generators)
+                self._enough_synthetic(name, arm)
+            if not arm.real and arm.per_class == 0:
+                raise ValueError(f"{where}: expected images, found real: false and per_class: 0")
+            _known(f"{where}.filter", arm.filter, ["none", *self.filters])
+            _known(f"{where}.transform", arm.transform, ["none", *self.transforms])
+            if arm.filter != "none" and arm.generator is None:
+                raise ValueError(f"{where}.filter: expected none, since the arm adds real images")
+        teacher = self.synthesize.teacher
+        _known("synthesize.teacher.classifier", teacher.classifier, self.classifiers)
+        _known("synthesize.teacher.transform", teacher.transform, ["none", *self.transforms])
+        _known("report.baseline", self.report.baseline, self.arms)
+        if self.report.rival is not None:
+            _known("report.rival", self.report.rival, self.arms)
+        _known("report.primary.arm", self.report.primary.arm, self.arms)
+        _known("report.primary.classifier", self.report.primary.classifier, self.classifiers)
+        if self.report.primary.budget not in self.study.budgets:
+            raise ValueError(
+                f"report.primary.budget: expected one of study.budgets {self.study.budgets}, "
+                f"found {self.report.primary.budget}"
+            )
+        return self
+
+    def _enough_synthetic(self, name: str, arm: ArmParams) -> None:
+        if arm.per_class > self.synthesize.per_class:
+            raise ValueError(
+                f"arms.{name}.per_class: expected at most synthesize.per_class "
+                f"({self.synthesize.per_class}), found {arm.per_class}"
+            )
+
+
+def _known(where: str, name: str, choices: Iterable[str]) -> None:
+    names = list(choices)
+    if name not in names:
+        raise ValueError(f"{where}: expected one of {', '.join(names)}, found {name!r}")
+
+
+def parse_yaml(text: str, where: str) -> dict[str, Any]:
+    """Read YAML 1.2 the way DVC does; raises `ParamsError` for anything but a mapping of keys."""
+    if len(text) > MAX_BYTES:
+        raise ParamsError(where, f"expected at most {MAX_BYTES} characters", "shorten the file")
+    try:
+        loaded = YAML(typ="safe", pure=True).load(text)
+    except DuplicateKeyError as error:
+        raise ParamsError(where, _one_line(error), "keep one of the two keys") from None
+    except (YAMLError, ValueError) as error:
+        raise ParamsError(where, f"not valid YAML: {_one_line(error)}", "mend that line") from None
+    if not isinstance(loaded, dict):
+        raise ParamsError(where, f"expected keys and values, found {type(loaded).__name__}",
+                          "restore it with `git checkout params.yaml`")  # fmt: skip
+    return loaded
+
+
+def load_params(root: Path) -> Params:
+    """The validated params.yaml of the project at `root`; raises `ParamsError` in one sentence."""
+    path = root / FILE
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ParamsError(FILE, "expected UTF-8 text", "save the file as UTF-8") from None
+    except FileNotFoundError:
+        raise ParamsError(
+            FILE, f"expected this file in {root}, found none", "run from the project's folder"
+        ) from None
+    return validate(Params, parse_yaml(text, FILE), FILE)
+
+
+def member_config(config: type[ConfigType], section: Member, where: str) -> ConfigType:
+    """Check one member's raw section (`where`, e.g. `generators.dcgan`) against its `Config`."""
+    return validate(config, section, f"{FILE}: {where}")
+
+
+def validate(config: type[ConfigType], values: dict[str, Any], where: str) -> ConfigType:
+    """`config` built from `values`; raises `ParamsError` naming every problem at once."""
+    try:
+        return config.model_validate(values)
+    except ValidationError as error:
+        problems = [_explain(config, problem) for problem in error.errors(include_url=False)]
+    raise ParamsError(where, "; ".join(problems), f"edit {FILE}, its comments name the choices")
+
+
+def _explain(config: type[Section], problem: Any) -> str:
+    keys = [str(key) for key in problem["loc"]]
+    place = ".".join(keys)
+    if problem["type"] == "extra_forbidden":
+        known = _fields_at(config, keys[:-1])
+        close = difflib.get_close_matches(keys[-1], known, n=1)
+        hint = f", did you mean {close[0]}?" if close else ""
+        return f"unknown key {place} (expected one of {', '.join(known)}{hint})"
+    if problem["type"] == "missing":
+        return f"the key {place} is missing"
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    return f"{place}: {problem['msg'][0].lower()}{problem['msg'][1:]}, found {problem['input']!r}"
+
+
+def _fields_at(config: type[BaseModel], keys: list[str]) -> list[str]:
+    """Field names of the section that `keys` lead to from `config`."""
+    for key in keys:
+        field = config.model_fields.get(key)
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        for candidate in candidates:
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                config = candidate
+    return list(config.model_fields)
+
+
+def _one_line(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(error)).strip()[:300]

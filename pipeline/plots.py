@@ -1,0 +1,174 @@
+"""Figures from tables and image arrays; computes nothing that a reader could take for a result.
+
+Every function returns a figure; `save` writes it as PNG, whose bytes depend on the input alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pipeline.images import Images
+from pipeline.store import atomic
+
+matplotlib.use("Agg")
+
+COLORS = ("#33658a", "#e07a1f", "#4d8b31", "#a23b72", "#6c757d", "#b8860b", "#2a9d8f", "#9c2c2c")
+STYLE = {
+    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
+    "axes.titleweight": "bold", "figure.dpi": 110, "savefig.dpi": 110, "legend.frameon": False,
+    "axes.grid": True, "grid.alpha": 0.3, "grid.linewidth": 0.6,
+}  # fmt: skip
+VERDICT_COLORS = {"gain": "#2e7d32", "harm": "#c62828", "equivalent": "#33658a"}
+NEUTRAL = "#6c757d"
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write `figure` as PNG without a date or version, atomically."""
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None}, bbox_inches="tight")
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, NDArray]:
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, axes
+
+
+def forest(rows: pd.DataFrame, smallest_effect: float) -> Figure:
+    """Deltas with their intervals, one panel per classifier, one line per arm and budget."""
+    rows = rows[rows["arm"] != rows["baseline"]]
+    classifiers = list(dict.fromkeys(rows["classifier"]))
+    height = 1.1 + 0.26 * len(rows) / max(1, len(classifiers))
+    figure, axes = _figure(9, height, 1, max(1, len(classifiers)))
+    for axis, classifier in zip(axes[0], classifiers, strict=False):
+        chosen = rows[rows["classifier"] == classifier].iloc[::-1].reset_index(drop=True)
+        for place, row in chosen.iterrows():
+            color = VERDICT_COLORS.get(row["verdict"], NEUTRAL)
+            ends = [100 * row["ci_low"], 100 * row["ci_high"]]
+            axis.plot(ends, [place, place], color=color, linewidth=2)
+            axis.plot(100 * row["delta"], place, "o", color=color, markersize=5)
+        effect = 100 * smallest_effect
+        axis.axvspan(-effect, effect, color="#000000", alpha=0.08, linewidth=0)
+        axis.axvline(0, color="black", linewidth=0.8)
+        names = [f"{row['arm']}, {row['budget']} per class" for _, row in chosen.iterrows()]
+        axis.set_yticks(range(len(chosen)), names if axis is axes[0][0] else [""] * len(chosen))
+        axis.set_title(classifier)
+        axis.set_xlabel("accuracy, points against the baseline")
+    return figure
+
+
+def learning_curves(trials: pd.DataFrame) -> Figure:
+    """Mean accuracy by budget, a line per arm, a panel per classifier; every seed as a dot."""
+    classifiers = list(dict.fromkeys(trials["classifier"]))
+    figure, axes = _figure(9, 3.6, 1, len(classifiers))
+    arms = list(dict.fromkeys(trials["arm"]))
+    for axis, classifier in zip(axes[0], classifiers, strict=True):
+        for arm, color in zip(arms, COLORS * len(arms), strict=False):
+            chosen = trials[(trials["classifier"] == classifier) & (trials["arm"] == arm)]
+            means = chosen.groupby("budget")["accuracy"].mean()
+            axis.plot(means.index, 100 * means, "o-", color=color, label=arm, markersize=4)
+            axis.plot(chosen["budget"], 100 * chosen["accuracy"], ".", color=color, alpha=0.25)
+        axis.set_xscale("log")
+        budgets = sorted(trials["budget"].unique())
+        axis.set_xticks(budgets, [str(budget) for budget in budgets])
+        axis.minorticks_off()
+        axis.set_title(classifier)
+        axis.set_xlabel("labeled images per class")
+        axis.set_ylabel("test accuracy, %")
+    axes[0][-1].legend(fontsize=8)
+    return figure
+
+
+def confusion_matrices(counts: dict[str, NDArray[np.int64]], class_names: list[str]) -> Figure:
+    """Row-normalized confusion matrices side by side, one per title in `counts`."""
+    figure, axes = _figure(4.3 * len(counts), 4.2, 1, len(counts))
+    for axis, (title, matrix) in zip(axes[0], counts.items(), strict=True):
+        shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for row, column in np.ndindex(*shares.shape):
+            share = shares[row, column]
+            if share >= 0.005:
+                color = "white" if share > 0.5 else "black"
+                axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center",
+                          fontsize=7, color=color)  # fmt: skip
+        axis.set_xticks(range(len(class_names)), class_names)
+        axis.set_yticks(range(len(class_names)), class_names)
+        axis.grid(visible=False)
+        axis.set_title(title)
+        axis.set_xlabel("predicted")
+        axis.set_ylabel("true class; % of its images")
+    return figure
+
+
+def recalls(shares: pd.DataFrame) -> Figure:
+    """Recall per class as grouped bars; `shares` has classes as rows and arms as columns."""
+    figure, axes = _figure(9, 3.0)
+    axis = axes[0][0]
+    width = 0.8 / max(1, len(shares.columns))
+    for at, (arm, color) in enumerate(zip(shares.columns, COLORS, strict=False)):
+        axis.bar(np.arange(len(shares)) + at * width, 100 * shares[arm], width, color=color,
+                 label=str(arm))  # fmt: skip
+    axis.set_xticks(np.arange(len(shares)) + 0.4 - width / 2, shares.index)
+    axis.set_ylim(max(0.0, 100 * shares.to_numpy().min() - 10), 100)
+    axis.set_ylabel("recall, %")
+    axis.legend(fontsize=8, ncols=len(shares.columns), loc="lower center")
+    return figure
+
+
+def losses(history: pd.DataFrame) -> Figure:
+    """Losses and learning rates over steps: mean over the generators, and the range of all."""
+    rates = [name for name in history.columns if name.endswith("learning_rate")]
+    values = [name for name in history.columns if name not in (*rates, "step", "budget", "seed")]
+    figure, axes = _figure(9, 3.0, 1, 2)
+    for axis, names, title in zip(axes[0], (values, rates), ("loss", "learning rate"), strict=True):
+        for name, color in zip(names, COLORS, strict=False):
+            grouped = history.groupby("step")[name]
+            mean = grouped.mean()
+            axis.plot(mean.index, mean, color=color, label=name.replace("_learning_rate", ""))
+            axis.fill_between(mean.index, grouped.min(), grouped.max(), color=color, alpha=0.15,
+                              linewidth=0)  # fmt: skip
+        axis.set_title(title)
+        axis.set_xlabel("step")
+        axis.legend(fontsize=8)
+    return figure
+
+
+def sheets(panels: dict[str, Images], columns: int, class_names: list[str] | None) -> Figure:
+    """Image sheets side by side, each filled row by row with `columns` images per row.
+
+    With `class_names`, row k of every sheet is class k and says so.
+    """
+    some = next(iter(panels.values()))
+    rows = len(some) // columns
+    scale = 0.32
+    figure, axes = _figure(
+        len(panels) * (columns * scale + 0.4), rows * scale + 0.5, 1, len(panels)
+    )
+    for axis, (title, images) in zip(axes[0], panels.items(), strict=True):
+        axis.imshow(mosaic(images, columns), cmap="gray_r", vmin=0, vmax=255)
+        axis.set_title(title)
+        axis.grid(visible=False)
+        axis.set_xticks([])
+        height = images.shape[2] + 1
+        ticks = [row * height + height / 2 for row in range(rows)] if class_names else []
+        axis.set_yticks(ticks, class_names or [])
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+    return figure
+
+
+def mosaic(images: Images, columns: int) -> NDArray[np.uint8]:
+    """Images (n, c, h, w) as one picture, row by row, with a pixel between neighbors."""
+    rows = len(images) // columns
+    padded = np.pad(images[: rows * columns], ((0, 0), (0, 0), (0, 1), (0, 1)))
+    _, channels, height, width = padded.shape
+    grid = padded.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
+    picture = grid.reshape(rows * height, columns * width, channels)
+    return picture[..., 0] if channels == 1 else picture

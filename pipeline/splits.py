@@ -1,0 +1,79 @@
+"""Stratified held-out sets and label draws that are nested across budgets.
+
+Pure functions over arrays. Images are put into an order of their own first, so that the order in
+which a source lists its images changes nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError, ParamsError
+from pipeline.images import LabeledImages, content_ids
+
+Index = NDArray[np.int64]
+
+
+def canonical(data: LabeledImages) -> LabeledImages:
+    """`data` ordered by content id, then label: the same set always gives the same order."""
+    return data.take(np.lexsort((data.labels, content_ids(data.images))))
+
+
+def hold_out(
+    data: LabeledImages, per_class: int, rng: np.random.Generator
+) -> tuple[LabeledImages, LabeledImages]:
+    """`data` as (pool, test) with `per_class` random test images of every class.
+
+    Images that occur more than once stay in the pool, so that no twin crosses over.
+    Raises `ParamsError` when a class would be left without an image for the pool.
+    """
+    _, which, counts = np.unique(content_ids(data.images), return_inverse=True, return_counts=True)
+    single = counts[which] == 1
+    held = np.zeros(len(data), dtype=bool)
+    for label in np.unique(data.labels):
+        available = np.flatnonzero((data.labels == label) & single)
+        if len(available) <= per_class:
+            raise ParamsError(
+                "data.test_per_class",
+                f"expected fewer than the {len(available)} different images of class {label}, "
+                f"found {per_class}",
+                f"set it to at most {len(available) - 1}",
+            )
+        held[rng.permutation(available)[:per_class]] = True
+    return data.take(~held), data.take(held)
+
+
+def refuse_overlap(pool: LabeledImages, test: LabeledImages) -> None:
+    """Raise `DataError` when an image of `test` is in `pool` as well, pixel for pixel."""
+    shared = np.isin(content_ids(test.images), content_ids(pool.images))
+    if shared.any():
+        raise DataError(
+            test.source,
+            f"expected no test image among the training images, found {shared.sum()} exact "
+            f"duplicates (test rows {np.flatnonzero(shared)[:5].tolist()})",
+            "remove them from one of the two sets",
+        )
+
+
+def refuse_large_budget(labels: NDArray[np.int64], budgets: list[int]) -> None:
+    """Raise `ParamsError` when the largest budget exceeds the pool's smallest class."""
+    classes, counts = np.unique(labels, return_counts=True)
+    smallest = int(counts.argmin())
+    if max(budgets) > counts[smallest]:
+        raise ParamsError(
+            "params.yaml: study.budgets",
+            f"expected at most {counts[smallest]} labeled images per class (the pool has no more "
+            f"of class {classes[smallest]}), found {max(budgets)}",
+            "lower that budget or use a larger dataset",
+        )
+
+
+def draw(labels: NDArray[np.int64], budget: int, rng: np.random.Generator) -> Index:
+    """Positions of a stratified draw of `budget` images per class, (budget * classes,).
+
+    Rows are ranked: first image of every class, second of every class and so on. With an equal
+    `rng`, a smaller budget is therefore the beginning of a larger one.
+    """
+    ranked = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    return np.stack([positions[:budget] for positions in ranked], axis=1).reshape(-1)

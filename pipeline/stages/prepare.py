@@ -1,0 +1,83 @@
+"""prepare: read the dataset once and lay out who may see what.
+
+`data/splits/draws/` holds, per replicate, the only labels its generator, filter and classifiers may
+see; `pool.npz` all images without labels; `labels.npz` all labels of the pool, for audits alone;
+`test.npz` the test set, for scoring alone. A stage cannot leak a file it does not depend on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.datasets import DATASETS
+from pipeline.errors import ParamsError
+from pipeline.images import LabeledImages, content_ids, digest
+from pipeline.params import Params
+from pipeline.runtime import derive_seed, numpy_rng
+from pipeline.splits import canonical, draw, hold_out, refuse_large_budget, refuse_overlap
+from pipeline.stages.entry import enter
+from pipeline.store import replacing, write_json, write_npz
+from pipeline.trials import replicates
+
+OUTPUT = "data/splits"
+
+
+def run(params: Params, root: Path) -> None:
+    """Write `data/splits/`; raises `DataError` or `ParamsError` before anything is replaced."""
+    name = params.data.name
+    if name not in DATASETS:
+        raise ParamsError(
+            "params.yaml: data.name",
+            f"expected one of {', '.join(DATASETS)}, found {name!r}",
+            "use one of these names",
+        )
+    raw = DATASETS[name](params.data, root)
+    pool, test = canonical(raw.images), raw.test
+    if test is None:
+        pool, test = hold_out(pool, params.data.test_per_class, numpy_rng("test", name))
+    else:
+        test = canonical(test)
+    refuse_overlap(pool, test)
+    refuse_large_budget(pool.labels, params.study.budgets)
+    with replacing(root / OUTPUT) as folder:
+        write_npz(folder / "pool.npz", images=pool.images)
+        write_npz(folder / "labels.npz", labels=pool.labels)
+        write_npz(folder / "test.npz", images=test.images, labels=test.labels)
+        for replicate in replicates(params.study):
+            rng = np.random.default_rng(derive_seed("draw", name, replicate.seed))
+            index = draw(pool.labels, replicate.budget, rng)
+            write_npz(
+                folder / "draws" / replicate.file(".npz"),
+                images=pool.images[index],
+                labels=pool.labels[index],
+                index=index,
+            )
+        write_json(folder / "manifest.json", manifest(name, raw.class_names, pool, test))
+
+
+def manifest(
+    name: str, class_names: tuple[str, ...], pool: LabeledImages, test: LabeledImages
+) -> dict[str, object]:
+    """What was split: names, counts per class and content hashes."""
+    ids = content_ids(pool.images)
+    return {
+        "dataset": name,
+        "class_names": list(class_names),
+        "shape": list(pool.images.shape[1:]),
+        "pool": _counts(pool) | {"num_duplicates": len(ids) - len(np.unique(ids))},
+        "test": _counts(test),
+    }
+
+
+def _counts(data: LabeledImages) -> dict[str, object]:
+    return {
+        "num_images": len(data),
+        "per_class": np.bincount(data.labels).tolist(),
+        "sha256": digest(data),
+    }
+
+
+if __name__ == "__main__":
+    enter(run)

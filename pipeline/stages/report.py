@@ -1,0 +1,178 @@
+"""report: tables, verdicts, figures and the page, from what the other stages left.
+
+Everything declared in dvc.yaml is the same to the byte for the same results. `timings.csv` and
+`report.html` tell of seconds and the commit as well, so they are written but not declared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline import plots, tables
+from pipeline.images import Images, LabeledImages, read_images
+from pipeline.page import write_page
+from pipeline.params import Params
+from pipeline.stages.entry import enter
+from pipeline.store import read_json, read_npz, replacing, require, write_json, write_text
+from pipeline.trials import Replicate, replicates
+
+SHEET_PER_CLASS = 8
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All tables of the report."""
+
+    trials: pd.DataFrame
+    deltas: pd.DataFrame
+    fidelity: pd.DataFrame
+    filters: pd.DataFrame
+    confusions: dict[tuple[str, str], np.ndarray]
+
+
+def run(params: Params, root: Path) -> None:
+    """Write `reports/`."""
+    reports = root / "reports"
+    manifest = read_json(require(root / "data/splits/manifest.json", "prepare"))
+    found = list(tables.read_trials(params, root))
+    trials = tables.trials_table(manifest["dataset"], found)
+    findings = Findings(
+        trials=trials,
+        deltas=tables.deltas_table(trials, params),
+        fidelity=tables.fidelity_table(params, root, trials),
+        filters=tables.filters_table(found),
+        confusions=tables.confusions(found, params.report.primary.budget),
+    )
+    for name in ("trials", "deltas", "fidelity", "filters"):
+        write_csv(reports / f"{name}.csv", getattr(findings, name))
+    write_json(reports / "metrics.json", tables.headline(findings.deltas, params))
+    with replacing(reports / "plots") as folder:
+        write_plot_data(folder, findings, params, root)
+        figures = draw_figures(folder, findings, params, root, manifest["class_names"])
+    for name, figure in figures.items():
+        plots.save(figure, reports / f"{name}.png")
+    timings = tables.timings_table(params, root)
+    write_csv(reports / "timings.csv", timings)
+    write_page(
+        reports / "report.html", params, page_tables(findings, timings, params),
+        page_figures(reports, params), manifest,
+    )  # fmt: skip
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table with six decimals and `\\n`, so that equal numbers give equal bytes."""
+    write_text(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6f"))
+
+
+def write_plot_data(folder: Path, findings: Findings, params: Params, root: Path) -> None:
+    """The CSV files behind `dvc plots`: deltas, confusion and losses."""
+    rows = tables.main_rows(findings.deltas, params)
+    rows = rows[rows["arm"] != rows["baseline"]]
+    names = rows["classifier"] + ", " + rows["arm"] + ", " + rows["budget"].astype(str) + " per class"
+    write_csv(folder / "deltas.csv", rows.assign(comparison=names)[["comparison", "delta"]])
+    primary = params.report.primary
+    counts = findings.confusions[primary.classifier, primary.arm]
+    cells = np.repeat(np.stack(np.indices(counts.shape), axis=-1).reshape(-1, 2),
+                      counts.reshape(-1), axis=0)  # fmt: skip
+    write_csv(folder / "confusion.csv", pd.DataFrame(cells, columns=["actual", "predicted"]))
+    losses = [read_losses(name, params, root).assign(generator_name=name) for name in params.generators]
+    write_csv(folder / "losses.csv", pd.concat(losses, ignore_index=True))
+
+
+def read_losses(name: str, params: Params, root: Path) -> pd.DataFrame:
+    """Losses and learning rates of one generator family, all replicates."""
+    parts = [
+        pd.read_csv(root / "models" / name / each.file(".history.csv")).assign(**each.labels())
+        for each in replicates(params.study)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def draw_figures(folder: Path, findings: Findings, params: Params, root: Path,
+                 class_names: list[str]) -> dict[str, plots.Figure]:  # fmt: skip
+    """Draw everything into `folder`; the two figures that the README shows are handed back."""
+    primary = params.report.primary
+    shown = Replicate(primary.budget, params.study.seeds[0])
+    rows = tables.main_rows(findings.deltas, params)
+    plots.save(plots.learning_curves(findings.trials), folder / "accuracy.png")
+    arms = [params.report.baseline, params.report.rival, primary.arm]
+    matrices = {
+        arm: findings.confusions[primary.classifier, arm] for arm in dict.fromkeys(filter(None, arms))
+    }
+    plots.save(plots.confusion_matrices(matrices, class_names), folder / "confusion.png")
+    recall = {arm: counts.diagonal() / counts.sum(axis=1) for arm, counts in matrices.items()}
+    plots.save(plots.recalls(pd.DataFrame(recall, index=class_names)), folder / "recall.png")
+    draw = read_images(root / "data/splits/draws" / shown.file(".npz"))
+    panels = {"real, labeled": sheet(draw)}
+    for name in params.generators:
+        synthetic = sheet(read_images(root / "data/synthetic" / name / shown.file(".npz")))
+        panels[name] = synthetic
+        pairs = {name: synthetic, "nearest image of the draw": nearest(synthetic, draw.images)}
+        plots.save(plots.sheets(pairs, SHEET_PER_CLASS, class_names), folder / f"nearest-{name}.png")
+        plots.save(plots.losses(read_losses(name, params, root)), folder / f"losses-{name}.png")
+        snapshots = read_npz(root / "models" / name / shown.file(".snapshots.npz"))
+        for step, images in snapshots.items():
+            figure = plots.sheets({f"{name}, {step}": images}, SHEET_PER_CLASS, class_names)
+            plots.save(figure, folder / "samples" / name / f"{step.removeprefix('step_')}.png")
+    return {
+        "deltas": plots.forest(rows, params.report.smallest_effect),
+        "samples": plots.sheets(panels, SHEET_PER_CLASS, class_names),
+    }
+
+
+def sheet(data: LabeledImages) -> Images:
+    """The first images of every class, a row per class; a class with fewer starts over."""
+    rows = [np.resize(np.flatnonzero(data.labels == label), SHEET_PER_CLASS)
+            for label in np.unique(data.labels)]  # fmt: skip
+    return data.images[np.concatenate(rows)]
+
+
+def nearest(images: Images, references: Images) -> Images:
+    """For each image the reference with the least squared pixel difference."""
+    flat, other = (part.reshape(len(part), -1).astype(np.float32) for part in (images, references))
+    distances = ((flat[:, None] - other[None]) ** 2).sum(axis=2)
+    return references[distances.argmin(axis=1)]
+
+
+def page_tables(findings: Findings, timings: pd.DataFrame, params: Params) -> dict[str, pd.DataFrame]:
+    """The tables of the page: the headline, the rival, and means over seeds."""
+    accuracy = findings.deltas[findings.deltas["metric"] == tables.PRIMARY_METRIC]
+    fidelity = findings.fidelity.drop(columns="seed").groupby(["generator", "budget"], sort=False)
+    filters = findings.filters.drop(columns="seed").groupby(["arm", "budget"], sort=False)
+    return {
+        "main": tables.main_rows(findings.deltas, params),
+        "rival": accuracy[accuracy["baseline"] != params.report.baseline],
+        "fidelity": fidelity.mean().reset_index(),
+        "filters": filters.mean().reset_index(),
+        "timings": timings,
+    }
+
+
+def page_figures(reports: Path, params: Params) -> dict[str, Path]:
+    """Titles and files of the page's figures, in order."""
+    primary = params.report.primary
+    scope = f"{primary.classifier}, {primary.budget} labels per class, all seeds"
+    figures = {
+        "Differences from the baseline with their intervals; the gray band is too small to matter.":
+            reports / "deltas.png",
+        "Accuracy by label budget; dots are seeds, lines their means.": reports / "plots/accuracy.png",
+        f"Recall of every class ({scope}).": reports / "plots/recall.png",
+        f"Confusion ({scope}).": reports / "plots/confusion.png",
+        f"Real images of one draw beside synthetic ones; row k is class k ({primary.budget} labels "
+        "per class, first seed).": reports / "samples.png",
+    }  # fmt: skip
+    for name in params.generators:
+        figures[f"Images of {name}, and for each the nearest image that its generator was trained "
+                "on: pairs that are alike were memorized."] = reports / f"plots/nearest-{name}.png"
+        figures[f"Training of {name}: mean over all generators, and their range."] = (
+            reports / f"plots/losses-{name}.png"
+        )  # fmt: skip
+    return figures
+
+
+if __name__ == "__main__":
+    enter(run)

@@ -1,0 +1,93 @@
+"""synthesize@<generator>: labeled images from every trained generator, and a teacher's opinion.
+
+The teacher is a classifier trained on the replicate's own labels; filters judge by its class
+probabilities. `data/synthetic/<generator>/` gets one `.npz` per replicate: `images` uint8
+(n, c, h, w), `labels` int64 (n,), `teacher` float32 (n, classes); classes take turns.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import load_file
+
+from pipeline.classifiers import CLASSIFIERS, build_classifier
+from pipeline.classifiers.base import Classifier, TrainingSet
+from pipeline.engine import Task, compute, lay_out, trial_name
+from pipeline.generators import GENERATORS, build_generator
+from pipeline.generators.base import draw_images
+from pipeline.images import LabeledImages, read_images
+from pipeline.params import Params
+from pipeline.runtime import derive_seed
+from pipeline.stages.entry import enter_group
+from pipeline.store import code_digest, require, write_npz
+from pipeline.transforms import build_transform
+from pipeline.trials import Replicate, replicates
+
+
+def run(params: Params, root: Path, name: str) -> None:
+    """Write `data/synthetic/<name>/`."""
+    teacher = CLASSIFIERS[params.synthesize.teacher.classifier].__module__
+    code = code_digest(__file__, GENERATORS[name].__module__, teacher, "pipeline.transforms")
+    settings = {
+        "synthesize": params.synthesize.model_dump(),
+        "generator": params.generators[name],
+        "teacher": params.classifiers[params.synthesize.teacher.classifier],
+        "transform": params.transforms.get(params.synthesize.teacher.transform),
+    }
+
+    def task(replicate: Replicate) -> Task:
+        draw = require(root / "data/splits/draws" / replicate.file(".npz"), "prepare")
+        weights = require(root / "models" / name / replicate.file(".safetensors"), "train_generator")
+        seed = derive_seed("synthesize", name, replicate.budget, replicate.seed)
+        return Task(
+            name=trial_name(code, [draw, weights], {**settings, "seed": seed}),
+            work=functools.partial(synthesize, name, params, (draw, weights), seed),
+            outputs={"images.npz": replicate.file(".npz")},
+            labels={"stage": "synthesize", "item": name, **replicate.labels()},
+        )
+
+    tasks = [task(replicate) for replicate in replicates(params.study)]
+    lay_out(root / "data/synthetic" / name, tasks, compute(tasks, params.engine, root))
+
+
+def synthesize(
+    name: str, params: Params, inputs: tuple[Path, Path], seed: int, folder: Path
+) -> None:
+    """Draw one replicate's images, each from a seed of its own, and let the teacher judge them."""
+    draw_path, weights = inputs
+    draw = read_images(draw_path)
+    generator = build_generator(name, params.generators, draw.spec(), seed)
+    generator.sampler.load_state_dict(load_file(weights))
+    per_class = params.synthesize.per_class
+    labels = np.tile(np.arange(draw.num_classes), per_class)
+    seeds = [
+        derive_seed("image", seed, int(label), rank)
+        for rank in range(per_class)
+        for label in range(draw.num_classes)
+    ]
+    images = draw_images(generator, labels, seeds)
+    opinion = teacher(params, draw, seed).predict_proba(images)
+    write_npz(folder / "images.npz", images=images, labels=labels, teacher=opinion)
+
+
+def teacher(params: Params, draw: LabeledImages, seed: int) -> Classifier:
+    """A classifier trained on the draw alone, whose opinion filters go by."""
+    chosen = params.synthesize.teacher
+    classifier = build_classifier(chosen.classifier, params.classifiers, derive_seed("teacher", seed))
+    return classifier.fit(
+        TrainingSet(
+            data=draw,
+            extra=np.zeros(len(draw), dtype=bool),
+            num_classes=draw.num_classes,
+            transform=build_transform(chosen.transform, params.transforms),
+        )
+    )
+
+
+if __name__ == "__main__":
+    from pipeline.stages import synthesize as stage  # by its own name: workers can import that
+
+    enter_group(stage.run, lambda params: params.generators)

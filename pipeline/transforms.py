@@ -1,0 +1,92 @@
+"""Classical augmentation: random changes that leave a digit's class alone.
+
+A transform takes a float batch in 0..1, (n, c, h, w), and a torch generator, and gives a batch of
+the same shape. Knows nothing of classifiers. No flips: digits are not symmetric.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.params import Member, Section, member_config
+
+Transform = Callable[[Tensor, torch.Generator], Tensor]
+
+
+class AffineConfig(Section):
+    """The ranges of torchvision's `RandomAffine`, each drawn uniformly and per image."""
+
+    degrees: float = Field(ge=0, le=180)  # rotation, either way
+    translate: float = Field(ge=0, le=1)  # shift as a share of the image's size, either way
+    scale: float = Field(ge=0, lt=1)  # 0.1 means 0.9 to 1.1 times
+    shear: float = Field(ge=0, lt=90)  # degrees along x, either way
+
+
+def affine(config: AffineConfig) -> Transform:
+    """`torchvision.transforms.v2.RandomAffine`, but with its own draw for every image of a batch.
+
+    The library draws once per call and so would move a whole batch alike; a call per image costs
+    more than the classifier's training step. Bilinear, empty pixels become background. A test
+    compares each image with `torchvision.transforms.v2.functional.affine`. One deviation: shifts
+    are not rounded to whole pixels.
+    """
+
+    def transform(images: Tensor, generator: torch.Generator) -> Tensor:
+        n, _, height, width = images.shape
+        uniform = torch.rand((5, n), generator=generator).mul_(2).sub_(1)
+        angle = uniform[0] * math.radians(config.degrees)
+        shear = uniform[1] * math.radians(config.shear)
+        scale = 1 + uniform[2] * config.scale
+        shift = uniform[3:] * config.translate * torch.tensor([[width], [height]])
+        grid = functional.affine_grid(
+            inverse_affine(angle, shear, scale, shift, (height, width)),
+            list(images.shape),
+            align_corners=False,
+        )
+        return functional.grid_sample(images, grid, align_corners=False)
+
+    return transform
+
+
+def inverse_affine(
+    angle: Tensor, shear: Tensor, scale: Tensor, shift: Tensor, size: tuple[int, int]
+) -> Tensor:
+    """Output-to-input matrices (n, 2, 3) in `affine_grid`'s units, whose image spans -1..1.
+
+    `angle` and `shear` (along x) in radians, `shift` (2, n) in pixels as (x, y); all but `shift`
+    are (n,). The forward map is torchvision's: translate o rotate o shear o scale about the center.
+    """
+    cos, sin, tan = torch.cos(angle), torch.sin(angle), torch.tan(shear)
+    forward = torch.stack(
+        [
+            torch.stack([cos, -cos * tan - sin], dim=1),
+            torch.stack([sin, -sin * tan + cos], dim=1),
+        ],
+        dim=1,
+    )
+    height, width = size
+    half = torch.tensor([width / 2, height / 2])
+    linear = torch.linalg.inv(forward * scale[:, None, None])
+    offset = -(linear @ shift.T[:, :, None])
+    linear = linear * half[None, None, :] / half[None, :, None]
+    return torch.cat([linear, offset / half[None, :, None]], dim=2)
+
+
+TRANSFORMS: dict[str, tuple[type[Section], Callable[..., Transform]]] = {
+    "affine": (AffineConfig, affine),
+}
+
+
+def build_transform(name: str, sections: dict[str, Member]) -> Transform | None:
+    """The transform called `name` in params.yaml, or None for `none`."""
+    if name == "none":
+        return None
+    config, build = TRANSFORMS[name]
+    return build(member_config(config, sections[name], f"transforms.{name}"))

@@ -1,0 +1,59 @@
+"""The replicate grid: names, paths and pairing of trials.
+
+Pure naming: every other module asks here where a replicate's file lies and which trials a study
+expects, so that a missing one is noticed and a stray one ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.params import Params, StudyParams
+
+
+@dataclass(frozen=True, order=True)
+class Replicate:
+    """One labeled draw: `budget` labeled images per class under replicate number `seed`."""
+
+    budget: int
+    seed: int
+
+    def __str__(self) -> str:
+        return f"budget {self.budget}, seed {self.seed}"
+
+    def file(self, suffix: str) -> Path:
+        """`budget-0010/seed-00<suffix>`, relative to the folder of a stage's output."""
+        return Path(f"budget-{self.budget:04d}") / f"seed-{self.seed:02d}{suffix}"
+
+    def labels(self) -> dict[str, str | int]:
+        """The columns that name it in tables."""
+        return {"budget": self.budget, "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One classifier trained on one arm's training set in one replicate."""
+
+    classifier: str
+    arm: str
+    replicate: Replicate
+
+    def file(self) -> Path:
+        """Where the trial's probabilities lie below `results/`."""
+        return Path(self.arm) / self.replicate.file(f".{self.classifier}.npz")
+
+
+def replicates(study: StudyParams) -> list[Replicate]:
+    """The grid in order of budget, then seed; seeds of one budget are comparable, budgets nest."""
+    return [Replicate(budget, seed) for budget in sorted(study.budgets) for seed in study.seeds]
+
+
+def expected_trials(params: Params) -> list[Trial]:
+    """Every classifier trial the study asks for, in the order of params.yaml."""
+    return [
+        Trial(classifier, arm, replicate)
+        for classifier in params.classifiers
+        for arm in params.arms
+        for replicate in replicates(params.study)
+    ]

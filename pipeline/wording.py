@@ -1,0 +1,52 @@
+"""Verdicts in words for readers without statistics: one sentence per comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+VERDICTS = {
+    "gain": "better, beyond what chance explains",
+    "harm": "worse, beyond what chance explains",
+    "equivalent": "no difference that matters: the whole interval is below the smallest effect of "
+    "interest",
+    "no evidence": "chance alone could explain the difference",
+    "exploratory": "too few seeds to tell",
+    "degenerate": "every seed gave the same difference, so there is nothing to judge by",
+    "baseline": "what the others are compared with",
+}
+
+
+def points(share: float) -> str:
+    """A share as signed percentage points: `+1.25`."""
+    return f"{100 * share:+.2f}"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage: `93.4 %`."""
+    return f"{100 * share:.1f} %"
+
+
+def sentence(row: Mapping[str, Any], confidence: float) -> str:
+    """What one row of the table of deltas says about accuracy."""
+    start = f"{row['classifier']}, {labels(row['budget'])}: {row['arm']}"
+    numbers = (
+        f"{percent(row['mean_baseline'])} to {percent(row['mean_arm'])}, {points(row['delta'])} "
+        f"points, {100 * confidence:g} % interval {points(row['ci_low'])} to "
+        f"{points(row['ci_high'])}, {row['n']} seeds"
+    )
+    against = f"against {row['baseline']}"
+    what = {
+        "gain": f"is better {against}",
+        "harm": f"is worse {against}",
+        "equivalent": f"makes no difference that matters {against}",
+        "no evidence": f"shows no difference {against} that chance could not explain",
+        "exploratory": f"was tried on too few seeds to be judged {against}",
+        "degenerate": f"differed by the same amount in every seed {against}",
+    }[row["verdict"]]
+    return f"{start} {what} ({numbers})."
+
+
+def labels(budget: int) -> str:
+    """A budget for people."""
+    return f"{budget} label{'' if budget == 1 else 's'} per class"
