@@ -20,7 +20,9 @@ def check_params(root: Path) -> Params:
     params = load_params(root)
     known("data.name", [params.data.name], DATASETS)
     known("engine.kind", [params.engine.kind], ENGINES)
-    members("generators", params.generators, {name: each.Config for name, each in GENERATORS.items()})
+    members(
+        "generators", params.generators, {name: each.Config for name, each in GENERATORS.items()}
+    )
     members("classifiers", params.classifiers, {k: each.Config for k, each in CLASSIFIERS.items()})
     members("transforms", params.transforms, {k: config for k, (config, _) in TRANSFORMS.items()})
     members("filters", params.filters, {k: config for k, (config, _) in FILTERS.items()})

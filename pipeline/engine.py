@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from pipeline.params import EngineParams
 from pipeline.progress import Progress
 from pipeline.runtime import NUM_THREADS, deterministic, library_versions
 from pipeline.store import TIMINGS, TrialStore, file_digest, fingerprint, replacing, write_json
+
+Call = Callable[[], None]
+
 
 @dataclass(frozen=True)
 class Task:
@@ -37,13 +40,13 @@ class Task:
     labels: dict[str, str | int]
 
 
-def serial(calls: list[Callable[[], None]], workers: int) -> Iterator[None]:
+def serial(calls: Sequence[Call], workers: int) -> Iterator[None]:
     """One after the other in this process, for debugging."""
     for call in calls:
         yield call()
 
 
-def processes(calls: list[Callable[[], None]], workers: int) -> Iterator[None]:
+def processes(calls: Sequence[Call], workers: int) -> Iterator[None]:
     """On `workers` fresh processes (0: one per core this process may use)."""
     count = min(len(calls), workers or joblib.cpu_count())
     with joblib.parallel_config("loky", n_jobs=count, inner_max_num_threads=NUM_THREADS):
@@ -51,7 +54,7 @@ def processes(calls: list[Callable[[], None]], workers: int) -> Iterator[None]:
         yield from parallel(joblib.delayed(call)() for call in calls)
 
 
-ENGINES: dict[str, Callable[[list[Callable[[], None]], int], Iterable[None]]] = {
+ENGINES: dict[str, Callable[[Sequence[Call], int], Iterable[None]]] = {
     "serial": serial,
     "processes": processes,
 }

@@ -1,4 +1,4 @@
-"""Every failure a user can cause or meet, as one sentence: where, what, expected versus found, how to mend it.
+"""Every failure a user can meet, as one sentence: where, expected versus found, how to mend it.
 
 Knows nothing of the rest of the project. `exit_on_error` turns these errors into an exit code at
 the border (a stage's or the command line's `main`); nothing else catches them.

@@ -91,6 +91,6 @@ def _radius(points: Features, neighbors: int) -> NDArray[np.float32]:
     return np.asarray(np.partition(distances, neighbors, axis=1)[:, neighbors])
 
 
-def nearest_distance(points: NDArray[np.float32], references: NDArray[np.float32]) -> NDArray[np.float32]:  # fmt: skip
+def nearest_distance(points: Features, references: Features) -> Features:
     """Euclidean distance of every row of `points` (n, d) to the nearest of `references`, (n,)."""
     return np.asarray(pairwise_distances(points, references).min(axis=1))

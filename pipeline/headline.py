@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from rich.console import Console
@@ -13,7 +14,15 @@ from pipeline.params import Params
 from pipeline.store import require
 from pipeline.tables import main_rows
 
-COLUMNS = ("classifier", "labels per class", "arm", "accuracy", "delta, points", "interval", "verdict")
+COLUMNS = (
+    "classifier",
+    "labels per class",
+    "arm",
+    "accuracy",
+    "delta, points",
+    "interval",
+    "verdict",
+)
 
 
 def read_deltas(root: Path) -> pd.DataFrame:
@@ -48,14 +57,18 @@ def show(root: Path, params: Params) -> None:
     deltas = read_deltas(root)
     console = Console()
     seeds = len(params.study.seeds)
-    table = Table(title=f"Test accuracy, {seeds} seeds, {100 * params.report.confidence:g} % intervals")
+    table = Table(
+        title=f"Test accuracy, {seeds} seeds, {100 * params.report.confidence:g} % intervals"
+    )
     for name in COLUMNS:
-        table.add_column(name, justify="left" if name in ("classifier", "arm", "verdict") else "right",
-                         no_wrap=True)  # fmt: skip
+        side: Literal["left", "right"] = (
+            "left" if name in ("classifier", "arm", "verdict") else "right"
+        )
+        table.add_column(name, justify=side, no_wrap=True)
     for cells in lines(deltas, params):
         table.add_row(*cells, end_section=cells[2] == list(params.arms)[-1])
     # Outside a terminal the library would cut the table to 80 columns.
-    console.width = max(console.width, 110)
+    console.width = max(console.width, 120)
     console.print(table)
     accuracy = deltas[deltas["metric"] == "accuracy"]
     for _, row in accuracy[accuracy["baseline"] != params.report.baseline].iterrows():

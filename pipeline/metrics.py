@@ -1,4 +1,4 @@
-"""How good class probabilities are: functions of true labels (n,) and probabilities (n, classes)."""
+"""How good class probabilities are: functions of labels (n,) and probabilities (n, classes)."""
 
 from __future__ import annotations
 

@@ -41,9 +41,12 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
     text = environment.get_template(TEMPLATE).render(
         params=params,
         tables={name: table.to_dict("records") for name, table in tables.items()},
-        sentences=[wording.sentence(row, params.report.confidence) for row in sort_rows(compared, params)],
+        sentences=[
+            wording.sentence(row, params.report.confidence) for row in sort_rows(compared, params)
+        ],
         rival_sentences=[
-            wording.sentence(row, params.report.confidence) for row in tables["rival"].to_dict("records")
+            wording.sentence(row, params.report.confidence)
+            for row in tables["rival"].to_dict("records")
         ],
         verdicts=wording.VERDICTS,
         cost=cost(tables["timings"]),
@@ -62,8 +65,10 @@ def sort_rows(rows: pd.DataFrame, params: Params) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = rows.to_dict("records")
     return sorted(
         records,
-        key=lambda row: (row["classifier"], row["arm"], row["budget"])
-        != (primary.classifier, primary.arm, primary.budget),
+        key=lambda row: (
+            (row["classifier"], row["arm"], row["budget"])
+            != (primary.classifier, primary.arm, primary.budget)
+        ),
     )
 
 
@@ -71,7 +76,13 @@ def cost(timings: pd.DataFrame) -> list[dict[str, Any]]:
     """Seconds by stage and item: sum over trials, number of trials, seconds of the median one."""
     grouped = timings.groupby(["stage", "item"], sort=False)["seconds"]
     return [
-        {"stage": stage, "item": item, "total": chosen.sum(), "n": len(chosen), "median": chosen.median()}
+        {
+            "stage": stage,
+            "item": item,
+            "total": chosen.sum(),
+            "n": len(chosen),
+            "median": chosen.median(),
+        }
         for (stage, item), chosen in grouped
     ]
 

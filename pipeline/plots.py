@@ -6,6 +6,7 @@ Every function returns a figure; `save` writes it as PNG, whose bytes depend on 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -19,7 +20,7 @@ from pipeline.store import atomic
 matplotlib.use("Agg")
 
 COLORS = ("#33658a", "#e07a1f", "#4d8b31", "#a23b72", "#6c757d", "#b8860b", "#2a9d8f", "#9c2c2c")
-STYLE = {
+STYLE: dict[str, Any] = {
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
     "axes.titleweight": "bold", "figure.dpi": 110, "savefig.dpi": 110, "legend.frameon": False,
     "axes.grid": True, "grid.alpha": 0.3, "grid.linewidth": 0.6,
@@ -34,8 +35,10 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format="png", metadata={"Software": None}, bbox_inches="tight")
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, NDArray]:
-    with matplotlib.rc_context(STYLE):
+def _figure(
+    width: float, height: float, rows: int = 1, columns: int = 1
+) -> tuple[Figure, NDArray[Any]]:
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False)
     return figure, axes

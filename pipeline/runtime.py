@@ -49,7 +49,7 @@ def deterministic() -> Iterator[None]:
     import torch  # here, because `prepare` and `report` need the seeds above but never torch
 
     # Filling fresh memory with NaN would expose reads of unwritten memory, at a cost in every step.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     threads = torch.get_num_threads()
     state = torch.get_rng_state()
     torch.set_num_threads(NUM_THREADS)

@@ -75,9 +75,8 @@ def holm(p_values: list[float]) -> list[float]:
     """Holm's (1979) step-down adjustment: the family-wise error stays below the level."""
     order = np.argsort(p_values, kind="stable")
     scaled = [min(1.0, (len(order) - rank) * p_values[at]) for rank, at in enumerate(order)]
-    adjusted = np.maximum.accumulate(scaled) if scaled else []
     result = np.empty(len(order))
-    result[order] = adjusted
+    result[order] = np.maximum.accumulate(scaled)
     return [float(value) for value in result]
 
 

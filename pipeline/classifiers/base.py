@@ -44,7 +44,7 @@ class Classifier(ABC):
 
     @abstractmethod
     def fit(self, training_set: TrainingSet) -> Classifier:
-        """Train from scratch and return self. A class without images gets (next to) no probability."""
+        """Train from scratch, return self; a class without images gets next to no probability."""
 
     @abstractmethod
     def predict_proba(self, images: Images) -> NDArray[np.float32]:

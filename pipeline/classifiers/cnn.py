@@ -61,7 +61,8 @@ class LeNet(nn.Module):
             self.eval()(torch.zeros(1, spec.channels, spec.height, spec.width))
 
     def forward(self, images: Tensor) -> Tensor:
-        return cast(Tensor, self.scores(self.features(images)))
+        """See the class."""
+        return cast("Tensor", self.scores(self.features(images)))
 
 
 def _block(width_in: int, width_out: int, padding: int) -> list[nn.Module]:
@@ -116,7 +117,7 @@ class CNN(Classifier):
         return self._in_batches(images, lambda batch: self.network(batch).softmax(dim=1))
 
     def embed(self, images: Images) -> NDArray[np.float32]:
-        """The dense layer's activations, (n, features): what distances between sets are taken in."""
+        """The dense layer's activations, (n, features): where distances between sets are taken."""
         return self._in_batches(images, self.network.features)
 
     @torch.no_grad()

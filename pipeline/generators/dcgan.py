@@ -52,8 +52,9 @@ class ConditionalBatchNorm(nn.Module):
         nn.init.zeros_(self.bias.weight)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
         gain, bias = self.gain(y)[:, :, None, None], self.bias(y)[:, :, None, None]
-        return cast(Tensor, self.norm(x) * gain + bias)
+        return cast("Tensor", self.norm(x) * gain + bias)
 
 
 class Sampler(nn.Module):
@@ -75,6 +76,7 @@ class Sampler(nn.Module):
         self.to_image = nn.Conv2d(width // 4, spec.channels, 3, padding=1)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
         x = self.project(torch.cat([z, self.embed(y)], dim=1)).unflatten(1, self.start)
         x = functional.relu(self.norms[0](x.contiguous(memory_format=torch.channels_last), y))
         for up, norm in zip(self.ups, list(self.norms)[1:], strict=True):
@@ -104,8 +106,9 @@ class Discriminator(nn.Module):
         self.embed = spectral_norm(nn.Embedding(spec.num_classes, config.features))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
         features = self.features(x)
-        return cast(Tensor, self.score(features)[:, 0] + (self.embed(y) * features).sum(dim=1))
+        return cast("Tensor", self.score(features)[:, 0] + (self.embed(y) * features).sum(dim=1))
 
 
 class DCGAN(Generator):
@@ -137,7 +140,9 @@ class DCGAN(Generator):
         both = torch.cat([self.augment(real), self.augment(fake.detach())])
         scores = self.discriminator(both, labels.repeat(2))
         real_score, fake_score = scores.chunk(2)
-        critic_loss = functional.relu(1 - real_score).mean() + functional.relu(1 + fake_score).mean()
+        critic_loss = (
+            functional.relu(1 - real_score).mean() + functional.relu(1 + fake_score).mean()
+        )
         _step(self.optimizers["discriminator"], critic_loss)
 
         self.discriminator.requires_grad_(False)  # its gradients would be thrown away
@@ -147,7 +152,7 @@ class DCGAN(Generator):
         return {"generator": generator_loss, "discriminator": critic_loss}
 
     def augment(self, images: Tensor) -> Tensor:
-        """DiffAugment: each image shifted by up to `translate` whole pixels, background moves in."""
+        """DiffAugment: each image shifted by up to `translate` pixels, background moves in."""
         reach = self.config.translate
         if reach == 0:
             return images

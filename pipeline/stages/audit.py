@@ -136,9 +136,7 @@ def agreement(judge: CNN, data: LabeledImages) -> float:
     return float((judge.predict_proba(data.images).argmax(axis=1) == data.labels).mean())
 
 
-def distances(
-    real: fidelity.Features, other: fidelity.Features, suffix: str
-) -> dict[str, float]:
+def distances(real: fidelity.Features, other: fidelity.Features, suffix: str) -> dict[str, float]:
     """All distances between two sets of features, their names ending in `suffix`."""
     found = {
         "frechet": fidelity.frechet_distance(real, other),
@@ -150,8 +148,10 @@ def distances(
 
 def median_nearest(images: Images, drawn: Images) -> float:
     """Median Euclidean pixel distance (0..1 scale) to the nearest image of the draw."""
-    flat = [part.reshape(len(part), -1).astype(np.float32) / 255 for part in (images, drawn)]
-    return float(np.median(fidelity.nearest_distance(*flat)))
+    points, references = (
+        part.reshape(len(part), -1).astype(np.float32) / np.float32(255) for part in (images, drawn)
+    )
+    return float(np.median(fidelity.nearest_distance(points, references)))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from pipeline import plots, tables
 from pipeline.images import Images, LabeledImages, read_images
@@ -72,14 +73,17 @@ def write_plot_data(folder: Path, findings: Findings, params: Params, root: Path
     """The CSV files behind `dvc plots`: deltas, confusion and losses."""
     rows = tables.main_rows(findings.deltas, params)
     rows = rows[rows["arm"] != rows["baseline"]]
-    names = rows["classifier"] + ", " + rows["arm"] + ", " + rows["budget"].astype(str) + " per class"
+    names = (
+        rows["classifier"] + ", " + rows["arm"] + ", " + rows["budget"].astype(str) + " per class"
+    )
     write_csv(folder / "deltas.csv", rows.assign(comparison=names)[["comparison", "delta"]])
     primary = params.report.primary
     counts = findings.confusions[primary.classifier, primary.arm]
-    cells = np.repeat(np.stack(np.indices(counts.shape), axis=-1).reshape(-1, 2),
-                      counts.reshape(-1), axis=0)  # fmt: skip
+    cells = np.repeat(np.argwhere(counts >= 0), counts.reshape(-1), axis=0)
     write_csv(folder / "confusion.csv", pd.DataFrame(cells, columns=["actual", "predicted"]))
-    losses = [read_losses(name, params, root).assign(generator_name=name) for name in params.generators]
+    losses = [
+        read_losses(name, params, root).assign(generator_name=name) for name in params.generators
+    ]
     write_csv(folder / "losses.csv", pd.concat(losses, ignore_index=True))
 
 
@@ -93,7 +97,7 @@ def read_losses(name: str, params: Params, root: Path) -> pd.DataFrame:
 
 
 def draw_figures(folder: Path, findings: Findings, params: Params, root: Path,
-                 class_names: list[str]) -> dict[str, plots.Figure]:  # fmt: skip
+                 class_names: list[str]) -> dict[str, Figure]:  # fmt: skip
     """Draw everything into `folder`; the two figures that the README shows are handed back."""
     primary = params.report.primary
     shown = Replicate(primary.budget, params.study.seeds[0])
@@ -101,7 +105,8 @@ def draw_figures(folder: Path, findings: Findings, params: Params, root: Path,
     plots.save(plots.learning_curves(findings.trials), folder / "accuracy.png")
     arms = [params.report.baseline, params.report.rival, primary.arm]
     matrices = {
-        arm: findings.confusions[primary.classifier, arm] for arm in dict.fromkeys(filter(None, arms))
+        arm: findings.confusions[primary.classifier, arm]
+        for arm in dict.fromkeys(filter(None, arms))
     }
     plots.save(plots.confusion_matrices(matrices, class_names), folder / "confusion.png")
     recall = {arm: counts.diagonal() / counts.sum(axis=1) for arm, counts in matrices.items()}
@@ -112,7 +117,9 @@ def draw_figures(folder: Path, findings: Findings, params: Params, root: Path,
         synthetic = sheet(read_images(root / "data/synthetic" / name / shown.file(".npz")))
         panels[name] = synthetic
         pairs = {name: synthetic, "nearest image of the draw": nearest(synthetic, draw.images)}
-        plots.save(plots.sheets(pairs, SHEET_PER_CLASS, class_names), folder / f"nearest-{name}.png")
+        plots.save(
+            plots.sheets(pairs, SHEET_PER_CLASS, class_names), folder / f"nearest-{name}.png"
+        )
         plots.save(plots.losses(read_losses(name, params, root)), folder / f"losses-{name}.png")
         snapshots = read_npz(root / "models" / name / shown.file(".snapshots.npz"))
         for step, images in snapshots.items():
@@ -138,7 +145,9 @@ def nearest(images: Images, references: Images) -> Images:
     return references[distances.argmin(axis=1)]
 
 
-def page_tables(findings: Findings, timings: pd.DataFrame, params: Params) -> dict[str, pd.DataFrame]:
+def page_tables(
+    findings: Findings, timings: pd.DataFrame, params: Params
+) -> dict[str, pd.DataFrame]:
     """The tables of the page: the headline, the rival, and means over seeds."""
     accuracy = findings.deltas[findings.deltas["metric"] == tables.PRIMARY_METRIC]
     fidelity = findings.fidelity.drop(columns="seed").groupby(["generator", "budget"], sort=False)
@@ -159,15 +168,17 @@ def page_figures(reports: Path, params: Params) -> dict[str, Path]:
     figures = {
         "Differences from the baseline with their intervals; the gray band is too small to matter.":
             reports / "deltas.png",
-        "Accuracy by label budget; dots are seeds, lines their means.": reports / "plots/accuracy.png",
+        "Accuracy by label budget; dots are seeds, lines means.": reports / "plots/accuracy.png",
         f"Recall of every class ({scope}).": reports / "plots/recall.png",
         f"Confusion ({scope}).": reports / "plots/confusion.png",
         f"Real images of one draw beside synthetic ones; row k is class k ({primary.budget} labels "
         "per class, first seed).": reports / "samples.png",
     }  # fmt: skip
     for name in params.generators:
-        figures[f"Images of {name}, and for each the nearest image that its generator was trained "
-                "on: pairs that are alike were memorized."] = reports / f"plots/nearest-{name}.png"
+        figures[
+            f"Images of {name}, and for each the nearest image that its generator was trained "
+            "on: pairs that are alike were memorized."
+        ] = reports / f"plots/nearest-{name}.png"
         figures[f"Training of {name}: mean over all generators, and their range."] = (
             reports / f"plots/losses-{name}.png"
         )  # fmt: skip

@@ -40,7 +40,9 @@ def run(params: Params, root: Path, name: str) -> None:
 
     def task(replicate: Replicate) -> Task:
         draw = require(root / "data/splits/draws" / replicate.file(".npz"), "prepare")
-        weights = require(root / "models" / name / replicate.file(".safetensors"), "train_generator")
+        weights = require(
+            root / "models" / name / replicate.file(".safetensors"), "train_generator"
+        )
         seed = derive_seed("synthesize", name, replicate.budget, replicate.seed)
         return Task(
             name=trial_name(code, [draw, weights], {**settings, "seed": seed}),
@@ -76,7 +78,9 @@ def synthesize(
 def teacher(params: Params, draw: LabeledImages, seed: int) -> Classifier:
     """A classifier trained on the draw alone, whose opinion filters go by."""
     chosen = params.synthesize.teacher
-    classifier = build_classifier(chosen.classifier, params.classifiers, derive_seed("teacher", seed))
+    classifier = build_classifier(
+        chosen.classifier, params.classifiers, derive_seed("teacher", seed)
+    )
     return classifier.fit(
         TrainingSet(
             data=draw,

@@ -1,4 +1,4 @@
-"""train_classifiers@<arm>: every classifier on the arm's training sets, scored once on the test set.
+"""train_classifiers@<arm>: every classifier on the arm's training sets, scored once on test.
 
 `results/<arm>/` gets one `.npz` per replicate and classifier: `probabilities` float32 (n, classes)
 of the test images, their `labels` int64 (n,), and how the training set came about. Any metric can
@@ -39,7 +39,7 @@ def run(params: Params, root: Path, name: str) -> None:
         inputs = [test, require(root / "data/splits/draws" / place, "prepare")]
         if arm.generator is not None:
             inputs.append(require(root / arm.inputs / place, f"synthesize@{arm.generator}"))
-        # The arm's name is not in the seed: an arm and its baseline share initial weights and order.
+        # No arm's name in the seed: an arm and its baseline share initial weights and order.
         seed = derive_seed("classifier", classifier, replicate.budget, replicate.seed)
         code = code_digest(__file__, CLASSIFIERS[classifier].__module__, "pipeline.arms")
         section = {"classifier": classifier, "config": params.classifiers[classifier]}
@@ -59,9 +59,7 @@ def run(params: Params, root: Path, name: str) -> None:
     lay_out(root / "results" / name, tasks, compute(tasks, params.engine, root))
 
 
-def score(
-    params: Params, trial: Trial, inputs: tuple[Path, ...], seed: int, folder: Path
-) -> None:
+def score(params: Params, trial: Trial, inputs: tuple[Path, ...], seed: int, folder: Path) -> None:
     """Train one classifier on one training set and keep its probabilities of the test images."""
     test_path, draw_path, *synthetic_path = inputs
     synthetic = None
@@ -75,10 +73,10 @@ def score(
         folder / "scored.npz",
         probabilities=classifier.predict_proba(test.images),
         labels=test.labels,
-        num_train=np.int64(len(chosen.training_set.data)),
-        num_synthetic=np.int64(chosen.num_synthetic),
-        num_candidates=np.int64(chosen.num_candidates),
-        num_rejected=np.int64(chosen.num_rejected),
+        num_train=np.array(len(chosen.training_set.data)),
+        num_synthetic=np.array(chosen.num_synthetic),
+        num_candidates=np.array(chosen.num_candidates),
+        num_rejected=np.array(chosen.num_rejected),
     )
 
 

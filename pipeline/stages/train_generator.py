@@ -50,7 +50,9 @@ def train(name: str, params: Params, draw: Path, seed: int, folder: Path) -> Non
     initial = derive_seed("initial", seed)
     generator = build_generator(name, params.generators, data.spec(), initial)
     history = fit(generator, data, seed, folder)
-    content = save({key: value.contiguous() for key, value in generator.sampler.state_dict().items()})
+    content = save(
+        {key: value.contiguous() for key, value in generator.sampler.state_dict().items()}
+    )
     with atomic(folder / "generator.safetensors") as temporary:
         temporary.write_bytes(content)
     table = pd.DataFrame(history.rows).to_csv(index=False, lineterminator="\n", float_format="%.6g")
