@@ -7,6 +7,6 @@ The map, by floor; imports only go down:
 * 1  `splits`, `datasets/`, `generators/`, `transforms`, `classifiers/`, `filters`, `metrics`,
      `fidelity`, `stats`, `wording`: the parts; siblings do not know each other, but classifiers may
      be handed a transform
-* 2  `trials`, `arms`, `engine`, `tables`, `plots`, `page`: the parts put together
-* 3  `stages/`, `presets`, `__main__`: one module per DVC stage, and the command line
+* 2  `trials`, `arms`, `engine`, `tables`, `plots`, `page`, `headline`: the parts put together
+* 3  `stages/`, `presets`, `check`, `__main__`: one module per DVC stage, and the command line
 """

@@ -55,14 +55,29 @@ def assemble(arm: ArmParams, draw: LabeledImages, synthetic: Synthetic | None,
     data = LabeledImages(
         np.concatenate([real.images, added.images]), np.concatenate([real.labels, added.labels])
     )
+    extra = np.arange(len(data)) >= len(real)
     training_set = TrainingSet(
         data=data,
-        extra=np.arange(len(data)) >= len(real),
+        extra=extra,
+        weights=balanced(extra, arm.real_share),
         num_classes=int(draw.labels.max()) + 1,
         transform=build_transform(arm.transform, params.transforms),
     )
     num_synthetic = 0 if synthetic is None else len(added)
     return ArmSet(training_set, num_synthetic, num_candidates, num_candidates - num_kept)
+
+
+def balanced(extra: NDArray[np.bool_], real_share: float) -> NDArray[np.float64]:
+    """Weights of mean 1 that give the images that are not `extra` the share `real_share`.
+
+    Without it a hundred real images would drown among thousands of added ones. All images count
+    alike where there is only one kind.
+    """
+    num_extra = int(extra.sum())
+    if num_extra in (0, len(extra)):
+        return np.ones(len(extra))
+    shares = np.where(extra, (1 - real_share) / num_extra, real_share / (len(extra) - num_extra))
+    return shares * len(extra)
 
 
 def first_of_each_class(labels: Labels, count: int, repeat: bool) -> NDArray[np.int64]:

@@ -41,6 +41,7 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
     text = environment.get_template(TEMPLATE).render(
         params=params,
         tables={name: table.to_dict("records") for name, table in tables.items()},
+        answers=[wording.answer(row) for row in sort_rows(compared, params)],
         sentences=[
             wording.sentence(row, params.report.confidence) for row in sort_rows(compared, params)
         ],

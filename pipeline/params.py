@@ -79,6 +79,7 @@ class ArmParams(Section):
     inputs: str
     per_class: int = Field(ge=0)
     real: bool = True
+    real_share: float = Field(default=0.5, gt=0, lt=1)
     filter: str = "none"
     transform: str = "none"
     control: bool = False

@@ -73,19 +73,22 @@ def learning_curves(trials: pd.DataFrame) -> Figure:
     figure, axes = _figure(9, 3.6, 1, len(classifiers))
     arms = list(dict.fromkeys(trials["arm"]))
     for axis, classifier in zip(axes[0], classifiers, strict=True):
-        for arm, color in zip(arms, COLORS * len(arms), strict=False):
+        for place, (arm, color) in enumerate(zip(arms, COLORS * len(arms), strict=False)):
+            beside = 1 + 0.03 * (place - (len(arms) - 1) / 2)  # so that dots do not hide each other
             chosen = trials[(trials["classifier"] == classifier) & (trials["arm"] == arm)]
             means = chosen.groupby("budget")["accuracy"].mean()
-            axis.plot(means.index, 100 * means, "o-", color=color, label=arm, markersize=4)
-            axis.plot(chosen["budget"], 100 * chosen["accuracy"], ".", color=color, alpha=0.25)
+            axis.plot(beside * means.index, 100 * means, "o-", color=color, label=arm, markersize=5)
+            axis.plot(beside * chosen["budget"], 100 * chosen["accuracy"], ".", color=color,
+                      alpha=0.35)  # fmt: skip
         axis.set_xscale("log")
         budgets = sorted(trials["budget"].unique())
         axis.set_xticks(budgets, [str(budget) for budget in budgets])
         axis.minorticks_off()
+        axis.set_xlim(budgets[0] / 1.2, budgets[-1] * 1.2)
         axis.set_title(classifier)
         axis.set_xlabel("labeled images per class")
         axis.set_ylabel("test accuracy, %")
-    axes[0][-1].legend(fontsize=8)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right", fontsize=8)
     return figure
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from pipeline.errors import ParamsError
 from pipeline.params import FILE, Params, parse_yaml, validate
@@ -36,7 +38,8 @@ def apply(name: str, root: Path) -> list[str]:
                           "name one of these")  # fmt: skip
     yaml = YAML()
     yaml.preserve_quotes = True
-    yaml.width = 1000
+    yaml.width = 1000  # no line is wrapped
+    yaml.representer.add_representer(type(None), _write_null)
     path = root / FILE
     parse_yaml(path.read_text(encoding="utf-8"), FILE)
     document = yaml.load(path)
@@ -58,6 +61,11 @@ def _lay_over(document: CommentedMap, overlay: dict[str, Any], prefix: str) -> l
             document[key] = _flow(value)
             changed.append(f"{prefix}{key}")
     return changed
+
+
+def _write_null(representer: RoundTripRepresenter, _: None) -> ScalarNode:
+    """`null` as a word: the library would leave nothing behind the colon."""
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 def _flow(value: Any) -> Any:

@@ -10,7 +10,7 @@ VERDICTS = {
     "harm": "worse, beyond what chance explains",
     "equivalent": "no difference that matters: the whole interval is below the smallest effect of "
     "interest",
-    "no evidence": "chance alone could explain the difference",
+    "no evidence": "these seeds do not show a difference, which is no proof that there is none",
     "exploratory": "too few seeds to tell",
     "degenerate": "every seed gave the same difference, so there is nothing to judge by",
     "baseline": "what the others are compared with",
@@ -40,11 +40,26 @@ def sentence(row: Mapping[str, Any], confidence: float) -> str:
         "gain": f"is better {against}",
         "harm": f"is worse {against}",
         "equivalent": f"makes no difference that matters {against}",
-        "no evidence": f"shows no difference {against} that chance could not explain",
+        "no evidence": f"is not shown to differ from {row['baseline']}",
         "exploratory": f"was tried on too few seeds to be judged {against}",
         "degenerate": f"differed by the same amount in every seed {against}",
     }[row["verdict"]]
     return f"{start} {what} ({numbers})."
+
+
+def answer(row: Mapping[str, Any]) -> str:
+    """One row as a headline for a reader in a hurry."""
+    what = {
+        "gain": "better than",
+        "harm": "worse than",
+        "equivalent": "no different, in any way that matters, from",
+        "no evidence": "not shown to differ from",
+        "exploratory": "tried on too few seeds to be judged against",
+        "degenerate": "always the same distance from",
+    }[row["verdict"]]
+    return (
+        f"{row['arm']} is {what} {row['baseline']} for {row['classifier']}, {labels(row['budget'])}"
+    )
 
 
 def labels(budget: int) -> str:

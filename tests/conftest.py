@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +15,44 @@ import torch
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
+from pipeline import presets
 from pipeline.datasets import toy
 from pipeline.images import LabeledImages
-from pipeline.params import DataParams
+from pipeline.params import DataParams, Params, load_params, parse_yaml, validate
+from pipeline.runtime import derive_seed, numpy_rng
+from pipeline.store import TIMINGS, write_json, write_npz
+from pipeline.trials import Trial, expected_trials, replicates
 
 ROOT = Path(__file__).resolve().parent.parent
+CLASS_NAMES = ("horizontal", "vertical", "diagonal")
+STUDY = """\
+data: {name: toy, test_per_class: 20}
+study: {budgets: [4, 2], seeds: [3, 1, 2, 5, 4, 0, 9]}
+generators: {dcgan: {steps: 5, batch_size: 4}}
+synthesize: {per_class: 6, teacher: {classifier: cnn}}
+filters: {agreement: {confidence: 0.5}}
+classifiers: {cnn: {}, lgbm: {}}
+transforms: {affine: {degrees: 10, translate: 0.1, scale: 0.1, shear: 5}}
+arms:
+  real: {inputs: data/splits/draws, per_class: 0}
+  oversample: {inputs: data/splits/draws, per_class: 6, control: true}
+  classical: {inputs: data/splits/draws, per_class: 6, transform: affine}
+  dcgan: {inputs: data/synthetic/dcgan, per_class: 6, filter: agreement}
+  dcgan_classical: {inputs: data/synthetic/dcgan, per_class: 6, transform: affine}
+  dcgan_only: {inputs: data/synthetic/dcgan, per_class: 6, real: false, control: true}
+report:
+  baseline: real
+  rival: classical
+  primary: {classifier: cnn, arm: dcgan, budget: 2}
+  confidence: 0.95
+  smallest_effect: 0.005
+engine: {kind: serial, workers: 1}
+"""
+FIDELITY = (
+    "label_fidelity", "label_fidelity_floor", "frechet", "frechet_floor", "kernel", "kernel_floor",
+    "precision", "recall", "density", "coverage", "coverage_floor", "nearest_drawn",
+    "nearest_drawn_floor",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +72,58 @@ def few_bars(bars: LabeledImages) -> LabeledImages:
     """Ten toy images of each class."""
     chosen = np.concatenate([np.flatnonzero(bars.labels == label)[:10] for label in range(3)])
     return bars.take(chosen)
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Params:
+    """The project's params.yaml under the preset `smoke`: every member, small."""
+    folder = tmp_path_factory.mktemp("smoke")
+    shutil.copy(ROOT / "params.yaml", folder)
+    presets.apply("smoke", folder)
+    return load_params(folder)
+
+
+@pytest.fixture(scope="session")
+def study() -> Params:
+    """Two classifiers, six arms, two budgets, seven seeds in no order."""
+    return validate(Params, parse_yaml(STUDY, "study"), "study")
+
+
+@pytest.fixture
+def project(tmp_path: Path, study: Params) -> Path:
+    """A folder with hand-made results, audits and seconds of `study`, as its stages leave them."""
+    (tmp_path / "params.yaml").write_text(STUDY, encoding="utf-8")
+    for trial in expected_trials(study):
+        write_npz(tmp_path / "results" / trial.file(), **scored(trial, study))
+    for name in study.generators:
+        for each in replicates(study.study):
+            numbers = numpy_rng("audit", each.budget, each.seed).random(len(FIDELITY)).tolist()
+            report = {"num_compared": 60, **dict(zip(FIDELITY, numbers, strict=True))}
+            write_json(tmp_path / "data/audit" / name / each.file(".json"), report)
+    seconds = [
+        {"stage": "train_generator", "item": "dcgan", **each.labels(), "seconds": 1.0 + each.seed}
+        for each in replicates(study.study)
+    ]
+    write_json(tmp_path / TIMINGS / "train_generator@dcgan.json", seconds)
+    return tmp_path
+
+
+def scored(trial: Trial, params: Params) -> dict[str, np.ndarray]:
+    """What a trial leaves: probabilities of sixty test images, right more often than not."""
+    each, arm = trial.replicate, params.arms[trial.arm]
+    rng = np.random.default_rng(
+        derive_seed("scored", trial.classifier, trial.arm, each.budget, each.seed)
+    )
+    labels = np.repeat(np.arange(3), 20)
+    scores = rng.random((60, 3)) + 0.5 * np.eye(3)[labels]
+    counts: dict[str, Any] = {
+        "num_train": 3 * (each.budget * arm.real + arm.per_class),
+        "num_synthetic": 3 * arm.per_class if arm.generator else 0,
+        "num_candidates": 18 if arm.generator else 0,
+        "num_rejected": each.seed if arm.filter != "none" else 0,
+    }
+    return {
+        "probabilities": (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32),
+        "labels": labels,
+        **{name: np.array(value) for name, value in counts.items()},
+    }

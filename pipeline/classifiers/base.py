@@ -18,15 +18,23 @@ from pipeline.transforms import Transform
 class TrainingSet:
     """Labeled images and the transform that belongs to their arm.
 
-    `extra` marks, (n,) bool, the images that the arm added to the draw. A classifier that sees one
+    `extra`, (n,) bool, marks the images that the arm added to the draw; `weights`, (n,) with mean
+    1, say how much each image counts. A classifier that sees one
     batch at a time transforms every image anew; one that sees a fixed table transforms each extra
     image once (`expanded`), so that tables of all arms have the same number of rows.
     """
 
     data: LabeledImages
     extra: NDArray[np.bool_]
+    weights: NDArray[np.float64]
     num_classes: int
     transform: Transform | None = None
+
+
+def plain(data: LabeledImages, transform: Transform | None = None) -> TrainingSet:
+    """`data` alone, all images alike."""
+    nothing = np.zeros(len(data), dtype=bool)
+    return TrainingSet(data, nothing, np.ones(len(data)), data.num_classes, transform)
 
 
 class Classifier(ABC):

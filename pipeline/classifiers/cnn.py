@@ -80,8 +80,7 @@ class CNN(Classifier):
     def fit(self, training_set: TrainingSet) -> CNN:
         """See `Classifier.fit`. Batches are drawn with replacement, each from a seed of its own.
 
-        The draw is of numbers in 0..1 that are scaled to the size of the training set, so that
-        arms of different size walk through their images in the same manner.
+        An image is drawn in proportion to its weight.
         """
         config, data = self.config, training_set.data
         with torch.random.fork_rng(devices=[]):
@@ -97,10 +96,12 @@ class CNN(Classifier):
                 optimizer, config.learning_rate, total_steps=config.steps
             )
             images, labels = as_input(data.images), torch.from_numpy(data.labels)
+            edges = torch.from_numpy(training_set.weights).cumsum(0) / len(data)
+            edges[-1] = 1.0  # rounding must not leave a gap above the last image
             network.train()
             for step in range(config.steps):
                 torch.manual_seed(derive_seed("step", self.seed, step))
-                chosen = (torch.rand(config.batch_size) * len(data)).long()
+                chosen = torch.searchsorted(edges, torch.rand(config.batch_size, dtype=edges.dtype))
                 batch = images[chosen]
                 if training_set.transform is not None:
                     generator = torch.Generator().manual_seed(derive_seed("view", self.seed, step))

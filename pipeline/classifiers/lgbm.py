@@ -53,7 +53,8 @@ class LightGBM(Classifier):
         """See `Classifier.fit`."""
         data = training_set.data
         self.num_classes = training_set.num_classes
-        self.model.fit(_rows(expanded(training_set, self.seed)), data.labels)
+        rows = _rows(expanded(training_set, self.seed))
+        self.model.fit(rows, data.labels, sample_weight=training_set.weights)
         return self
 
     def predict_proba(self, images: Images) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from pipeline.errors import DivergedError
 from pipeline.generators.checkpoint import History, TrainingState
@@ -33,6 +33,7 @@ CHECKPOINT_S = 20.0  # a checkpoint takes some 10 ms: far below a tenth of a per
 # Every forward pass of `draw_images` has this many rows: kernels may round otherwise when the
 # batch size changes, and then an image would depend on its neighbours.
 SAMPLE_BATCH = 100
+SETTLE_BATCH, SETTLE_BATCHES = 250, 10
 
 
 class GeneratorConfig(Section):
@@ -82,9 +83,8 @@ def fit(generator: Generator, data: LabeledImages, seed: int, folder: Path) -> H
     bits. Raises `DivergedError` at the first step whose loss is not finite.
     """
     config = generator.config
-    averaged = AveragedModel(
-        generator.sampler, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)
-    ).requires_grad_(False)
+    averaged = AveragedModel(generator.sampler, avg_fn=moving_average(config.ema_decay))
+    averaged.requires_grad_(False)
     images = as_input(data.images)
     labels = torch.from_numpy(data.labels)
     modules = {"networks": generator.networks, "averaged": averaged}
@@ -107,8 +107,37 @@ def fit(generator: Generator, data: LabeledImages, seed: int, folder: Path) -> H
             state.save(folder, step + 1)
             saved_at = time.monotonic()
     generator.sampler.load_state_dict(averaged.module.state_dict())
-    generator.sampler.eval()
+    torch.manual_seed(derive_seed("settle", seed))
+    settle_batch_norm(generator)
     return state.history
+
+
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Exponential moving average that forgets the first, untrained weights sooner."""
+
+    def update(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        ramp = (1 + int(count)) / (10 + int(count))
+        return averaged.lerp(current, 1 - min(decay, ramp))
+
+    return update
+
+
+@torch.no_grad()
+def settle_batch_norm(generator: Generator) -> None:
+    """Replace the batch statistics of the averaged sampler, which are those of the live one.
+
+    Averages over fresh noise and every class in turn; leaves the sampler ready for use.
+    """
+    sampler = generator.sampler
+    layers = [layer for layer in sampler.modules() if isinstance(layer, nn.BatchNorm2d)]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a plain mean over all batches
+    sampler.train()
+    labels = torch.arange(SETTLE_BATCH) % generator.spec.num_classes
+    for _ in range(SETTLE_BATCHES if layers else 0):
+        sampler(torch.randn(SETTLE_BATCH, generator.config.latent_dim), labels)
+    sampler.eval()
 
 
 def set_learning_rates(generator: Generator, step: int) -> dict[str, float]:

@@ -89,8 +89,21 @@ class TrainingState:
                 slots.setdefault(int(index), {})[slot] = value
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": slots, "param_groups": groups})
+            _lay_out_like_parameters(optimizer)
         snapshots = sorted(_below(tensors, "snapshot/").items(), key=lambda item: int(item[0]))
         self.history.snapshots = {int(step): images.numpy() for step, images in snapshots}
+
+
+def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Give the state the memory layout of its parameter.
+
+    Fused optimizers walk through both in memory order: a state in rows beside a parameter in
+    channels-last order would silently update the wrong weights.
+    """
+    for parameter, slots in optimizer.state.items():
+        for key, value in slots.items():
+            if value.shape == parameter.shape:
+                slots[key] = torch.empty_like(parameter).copy_(value)
 
 
 def newest_first(folder: Path) -> list[Path]:

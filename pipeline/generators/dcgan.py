@@ -2,17 +2,22 @@
 
 Sources: Radford, Metz and Chintala (2016) for the transposed-convolution generator; Dumoulin et al.
 (2017) for class-conditional batch norm; Miyato and Koyama (2018), equation 4, for the projection
-discriminator; Miyato et al. (2018) for spectral norm and the hinge loss; Zhao et al. (2020),
-DiffAugment, here translation alone: digits may move, but not flip, and cut-outs leak into samples
-when images are few.
+discriminator; Miyato et al. (2018) for spectral norm and the hinge loss, equations 16 and 17; Zhao
+et al. (2020), DiffAugment, here translation alone: digits may move, but not flip, and cut-outs leak
+into samples when images are few; Mao et al. (2019), equation 2, for the mode-seeking term, without
+which samples of a hundred-image generator are far less varied than its training images; Karras et
+al. (2018) for the averaged sampler.
 
-Deviations: the discriminator uses no batch norm (spectral norm does its work); one generator pass
-serves both updates of a step, which saves a sixth of the time; a final dense layer stands between
-the convolutions and the projection.
+Deviations: the last doubling is a pixel shuffle (Shi et al. 2016), since convolutions at full size
+would take half the time; the class embedding of the projection is not spectrally normalized, since
+with so few steps the generator then ignored its label; one generator pass serves both updates of a
+step; the mode-seeking distance is between images of one class, so it cannot be met by mixing
+classes up.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import cast
 
 import torch
@@ -27,17 +32,23 @@ from pipeline.images import ImageSpec
 
 SLOPE = 0.2  # of leaky ReLU, as in the DCGAN paper
 BETAS = (0.0, 0.99)  # no momentum: it chases a loss that the other network keeps moving
+# Classes must differ from the first step on, or few steps are not enough to tell them apart.
+CLASS_SPREAD = 0.1
+# Least pixel distance in the mode-seeking ratio: keeps two equal images from dividing by zero.
+LEAST_DISTANCE = 0.02
 
 
 class DCGANConfig(GeneratorConfig):
-    """Widths and rates; see params.yaml for the values and why."""
+    """Widths and rates; params.yaml gives the values and reasons."""
 
-    generator_channels: int = Field(gt=0)  # at a quarter of the size; halved at each doubling
+    label_dim: int = Field(gt=0)  # length of the label's embedding beside the noise
+    generator_channels: int = Field(gt=1)  # at a quarter of the size; half of it at half the size
     discriminator_channels: int = Field(gt=0)  # at half the size; doubled at each halving
     features: int = Field(gt=0)  # width of the discriminator's dense layer
     generator_learning_rate: float = Field(gt=0)
     discriminator_learning_rate: float = Field(gt=0)
-    translate: int = Field(ge=0)  # DiffAugment: largest shift in pixels, either way
+    translate: float = Field(ge=0, lt=0.5)  # DiffAugment: largest shift, share of the side
+    mode_seeking: float = Field(ge=0)  # weight of the term that drives samples apart
 
 
 class ConditionalBatchNorm(nn.Module):
@@ -48,13 +59,13 @@ class ConditionalBatchNorm(nn.Module):
         self.norm = nn.BatchNorm2d(channels, affine=False)
         self.gain = nn.Embedding(num_classes, channels)
         self.bias = nn.Embedding(num_classes, channels)
-        nn.init.ones_(self.gain.weight)
-        nn.init.zeros_(self.bias.weight)
+        nn.init.normal_(self.gain.weight, 1.0, CLASS_SPREAD)
+        nn.init.normal_(self.bias.weight, 0.0, CLASS_SPREAD)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """See the class."""
         gain, bias = self.gain(y)[:, :, None, None], self.bias(y)[:, :, None, None]
-        return cast("Tensor", self.norm(x) * gain + bias)
+        return torch.addcmul(bias, self.norm(x), gain)
 
 
 class Sampler(nn.Module):
@@ -62,26 +73,23 @@ class Sampler(nn.Module):
 
     def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
         super().__init__()
-        width = config.generator_channels
-        self.start = (width, spec.height // 4, spec.width // 4)
-        self.embed = nn.Embedding(spec.num_classes, config.latent_dim)
-        self.project = nn.Linear(2 * config.latent_dim, width * self.start[1] * self.start[2])
-        self.norms = nn.ModuleList(
-            ConditionalBatchNorm(width // scale, spec.num_classes) for scale in (1, 2, 4)
-        )
-        self.ups = nn.ModuleList(
-            nn.ConvTranspose2d(width // scale, width // scale // 2, 4, stride=2, padding=1)
-            for scale in (1, 2)
-        )
-        self.to_image = nn.Conv2d(width // 4, spec.channels, 3, padding=1)
+        wide, narrow = config.generator_channels, config.generator_channels // 2
+        self.start = (spec.height // 4, spec.width // 4, wide)
+        inputs = config.latent_dim + config.label_dim
+        self.embed = nn.Embedding(spec.num_classes, config.label_dim)
+        self.project = _orthogonal(nn.Linear(inputs, wide * self.start[0] * self.start[1]))
+        self.norm_quarter = ConditionalBatchNorm(wide, spec.num_classes)
+        self.up = _orthogonal(nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1, bias=False))
+        self.norm_half = ConditionalBatchNorm(narrow, spec.num_classes)
+        self.to_subpixels = _orthogonal(nn.Conv2d(narrow, 4 * spec.channels, 3, padding=1))
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         """See the class."""
-        x = self.project(torch.cat([z, self.embed(y)], dim=1)).unflatten(1, self.start)
-        x = functional.relu(self.norms[0](x.contiguous(memory_format=torch.channels_last), y))
-        for up, norm in zip(self.ups, list(self.norms)[1:], strict=True):
-            x = functional.relu(norm(up(x), y))
-        return torch.tanh(self.to_image(x))
+        x = self.project(torch.cat([z, self.embed(y)], dim=1))
+        x = x.unflatten(1, self.start).permute(0, 3, 1, 2)  # channels last in memory from the start
+        x = functional.relu(self.norm_quarter(x, y))
+        x = functional.relu(self.norm_half(self.up(x), y))
+        return torch.tanh(functional.pixel_shuffle(self.to_subpixels(x), 2))
 
 
 class Discriminator(nn.Module):
@@ -90,20 +98,16 @@ class Discriminator(nn.Module):
     def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
         super().__init__()
         width = config.discriminator_channels
-        area = (spec.height // 4) * (spec.width // 4)
-        self.features = nn.Sequential(
-            spectral_norm(nn.Conv2d(spec.channels, width, 4, stride=2, padding=1)),
-            nn.LeakyReLU(SLOPE),
-            spectral_norm(nn.Conv2d(width, 2 * width, 4, stride=2, padding=1)),
-            nn.LeakyReLU(SLOPE),
-            spectral_norm(nn.Conv2d(2 * width, 4 * width, 3, padding=1)),
-            nn.LeakyReLU(SLOPE),
-            nn.Flatten(),
-            spectral_norm(nn.Linear(4 * width * area, config.features)),
-            nn.LeakyReLU(SLOPE),
-        )
-        self.score = spectral_norm(nn.Linear(config.features, 1))
-        self.embed = spectral_norm(nn.Embedding(spec.num_classes, config.features))
+        channels = (spec.channels, width, 2 * width, 4 * width)
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise(channels):
+            convolution = nn.Conv2d(before, after, 4, stride=2, padding=1)
+            layers += [spectral_norm(_orthogonal(convolution)), nn.LeakyReLU(SLOPE)]
+        flat = channels[-1] * (spec.height // 8) * (spec.width // 8)
+        dense = spectral_norm(_orthogonal(nn.Linear(flat, config.features)))
+        self.features = nn.Sequential(*layers, nn.Flatten(), dense, nn.LeakyReLU(SLOPE))
+        self.score = spectral_norm(_orthogonal(nn.Linear(config.features, 1)))
+        self.embed = nn.Embedding(spec.num_classes, config.features)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """See the class."""
@@ -119,10 +123,11 @@ class DCGAN(Generator):
 
     def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        if spec.height % 4 or spec.width % 4:
+        if spec.height % 4 or spec.width % 4 or min(spec.height, spec.width) < 8:
             raise ParamsError(
                 "generators.dcgan",
-                f"expected image sides divisible by 4, found {spec.height} x {spec.width}",
+                "expected image sides that are divisible by 4 and at least 8, found "
+                f"{spec.height} x {spec.width}",
                 "pad the images to the next multiple of 4",
             )
         self.sampler = Sampler(config, spec).to(memory_format=torch.channels_last)
@@ -134,35 +139,48 @@ class DCGAN(Generator):
         }
 
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """See `Generator.update`: the hinge losses of equations 16 and 17 of Miyato et al."""
-        z = torch.randn(len(labels), self.config.latent_dim)
-        fake = self.sampler(z, labels)
+        """See `Generator.update`. Synthetic labels come in pairs, for the mode-seeking term."""
+        pairs = labels[: (len(labels) + 1) // 2].repeat_interleave(2)
+        z = torch.randn(len(pairs), self.config.latent_dim)
+        fake = self.sampler(z, pairs)
         both = torch.cat([self.augment(real), self.augment(fake.detach())])
-        scores = self.discriminator(both, labels.repeat(2))
-        real_score, fake_score = scores.chunk(2)
-        critic_loss = (
-            functional.relu(1 - real_score).mean() + functional.relu(1 + fake_score).mean()
-        )
-        _step(self.optimizers["discriminator"], critic_loss)
+        scores = self.discriminator(both, torch.cat([labels, pairs]))
+        critic = functional.relu(1 - scores[: len(real)]).mean()
+        critic = critic + functional.relu(1 + scores[len(real) :]).mean()
+        _step(self.optimizers["discriminator"], critic)
 
         self.discriminator.requires_grad_(False)  # its gradients would be thrown away
-        generator_loss = -self.discriminator(self.augment(fake), labels).mean()
-        _step(self.optimizers["generator"], generator_loss)
+        adversarial = -self.discriminator(self.augment(fake), pairs).mean()
+        seeking = mode_seeking(z, fake)
+        _step(self.optimizers["generator"], adversarial + self.config.mode_seeking * seeking)
         self.discriminator.requires_grad_(True)
-        return {"generator": generator_loss, "discriminator": critic_loss}
+        return {"generator": adversarial, "discriminator": critic, "mode_seeking": seeking}
 
     def augment(self, images: Tensor) -> Tensor:
-        """DiffAugment: each image shifted by up to `translate` pixels, background moves in."""
-        reach = self.config.translate
+        """DiffAugment: each image shifted by whole pixels, either way; background moves in."""
+        n, channels, height, width = images.shape
+        reach = round(self.config.translate * max(height, width))
         if reach == 0:
             return images
-        n, _, height, width = images.shape
         padded = functional.pad(images, (reach,) * 4, value=-1.0)
         top, left = torch.randint(0, 2 * reach + 1, (2, n))
         rows = (top[:, None] + torch.arange(height))[:, None, :, None]
         columns = (left[:, None] + torch.arange(width))[:, None, None, :]
-        image, channel = torch.arange(n)[:, None, None, None], torch.arange(images.shape[1])
-        return padded[image, channel[None, :, None, None], rows, columns]
+        image = torch.arange(n)[:, None, None, None]
+        shifted = padded[image, torch.arange(channels)[None, :, None, None], rows, columns]
+        return shifted.contiguous(memory_format=torch.channels_last)
+
+
+def mode_seeking(z: Tensor, images: Tensor) -> Tensor:
+    """Distance of the noise over distance of the images, mean over pairs (0, 1), (2, 3), ..."""
+    noise = (z[::2] - z[1::2]).abs().mean(dim=1)
+    pixels = (images[::2] - images[1::2]).abs().flatten(1).mean(dim=1)
+    return (noise / (pixels + LEAST_DISTANCE)).mean()
+
+
+def _orthogonal(layer: nn.Module) -> nn.Module:
+    nn.init.orthogonal_(cast("Tensor", layer.weight))
+    return layer
 
 
 def _adam(network: nn.Module, learning_rate: float) -> torch.optim.Adam:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from pipeline import fidelity
-from pipeline.classifiers.base import TrainingSet
+from pipeline.classifiers.base import plain
 from pipeline.classifiers.cnn import CNN, CNNConfig, LeNet
 from pipeline.engine import Task, compute, lay_out, trial_name
 from pipeline.images import Images, LabeledImages, read_images
@@ -89,10 +89,7 @@ def train_judge(splits: Path, folder: Path) -> None:
     """Train the judge on its half of the pool."""
     pool = read_pool(splits)
     data = pool.data.take(pool.judge)
-    training_set = TrainingSet(
-        data, np.zeros(len(data), dtype=bool), pool.data.num_classes, affine(JUDGE_VIEW)
-    )
-    judge = CNN(JUDGE, derive_seed("judge")).fit(training_set)
+    judge = CNN(JUDGE, derive_seed("judge")).fit(plain(data, affine(JUDGE_VIEW)))
     weights = {name: value.contiguous() for name, value in judge.network.state_dict().items()}
     save_file(weights, folder / "judge.safetensors")
 

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors.torch import load_file
 
 from pipeline.classifiers import CLASSIFIERS, build_classifier
-from pipeline.classifiers.base import Classifier, TrainingSet
+from pipeline.classifiers.base import Classifier, plain
 from pipeline.engine import Task, compute, lay_out, trial_name
 from pipeline.generators import GENERATORS, build_generator
 from pipeline.generators.base import draw_images
@@ -81,14 +81,7 @@ def teacher(params: Params, draw: LabeledImages, seed: int) -> Classifier:
     classifier = build_classifier(
         chosen.classifier, params.classifiers, derive_seed("teacher", seed)
     )
-    return classifier.fit(
-        TrainingSet(
-            data=draw,
-            extra=np.zeros(len(draw), dtype=bool),
-            num_classes=draw.num_classes,
-            transform=build_transform(chosen.transform, params.transforms),
-        )
-    )
+    return classifier.fit(plain(draw, build_transform(chosen.transform, params.transforms)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,63 @@
+"""Filters judge each synthetic image by the teacher's opinion of it and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.filters import FILTERS, AgreementConfig, agreement, build_filter
+from pipeline.params import Params
+
+
+def opinions(seed: int, n: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Random labels and class probabilities of `n` images."""
+    rng = np.random.default_rng(seed)
+    scores = rng.random((n, 3)) ** 4
+    return rng.integers(0, 3, n), (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@given(seed=st.integers(0, 999), confidence=st.floats(0, 0.99))
+def test_agreement_keeps_exactly_the_images_the_teacher_is_sure_of(
+    seed: int, confidence: float
+) -> None:
+    labels, probabilities = opinions(seed)
+    kept = agreement(AgreementConfig(confidence=confidence))(labels, probabilities)
+    for label, row, decision in zip(labels, probabilities, kept, strict=True):
+        agrees = row[label] == row.max()
+        assert decision == (agrees and row[label] >= np.float32(confidence))
+
+
+def test_the_least_confidence_itself_is_enough() -> None:
+    probabilities = np.array([[0.8, 0.2], [0.7999, 0.2001]], dtype=np.float32)
+    kept = agreement(AgreementConfig(confidence=0.8))(np.array([0, 0]), probabilities)
+    assert kept.tolist() == [True, False]
+
+
+@given(seed=st.integers(0, 99))
+def test_a_stricter_filter_keeps_a_part_of_what_a_looser_one_keeps(seed: int) -> None:
+    labels, probabilities = opinions(seed)
+    loose, strict = (
+        agreement(AgreementConfig(confidence=each))(labels, probabilities) for each in (0.4, 0.8)
+    )
+    assert (loose | ~strict).all()
+
+
+@pytest.mark.parametrize("name", ["none", *FILTERS])
+def test_a_filter_decides_on_every_image_by_itself(name: str, smoke: Params) -> None:
+    keep = build_filter(name, smoke.filters)
+    labels, probabilities = opinions(1)
+    before = labels.copy(), probabilities.copy()
+    kept = keep(labels, probabilities)
+    assert kept.dtype == bool
+    assert kept.shape == (40,)
+    order = np.random.default_rng(2).permutation(40)
+    np.testing.assert_array_equal(keep(labels[order], probabilities[order]), kept[order])
+    assert keep(labels[:0], probabilities[:0]).shape == (0,)
+    np.testing.assert_array_equal(labels, before[0])
+    np.testing.assert_array_equal(probabilities, before[1])
+
+
+def test_none_keeps_everything() -> None:
+    assert build_filter("none", {})(*opinions(3)).all()

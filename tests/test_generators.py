@@ -1,0 +1,284 @@
+"""The contract every generator keeps, tried on all members of the registry."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from pipeline.errors import DivergedError, ParamsError
+from pipeline.generators import GENERATORS, build_generator
+from pipeline.generators import base as fitting
+from pipeline.generators.base import Generator, draw_images, fit
+from pipeline.generators.checkpoint import History, TrainingState, newest_first
+from pipeline.images import ImageSpec, LabeledImages
+from pipeline.params import Member, load_params
+from pipeline.runtime import deterministic
+
+ROOT = Path(__file__).resolve().parent.parent
+EVERY = sorted(GENERATORS)
+STEPS = 40
+
+
+@pytest.fixture
+def sections() -> dict[str, Member]:
+    """The shipped sections, with few steps."""
+    shipped = load_params(ROOT).generators
+    return {
+        name: {**section, "steps": STEPS, "batch_size": 16} for name, section in shipped.items()
+    }
+
+
+def trained(
+    name: str, sections: dict[str, Member], data: LabeledImages, folder: Path, seed: int = 0
+) -> tuple[Generator, History]:
+    folder.mkdir(exist_ok=True)
+    with deterministic():
+        generator = build_generator(name, sections, data.spec(), seed)
+        return generator, fit(generator, data, seed, folder)
+
+
+def weights(generator: Generator) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in generator.sampler.state_dict().items()}
+
+
+def same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> bool:
+    return first.keys() == second.keys() and all(
+        np.array_equal(first[name], second[name]) for name in first
+    )
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_samples_have_shape_type_and_the_labels_asked_for(
+    name: str, sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path
+) -> None:
+    generator, _ = trained(name, sections, few_bars, tmp_path / "a")
+    images = draw_images(generator, np.array([0, 1, 2, 2, 0]), [5, 6, 7, 8, 9])
+    assert images.dtype == np.uint8
+    assert images.shape == (5, 1, 8, 8)
+    assert images.std() > 0
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_fit_depends_on_its_seed_alone(
+    name: str, sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path
+) -> None:
+    first, history = trained(name, sections, few_bars, tmp_path / "a")
+    torch.manual_seed(99)
+    np.random.seed(99)  # noqa: NPY002
+    again, repeated = trained(name, sections, few_bars, tmp_path / "b")
+    other, _ = trained(name, sections, few_bars, tmp_path / "c", seed=1)
+    assert same(weights(first), weights(again))
+    assert history.rows == repeated.rows
+    assert not same(weights(first), weights(other))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_fit_leaves_inputs_and_global_randomness_alone(
+    name: str, sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path
+) -> None:
+    images, labels = few_bars.images.copy(), few_bars.labels.copy()
+    torch.manual_seed(7)
+    before_torch, before_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()
+    trained(name, sections, few_bars, tmp_path / "a")
+    assert np.array_equal(images, few_bars.images)
+    assert np.array_equal(labels, few_bars.labels)
+    assert torch.equal(before_torch, torch.get_rng_state())
+    assert np.array_equal(before_numpy, np.random.get_state()[1])
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_an_image_does_not_depend_on_its_neighbors(
+    name: str, sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path
+) -> None:
+    generator, _ = trained(name, sections, few_bars, tmp_path / "a")
+    labels = np.arange(230) % 3
+    seeds = list(range(1000, 1230))
+    together = draw_images(generator, labels, seeds)
+    for at in (0, 1, 99, 100, 229):
+        alone = draw_images(generator, labels[at : at + 1], seeds[at : at + 1])
+        assert np.array_equal(alone[0], together[at])
+    backwards = draw_images(generator, labels[::-1].copy(), seeds[::-1])
+    assert np.array_equal(backwards[::-1], together)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_labels_are_obeyed_after_a_short_fit(
+    name: str, sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
+) -> None:
+    sections = {name: {**sections[name], "steps": 500}}
+    generator, _ = trained(name, sections, bars, tmp_path / "a")
+    labels = np.arange(150) % 3
+    images = draw_images(generator, labels, list(range(150)))
+    judge = KNeighborsClassifier(3).fit(bars.images.reshape(180, -1), bars.labels)
+    assert judge.score(images.reshape(150, -1), labels) > 0.6
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize(
+    "spec", [ImageSpec(1, 28, 28, 10), ImageSpec(3, 32, 32, 2), ImageSpec(1, 64, 64, 3)], ids=str
+)
+def test_other_sizes_channels_and_classes_work(
+    name: str, spec: ImageSpec, sections: dict[str, Member], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    shape = (2 * spec.num_classes, spec.channels, spec.height, spec.width)
+    data = LabeledImages(
+        rng.integers(0, 256, shape, dtype=np.uint8), np.arange(shape[0]) % spec.num_classes
+    )
+    generator, _ = trained(name, {name: {**sections[name], "steps": 2}}, data, tmp_path / "a")
+    assert draw_images(generator, np.array([0, 1]), [1, 2]).shape == (2, *shape[1:])
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_history_and_snapshots_cover_the_whole_fit(
+    name: str, sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path
+) -> None:
+    generator, history = trained(name, sections, few_bars, tmp_path / "a")
+    assert [row["step"] for row in history.rows] == list(range(1, STEPS + 1))
+    assert max(history.snapshots) == STEPS
+    assert len(history.snapshots) == fitting.NUM_SNAPSHOTS
+    for row in history.rows:
+        assert np.isfinite(list(row.values())).all()
+        assert {f"{each}_learning_rate" for each in generator.optimizers} < set(row)
+    for images in history.snapshots.values():
+        assert images.shape == (3 * fitting.SNAPSHOT_PER_CLASS, 1, 8, 8)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_learning_rates_stay_then_fall_to_almost_nothing(
+    name: str, sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path
+) -> None:
+    generator, history = trained(name, sections, few_bars, tmp_path / "a")
+    for each in generator.optimizers:
+        rates = np.array([row[f"{each}_learning_rate"] for row in history.rows])
+        until = int(generator.config.decay_from * STEPS)
+        assert np.ptp(rates[:until]) == 0
+        assert (np.diff(rates[until + 1 :]) < 0).all()
+        assert rates[-1] <= rates[0] * 2 / STEPS / (1 - generator.config.decay_from)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_loss_that_is_not_finite_stops_the_fit_at_that_step(
+    name: str, sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    update, calls = GENERATORS[name].update, []
+
+    def poisoned(self: Generator, real: torch.Tensor, labels: torch.Tensor) -> dict:
+        calls.append(1)
+        losses = update(self, real, labels)
+        return losses if len(calls) < 5 else {**losses, "generator": torch.tensor(float("nan"))}
+
+    monkeypatch.setattr(GENERATORS[name], "update", poisoned)
+    with pytest.raises(DivergedError, match=r"step 5 of 40: expected a finite generator loss"):
+        trained(name, sections, few_bars, tmp_path / "a")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from pipeline.datasets import toy
+from pipeline.generators import base, build_generator
+from pipeline.params import DataParams, load_params
+from pipeline.runtime import deterministic
+name, folder, kill_at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+base.CHECKPOINT_S = 0.0
+data = toy.load(DataParams(name="toy", test_per_class=1), Path.cwd()).images
+sections = {name: {**load_params(Path.cwd()).generators[name], "steps": 40, "batch_size": 16}}
+with deterministic():
+    generator = build_generator(name, sections, data.spec(), 0)
+    update, done = generator.update, []
+    def counted(real, labels):
+        done.append(1)
+        if len(done) == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return update(real, labels)
+    generator.update = counted
+    history = base.fit(generator, data, 0, folder)
+state = {key: value.numpy() for key, value in generator.sampler.state_dict().items()}
+np.savez(folder / "result.npz", rows=repr(history.rows), **state,
+         **{f"snapshot{step}": images for step, images in history.snapshots.items()})
+print(len(done))
+"""
+
+
+def run_script(name: str, folder: Path, kill_at: int) -> subprocess.CompletedProcess[str]:
+    folder.mkdir(exist_ok=True)
+    return subprocess.run(
+        [sys.executable, "-c", KILLED, name, str(folder), str(kill_at)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EVERY)
+def test_a_killed_fit_resumes_to_the_same_bits(name: str, tmp_path: Path) -> None:
+    straight = run_script(name, tmp_path / "straight", kill_at=0)
+    assert straight.returncode == 0, straight.stderr
+    killed = run_script(name, tmp_path / "killed", kill_at=23)
+    assert killed.returncode == -signal.SIGKILL
+    newest = newest_first(tmp_path / "killed")[0]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    resumed = run_script(name, tmp_path / "killed", kill_at=0)
+    assert resumed.returncode == 0, resumed.stderr
+    assert int(resumed.stdout) == STEPS - 21
+    first = np.load(tmp_path / "straight/result.npz")
+    second = np.load(tmp_path / "killed/result.npz")
+    assert same(dict(first), dict(second))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_checkpoint_holds_all_state_that_matters(
+    name: str, sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path
+) -> None:
+    generator, history = trained(name, sections, few_bars, tmp_path / "a")
+    modules = {"networks": generator.networks}
+    TrainingState(modules, generator.optimizers, history).save(tmp_path, 12)
+    fresh = build_generator(name, sections, few_bars.spec(), 3)
+    state = TrainingState({"networks": fresh.networks}, fresh.optimizers)
+    assert state.resume(tmp_path) == 12
+    assert same(weights(fresh), weights(generator))
+    assert state.history.rows == history.rows
+    for each in generator.optimizers:
+        old, new = (g.optimizers[each].state_dict()["state"] for g in (generator, fresh))
+        for slot in old:
+            assert all(torch.equal(old[slot][key], new[slot][key]) for key in old[slot])
+
+
+def test_only_the_two_newest_checkpoints_are_kept(tmp_path: Path) -> None:
+    state = TrainingState({"layer": torch.nn.Linear(2, 2)}, {})
+    for step in (1, 2, 3):
+        state.save(tmp_path, step)
+    assert [path.stem.split("-")[1] for path in newest_first(tmp_path)] == ["00000003", "00000002"]
+
+
+def test_dcgan_refuses_sides_it_cannot_double(sections: dict[str, Member]) -> None:
+    with pytest.raises(ParamsError, match=r"divisible by 4.*found 30 x 28"):
+        build_generator("dcgan", sections, ImageSpec(1, 30, 28, 10), 0)
+
+
+def test_translation_moves_images_by_whole_pixels_and_never_flips(
+    sections: dict[str, Member],
+) -> None:
+    generator = build_generator("dcgan", sections, ImageSpec(1, 12, 12, 2), 0)
+    generator.config = generator.config.model_copy(update={"translate": 0.17})
+    image = torch.full((1, 1, 12, 12), -1.0)
+    image[0, 0, 4:8, 4:8] = torch.arange(16.0).reshape(4, 4) / 16
+    torch.manual_seed(0)
+    moved = generator.augment(image.repeat(200, 1, 1, 1))
+    expected = {
+        image.roll((down, right), (2, 3)).numpy().tobytes()
+        for down in range(-2, 3) for right in range(-2, 3)
+    }  # fmt: skip
+    found = {each.contiguous().numpy().tobytes() for each in moved.split(1)}
+    assert found == expected

@@ -1,0 +1,343 @@
+"""params.yaml is read as DVC reads it, and whatever cannot be is one sentence."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from pipeline.errors import ParamsError
+from pipeline.params import (
+    FILE,
+    MAX_BYTES,
+    ArmParams,
+    Params,
+    load_params,
+    member_config,
+    parse_yaml,
+    validate,
+)
+
+Edit = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+def values(study: Params) -> dict[str, Any]:
+    return copy.deepcopy(study.model_dump())
+
+
+def refused(values: dict[str, Any]) -> str:
+    with pytest.raises(ParamsError) as error:
+        validate(Params, values, FILE)
+    return str(error.value)
+
+
+def put(values: dict[str, Any], place: str, value: object) -> None:
+    *above, last = place.split(".")
+    for key in above:
+        values = values[key]
+    values[last] = value
+
+
+def fields(config: type[BaseModel], prefix: str = "") -> list[str]:
+    """Dotted keys of all declared fields below `config`."""
+    found = []
+    for name, field in config.model_fields.items():
+        found.append(f"{prefix}{name}")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += fields(field.annotation, f"{prefix}{name}.")
+    return found
+
+
+KEYS = [*fields(Params), *(f"arms.dcgan.{name}" for name in ArmParams.model_fields)]
+
+
+def test_what_was_dumped_is_read_back_as_the_same_params(study: Params) -> None:
+    assert validate(Params, study.model_dump(), FILE) == study
+
+
+def test_the_shipped_file_is_valid(root: Path) -> None:
+    assert load_params(root).arms
+
+
+def test_params_cannot_be_changed_after_they_were_read(study: Params) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        study.report.confidence = 0.5
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "null", "- 1\n- 2\n", "3", "word"])
+def test_anything_but_keys_and_values_is_refused(text: str) -> None:
+    with pytest.raises(ParamsError, match="expected keys and values, found"):
+        parse_yaml(text, FILE)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: 1\nb:\n\t- 1\n", 3),
+        ("a: 1\nb: [1, 2\n", 2),
+        ("a: 1\nb: 'open\n", 2),
+        ("a: 1\nb: *nowhere\n", 2),
+        ("a: 1\nb: c: d\n", 2),
+        ("a: 1\n---\nb: 2\n", 2),
+    ],
+)
+def test_a_syntax_error_names_file_and_line(text: str, line: int) -> None:
+    with pytest.raises(ParamsError) as error:
+        parse_yaml(text, FILE)
+    assert str(error.value).startswith(f"{FILE}: ")
+    assert f"line {line}" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_key_given_twice_is_refused_with_both_lines() -> None:
+    with pytest.raises(ParamsError, match=r"line 1.*line 3") as error:
+        parse_yaml("seeds: 1\nother: 2\nseeds: 3\n", FILE)
+    assert '"seeds"' in str(error.value)
+
+
+def test_a_tag_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    with pytest.raises(ParamsError):
+        parse_yaml(f"a: !!python/object/apply:os.system ['touch {canary}']", FILE)
+    assert not canary.exists()
+
+
+def test_a_file_that_is_far_too_long_is_refused() -> None:
+    with pytest.raises(ParamsError, match="at most"):
+        parse_yaml("#" * (MAX_BYTES + 1), FILE)
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: "])
+def test_bottomless_nesting_is_refused(opening: str) -> None:
+    with pytest.raises(ParamsError):
+        parse_yaml("a: " + opening * 3000, FILE)
+
+
+def test_a_value_that_unfolds_to_a_million_words_gives_a_short_message(
+    values: dict[str, Any],
+) -> None:
+    lines = ["a0: &a0 [word, word, word, word, word, word, word, word]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 8)}]" for n in range(1, 5)]
+    put(values, "data.name", parse_yaml("\n".join(lines), FILE)["a4"])
+    assert len(refused(values)) < 2000
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["1e-4", "1E-4", "0.0001", "1_000", "017", "0o17", "12:30:45", "no", "yes", "on", "~", "'5'",
+     "+3", ".5", "1.", "0x10", "2020-01-01", ".inf", "-.inf", "1e400"],
+)  # fmt: skip
+def test_every_spelling_means_what_it_means_to_dvc(spelling: str) -> None:
+    from dvc.utils.serialize import parse_yaml as dvc_parse_yaml
+
+    text = f"key: {spelling}\n"
+    ours, theirs = parse_yaml(text, FILE)["key"], dvc_parse_yaml(text, FILE)["key"]
+    assert (type(ours), ours) == (type(theirs), theirs)
+
+
+def test_a_learning_rate_in_powers_of_ten_is_a_number() -> None:
+    assert parse_yaml("rate: 1e-4", FILE)["rate"] == 0.0001
+
+
+def load_bytes(folder: Path, content: bytes) -> Params:
+    (folder / FILE).write_bytes(content)
+    return load_params(folder)
+
+
+@pytest.mark.parametrize("change", [lambda t: "\ufeff" + t, lambda t: t.replace("\n", "\r\n")])
+def test_a_byte_order_mark_and_windows_line_ends_change_nothing(
+    change: Callable[[str], str], project: Path, study: Params
+) -> None:
+    text = (project / FILE).read_text(encoding="utf-8")
+    assert load_bytes(project, change(text).encode()) == study
+
+
+@pytest.mark.parametrize(
+    "content", [b"a: caf\xe9\n", "a: 1\n".encode("utf-16"), b"a: \x00\n", b"\xff\xfe"]
+)
+def test_other_encodings_and_control_characters_are_refused(
+    content: bytes, tmp_path: Path
+) -> None:
+    with pytest.raises(ParamsError, match=FILE):
+        load_bytes(tmp_path, content)
+
+
+def test_a_missing_file_is_refused_with_the_folder_looked_in(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError) as error:
+        load_params(tmp_path)
+    assert FILE in str(error.value)
+    assert str(tmp_path) in str(error.value)
+
+
+def misspelled(name: str) -> list[str]:
+    """`name` with its second letter left out, doubled and exchanged with the third."""
+    typos = {name[:1] + name[2:], name[:2] + name[1:], name[:1] + name[2] + name[1] + name[3:]}
+    return sorted(typos - {name})
+
+
+@pytest.mark.parametrize("place", [key for key in KEYS if len(key.split(".")[-1]) > 3])
+def test_a_misspelled_key_is_refused_and_the_right_one_suggested(
+    place: str, values: dict[str, Any]
+) -> None:
+    *above, name = place.split(".")
+    for typo in misspelled(name):
+        edited = copy.deepcopy(values)
+        section = edited
+        for key in above:
+            section = section[key]
+        section[typo] = section.pop(name)
+        text = refused(edited)
+        assert "unknown key " + ".".join([*above, typo]) in text
+        assert f"did you mean {name}?" in text
+
+
+@pytest.mark.parametrize("place", [key for key in KEYS if "." in key])
+@pytest.mark.parametrize("value", [{"a": 1}, [["a"]], math.nan])
+def test_a_value_of_another_kind_is_refused_by_name(
+    place: str, value: object, values: dict[str, Any]
+) -> None:
+    put(values, place, value)
+    assert place in refused(values)
+
+
+@pytest.mark.parametrize("value", [True, "20", 64.5, 2.0, None, [2]])
+@pytest.mark.parametrize("place", ["data.test_per_class", "synthesize.per_class", "engine.workers"])
+def test_whole_numbers_are_not_made_from_other_things(
+    place: str, value: object, values: dict[str, Any]
+) -> None:
+    put(values, place, value)
+    text = refused(values)
+    assert place in text
+    assert repr(value) in text
+
+
+@pytest.mark.parametrize("value", [True, "0.9", math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", ["report.confidence", "report.smallest_effect"])
+def test_shares_are_finite_numbers(place: str, value: object, values: dict[str, Any]) -> None:
+    put(values, place, value)
+    assert place in refused(values)
+
+
+@pytest.mark.parametrize(
+    ("place", "outside", "inside"),
+    [
+        ("data.test_per_class", [-1, 0], [1]),
+        ("synthesize.per_class", [-1, 0, 5], [6, 7]),
+        ("study.budgets", [[], [0, 2], [-1, 2]], [[2]]),
+        ("study.seeds", [[], [-1]], [[0], [2**40]]),
+        ("arms.dcgan.per_class", [-1, 7], [0, 6]),
+        ("arms.dcgan.real_share", [0, 1, -0.1, 1.5], [0.01, 0.99]),
+        ("report.confidence", [0.5, 1, 1.5, -0.5], [0.51, 0.999]),
+        ("report.smallest_effect", [-0.1, 1], [0, 0.99]),
+        ("engine.workers", [-1, 1025], [0, 1024]),
+    ],
+)
+def test_ranges_end_where_they_say(
+    place: str, outside: list[object], inside: list[object], values: dict[str, Any]
+) -> None:
+    for value in outside:
+        put(values, place, value)
+        assert place in refused(values)
+    for value in inside:
+        put(values, place, value)
+        assert validate(Params, values, FILE)
+
+
+@pytest.mark.parametrize("place", ["study.seeds", "study.budgets"])
+def test_a_repeated_replicate_is_refused(place: str, values: dict[str, Any]) -> None:
+    put(values, place, [2, 3, 2])
+    text = refused(values)
+    assert place.split(".")[1] in text
+    assert "[2] more than once" in text
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "choice"),
+    [
+        ("arms.dcgan.inputs", "data/synthetic/dcgann", "dcgan"),
+        ("arms.dcgan.inputs", "data/synthetic/", "dcgan"),
+        ("arms.dcgan.inputs", "data/synthetic/../../etc", "dcgan"),
+        ("arms.dcgan.inputs", "/data/splits/draws", "data/splits/draws"),
+        ("arms.dcgan.filter", "agrement", "agreement"),
+        ("arms.classical.transform", "afine", "affine"),
+        ("synthesize.teacher.classifier", "cnnn", "cnn"),
+        ("synthesize.teacher.transform", "rotate", "affine"),
+        ("report.baseline", "reel", "real"),
+        ("report.rival", "clasical", "classical"),
+        ("report.primary.arm", "gan", "dcgan"),
+        ("report.primary.classifier", "svm", "cnn"),
+        ("report.primary.budget", 3, "[4, 2]"),
+    ],
+)
+def test_a_name_that_nothing_bears_is_refused_with_the_choices(
+    place: str, value: object, choice: str, values: dict[str, Any]
+) -> None:
+    put(values, place, value)
+    text = refused(values)
+    assert place in text
+    assert choice in text
+    assert str(value).removeprefix("data/synthetic/") in text
+
+
+def test_an_arm_without_any_image_is_refused(values: dict[str, Any]) -> None:
+    values["arms"]["nothing"] = {"inputs": "data/splits/draws", "per_class": 0, "real": False}
+    assert "arms.nothing" in refused(values)
+
+
+def test_a_filter_on_real_images_is_refused(values: dict[str, Any]) -> None:
+    put(values, "arms.classical.filter", "agreement")
+    assert "arms.classical.filter" in refused(values)
+
+
+def test_the_rival_may_be_left_out(values: dict[str, Any]) -> None:
+    put(values, "report.rival", None)
+    assert validate(Params, values, FILE).report.rival is None
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "a b", "", "A", "-rf", "x\n", "$(x)", "a" * 65])
+@pytest.mark.parametrize("family", ["arms", "generators", "classifiers", "transforms", "filters"])
+def test_names_that_could_leave_a_folder_or_a_shell_word_are_refused(
+    family: str, name: str, values: dict[str, Any]
+) -> None:
+    values[family][name] = next(iter(values[family].values()))
+    assert f"{family}." in refused(values)
+
+
+def test_all_problems_are_told_at_once(values: dict[str, Any]) -> None:
+    put(values, "data.test_per_class", "many")
+    put(values, "report.confidnce", 0.9)
+    del values["engine"]["kind"]
+    text = refused(values)
+    for place in ("data.test_per_class", "report.confidnce", "engine.kind is missing"):
+        assert place in text
+    assert "\n" not in text
+
+
+@given(
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+        max_leaves=6,
+    )
+)
+def test_no_value_whatever_ends_in_anything_but_a_sentence(value: object) -> None:
+    for section in Params.model_fields:
+        with pytest.raises(ParamsError) as error:
+            validate(Params, {section: value}, FILE)
+        assert str(error.value).startswith(f"{FILE}: ")
+
+
+def test_a_member_section_is_refused_under_its_place(study: Params) -> None:
+    with pytest.raises(ParamsError) as error:
+        member_config(ArmParams, {"inputs": 3, "perclass": 1}, "arms.mine")
+    text = str(error.value)
+    assert text.startswith(f"{FILE}: arms.mine: ")
+    assert "did you mean per_class?" in text

@@ -1,0 +1,62 @@
+"""The grid is complete, without repeats, and every trial has a file of its own."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.params import Params
+from pipeline.trials import Replicate, Trial, expected_trials, replicates
+
+GRID = st.lists(
+    st.tuples(st.integers(1, 30_000), st.integers(0, 2**40)), min_size=2, max_size=20, unique=True
+)
+
+
+def test_every_budget_meets_every_seed_once(study: Params) -> None:
+    grid = [(each.budget, each.seed) for each in replicates(study.study)]
+    assert sorted(grid) == sorted(itertools.product(study.study.budgets, study.study.seeds))
+    assert len(set(grid)) == len(grid)
+
+
+def test_budgets_go_up_and_seeds_keep_the_order_of_the_params(study: Params) -> None:
+    grid = replicates(study.study)
+    assert [each.budget for each in grid] == sorted(each.budget for each in grid)
+    assert [each.seed for each in grid if each.budget == 2] == study.study.seeds
+
+
+def test_every_classifier_meets_every_arm_in_every_replicate(study: Params) -> None:
+    trials = expected_trials(study)
+    assert len(set(trials)) == len(trials) == 2 * 6 * 2 * 7
+    assert {trial.arm for trial in trials} == set(study.arms)
+    assert {trial.classifier for trial in trials} == set(study.classifiers)
+
+
+def test_no_two_trials_share_a_file(study: Params) -> None:
+    trials = expected_trials(study)
+    assert len({trial.file() for trial in trials}) == len(trials)
+
+
+@given(grid=GRID)
+def test_no_two_replicates_share_a_file_whatever_their_size(grid: list[tuple[int, int]]) -> None:
+    files = {Replicate(budget, seed).file(".npz") for budget, seed in grid}
+    assert len(files) == len(grid)
+
+
+def test_files_stay_below_the_folder_of_their_arm() -> None:
+    file = Trial("cnn", "real", Replicate(10, 3)).file()
+    assert not file.is_absolute()
+    assert file.parts[0] == "real"
+    assert file.suffixes[-2:] == [".cnn", ".npz"]
+
+
+def test_files_of_small_grids_sort_like_their_numbers() -> None:
+    grid = [Replicate(budget, seed) for budget in (2, 10, 500) for seed in (0, 9, 10, 99)]
+    assert sorted(grid, key=lambda each: each.file("").as_posix()) == sorted(grid)
+
+
+def test_labels_name_the_replicate() -> None:
+    assert Replicate(10, 3).labels() == {"budget": 10, "seed": 3}
+    assert str(Replicate(10, 3)) == "budget 10, seed 3"
