@@ -88,7 +88,8 @@ def learning_curves(trials: pd.DataFrame) -> Figure:
         axis.set_title(classifier)
         axis.set_xlabel("labeled images per class")
         axis.set_ylabel("test accuracy, %")
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right", fontsize=8)
+    handles, names = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right center", fontsize=8)
     return figure
 
 

@@ -62,7 +62,9 @@ def test_synthetic_images_are_added_to_the_draw(
 ) -> None:
     found = assemble(ArmParams(inputs=GENERATED, per_class=per_class), few_bars, synthetic, study)
     training_set = found.training_set
-    real, added = (training_set.data.take(mask) for mask in (~training_set.extra, training_set.extra))
+    real, added = (
+        training_set.data.take(mask) for mask in (~training_set.extra, training_set.extra)
+    )
     assert ids(real) == ids(few_bars)
     assert ids(added) == ids(synthetic.data)[: 3 * per_class]
     np.testing.assert_array_equal(added.labels, synthetic.data.labels[: 3 * per_class])
@@ -137,9 +139,7 @@ def test_the_transform_of_the_arm_is_handed_on(few_bars: LabeledImages, study: P
     assert assemble(arm, few_bars, None, study).training_set.transform is not None
 
 
-@given(
-    extra=st.lists(st.booleans(), min_size=1, max_size=30), real_share=st.floats(0.01, 0.99)
-)
+@given(extra=st.lists(st.booleans(), min_size=1, max_size=30), real_share=st.floats(0.01, 0.99))
 def test_weights_give_real_images_their_share_whatever_is_added(
     extra: list[bool], real_share: float
 ) -> None:

@@ -212,7 +212,9 @@ def refused_idx(folder: Path, content: bytes, num_dims: int = 3) -> str:
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 @pytest.mark.parametrize("array", [PIXELS, np.arange(7), np.zeros((1, 1, 1))])
-def test_content_decides_whether_a_file_is_unpacked(pack, array: np.ndarray, tmp_path: Path) -> None:
+def test_content_decides_whether_a_file_is_unpacked(
+    pack, array: np.ndarray, tmp_path: Path
+) -> None:
     path = tmp_path / "file"
     path.write_bytes(pack(idx(array)))
     found = read_idx(path, array.ndim)
@@ -311,9 +313,7 @@ def test_a_header_that_promises_more_than_memory_is_refused_at_once(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    shape=st.tuples(*[st.integers(0, 4)] * 3), count=st.integers(0, 30), packed=st.booleans()
-)
+@given(shape=st.tuples(*[st.integers(0, 4)] * 3), count=st.integers(0, 30), packed=st.booleans())
 def test_header_and_length_must_agree(
     shape: tuple[int, int, int], count: int, packed: bool, tmp_path: Path
 ) -> None:

@@ -42,7 +42,7 @@ def papers_prdc(real: np.ndarray, synthetic: np.ndarray, k: int) -> dict[str, fl
     }  # fmt: skip
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 999), shift=st.floats(0, 2), neighbors=st.integers(1, 6))
 def test_prdc_equals_the_equations_of_the_papers(seed: int, shift: float, neighbors: int) -> None:
     real, synthetic = cloud(seed, 18), cloud(seed + 1, 14, shift=shift)
@@ -65,7 +65,7 @@ def test_a_collapsed_set_is_precise_but_covers_next_to_nothing() -> None:
     center = real[np.linalg.norm(real, axis=1).argmin()]
     found = prdc(real, np.repeat(center[None], 60, axis=0) + cloud(1) * 1e-3)
     assert found["precision"] == 1
-    assert found["recall"] == 0
+    assert found["recall"] < 0.05
     assert found["coverage"] < 0.5
     assert found["density"] > 1
 
@@ -82,7 +82,7 @@ def test_two_samples_of_one_distribution_are_alike() -> None:
 
 
 @given(seed=st.integers(0, 99))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_exchanging_the_sets_exchanges_precision_and_recall(seed: int) -> None:
     one, other = cloud(seed, 30), cloud(seed + 1, 30, shift=0.5)
     assert prdc(one, other)["precision"] == prdc(other, one)["recall"]

@@ -72,7 +72,7 @@ def test_a_fit_depends_on_its_seed_alone(
 ) -> None:
     first, history = trained(name, sections, few_bars, tmp_path / "a")
     torch.manual_seed(99)
-    np.random.seed(99)  # noqa: NPY002
+    np.random.seed(99)
     again, repeated = trained(name, sections, few_bars, tmp_path / "b")
     other, _ = trained(name, sections, few_bars, tmp_path / "c", seed=1)
     assert same(weights(first), weights(again))

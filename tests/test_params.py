@@ -163,9 +163,7 @@ def test_a_byte_order_mark_and_windows_line_ends_change_nothing(
 @pytest.mark.parametrize(
     "content", [b"a: caf\xe9\n", "a: 1\n".encode("utf-16"), b"a: \x00\n", b"\xff\xfe"]
 )
-def test_other_encodings_and_control_characters_are_refused(
-    content: bytes, tmp_path: Path
-) -> None:
+def test_other_encodings_and_control_characters_are_refused(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=FILE):
         load_bytes(tmp_path, content)
 

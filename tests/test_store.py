@@ -47,6 +47,12 @@ def files_below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
+def write_half(path: Path, failure: type[BaseException]) -> None:
+    """Begin to write and fail."""
+    path.write_text("half of the n")
+    raise failure
+
+
 def test_a_written_file_is_all_there_is_and_readable_by_everyone(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file.txt"
     write_text(path, "ä\n")
@@ -62,8 +68,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     path = tmp_path / "file.txt"
     write_text(path, "old")
     with pytest.raises(failure), atomic(path) as temporary:
-        temporary.write_text("half of the n")
-        raise failure
+        write_half(temporary, failure)
     assert path.read_text() == "old"
     assert files_below(tmp_path) == ["file.txt"]
 
@@ -94,8 +99,7 @@ def test_a_failed_replacement_leaves_the_old_folder(
     folder = tmp_path / "out"
     write_text(folder / "kept.txt", "old")
     with pytest.raises(failure), replacing(folder) as fresh:
-        (fresh / "new.txt").write_text("new")
-        raise failure
+        write_half(fresh / "new.txt", failure)
     assert files_below(tmp_path) == ["out", "out/kept.txt"]
 
 
@@ -334,8 +338,7 @@ def test_a_marker_with_a_flipped_bit_is_unfinished_or_still_complete(
 def test_an_interrupted_trial_finds_what_it_left(tmp_path: Path) -> None:
     trials = TrialStore(tmp_path, "stage")
     with pytest.raises(KeyboardInterrupt), trials.working("abc") as folder:
-        write_text(folder / "checkpoint", "half way")
-        raise KeyboardInterrupt
+        write_half(folder / "checkpoint", KeyboardInterrupt)
     assert trials.finished("abc") is None
     with trials.working("abc") as folder:
-        assert (folder / "checkpoint").read_text() == "half way"
+        assert (folder / "checkpoint").read_text() == "half of the n"

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
@@ -72,12 +72,9 @@ def test_each_image_of_a_batch_is_moved_as_torchvision_would(
             shear=[shear * config.shear, 0.0],
             interpolation=InterpolationMode.BILINEAR,
         )
-        torch.testing.assert_close(
-            interior(moved[position]), interior(expected), atol=1e-4, rtol=0
-        )
+        torch.testing.assert_close(interior(moved[position]), interior(expected), atol=1e-4, rtol=0)
 
 
-@settings(deadline=None, max_examples=50)
 @given(
     angle=st.floats(-180, 180), shear=st.floats(-60, 60), scale=st.floats(0.2, 3),
     right=st.floats(-10, 10), down=st.floats(-10, 10),

@@ -22,7 +22,7 @@ def row(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("verdict", [name for name in VERDICTS if name != "baseline"])
 def test_every_verdict_has_a_sentence_with_all_its_numbers(verdict: str) -> None:
     text = sentence(row(verdict=verdict), 0.95)
-    for part in ("cnn", "10 labels per class", "dcgan", "against real", "90.0 % to 92.5 %",
+    for part in ("cnn", "10 labels per class", "dcgan", "real", "90.0 % to 92.5 %",
                  "+2.50 points", "95 % interval +1.00 to +4.00", "10 seeds"):  # fmt: skip
         assert part in text
     assert text.endswith(".")
@@ -65,7 +65,9 @@ def test_percentages_have_one_decimal(share: float, expected: str) -> None:
     assert percent(share) == expected
 
 
-@pytest.mark.parametrize(("budget", "expected"), [(1, "1 label per class"), (2, "2 labels per class")])
+@pytest.mark.parametrize(
+    ("budget", "expected"), [(1, "1 label per class"), (2, "2 labels per class")]
+)
 def test_one_label_is_not_several(budget: int, expected: str) -> None:
     assert labels(budget) == expected
 

@@ -7,7 +7,6 @@ leaf, ten images per class give trees without splits worth having.
 
 from __future__ import annotations
 
-import lightgbm
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -36,6 +35,8 @@ class LightGBM(Classifier):
 
     def __init__(self, config: LightGBMConfig, seed: int) -> None:
         super().__init__(config, seed)
+        import lightgbm  # a second of imports that stages without trees are spared
+
         self.model = lightgbm.LGBMClassifier(
             n_estimators=config.num_trees,
             num_leaves=config.num_leaves,

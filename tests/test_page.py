@@ -1,0 +1,178 @@
+"""The page loads nothing, runs nothing, and shows hostile text as text."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pipeline import page, tables
+from pipeline.params import Params
+from pipeline.stages.report import Findings, page_tables
+from pipeline.wording import VERDICTS
+
+HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}&amp;\x1b[31m'
+
+
+class Elements(HTMLParser):
+    """Collects tags with their attributes, and the text between them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def manifest(**changes: Any) -> dict[str, Any]:
+    part = {"num_images": 120, "sha256": "0" * 64}
+    plain = {"dataset": "toy", "class_names": ["a", "b", "c"], "pool": part, "test": part}
+    return plain | changes
+
+
+def findings(params: Params, root: Path) -> Findings:
+    found = list(tables.read_trials(params, root))
+    trials = tables.trials_table("toy", found)
+    return Findings(
+        trials=trials,
+        deltas=tables.deltas_table(trials, params),
+        fidelity=tables.fidelity_table(params, root, trials),
+        filters=tables.filters_table(found),
+        confusions={},
+    )
+
+
+def rendered(params: Params, root: Path, **changes: Any) -> str:
+    """The page of the hand-made results, with `changes` to its manifest."""
+    picture = root / "figure.png"
+    Image.new("L", (2, 2)).save(picture)
+    timings = tables.timings_table(params, root)
+    path = root / "reports/report.html"
+    page.write_page(
+        path, params, page_tables(findings(params, root), timings, params),
+        {"A figure of " + str(changes.get("dataset", "toy")): picture}, manifest(**changes),
+    )  # fmt: skip
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def text(study: Params, finished_study: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("page") / "project"
+    return rendered(study, Path(shutil.copytree(finished_study, folder)))
+
+
+def test_the_page_has_no_scripts_and_loads_nothing(text: str) -> None:
+    assert "<script" not in text.lower()
+    assert "http://" not in text
+    assert "https://" not in text
+    for tag, attributes in Elements(text).found:
+        assert tag not in ("script", "iframe", "link", "object", "embed", "base", "form")
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href", "data", "action", "srcset"):
+            assert (attributes.get(name) or "data:image/png").startswith("data:image/png")
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_the_page_forbids_the_browser_to_load_anything(text: str) -> None:
+    policies = [
+        attributes["content"] or ""
+        for tag, attributes in Elements(text).found
+        if tag == "meta" and attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert len(policies) == 1
+    assert "default-src 'none'" in policies[0]
+    assert "script-src" not in policies[0]
+
+
+def test_hostile_names_and_params_are_shown_as_text(study: Params, project: Path) -> None:
+    with (project / "params.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"# {HOSTILE} </pre></html> https://example.org/x.js\n")
+    text = rendered(study, project, dataset=HOSTILE, class_names=[HOSTILE] * 3)
+    elements = Elements(text)
+    assert [tag for tag, _ in elements.found if tag in ("script", "iframe")] == []
+    assert all(set(a) == {"src", "alt"} for tag, a in elements.found if tag == "img")
+    assert "49" not in elements.text.partition("params.yaml")[2].partition("example.org")[0]
+    assert elements.text.count("<script>alert(1)</script>") >= 2
+    assert not any(attributes.get("src") == "x" for _, attributes in elements.found)
+
+
+def test_every_tag_that_is_opened_is_closed(text: str) -> None:
+    for tag in ("table", "tr", "td", "ul", "li", "details", "figure", "p", "pre", "h2"):
+        opened = sum(found == tag for found, _ in Elements(text).found)
+        assert opened == text.count(f"</{tag}>")
+        assert opened > 0
+
+
+def test_the_primary_comparison_comes_first(text: str, study: Params) -> None:
+    lead = text.partition('class="lead"')[2].partition("</p>")[0]
+    assert "cnn, 2 labels per class: dcgan " in lead
+
+
+def test_every_arm_of_every_classifier_and_budget_has_its_row(text: str, study: Params) -> None:
+    main = text.partition("Test accuracy of every arm")[2].partition("</table>")[0]
+    assert main.count("<tr>") == 1 + len(study.arms) * 2 * 2
+    for arm in study.arms:
+        assert f">{arm}<" in main
+
+
+def test_every_verdict_is_explained(text: str) -> None:
+    shown = Elements(text).text
+    assert all(meaning in shown for meaning in VERDICTS.values())
+
+
+def test_no_number_is_printed_as_nan(study: Params, project: Path) -> None:
+    arms = {name: arm for name, arm in study.arms.items() if name != "dcgan_only"}
+    text = rendered(study.model_copy(update={"arms": arms}), project)
+    assert "nan" not in text.partition("<body>")[2].partition("Provenance")[0].lower()
+
+
+def test_a_study_of_one_seed_is_printed_without_nan(study: Params, project: Path) -> None:
+    one = study.model_copy(update={"study": study.study.model_copy(update={"seeds": [3]})})
+    text = rendered(one, project)
+    assert "nan" not in text.partition("<body>")[2].partition("Provenance")[0].lower()
+
+
+def test_without_recorded_seconds_the_page_says_so(study: Params, project: Path) -> None:
+    for file in (project / ".trials/timings").iterdir():
+        file.unlink()
+    assert "no seconds were recorded" in rendered(study, project)
+
+
+def test_the_cost_of_a_stage_is_summed_over_its_trials() -> None:
+    timings = pd.DataFrame(
+        {"stage": ["a", "a", "b"], "item": ["x", "x", "x"], "seconds": [1.0, 3.0, 5.0]}
+    )
+    found = page.cost(timings)
+    assert [(row["stage"], row["n"], row["total"], row["median"]) for row in found] == [
+        ("a", 2, 4.0, 2.0),
+        ("b", 1, 5.0, 5.0),
+    ]
+
+
+def test_pictures_travel_inside_the_page(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"\x89PNG")
+    kind, _, content = page.embedded(tmp_path / "x.png").partition(",")
+    assert kind == "data:image/png;base64"
+    assert base64.b64decode(content) == b"\x89PNG"
+
+
+def test_outside_a_repository_there_is_no_commit(tmp_path: Path) -> None:
+    assert page.commit(tmp_path).startswith("none")
+
+
+def test_a_broken_repository_does_not_stop_the_report(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    assert page.commit(tmp_path) == "unknown"

@@ -1,0 +1,137 @@
+"""Presets change values, keep comments, and never leave an invalid file behind."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import presets
+from pipeline.check import check_params
+from pipeline.errors import ParamsError
+from pipeline.params import FILE, load_params, parse_yaml
+
+NAMES = presets.names()
+
+
+@pytest.fixture
+def folder(root: Path, tmp_path: Path) -> Path:
+    """A folder with a copy of the shipped file."""
+    shutil.copy(root / FILE, tmp_path)
+    return tmp_path
+
+
+def comments(text: str) -> list[str]:
+    return re.findall(r"(?:^|(?<=\s))#.*$", text, flags=re.MULTILINE)
+
+
+def leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found |= leaves(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def values(folder: Path) -> dict[str, Any]:
+    return leaves(parse_yaml((folder / FILE).read_text(encoding="utf-8"), FILE))
+
+
+def wanted(name: str) -> dict[str, Any]:
+    return leaves(parse_yaml((presets.FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), name))
+
+
+def test_there_are_the_presets_that_the_documents_name() -> None:
+    assert {"default", "mnist", "smoke"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_preset_sets_what_it_names_and_nothing_else(name: str, folder: Path) -> None:
+    before = values(folder)
+    changed = presets.apply(name, folder)
+    after = values(folder)
+    assert after == before | wanted(name)
+    assert sorted(changed) == sorted(key for key in after if after[key] != before.get(key, ...))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_result_is_valid_to_the_last_member(name: str, folder: Path) -> None:
+    presets.apply(name, folder)
+    assert check_params(folder) == load_params(folder)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_comments_survive_in_their_places(name: str, folder: Path) -> None:
+    before = (folder / FILE).read_text(encoding="utf-8")
+    presets.apply(name, folder)
+    after = (folder / FILE).read_text(encoding="utf-8")
+    assert comments(after) == comments(before)
+    assert len(after.splitlines()) == len(before.splitlines())
+    for old, new in zip(before.splitlines(), after.splitlines(), strict=True):
+        assert new.partition(":")[0] == old.partition(":")[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_applying_a_preset_twice_changes_nothing(name: str, folder: Path) -> None:
+    presets.apply(name, folder)
+    once = (folder / FILE).read_bytes()
+    assert presets.apply(name, folder) == []
+    assert (folder / FILE).read_bytes() == once
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_default_brings_back_what_any_preset_touched(name: str, folder: Path) -> None:
+    presets.apply("default", folder)
+    shipped = values(folder)
+    presets.apply(name, folder)
+    presets.apply("default", folder)
+    assert values(folder) == shipped
+
+
+def test_the_shipped_file_is_the_default(folder: Path, root: Path) -> None:
+    assert presets.apply("default", folder) == []
+    assert (folder / FILE).read_bytes() == (root / FILE).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["smok", "", "../presets/smoke", "smoke.yaml", "SMOKE"])
+def test_an_unknown_preset_is_refused_and_the_file_untouched(name: str, folder: Path) -> None:
+    before = (folder / FILE).read_bytes()
+    with pytest.raises(ParamsError) as refused:
+        presets.apply(name, folder)
+    assert all(known in str(refused.value) for known in NAMES)
+    assert (folder / FILE).read_bytes() == before
+
+
+def test_a_preset_that_does_not_fit_is_refused_and_the_file_untouched(folder: Path) -> None:
+    text = (folder / FILE).read_text(encoding="utf-8")
+    mine = "  mine: {inputs: data/synthetic/dcgan, per_class: 200}\n"
+    (folder / FILE).write_text(text.replace("arms:\n", f"arms:\n{mine}"), encoding="utf-8")
+    before = (folder / FILE).read_bytes()
+    with pytest.raises(ParamsError, match=r"arms\.mine\.per_class"):
+        presets.apply("smoke", folder)
+    assert (folder / FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"a: [1\n", b"a: 1\na: 2\n", b"- 1\n", b"", b"a: \xe9\n"])
+def test_a_broken_file_is_refused_and_untouched(content: bytes, folder: Path) -> None:
+    (folder / FILE).write_bytes(content)
+    with pytest.raises(ParamsError, match=FILE):
+        presets.apply("smoke", folder)
+    assert (folder / FILE).read_bytes() == content
+
+
+def test_without_the_file_the_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=FILE):
+        presets.apply("smoke", tmp_path)
+
+
+def test_a_byte_order_mark_does_not_matter(folder: Path) -> None:
+    text = (folder / FILE).read_text(encoding="utf-8")
+    (folder / FILE).write_text("\ufeff" + text, encoding="utf-8")
+    presets.apply("smoke", folder)
+    assert load_params(folder).data.name == wanted("smoke")["data.name"]

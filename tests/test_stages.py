@@ -1,0 +1,297 @@
+"""The pipeline as a user runs it: real `dvc repro` in copies of the project."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from filelock import FileLock
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("pipeline", "presets", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore")
+TRIAL_COLUMNS = [
+    "dataset", "classifier", "arm", "budget", "seed", "accuracy", "macro_f1", "log_loss", "ece",
+    "num_train", "num_synthetic",
+]  # fmt: skip
+DELTA_COLUMNS = [
+    "classifier", "arm", "baseline", "budget", "metric", "n", "mean_arm", "mean_baseline", "delta",
+    "ci_low", "ci_high", "p_value", "p_holm", "verdict",
+]  # fmt: skip
+pytestmark = pytest.mark.slow
+
+
+def run(folder: Path, *command: str, ok: bool = True) -> str:
+    """Run a command of the environment in `folder`; its output, stdout and stderr together."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1",
+                   "GIT_CEILING_DIRECTORIES": str(folder.parent)}  # fmt: skip
+    done = subprocess.run(
+        command, cwd=folder, env=environment, text=True, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert (done.returncode == 0) == ok, f"{command}: {done.returncode}\n{done.stdout}"
+    return done.stdout
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def copy_project(folder: Path) -> Path:
+    """The project without git, with the smoke preset on toy data, in `folder`."""
+    folder.mkdir(parents=True)
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    (folder / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
+    (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
+    run(folder, "python", "-m", "pipeline", "preset", "smoke")
+    edit(folder, r"name: digits", "name: toy", r"test_per_class: \d+", "test_per_class: 20")
+    edit(folder, r"\n  (oversample|dcgan_classical): .*", "")
+    return folder
+
+
+def edit(folder: Path, *pairs: str) -> None:
+    """Replace patterns in params.yaml; each must occur."""
+    path = folder / "params.yaml"
+    text = path.read_text("utf-8")
+    for pattern, replacement in zip(pairs[::2], pairs[1::2], strict=True):
+        text, count = re.subn(pattern, replacement, text)
+        assert count, pattern
+    path.write_text(text, "utf-8")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished smoke study outside git, in a folder with spaces and umlauts; made once."""
+    shared = tmp_path_factory.getbasetemp().parent
+    folder = shared / "finished" / "my dätä (1)"
+    with FileLock(shared / "finished.lock"):
+        if not folder.exists():
+            run(copy_project(folder), "dvc", "repro")
+    return folder
+
+
+@pytest.fixture
+def study(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished study that a test may change."""
+    folder = tmp_path / "a study"
+    shutil.copytree(finished, folder, symlinks=True)
+    return folder
+
+
+def computed(output: str) -> dict[str, tuple[int, int]]:
+    """Trials computed and reused, by stage, as the stages report them."""
+    found = re.findall(r"^(\S+): (\d+) trials to compute, (\d+) reused", output, re.MULTILINE)
+    return {stage: (int(new), int(old)) for stage, new, old in found}
+
+
+def test_every_trial_and_every_comparison_is_in_the_tables(finished: Path) -> None:
+    trials = pd.read_csv(finished / "reports/trials.csv")
+    assert list(trials.columns) == TRIAL_COLUMNS
+    assert len(trials) == len(trials.drop_duplicates(["classifier", "arm", "budget", "seed"])) == 16
+    deltas = pd.read_csv(finished / "reports/deltas.csv")
+    assert list(deltas.columns) == DELTA_COLUMNS
+    assert np.isfinite(deltas.select_dtypes("number")).all().all()
+    assert set(deltas["n"]) == {2}
+    assert set(deltas["verdict"]) == {"baseline", "exploratory"}
+    fidelity = pd.read_csv(finished / "reports/fidelity.csv")
+    assert len(fidelity) == 2
+    assert fidelity["cas"].notna().all()
+
+
+def test_synthetic_files_keep_their_promise(finished: Path) -> None:
+    for seed in (0, 1):
+        data = np.load(finished / f"data/synthetic/dcgan/budget-0005/seed-{seed:02d}.npz")
+        assert data["images"].dtype == np.uint8
+        assert data["images"].shape == (60, 1, 8, 8)
+        assert data["labels"].dtype == np.int64
+        assert np.bincount(data["labels"]).tolist() == [20, 20, 20]
+
+
+def test_the_draws_are_of_the_pool_and_the_test_set_is_not(finished: Path) -> None:
+    splits = finished / "data/splits"
+    pool = np.load(splits / "pool.npz")
+    labels = np.load(splits / "labels.npz")["labels"]
+    test = {image.tobytes() for image in np.load(splits / "test.npz")["images"]}
+    assert "labels" not in pool.files
+    assert not test & {image.tobytes() for image in pool["images"]}
+    for path in (splits / "draws").rglob("*.npz"):
+        draw = np.load(path)
+        assert np.array_equal(pool["images"][draw["index"]], draw["images"])
+        assert np.array_equal(labels[draw["index"]], draw["labels"])
+
+
+class Page(HTMLParser):
+    """Collects what a page would load or run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href")]
+        assert not [name for name, _ in attrs if name.startswith("on")]
+
+
+def test_the_page_is_one_file_that_loads_and_runs_nothing(finished: Path) -> None:
+    page = Page()
+    page.feed((finished / "reports/report.html").read_text("utf-8"))
+    assert not {"script", "iframe", "object", "link"} & set(page.tags)
+    assert page.loads
+    assert all(source.startswith("data:image/png;base64,") for source in page.loads)
+
+
+def test_a_second_run_does_nothing(study: Path) -> None:
+    before = digests(study / "reports")
+    output = run(study, "dvc", "repro")
+    assert "Running stage" not in output
+    assert digests(study / "reports") == before
+
+
+def test_an_added_seed_computes_that_seed_alone(study: Path) -> None:
+    before = {
+        name: digest for name, digest in digests(study / "results").items() if "seed-02" not in name
+    }
+    edit(study, r"seeds: \[0, 1\]", "seeds: [0, 1, 2]")
+    counts = computed(run(study, "dvc", "repro"))
+    assert counts.pop("audit@judge") == (0, 1)
+    for stage, found in counts.items():
+        expected = (2, 4) if stage.startswith("train_classifiers") else (1, 2)
+        assert found == expected, stage
+    assert len(counts) == 7
+    after = digests(study / "results")
+    assert {name: after[name] for name in before} == before
+
+
+def test_an_added_arm_computes_that_arm_alone(study: Path) -> None:
+    edit(study, r"\narms:\n", "\narms:\n  half: {inputs: data/splits/draws, per_class: 4}\n")
+    output = run(study, "dvc", "repro")
+    assert computed(output) == {"train_classifiers@half": (4, 0)}
+    stages = re.findall(r"Running stage '(\S+)'", output)
+    assert stages == ["train_classifiers@half", "report"]
+    assert "half" in set(pd.read_csv(study / "reports/deltas.csv")["arm"])
+
+
+def test_a_changed_figure_reruns_the_report_alone(study: Path) -> None:
+    with (study / "pipeline/plots.py").open("a", encoding="utf-8") as file:
+        file.write("\n# touched\n")
+    output = run(study, "dvc", "repro")
+    assert re.findall(r"Running stage '(\S+)'", output) == ["report"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_number_of_workers_changes_no_byte(finished: Path, study: Path, workers: str) -> None:
+    for folder in (".trials", "models", "results"):
+        shutil.rmtree(study / folder)
+    edit(study, r"kind: serial", "kind: processes", r"workers: 0", f"workers: {workers}")
+    for stage in ("train_generator", "train_classifiers"):
+        run(study, "python", "-m", f"pipeline.stages.{stage}", "dcgan")
+    assert digests(study / "models") == digests(finished / "models")
+    assert digests(study / "results/dcgan") == digests(finished / "results/dcgan")
+    assert digests(study / "results/dcgan")
+
+
+def test_a_killed_run_keeps_finished_trials_and_ends_the_same(
+    finished: Path, tmp_path: Path
+) -> None:
+    study = copy_project(tmp_path / "killed")
+    run(study, "python", "-m", "pipeline.stages.prepare")
+    command = [sys.executable, "-m", "pipeline.stages.train_generator", "dcgan"]
+    process = subprocess.Popen(
+        command, cwd=study, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    wait_for(lambda: len(list((study / ".trials").rglob("done.json"))) == 1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (study / "models").exists()
+    output = run(study, "python", "-m", "pipeline.stages.train_generator", "dcgan")
+    assert computed(output) == {"train_generator@dcgan": (1, 1)}
+    assert digests(study / "models") == digests(finished / "models")
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Return once `condition` holds; fails after a minute."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_missing_trial_stops_the_report(study: Path) -> None:
+    (study / "results/dcgan/budget-0005/seed-01.cnn.npz").unlink()
+    before = digests(study / "reports")
+    output = run(study, "python", "-m", "pipeline.stages.report", ok=False)
+    assert output.startswith("error: results: expected 16 trials, found 15; the first missing one")
+    assert digests(study / "reports") == before
+
+
+@pytest.mark.parametrize(
+    ("pairs", "words"),
+    [
+        ((r"    steps: 60 ", "    stps: 60 "), "unknown key"),
+        ((r"budgets: \[5\]", "budgets: [500]", r"budget: 5", "budget: 500"),
+         "expected at most 40 labeled images per class"),
+        ((r"dcgan: \{inputs: data/synthetic/dcgan", "dcgan: {inputs: data/synthetic/dcgann"),
+         "found 'dcgann'"),
+        ((r"name: toy", "name: mnist", r"path: null", "path: nowhere"), "found none at"),
+    ],
+    ids=["typo", "budget", "generator", "idx"],
+)  # fmt: skip
+def test_wrong_params_end_in_one_sentence_and_leave_everything(
+    study: Path, pairs: tuple[str, ...], words: str
+) -> None:
+    before = digests(study / "data") | digests(study / "results") | digests(study / "reports")
+    edit(study, *pairs)
+    failed = []
+    for module in ("pipeline", "pipeline.stages.prepare"):
+        command = [sys.executable, "-m", module, *(["check"] if module == "pipeline" else [])]
+        done = subprocess.run(command, cwd=study, capture_output=True, text=True, check=False)
+        failed += [done.stderr] if done.returncode else []
+    assert failed
+    for message in failed:
+        assert message.startswith("error: ")
+        assert message.count("\n") == 1
+        assert "to mend it" in message
+        assert words in message
+    after = digests(study / "data") | digests(study / "results") | digests(study / "reports")
+    assert after == before
+
+
+def test_experiments_diffs_and_plots_work_in_a_repository(study: Path) -> None:
+    (study / ".dvc/config.local").unlink()
+    run(study, "git", "init", "-q")
+    run(study, "git", "config", "user.email", "someone@example.org")
+    run(study, "git", "config", "user.name", "Someone")
+    run(study, "git", "add", "-A")
+    run(study, "git", "commit", "-qm", "study")
+    assert run(study, "git", "status", "--porcelain") == ""
+    output = run(study, "dvc", "exp", "run", "-S", "classifiers.lgbm.num_trees=12")
+    assert computed(output)["train_classifiers@real"] == (2, 2)
+    assert "lgbm" in run(study, "dvc", "metrics", "diff")
+    assert "num_trees" in run(study, "dvc", "params", "diff")
+    assert "index.html" in run(study, "dvc", "plots", "show")
+    assert "train_classifiers" in run(study, "dvc", "dag", "--collapse-foreach-matrix")
+    assert run(study, "python", "-m", "pipeline", "show").count("exploratory") == 6
