@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.classifiers.base import TrainingSet
+from pipeline.errors import DataError
 from pipeline.filters import build_filter
 from pipeline.images import LabeledImages, Labels
 from pipeline.params import ArmParams, Params
@@ -41,7 +42,8 @@ def assemble(arm: ArmParams, draw: LabeledImages, synthetic: Synthetic | None,
     """The training set of `arm` for one replicate.
 
     `synthetic` is None exactly for arms that add no generator's images. A class of which the filter
-    kept fewer than `per_class` images gets those it kept, and the counts say so.
+    kept fewer than `per_class` images gets those it kept, and the counts say so. Raises `DataError`
+    when nothing is left to train on.
     """
     if synthetic is None:
         added = draw.take(first_of_each_class(draw.labels, arm.per_class, repeat=True))
@@ -55,6 +57,12 @@ def assemble(arm: ArmParams, draw: LabeledImages, synthetic: Synthetic | None,
     data = LabeledImages(
         np.concatenate([real.images, added.images]), np.concatenate([real.labels, added.labels])
     )
+    if len(data) == 0:
+        raise DataError(
+            f"arm with inputs {arm.inputs}",
+            f"expected images to train on, found that filter {arm.filter} turned all away",
+            "lower the filter's confidence or let the arm keep real images",
+        )
     extra = np.arange(len(data)) >= len(real)
     training_set = TrainingSet(
         data=data,

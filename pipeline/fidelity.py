@@ -6,6 +6,8 @@ Frechet distance here is not the FID of published tables and must not be compare
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -50,9 +52,11 @@ def kernel_distance(real: Features, synthetic: Features, seed: int) -> float:
     from torchmetrics.image.kid import KernelInceptionDistance
 
     size = min(KERNEL_SUBSET_SIZE, len(real), len(synthetic))
-    metric = KernelInceptionDistance(
-        feature=_Given(real.shape[1]), subsets=KERNEL_SUBSETS, subset_size=size
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*will save all extracted features")
+        metric = KernelInceptionDistance(
+            feature=_Given(real.shape[1]), subsets=KERNEL_SUBSETS, subset_size=size
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _between(metric, real, synthetic)

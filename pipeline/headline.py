@@ -39,7 +39,7 @@ def lines(deltas: pd.DataFrame, params: Params) -> list[tuple[str, ...]]:
             str(row["arm"]),
             wording.percent(row["mean_arm"]),
             wording.points(row["delta"]),
-            f"{wording.points(row['ci_low'])} to {wording.points(row['ci_high'])}",
+            wording.interval(row),
             str(row["verdict"]),
         )
         for _, row in main_rows(deltas, params).iterrows()

@@ -86,6 +86,12 @@ class LabeledImages:
 def read_images(path: Path) -> LabeledImages:
     """The `images` and `labels` of an `.npz` file written by a stage."""
     arrays = read_npz(path)
+    if not {"images", "labels"} <= set(arrays):
+        raise DataError(
+            str(path),
+            f"expected the arrays images and labels, found {', '.join(arrays) or 'none'}",
+            "run the stage that makes this file again",
+        )
     return LabeledImages(arrays["images"], arrays["labels"], str(path))
 
 

@@ -34,7 +34,9 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(points=wording.points, percent=wording.percent)
+    environment.filters.update(
+        interval=wording.interval, percent=wording.percent, points=wording.points
+    )
     root = path.parent.parent
     main = tables["main"]
     compared = main[main["arm"] != main["baseline"]]

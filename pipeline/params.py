@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -26,14 +27,18 @@ SYNTHETIC = "data/synthetic/"
 MAX_BYTES = 1_000_000
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+# Far above any sensible size: a slip of the finger must not ask for all the memory there is.
+Count = Annotated[int, Field(gt=0, le=1_000_000)]
 Member = dict[str, Any]
+SHORT = reprlib.Repr()
+SHORT.maxlevel, SHORT.maxother, SHORT.maxstring = 2, 80, 80
 ConfigType = TypeVar("ConfigType", bound="Section")
 
 
 class Section(BaseModel):
     """A part of params.yaml: unknown keys are errors, values are never converted silently."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class DataParams(Section):
@@ -41,7 +46,7 @@ class DataParams(Section):
 
     name: str
     path: str | None = None
-    test_per_class: int = Field(gt=0)
+    test_per_class: Count
 
 
 class StudyParams(Section):
@@ -55,7 +60,9 @@ class StudyParams(Section):
         for key, values in (("budgets", self.budgets), ("seeds", self.seeds)):
             repeated = sorted({value for value in values if values.count(value) > 1})
             if repeated:
-                raise ValueError(f"expected different {key}, found {repeated} more than once")
+                raise ValueError(
+                    f"study.{key}: expected different values, found {repeated} more than once"
+                )
         return self
 
 
@@ -69,7 +76,7 @@ class TeacherParams(Section):
 class SynthesizeParams(Section):
     """How many labeled images each generator draws, and who judges them."""
 
-    per_class: int = Field(gt=0)
+    per_class: Count
     teacher: TeacherParams
 
 
@@ -77,7 +84,7 @@ class ArmParams(Section):
     """A recipe for a training set: the draw's real images, extra images, filter and transform."""
 
     inputs: str
-    per_class: int = Field(ge=0)
+    per_class: int = Field(ge=0, le=1_000_000)
     real: bool = True
     real_share: float = Field(default=0.5, gt=0, lt=1)
     filter: str = "none"
@@ -184,6 +191,10 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
         loaded = YAML(typ="safe", pure=True).load(text)
     except DuplicateKeyError as error:
         raise ParamsError(where, _one_line(error), "keep one of the two keys") from None
+    except RecursionError:
+        raise ParamsError(
+            where, "expected a few levels, found too many", "mend the nesting"
+        ) from None
     except (YAMLError, ValueError) as error:
         raise ParamsError(where, f"not valid YAML: {_one_line(error)}", "mend that line") from None
     if not isinstance(loaded, dict):
@@ -194,16 +205,19 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
 
 def load_params(root: Path) -> Params:
     """The validated params.yaml of the project at `root`; raises `ParamsError` in one sentence."""
-    path = root / FILE
+    return validate(Params, parse_yaml(read_text(root), FILE), FILE)
+
+
+def read_text(root: Path) -> str:
+    """The text of the params.yaml at `root`; raises `ParamsError` when there is none to be read."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return (root / FILE).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ParamsError(FILE, "expected UTF-8 text", "save the file as UTF-8") from None
     except FileNotFoundError:
         raise ParamsError(
             FILE, f"expected this file in {root}, found none", "run from the project's folder"
         ) from None
-    return validate(Params, parse_yaml(text, FILE), FILE)
 
 
 def member_config(config: type[ConfigType], section: Member, where: str) -> ConfigType:
@@ -232,7 +246,8 @@ def _explain(config: type[Section], problem: Any) -> str:
         return f"the key {place} is missing"
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
-    return f"{place}: {problem['msg'][0].lower()}{problem['msg'][1:]}, found {problem['input']!r}"
+    found = SHORT.repr(problem["input"])
+    return f"{place}: {problem['msg'][0].lower()}{problem['msg'][1:]}, found {found}"
 
 
 def _fields_at(config: type[BaseModel], keys: list[str]) -> list[str]:

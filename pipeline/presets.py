@@ -16,7 +16,7 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from pipeline.errors import ParamsError
-from pipeline.params import FILE, Params, parse_yaml, validate
+from pipeline.params import FILE, Params, parse_yaml, read_text, validate
 from pipeline.store import write_text
 
 FOLDER = Path(__file__).resolve().parent.parent / "presets"
@@ -40,15 +40,15 @@ def apply(name: str, root: Path) -> list[str]:
     yaml.preserve_quotes = True
     yaml.width = 1000  # no line is wrapped
     yaml.representer.add_representer(type(None), _write_null)
-    path = root / FILE
-    parse_yaml(path.read_text(encoding="utf-8"), FILE)
-    document = yaml.load(path)
+    before = read_text(root)
+    parse_yaml(before, FILE)
+    document = yaml.load(before)
     overlay = parse_yaml((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), name)
     changed = _lay_over(document, overlay, "")
     text = io.StringIO()
     yaml.dump(document, text)
     validate(Params, parse_yaml(text.getvalue(), FILE), FILE)
-    write_text(path, text.getvalue())
+    write_text(root / FILE, text.getvalue())
     return changed
 
 

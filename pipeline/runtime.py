@@ -52,6 +52,7 @@ def deterministic() -> Iterator[None]:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     threads = torch.get_num_threads()
     state = torch.get_rng_state()
+    strict = torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(NUM_THREADS)
     torch.use_deterministic_algorithms(True)
     try:
@@ -59,5 +60,5 @@ def deterministic() -> Iterator[None]:
             yield
     finally:
         torch.set_rng_state(state)
-        torch.use_deterministic_algorithms(False)
+        torch.use_deterministic_algorithms(strict)
         torch.set_num_threads(threads)

@@ -26,13 +26,20 @@ def hold_out(
     """`data` as (pool, test) with `per_class` random test images of every class.
 
     Images that occur more than once stay in the pool, so that no twin crosses over.
-    Raises `ParamsError` when a class would be left without an image for the pool.
+    Raises `ParamsError` when a class would be left without an image for the pool, `DataError` when
+    it has too few for any split.
     """
     _, which, counts = np.unique(content_ids(data.images), return_inverse=True, return_counts=True)
     single = counts[which] == 1
     held = np.zeros(len(data), dtype=bool)
     for label in np.unique(data.labels):
         available = np.flatnonzero((data.labels == label) & single)
+        if len(available) < 2:
+            raise DataError(
+                data.source,
+                f"expected at least 2 different images of class {label}, found {len(available)}",
+                "add images of that class, or leave it out",
+            )
         if len(available) <= per_class:
             raise ParamsError(
                 "data.test_per_class",

@@ -19,6 +19,7 @@ SEEDS_FOR_A_CLAIM = 10
 SEEDS_FOR_A_TEST = 6  # with fewer, no result of the sign-flip test can reach p < 0.05
 EXACT_UP_TO = 16  # seeds; 2 ** 16 sign patterns are enumerated in a blink
 SAMPLED_PATTERNS = 100_000
+ROUNDING = 1e-12  # differences of equal shares differ by no more than this
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,14 @@ def holm(p_values: list[float]) -> list[float]:
 def verdict(deltas: Deltas, interval: Interval, p_adjusted: float, rules: Rules) -> str:
     """One word for a comparison, by the first rule that applies.
 
-    *degenerate*: every seed gave the same difference, so there is no spread to judge by.
-    *exploratory*: fewer than six seeds. *equivalent*: the whole interval is smaller than the
+    *exploratory*: fewer than six seeds. *degenerate*: every seed gave the same difference, so there
+    is no spread to judge by. *equivalent*: the whole interval is smaller than the
     smallest effect of interest. *gain* or *harm*: the interval excludes zero, the adjusted p is
     below the level, and there are at least ten seeds. *no evidence*: everything else.
     """
     if len(deltas) < SEEDS_FOR_A_TEST:
         return "exploratory"
-    if np.ptp(deltas) == 0:
+    if np.ptp(deltas) <= ROUNDING:
         return "degenerate"
     if max(abs(interval.low), abs(interval.high)) <= rules.smallest_effect:
         return "equivalent"

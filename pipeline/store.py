@@ -15,6 +15,8 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -79,8 +81,15 @@ def write_npz(path: Path, **arrays: np.ndarray) -> None:
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an `.npz`; object arrays are refused, since they would run code."""
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise IntegrityError(
+            str(path), f"expected whole arrays, found: {error}", "run `dvc checkout --force`"
+        ) from None
 
 
 @contextmanager
@@ -163,10 +172,12 @@ class TrialStore:
         """The folder of a finished, undamaged trial, or None."""
         folder = self.folder / name
         try:
-            digests = read_json(folder / MARKER)["files"]
-            intact = all(file_digest(folder / file) == found for file, found in digests.items())
-        except (OSError, ValueError, KeyError):
-            return None
+            record = self.record(name)
+            digests = record["files"].items()
+            intact = all(file_digest(folder / file) == found for file, found in digests)
+            intact = intact and float(record["seconds"]) >= 0 and len(digests) > 0
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None  # whatever is wrong with the marker, the trial is computed again
         return folder if intact else None
 
     def record(self, name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,13 @@ def points(share: float) -> str:
     return f"{100 * share:+.2f}"
 
 
+def interval(row: Mapping[str, Any]) -> str:
+    """The ends of a row's interval; a single seed has none."""
+    if math.isnan(row["ci_low"]):
+        return "none"
+    return f"{points(row['ci_low'])} to {points(row['ci_high'])}"
+
+
 def percent(share: float) -> str:
     """A share as a percentage: `93.4 %`."""
     return f"{100 * share:.1f} %"
@@ -32,8 +40,8 @@ def sentence(row: Mapping[str, Any], confidence: float) -> str:
     start = f"{row['classifier']}, {labels(row['budget'])}: {row['arm']}"
     numbers = (
         f"{percent(row['mean_baseline'])} to {percent(row['mean_arm'])}, {points(row['delta'])} "
-        f"points, {100 * confidence:g} % interval {points(row['ci_low'])} to "
-        f"{points(row['ci_high'])}, {row['n']} seeds"
+        f"points, {100 * confidence:g} % interval {interval(row)}, "
+        f"{row['n']} seed{'' if row['n'] == 1 else 's'}"
     )
     against = f"against {row['baseline']}"
     what = {

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from pipeline.classifiers.base import Classifier, TrainingSet
 from pipeline.images import Images, ImageSpec
-from pipeline.params import Section
+from pipeline.params import Count, Section
 from pipeline.runtime import derive_seed
 
 KERNEL = 5
@@ -32,12 +32,12 @@ PREDICT_BATCH = 1000
 class CNNConfig(Section):
     """All arms take the same number of steps, however many images they train on."""
 
-    steps: int = Field(gt=1)
-    batch_size: int = Field(gt=1)
+    steps: int = Field(gt=1, le=1_000_000)
+    batch_size: int = Field(gt=1, le=1_000_000)
     learning_rate: float = Field(gt=0)  # the peak of the cycle
     weight_decay: float = Field(ge=0)
-    channels: int = Field(gt=0)  # of the first convolution; the second has twice as many
-    features: int = Field(gt=0)  # width of the dense layer
+    channels: Count  # of the first convolution; the second has twice as many
+    features: Count  # width of the dense layer
     dropout: float = Field(ge=0, lt=1)
 
 

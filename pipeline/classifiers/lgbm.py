@@ -14,17 +14,17 @@ from pydantic import Field
 
 from pipeline.classifiers.base import Classifier, TrainingSet
 from pipeline.images import Images
-from pipeline.params import Section
+from pipeline.params import Count, Section
 from pipeline.runtime import NUM_THREADS, derive_seed
 
 
 class LightGBMConfig(Section):
     """See the library's parameter page for the meaning beyond the comments."""
 
-    num_trees: int = Field(gt=0)  # boosting rounds; each grows one tree per class
-    num_leaves: int = Field(gt=1)
+    num_trees: Count  # boosting rounds; each grows one tree per class
+    num_leaves: int = Field(gt=1, le=1_000_000)
     learning_rate: float = Field(gt=0)
-    min_child_samples: int = Field(gt=0)  # least images in a leaf
+    min_child_samples: Count  # least images in a leaf
     colsample_frac: float = Field(gt=0, le=1)  # share of the pixels each tree may use
 
 
@@ -61,7 +61,10 @@ class LightGBM(Classifier):
     def predict_proba(self, images: Images) -> NDArray[np.float32]:
         """See `Classifier.predict_proba`."""
         probabilities = np.zeros((len(images), self.num_classes), dtype=np.float32)
-        probabilities[:, self.model.classes_] = self.model.predict_proba(_rows(images))
+        if len(self.model.classes_) == 1:  # the library then gives two columns
+            probabilities[:, self.model.classes_] = 1.0
+        else:
+            probabilities[:, self.model.classes_] = self.model.predict_proba(_rows(images))
         return probabilities
 
 

@@ -27,7 +27,7 @@ class RawDataset:
 
     def __post_init__(self) -> None:
         num_classes = len(self.class_names)
-        for part in filter(None, (self.images, self.test)):
+        for part in [self.images] + ([] if self.test is None else [self.test]):
             found = np.unique(part.labels)
             if num_classes < 2 or not np.array_equal(found, np.arange(num_classes)):
                 raise DataError(

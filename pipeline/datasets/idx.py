@@ -55,9 +55,11 @@ def read_idx(path: Path, num_dims: int) -> np.ndarray:
             "check that the images and the labels file are not swapped",
         )
     start = 4 + 4 * num_dims
+    if len(payload) < start:
+        raise _damaged(path, f"expected a header of {start} bytes, found {len(payload)}")
     shape = tuple(int(size) for size in np.frombuffer(payload[4:start], dtype=">u4"))
     count = math.prod(shape)
-    if len(shape) != num_dims or count > MAX_VALUES or len(payload) - start != count:
+    if count > MAX_VALUES or len(payload) - start != count:
         raise _damaged(
             path, f"expected {count} values by its header {shape}, found {len(payload) - start}"
         )

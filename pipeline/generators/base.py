@@ -23,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 from pipeline.errors import DivergedError
 from pipeline.generators.checkpoint import History, TrainingState
 from pipeline.images import Images, ImageSpec, LabeledImages, Labels
-from pipeline.params import Section
+from pipeline.params import Count, Section
 from pipeline.runtime import derive_seed
 
 NUM_SNAPSHOTS = 6
@@ -39,9 +39,9 @@ SETTLE_BATCH, SETTLE_BATCHES = 250, 10
 class GeneratorConfig(Section):
     """What every family needs."""
 
-    steps: int = Field(gt=0)  # optimization steps
-    batch_size: int = Field(gt=1)  # real images per step
-    latent_dim: int = Field(gt=0)
+    steps: Count  # optimization steps
+    batch_size: int = Field(gt=1, le=1_000_000)  # real images per step
+    latent_dim: Count
     ema_decay: float = Field(ge=0, lt=1)  # of the averaged weights that are sampled from
     decay_from: float = Field(ge=0, le=1)  # share of the steps after which learning rates fall to 0
 

@@ -29,6 +29,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from pipeline.errors import ParamsError
 from pipeline.generators.base import Generator, GeneratorConfig
 from pipeline.images import ImageSpec
+from pipeline.params import Count
 
 SLOPE = 0.2  # of leaky ReLU, as in the DCGAN paper
 BETAS = (0.0, 0.99)  # no momentum: it chases a loss that the other network keeps moving
@@ -41,10 +42,12 @@ LEAST_DISTANCE = 0.02
 class DCGANConfig(GeneratorConfig):
     """Widths and rates; params.yaml gives the values and reasons."""
 
-    label_dim: int = Field(gt=0)  # length of the label's embedding beside the noise
-    generator_channels: int = Field(gt=1)  # at a quarter of the size; half of it at half the size
-    discriminator_channels: int = Field(gt=0)  # at half the size; doubled at each halving
-    features: int = Field(gt=0)  # width of the discriminator's dense layer
+    label_dim: Count  # length of the label's embedding beside the noise
+    generator_channels: int = Field(
+        gt=1, le=1_000_000
+    )  # at a quarter of the size; half of it at half the size
+    discriminator_channels: Count  # at half the size; doubled at each halving
+    features: Count  # width of the discriminator's dense layer
     generator_learning_rate: float = Field(gt=0)
     discriminator_learning_rate: float = Field(gt=0)
     translate: float = Field(ge=0, lt=0.5)  # DiffAugment: largest shift, share of the side
