@@ -45,8 +45,8 @@ def sentence(row: Mapping[str, Any], confidence: float) -> str:
     )
     against = f"against {row['baseline']}"
     what = {
-        "gain": f"is better {against}",
-        "harm": f"is worse {against}",
+        "gain": f"is better than {row['baseline']}",
+        "harm": f"is worse than {row['baseline']}",
         "equivalent": f"makes no difference that matters {against}",
         "no evidence": f"is not shown to differ from {row['baseline']}",
         "exploratory": f"was tried on too few seeds to be judged {against}",

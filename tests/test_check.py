@@ -67,7 +67,7 @@ def test_the_shipped_file_passes(root: Path) -> None:
         ("data.name", "mnsit", list(DATASETS)),
         ("data.test_per_class", "100", ["integer"]),
         ("study.budgets", 10, ["list"]),
-        ("study.budgets", [10, 10, 50], ["different budgets"]),
+        ("study.budgets", [10, 10, 50], ["study.budgets", "different values"]),
         ("study.seeds", [], ["at least 1"]),
         ("study.seeds", [0, 1.5], ["integer"]),
         ("synthesize.per_class", 0, ["greater than 0"]),

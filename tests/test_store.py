@@ -140,7 +140,7 @@ def test_arrays_of_objects_are_refused_and_run_nothing(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     poisoned = np.array([Canary(canary)], dtype=object)
     np.savez(tmp_path / "evil.npz", images=poisoned)
-    with pytest.raises(ValueError, match="pickle"):
+    with pytest.raises(PipelineError, match="pickle"):
         read_npz(tmp_path / "evil.npz")
     with pytest.raises(ValueError, match="allow_pickle"):
         write_npz(tmp_path / "mine.npz", images=poisoned)

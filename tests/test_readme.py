@@ -1,0 +1,63 @@
+"""The README's table is the committed result, and its commands exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from pipeline import headline, presets
+from pipeline.__main__ import app
+from pipeline.params import FILE, Params, parse_yaml, validate
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
+
+
+def committed(root: Path, file: str, folder: Path) -> Path:
+    """A copy of `file` as last committed: what is in the working tree may be a user's own study."""
+    shown = subprocess.run(
+        ["git", "show", f"HEAD:{file}"], cwd=root, capture_output=True, check=False
+    )
+    if shown.returncode:
+        pytest.skip("not a git repository with committed results")
+    path = folder / Path(file).name
+    path.write_bytes(shown.stdout)
+    return path
+
+
+def test_the_table_is_what_the_command_prints(root: Path, tmp_path: Path) -> None:
+    deltas = pd.read_csv(committed(root, "reports/deltas.csv", tmp_path))
+    text = committed(root, FILE, tmp_path).read_text("utf-8")
+    params = validate(Params, parse_yaml(text, FILE), FILE)
+    block = re.search(r"<!-- table -->\n(.*?)\n<!-- /table -->", README, re.DOTALL)
+    assert block is not None
+    assert block[1] == headline.markdown(deltas, params)
+
+
+def test_the_first_two_commands_are_run_and_test() -> None:
+    block = re.search(r"```sh\n(.*?)```", README, re.DOTALL)
+    assert block is not None
+    commands = [line.split("#")[0].strip() for line in block[1].splitlines()]
+    assert commands == ["make run", "make test"]
+
+
+def test_commands_and_presets_it_names_exist() -> None:
+    named = re.findall(r"python -m pipeline (\w+)(?: (\w+))?", README)
+    assert named
+    for command, argument in named:
+        assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
+        assert not argument or argument in presets.names()
+
+
+@pytest.mark.parametrize("target", re.findall(r"`make (\w+)`", README))
+def test_make_targets_it_names_exist(root: Path, target: str) -> None:
+    assert re.search(rf"^{target}:", (root / "Makefile").read_text("utf-8"), re.MULTILINE)
+
+
+def test_files_it_links_to_exist(root: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert (root / target).exists(), target
