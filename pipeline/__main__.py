@@ -21,10 +21,10 @@ app = typer.Typer(
 @app.command()
 def check() -> None:
     """Check all of params.yaml, every member's own section included, before anything runs."""
-    from pipeline.check import check_params  # reads every registry, and with them torch
+    from pipeline.check import check_params, summary  # reads every registry, and so torch
 
     with exit_on_error():
-        check_params(Path.cwd())
+        print(f"params.yaml is sound: {summary(check_params(Path.cwd()))}")
 
 
 @app.command()

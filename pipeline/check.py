@@ -12,6 +12,8 @@ from pipeline.errors import ParamsError
 from pipeline.filters import FILTERS
 from pipeline.generators import GENERATORS
 from pipeline.params import FILE, Member, Params, Section, load_params, member_config
+from pipeline.stats import SEEDS_FOR_A_CLAIM
+from pipeline.tables import least_adjusted_p
 from pipeline.transforms import TRANSFORMS
 
 
@@ -27,6 +29,23 @@ def check_params(root: Path) -> Params:
     members("transforms", params.transforms, {k: config for k, (config, _) in TRANSFORMS.items()})
     members("filters", params.filters, {k: config for k, (config, _) in FILTERS.items()})
     return params
+
+
+def summary(params: Params) -> str:
+    """What the study will compute, and a warning when its verdicts are settled beforehand."""
+    study = params.study
+    draws = len(study.budgets) * len(study.seeds)
+    text = (
+        f"{len(params.generators) * draws} generators and "
+        f"{len(params.arms) * len(params.classifiers) * draws} classifiers over {draws} label draws"
+    )
+    least, level = least_adjusted_p(params), 1 - params.report.confidence
+    if len(study.seeds) >= SEEDS_FOR_A_CLAIM and least > level:
+        text += (
+            f"; but with so many comparisons and {len(study.seeds)} seeds the least corrected "
+            f"p-value is {least:.3f}, above {level:.2g}: add seeds or drop budgets or arms"
+        )
+    return text
 
 
 def members(

@@ -39,18 +39,13 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
     )
     root = path.parent.parent
     main = tables["main"]
-    compared = main[main["arm"] != main["baseline"]]
+    compared = sort_rows(main[main["arm"] != main["baseline"]], params)
+    rival = tables["rival"].to_dict("records")
     text = environment.get_template(TEMPLATE).render(
         params=params,
         tables={name: table.to_dict("records") for name, table in tables.items()},
-        answers=[wording.answer(row) for row in sort_rows(compared, params)],
-        sentences=[
-            wording.sentence(row, params.report.confidence) for row in sort_rows(compared, params)
-        ],
-        rival_sentences=[
-            wording.sentence(row, params.report.confidence)
-            for row in tables["rival"].to_dict("records")
-        ],
+        answers=[_answer(row, params) for row in compared],
+        rival_answers=[_answer(row, params) for row in rival],
         verdicts=wording.VERDICTS,
         cost=cost(tables["timings"]),
         figures={title: embedded(file) for title, file in figures.items()},
@@ -60,6 +55,10 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
         commit=commit(root),
     )
     write_text(path, text)
+
+
+def _answer(row: Mapping[str, Any], params: Params) -> tuple[str, str]:
+    return wording.answer(row), wording.numbers(row, params.report.confidence)
 
 
 def sort_rows(rows: pd.DataFrame, params: Params) -> list[dict[str, Any]]:
@@ -76,18 +75,14 @@ def sort_rows(rows: pd.DataFrame, params: Params) -> list[dict[str, Any]]:
 
 
 def cost(timings: pd.DataFrame) -> list[dict[str, Any]]:
-    """Seconds by stage and item: sum over trials, number of trials, seconds of the median one."""
-    grouped = timings.groupby(["stage", "item"], sort=False)["seconds"]
+    """By stage and item: number of trials, core seconds of all, of the median one, its images/s."""
     return [
         {
-            "stage": stage,
-            "item": item,
-            "total": chosen.sum(),
-            "n": len(chosen),
-            "median": chosen.median(),
+            "stage": stage, "item": item, "n": len(chosen), "total": chosen["seconds"].sum(),
+            "median": chosen["seconds"].median(), "images_per_s": chosen["images_per_s"].median(),
         }
-        for (stage, item), chosen in grouped
-    ]
+        for (stage, item), chosen in timings.groupby(["stage", "item"], sort=False)
+    ]  # fmt: skip
 
 
 def embedded(file: Path) -> str:

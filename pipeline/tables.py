@@ -113,6 +113,22 @@ def _pairs(params: Params) -> list[tuple[str, str]]:
     return pairs
 
 
+def least_adjusted_p(params: Params) -> float:
+    """The smallest p that Holm's correction can leave of the study's largest family.
+
+    Above 1 - confidence, no comparison but the primary one could be called a gain, whatever it is.
+    """
+    baseline = params.report.baseline
+    arms = [
+        arm
+        for arm, against in _pairs(params)
+        if against == baseline != arm and not params.arms[arm].control
+    ]
+    size = len(arms) * len(params.classifiers) * len(params.study.budgets)
+    size -= params.report.primary.arm in arms
+    return float(size * 2.0 ** (1 - len(params.study.seeds)))
+
+
 def _paired(trials: pd.DataFrame, row: dict[str, object], arm: object) -> NDArray[np.float64]:
     """The metric of one arm in the order of seeds, (num_seeds,)."""
     chosen = trials[

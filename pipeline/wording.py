@@ -35,39 +35,31 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def sentence(row: Mapping[str, Any], confidence: float) -> str:
-    """What one row of the table of deltas says about accuracy."""
-    start = f"{row['classifier']}, {labels(row['budget'])}: {row['arm']}"
-    numbers = (
+def answer(row: Mapping[str, Any]) -> str:
+    """What one row of the table of deltas says about accuracy, without numbers."""
+    what = {
+        "gain": "is better than",
+        "harm": "is worse than",
+        "equivalent": "makes no difference that matters to",
+        "no evidence": "is not shown to differ from",
+        "exploratory": "was tried on too few seeds to be judged against",
+        "degenerate": "differed by the same amount in every seed from",
+    }[row["verdict"]]
+    return f"{row['arm']} {what} {row['baseline']} for {row['classifier']}, {labels(row['budget'])}"
+
+
+def numbers(row: Mapping[str, Any], confidence: float) -> str:
+    """What the answer rests on."""
+    return (
         f"{percent(row['mean_baseline'])} to {percent(row['mean_arm'])}, {points(row['delta'])} "
         f"points, {100 * confidence:g} % interval {interval(row)}, "
         f"{row['n']} seed{'' if row['n'] == 1 else 's'}"
     )
-    against = f"against {row['baseline']}"
-    what = {
-        "gain": f"is better than {row['baseline']}",
-        "harm": f"is worse than {row['baseline']}",
-        "equivalent": f"makes no difference that matters {against}",
-        "no evidence": f"is not shown to differ from {row['baseline']}",
-        "exploratory": f"was tried on too few seeds to be judged {against}",
-        "degenerate": f"differed by the same amount in every seed {against}",
-    }[row["verdict"]]
-    return f"{start} {what} ({numbers})."
 
 
-def answer(row: Mapping[str, Any]) -> str:
-    """One row as a headline for a reader in a hurry."""
-    what = {
-        "gain": "better than",
-        "harm": "worse than",
-        "equivalent": "no different, in any way that matters, from",
-        "no evidence": "not shown to differ from",
-        "exploratory": "tried on too few seeds to be judged against",
-        "degenerate": "always the same distance from",
-    }[row["verdict"]]
-    return (
-        f"{row['arm']} is {what} {row['baseline']} for {row['classifier']}, {labels(row['budget'])}"
-    )
+def sentence(row: Mapping[str, Any], confidence: float) -> str:
+    """The answer and its numbers as one sentence."""
+    return f"{answer(row)} ({numbers(row, confidence)})."
 
 
 def labels(budget: int) -> str:

@@ -283,3 +283,11 @@ def test_seconds_become_images_per_second_for_generators(project: Path, study: P
 
 def test_without_recorded_seconds_the_table_is_empty(study: Params, tmp_path: Path) -> None:
     assert tables.timings_table(study, tmp_path).empty
+
+
+def test_the_least_adjusted_p_is_what_holm_leaves_of_unanimous_seeds(study: Params) -> None:
+    grid = study.study.model_copy(update={"seeds": list(range(10))})
+    comparisons = 3 * 2 * 2 - 1
+    unanimous = [sign_flip_p(np.linspace(0.01, 0.02, 10))] * comparisons
+    least = tables.least_adjusted_p(study.model_copy(update={"study": grid}))
+    assert least == pytest.approx(holm(unanimous)[0])
