@@ -64,6 +64,7 @@ def copy_project(folder: Path) -> Path:
             shutil.copy(source, folder / name)
     (folder / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
+    shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
     (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
     run(folder, "python", "-m", "pipeline", "preset", "smoke")
     edit(folder, r"name: digits", "name: toy", r"test_per_class: \d+", "test_per_class: 20")
@@ -293,5 +294,6 @@ def test_experiments_diffs_and_plots_work_in_a_repository(study: Path) -> None:
     assert "lgbm" in run(study, "dvc", "metrics", "diff")
     assert "num_trees" in run(study, "dvc", "params", "diff")
     assert "index.html" in run(study, "dvc", "plots", "show")
+    assert "cdn.jsdelivr" not in (study / "dvc_plots/index.html").read_text("utf-8")
     assert "train_classifiers" in run(study, "dvc", "dag", "--collapse-foreach-matrix")
     assert run(study, "python", "-m", "pipeline", "show").count("exploratory") == 6
