@@ -190,7 +190,9 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     try:
         loaded = YAML(typ="safe", pure=True).load(text)
     except DuplicateKeyError as error:
-        raise ParamsError(where, _one_line(error), "keep one of the two keys") from None
+        line = error.problem_mark.line + 1
+        found = re.sub(r" with value.*", "", str(error.problem), flags=re.DOTALL)
+        raise ParamsError(where, f"{found} in line {line}", "keep one of the two") from None
     except RecursionError:
         raise ParamsError(
             where, "expected a few levels, found too many", "mend the nesting"
