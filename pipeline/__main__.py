@@ -32,16 +32,19 @@ def show(
     markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown.")] = False,
 ) -> None:
     """Print the headline table of the last report and name the page."""
-    from pipeline import headline
+    from pipeline import headline, page
     from pipeline.params import load_params
+    from pipeline.stages import report
 
     with exit_on_error():
         root = Path.cwd()
         params = load_params(root)
         if markdown:
             print(headline.markdown(headline.read_deltas(root), params))
-        else:
-            headline.show(root, params)
+            return
+        if (root / "results").exists() and not page.is_current(root):
+            report.run(params, root)
+        headline.show(root, params)
 
 
 @app.command()

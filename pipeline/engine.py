@@ -20,7 +20,17 @@ from pipeline.errors import MachineError
 from pipeline.params import EngineParams
 from pipeline.progress import Progress
 from pipeline.runtime import NUM_THREADS, deterministic, library_versions
-from pipeline.store import TIMINGS, TrialStore, file_digest, fingerprint, replacing, write_json
+from pipeline.store import (
+    MARKER,
+    TIMINGS,
+    TrialStore,
+    code_digest,
+    file_digest,
+    fingerprint,
+    read_json,
+    replacing,
+    write_json,
+)
 
 Call = Callable[[], None]
 
@@ -60,6 +70,11 @@ ENGINES: dict[str, Callable[[Sequence[Call], int], Iterable[None]]] = {
 }
 
 
+def trial_code(stage_file: str, *modules: str) -> str:
+    """The digest of the code that decides what a trial gives: its stage, this engine, `modules`."""
+    return code_digest((stage_file, __file__), *modules)
+
+
 def trial_name(code: str, inputs: list[Path], settings: dict[str, object]) -> str:
     """The fingerprint of a trial: its code, the bytes of its inputs, settings and environment."""
     environment = {"versions": library_versions(), "threads": NUM_THREADS}
@@ -84,18 +99,27 @@ def compute(tasks: list[Task], engine: EngineParams, root: Path) -> list[Path]:
                 "a worker process was killed, most likely for lack of memory",
                 "lower engine.workers in params.yaml and run again: finished trials are kept",
             ) from None
-    seconds = [{**task.labels, "seconds": store.record(task.name)["seconds"]} for task in tasks]
-    write_json(root / TIMINGS / f"{title}.json", seconds)
     return [store.folder / task.name for task in tasks]
 
 
-def lay_out(output: Path, tasks: list[Task], folders: list[Path]) -> None:
-    """Replace the folder `output`, as a whole, by the files of all `tasks`."""
-    with replacing(output) as folder:
+def lay_out(root: Path, output: Path, tasks: list[Task], folders: list[Path]) -> None:
+    """Replace the folder `output` (relative to `root`), as a whole, by the files of all `tasks`.
+
+    Seconds go to a table beside the store, each with a file of its trial and that file's digest:
+    whoever reads them can tell whether they belong to the output that lies there.
+    """
+    rows = []
+    with replacing(root / output) as folder:
         for task, source in zip(tasks, folders, strict=True):
+            record = read_json(source / MARKER)
             for file, place in task.outputs.items():
                 (folder / place).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source / file, folder / place)
+            file, place = next(iter(task.outputs.items()))
+            row = {"file": (output / place).as_posix(), "sha256": record["files"][file]}
+            rows.append({**task.labels, **row, "seconds": record["seconds"]})
+    labels = tasks[0].labels
+    write_json(root / TIMINGS / f"{labels['stage']}@{labels['item']}.json", rows)
 
 
 def perform(task: Task, store: TrialStore) -> None:

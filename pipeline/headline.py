@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import wording
+from pipeline.page import PAGE
 from pipeline.params import Params
 from pipeline.store import require
 from pipeline.tables import main_rows
@@ -73,4 +74,5 @@ def show(root: Path, params: Params) -> None:
     accuracy = deltas[deltas["metric"] == "accuracy"]
     for _, row in accuracy[accuracy["baseline"] != params.report.baseline].iterrows():
         print(wording.sentence(row, params.report.confidence))
-    print(f"\nreport: {root / 'reports/report.html'}")
+    made = (root / PAGE).exists()
+    print(f"\nreport: {root / PAGE if made else 'none yet, `make run` makes it'}")

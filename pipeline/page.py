@@ -18,9 +18,10 @@ import pandas as pd
 from pipeline import wording
 from pipeline.params import Params
 from pipeline.runtime import library_versions
-from pipeline.store import write_text
+from pipeline.store import file_digest, write_text
 
 TEMPLATE = "page.html.j2"
+PAGE = Path("reports/report.html")
 
 
 def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
@@ -43,6 +44,7 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
     rival = tables["rival"].to_dict("records")
     text = environment.get_template(TEMPLATE).render(
         params=params,
+        stamp=stamp(root),
         tables={name: table.to_dict("records") for name, table in tables.items()},
         answers=[_answer(row, params) for row in compared],
         rival_answers=[_answer(row, params) for row in rival],
@@ -55,6 +57,21 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
         commit=commit(root),
     )
     write_text(path, text)
+
+
+def stamp(root: Path) -> str:
+    """A digest of the settings and results at `root` that a page tells of."""
+    files = [root / "params.yaml", root / "reports/trials.csv", root / "reports/deltas.csv"]
+    return "-".join(file_digest(file)[:16] if file.is_file() else "none" for file in files)
+
+
+def is_current(root: Path) -> bool:
+    """Whether the page at `root` is there and tells of the settings and results that lie there.
+
+    DVC brings back results of another commit, but not the page: the page is no output of a stage.
+    """
+    path = root / PAGE
+    return path.is_file() and f'content="{stamp(root)}"' in path.read_text(encoding="utf-8")
 
 
 def _answer(row: Mapping[str, Any], params: Params) -> tuple[str, str]:

@@ -160,7 +160,9 @@ class Params(Section):
         _known("report.baseline", self.report.baseline, self.arms)
         if self.report.rival is not None:
             _known("report.rival", self.report.rival, self.arms)
-        _known("report.primary.arm", self.report.primary.arm, self.arms)
+        claims = [arm for arm in self.arms if arm != self.report.baseline]
+        claims = [arm for arm in claims if not self.arms[arm].control]
+        _known("report.primary.arm", self.report.primary.arm, claims)
         _known("report.primary.classifier", self.report.primary.classifier, self.classifiers)
         if self.report.primary.budget not in self.study.budgets:
             raise ValueError(
@@ -190,9 +192,11 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     try:
         loaded = YAML(typ="safe", pure=True).load(text)
     except DuplicateKeyError as error:
-        line = error.problem_mark.line + 1
-        found = re.sub(r" with value.*", "", str(error.problem), flags=re.DOTALL)
-        raise ParamsError(where, f"{found} in line {line}", "keep one of the two") from None
+        key = re.findall(r'duplicate key "(.*?)"', str(error.problem))[0]
+        lines = [str(number) for number, line in enumerate(text.splitlines(), 1)
+                 if re.match(rf"\s*{re.escape(key)}\s*:", line)]  # fmt: skip
+        found = f"expected every key once, found {key!r} again, see line {' and line '.join(lines)}"
+        raise ParamsError(where, found, "keep one of the two") from None
     except RecursionError:
         raise ParamsError(
             where, "expected a few levels, found too many", "mend the nesting"

@@ -125,7 +125,7 @@ def recalls(shares: pd.DataFrame) -> Figure:
     axis.set_xticks(np.arange(len(shares)) + 0.4 - width / 2, shares.index)
     axis.set_ylim(max(0.0, 100 * shares.to_numpy().min() - 10), 100)
     axis.set_ylabel("recall, %")
-    axis.legend(fontsize=8, ncols=len(shares.columns), loc="lower center")
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside right center", fontsize=8)
     return figure
 
 

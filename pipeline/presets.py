@@ -1,11 +1,12 @@
 """Ready-made settings: small YAML files laid over params.yaml, its comments kept.
 
-A preset names only what it changes. `default` brings back the shipped values of everything that any
-preset touches.
+A preset names only what differs from `default`, which names the shipped value of everything that
+any preset touches and is laid first: what came before a preset leaves no trace in it.
 """
 
 from __future__ import annotations
 
+import copy
 import io
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,10 @@ def apply(name: str, root: Path) -> list[str]:
     before = read_text(root)
     parse_yaml(before, FILE)
     document = yaml.load(before)
-    overlay = parse_yaml((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), name)
-    changed = _lay_over(document, overlay, "")
+    original = copy.deepcopy(document)
+    for layer in dict.fromkeys(("default", name)):
+        _lay_over(document, parse_yaml((FOLDER / f"{layer}.yaml").read_text("utf-8"), layer))
+    changed = _differences(original, document, "")
     text = io.StringIO()
     yaml.dump(document, text)
     validate(Params, parse_yaml(text.getvalue(), FILE), FILE)
@@ -52,13 +55,23 @@ def apply(name: str, root: Path) -> list[str]:
     return changed
 
 
-def _lay_over(document: CommentedMap, overlay: dict[str, Any], prefix: str) -> list[str]:
-    changed = []
+def _lay_over(document: CommentedMap, overlay: dict[str, Any]) -> None:
     for key, value in overlay.items():
         if isinstance(value, dict) and isinstance(document.get(key), CommentedMap):
-            changed += _lay_over(document[key], value, f"{prefix}{key}.")
+            _lay_over(document[key], value)
+        elif isinstance(value, dict):
+            continue  # an arm or member that the user took out stays out
         elif document.get(key) != value or key not in document:
             document[key] = _flow(value)
+
+
+def _differences(before: CommentedMap, after: CommentedMap, prefix: str) -> list[str]:
+    """Dotted keys of the values that differ."""
+    changed = []
+    for key, value in after.items():
+        if isinstance(value, CommentedMap):
+            changed += _differences(before[key], value, f"{prefix}{key}.")
+        elif before.get(key) != value:
             changed.append(f"{prefix}{key}")
     return changed
 
@@ -69,12 +82,8 @@ def _write_null(representer: RoundTripRepresenter, _: None) -> ScalarNode:
 
 
 def _flow(value: Any) -> Any:
-    """Lists and new mappings on one line, as params.yaml writes them."""
+    """Lists on one line, as params.yaml writes them."""
     if isinstance(value, list):
         value = CommentedSeq(value)
-    elif isinstance(value, dict):
-        value = CommentedMap(value)
-    else:
-        return value
-    value.fa.set_flow_style()
+        value.fa.set_flow_style()
     return value

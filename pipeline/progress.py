@@ -5,6 +5,7 @@ Knows counts and the clock; prints to stderr, so that output can be piped.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from types import TracebackType
@@ -68,7 +69,8 @@ class Progress:
             self.printed = now
 
     def _print(self, text: str) -> None:
-        print(f"{self.stage}: {text}", file=sys.stderr, flush=True)
+        with contextlib.suppress(BrokenPipeError):  # nobody listens: no reason to lose the work
+            print(f"{self.stage}: {text}", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

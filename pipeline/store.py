@@ -30,6 +30,7 @@ from pipeline.errors import IntegrityError
 
 PACKAGE = Path(__file__).resolve().parent
 MARKER = "done.json"
+TEMPORARY = ".tmp"  # what a kill leaves behind; .dvcignore keeps it out of every hash
 # Seconds differ from run to run, so they stay out of every output: whoever asks for the same
 # results gets the same bytes.
 TIMINGS = Path(".trials/timings")
@@ -39,7 +40,7 @@ TIMINGS = Path(".trials/timings")
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path`; on success it is synced and takes that name at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -96,7 +97,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 def replacing(folder: Path) -> Iterator[Path]:
     """Yield an empty sibling of `folder` that replaces it, whole, when the block succeeds."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    name = tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=TEMPORARY)
+    temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(0o755)
@@ -141,15 +143,16 @@ def import_closure(path: Path) -> frozenset[Path]:
     return frozenset(found)
 
 
-def code_digest(stage_file: str, *modules: str) -> str:
-    """SHA-256 over a stage's own file and the import closures of dotted `modules` it relies on.
+def code_digest(alone: tuple[str, ...], *modules: str) -> str:
+    """SHA-256 over the files `alone` and the import closures of dotted `modules`.
 
-    The stage's other imports are left out on purpose: they decide which trials run and where, not
-    what a trial gives.
+    A package's registry is not part of it, unless imported by name, so that a new member does not
+    invalidate the others; nor are the words of failures, which change no result.
     """
-    files = {Path(stage_file).resolve()}
+    files = {Path(file).resolve() for file in alone}
     for module in modules:
         files |= import_closure(PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py"))
+    files.discard(PACKAGE / "errors.py")
     running = hashlib.sha256()
     for file in sorted(files):
         running.update(f"{file.relative_to(PACKAGE).as_posix()}\0{file_digest(file)}\n".encode())
@@ -172,17 +175,13 @@ class TrialStore:
         """The folder of a finished, undamaged trial, or None."""
         folder = self.folder / name
         try:
-            record = self.record(name)
+            record = read_json(folder / MARKER)
             digests = record["files"].items()
             intact = all(file_digest(folder / file) == found for file, found in digests)
             intact = intact and float(record["seconds"]) >= 0 and len(digests) > 0
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # whatever is wrong with the marker, the trial is computed again
         return folder if intact else None
-
-    def record(self, name: str) -> dict[str, Any]:
-        """What the marker of a finished trial says: its files' digests and its seconds."""
-        return dict(read_json(self.folder / name / MARKER))
 
     @contextmanager
     def working(self, name: str) -> Iterator[Path]:

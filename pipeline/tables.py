@@ -6,8 +6,9 @@ ignored. Draws nothing and writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,14 +17,14 @@ from numpy.typing import NDArray
 from pipeline.errors import IntegrityError
 from pipeline.metrics import METRICS, confusion
 from pipeline.params import Params
-from pipeline.stats import Rules, holm, sign_flip_p, t_interval, verdict
-from pipeline.store import TIMINGS, read_json, read_npz
+from pipeline.stats import Interval, Rules, holm, sign_flip_p, t_interval, verdict
+from pipeline.store import TIMINGS, file_digest, read_json, read_npz
 from pipeline.trials import Trial, expected_trials, replicates
 
 PRIMARY_METRIC = "accuracy"
 TRIAL_KEYS = ["classifier", "arm", "budget", "seed"]
 COMPARISON = ["classifier", "arm", "baseline", "budget", "metric"]
-TIMING_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "seconds"]
+TIMING_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "seconds", "images_per_s"]
 
 
 def read_trials(params: Params, root: Path) -> Iterator[tuple[Trial, dict[str, np.ndarray]]]:
@@ -82,24 +83,33 @@ def deltas_table(trials: pd.DataFrame, params: Params) -> pd.DataFrame:
     """One row per classifier, arm, baseline, budget and metric, paired over seeds.
 
     Besides the declared baseline, arms with synthetic images are compared with the rival. Holm's
-    correction runs over all comparisons that answer the same question (same baseline and metric),
-    without the primary one, which was chosen beforehand, and without controls, which claim nothing.
+    correction runs over all comparisons that answer the same question (same baseline and metric)
+    but the primary one, which was chosen beforehand. Control arms claim nothing: they have an
+    interval and a p-value, but neither a corrected one nor a verdict.
     """
-    rows = [
-        _compare(trials, key, params)
+    keys = [
+        dict(zip(COMPARISON, (classifier, arm, baseline, budget, metric), strict=True))
         for metric in METRICS
         for classifier in params.classifiers
         for budget in sorted(params.study.budgets)
         for arm, baseline in _pairs(params)
-        for key in [dict(zip(COMPARISON, (classifier, arm, baseline, budget, metric), strict=True))]
     ]
-    table = pd.DataFrame(rows)
-    table["p_holm"] = table["p_value"]
-    claims = ~table["arm"].map(lambda arm: params.arms[arm].control) & ~_is_primary(table, params)
-    claims &= table["arm"] != table["baseline"]
-    for _, family in table[claims].groupby(["baseline", "metric"], sort=False):
+    deltas = [
+        _paired(trials, key, key["arm"]) - _paired(trials, key, key["baseline"]) for key in keys
+    ]
+    table = pd.DataFrame(
+        [_compare(trials, key, each, params) for key, each in zip(keys, deltas, strict=True)]
+    )
+    control = table["arm"].map(lambda arm: params.arms[arm].control)
+    itself = table["arm"] == table["baseline"]
+    table["p_holm"] = table["p_value"].mask(control)
+    corrected = table[~control & ~itself & ~_is_primary(table, params)]
+    for _, family in corrected.groupby(["baseline", "metric"], sort=False):
         table.loc[family.index, "p_holm"] = holm(family["p_value"].tolist())
-    table["verdict"] = [_judge(trials, row, params) for _, row in table.iterrows()]
+    table["verdict"] = [
+        _judge(row, each, params)
+        for row, each in zip(table.to_dict("records"), deltas, strict=True)
+    ]
     return table
 
 
@@ -107,10 +117,10 @@ def _pairs(params: Params) -> list[tuple[str, str]]:
     """(arm, baseline): all arms with the baseline, itself included, then those with the rival."""
     baseline, rival = params.report.baseline, params.report.rival
     pairs = [(arm, baseline) for arm in params.arms]
-    if rival not in (None, baseline):
-        pairs += [(arm, str(rival)) for arm in params.arms
-                  if params.arms[arm].generator and not params.arms[arm].control]  # fmt: skip
-    return pairs
+    if rival is None or rival == baseline:
+        return pairs
+    synthetic = [name for name, arm in params.arms.items() if arm.generator and not arm.control]
+    return pairs + [(arm, rival) for arm in synthetic if arm not in (rival, baseline)]
 
 
 def least_adjusted_p(params: Params) -> float:
@@ -139,33 +149,35 @@ def _paired(trials: pd.DataFrame, row: dict[str, object], arm: object) -> NDArra
     return chosen[str(row["metric"])].to_numpy(dtype=np.float64)
 
 
-def _compare(trials: pd.DataFrame, row: dict[str, object], params: Params) -> dict[str, object]:
-    arm, base = _paired(trials, row, row["arm"]), _paired(trials, row, row["baseline"])
-    interval = t_interval(arm - base, params.report.confidence)
+def _compare(
+    trials: pd.DataFrame, key: dict[str, object], deltas: NDArray[np.float64], params: Params
+) -> dict[str, object]:
+    interval = t_interval(deltas, params.report.confidence)
     return {
-        **row,
-        "n": len(arm),
-        "mean_arm": arm.mean(),
-        "mean_baseline": base.mean(),
+        **key,
+        "n": len(deltas),
+        "mean_arm": _paired(trials, key, key["arm"]).mean(),
+        "mean_baseline": _paired(trials, key, key["baseline"]).mean(),
         "delta": interval.mean,
         "ci_low": interval.low,
         "ci_high": interval.high,
-        "p_value": sign_flip_p(arm - base),
+        "p_value": sign_flip_p(deltas),
     }
 
 
-def _judge(trials: pd.DataFrame, row: pd.Series, params: Params) -> str:
+def _judge(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params) -> str:
     if row["arm"] == row["baseline"]:
         return "baseline"
+    if params.arms[row["arm"]].control:
+        return "control"
     metric = METRICS[row["metric"]]
-    keys = row.to_dict()
-    deltas = _paired(trials, keys, row["arm"]) - _paired(trials, keys, row["baseline"])
     rules = Rules(
         confidence=params.report.confidence,
         smallest_effect=params.report.smallest_effect if metric.is_share else 0.0,
         higher_is_better=metric.higher_is_better,
     )
-    return verdict(deltas, t_interval(deltas, rules.confidence), row["p_holm"], rules)
+    interval = Interval(row["delta"], row["ci_low"], row["ci_high"])
+    return verdict(deltas, interval, row["p_holm"], rules)
 
 
 def _is_primary(table: pd.DataFrame, params: Params) -> pd.Series:
@@ -192,7 +204,10 @@ def fidelity_table(params: Params, root: Path, trials: pd.DataFrame) -> pd.DataF
             report = read_json(root / "data/audit" / name / each.file(".json"))
             row = {"generator": name, **each.labels(), **report}
             rows.append(row | {"cas": cas.get((each.budget, each.seed))})
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    numbers = table.columns.drop("generator")
+    table[numbers] = table[numbers].apply(pd.to_numeric)  # what could not be told becomes NaN
+    return table
 
 
 def _cas(params: Params, generator: str, trials: pd.DataFrame) -> dict[object, float]:
@@ -237,14 +252,19 @@ def confusions(
 
 
 def timings_table(params: Params, root: Path) -> pd.DataFrame:
-    """Seconds of every trial computed on this machine; empty where results came from a cache."""
+    """Seconds of every trial whose output lies here; empty where outputs came from a cache.
+
+    A generator trial has its images per second as well: real images seen in training.
+    """
     rows = [row for file in sorted((root / TIMINGS).glob("*.json")) for row in read_json(file)]
-    table = pd.DataFrame(rows, columns=TIMING_COLUMNS)
-    items = {"judge", *params.arms, *params.generators}
-    table = table[table["item"].isin(items)]
-    steps = table["item"].map(
-        {name: each["steps"] * each["batch_size"] for name, each in params.generators.items()}
-    )
-    trained = table["stage"] == "train_generator"
-    table["images_per_s"] = (steps / table["seconds"]).where(trained)
-    return table
+    items = {*params.arms, *params.generators}
+    present = [
+        {**row, "images_per_s": row["num_images"] / row["seconds"] if "num_images" in row else None}
+        for row in rows
+        if row["item"] in items and _is_present(root / row["file"], row["sha256"])
+    ]
+    return pd.DataFrame(present, columns=TIMING_COLUMNS).astype({"images_per_s": float})
+
+
+def _is_present(file: Path, digest: str) -> bool:
+    return file.is_file() and file_digest(file) == digest

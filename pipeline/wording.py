@@ -14,6 +14,7 @@ VERDICTS = {
     "no evidence": "these seeds do not show a difference, which is no proof that there is none",
     "exploratory": "too few seeds to tell",
     "degenerate": "every seed gave the same difference, so there is nothing to judge by",
+    "control": "an arm that tests the method and claims nothing",
     "baseline": "what the others are compared with",
 }
 
@@ -44,6 +45,7 @@ def answer(row: Mapping[str, Any]) -> str:
         "no evidence": "is not shown to differ from",
         "exploratory": "was tried on too few seeds to be judged against",
         "degenerate": "differed by the same amount in every seed from",
+        "control": "is a control beside",
     }[row["verdict"]]
     return f"{row['arm']} {what} {row['baseline']} for {row['classifier']}, {labels(row['budget'])}"
 

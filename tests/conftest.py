@@ -17,7 +17,8 @@ from pipeline.datasets import toy
 from pipeline.images import LabeledImages
 from pipeline.params import DataParams, Params, load_params, parse_yaml, validate
 from pipeline.runtime import derive_seed, numpy_rng
-from pipeline.store import TIMINGS, write_json, write_npz
+from pipeline.stages import audit
+from pipeline.store import TIMINGS, file_digest, write_json, write_npz, write_text
 from pipeline.trials import Trial, expected_trials, replicates
 
 # One thread per test process: two run at once on two cores, and results are defined for one thread.
@@ -54,11 +55,8 @@ report:
   smallest_effect: 0.005
 engine: {kind: serial, workers: 1}
 """
-FIDELITY = (
-    "label_fidelity", "label_fidelity_floor", "frechet", "frechet_floor", "kernel", "kernel_floor",
-    "precision", "recall", "density", "coverage", "coverage_floor", "nearest_drawn",
-    "nearest_drawn_floor",
-)  # fmt: skip
+DISTANCES = ("label_fidelity", *audit.DISTANCES, "nearest_drawn")
+FIDELITY = (*DISTANCES, *(f"{name}_floor" for name in DISTANCES))
 
 
 @pytest.fixture(scope="session")
@@ -113,10 +111,21 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory, study: Params) -> P
             numbers = numpy_rng("audit", each.budget, each.seed).random(len(FIDELITY)).tolist()
             report = {"num_compared": 60, **dict(zip(FIDELITY, numbers, strict=True))}
             write_json(tmp_path / "data/audit" / name / each.file(".json"), report)
-    seconds = [
-        {"stage": "train_generator", "item": "dcgan", **each.labels(), "seconds": 1.0 + each.seed}
-        for each in replicates(study.study)
-    ]
+    seconds = []
+    for each in replicates(study.study):
+        file = tmp_path / "models/dcgan" / each.file(".safetensors")
+        write_text(file, str(each))
+        seconds.append(
+            {
+                "stage": "train_generator",
+                "item": "dcgan",
+                "num_images": 20,
+                **each.labels(),
+                "seconds": 1.0 + each.seed,
+                "file": file.relative_to(tmp_path).as_posix(),
+                "sha256": file_digest(file),
+            }
+        )
     write_json(tmp_path / TIMINGS / "train_generator@dcgan.json", seconds)
     return tmp_path
 

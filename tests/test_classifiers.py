@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.classifiers import CLASSIFIERS, build_classifier
+from pipeline.classifiers import CLASSIFIERS
 from pipeline.classifiers.base import Classifier, TrainingSet, plain
 from pipeline.images import LabeledImages
 from pipeline.params import Params, load_params
@@ -28,10 +28,15 @@ def split(bars: LabeledImages) -> Split:
     return bars.take(order[:120]), bars.take(order[120:])
 
 
+def configured(name: str, params: Params, seed: int) -> Classifier:
+    family = CLASSIFIERS[name]
+    return family(family.Config.model_validate(params.classifiers[name]), seed)
+
+
 @pytest.fixture(scope="module")
 def build(smoke: Params) -> Build:
     """An unfitted classifier by name and seed, with the small settings of the preset `smoke`."""
-    return lambda name, seed=1: build_classifier(name, smoke.classifiers, seed)
+    return lambda name, seed=1: configured(name, smoke, seed)
 
 
 def probabilities(classifier: Classifier, split: Split) -> np.ndarray:
@@ -44,7 +49,7 @@ def invert(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def test_it_learns_toy_images_well_above_chance(name: str, split: Split, root) -> None:
-    classifier = build_classifier(name, load_params(root).classifiers, 1)
+    classifier = configured(name, load_params(root), 1)
     accuracy = (probabilities(classifier, split).argmax(axis=1) == split[1].labels).mean()
     assert accuracy > 0.7
 

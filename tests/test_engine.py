@@ -16,7 +16,7 @@ from pipeline.engine import ENGINES, Task, compute, lay_out, perform, trial_name
 from pipeline.errors import DataError, MachineError
 from pipeline.params import EngineParams
 from pipeline.runtime import NUM_THREADS, numpy_rng
-from pipeline.store import TIMINGS, TrialStore, read_json, write_npz, write_text
+from pipeline.store import TIMINGS, TrialStore, file_digest, read_json, write_npz, write_text
 
 SERIAL = EngineParams(kind="serial", workers=1)
 PROCESSES = EngineParams(kind="processes", workers=2)
@@ -90,7 +90,7 @@ def home(tmp_path: Path) -> Path:
 def laid_out(
     output: Path, chosen: list[Task], engine: EngineParams, home: Path
 ) -> dict[str, bytes]:
-    lay_out(output, chosen, compute(chosen, engine, home))
+    lay_out(home, output.relative_to(home), chosen, compute(chosen, engine, home))
     return {
         path.relative_to(output).as_posix(): path.read_bytes()
         for path in output.rglob("*")
@@ -183,10 +183,11 @@ def test_a_new_layout_replaces_the_old_one_as_a_whole(log: Path, home: Path) -> 
 
 def test_seconds_are_recorded_for_every_trial_reused_ones_too(log: Path, home: Path) -> None:
     for _ in range(2):
-        compute(tasks(log, write), SERIAL, home)
+        laid_out(home / "out", tasks(log, write), SERIAL, home)
         rows = read_json(home / TIMINGS / "test@x.json")
         assert [row["seed"] for row in rows] == [0, 1, 2, 3]
         assert all(row["stage"] == "test" and row["seconds"] >= 0 for row in rows)
+        assert all(file_digest(home / row["file"]) == row["sha256"] for row in rows)
 
 
 def test_a_trial_is_named_by_code_settings_and_the_bytes_of_its_inputs(tmp_path: Path) -> None:

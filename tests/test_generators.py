@@ -14,9 +14,9 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from pipeline.errors import DivergedError, ParamsError
-from pipeline.generators import GENERATORS, build_generator
+from pipeline.generators import GENERATORS
 from pipeline.generators import base as fitting
-from pipeline.generators.base import Generator, draw_images, fit
+from pipeline.generators.base import Generator, create, draw_images, fit
 from pipeline.generators.checkpoint import History, TrainingState, newest_first
 from pipeline.images import ImageSpec, LabeledImages
 from pipeline.params import Member, load_params
@@ -36,12 +36,17 @@ def sections() -> dict[str, Member]:
     }
 
 
+def untrained(name: str, sections: dict[str, Member], spec: ImageSpec, seed: int) -> Generator:
+    config = GENERATORS[name].Config.model_validate(sections[name])
+    return create(GENERATORS[name], config, spec, seed)
+
+
 def trained(
     name: str, sections: dict[str, Member], data: LabeledImages, folder: Path, seed: int = 0
 ) -> tuple[Generator, History]:
     folder.mkdir(exist_ok=True)
     with deterministic():
-        generator = build_generator(name, sections, data.spec(), seed)
+        generator = untrained(name, sections, data.spec(), seed)
         return generator, fit(generator, data, seed, folder)
 
 
@@ -187,7 +192,7 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np
 from pipeline.datasets import toy
-from pipeline.generators import base, build_generator
+from pipeline.generators import GENERATORS, base
 from pipeline.params import DataParams, load_params
 from pipeline.runtime import deterministic
 name, folder, kill_at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
@@ -195,7 +200,8 @@ base.CHECKPOINT_S = 0.0
 data = toy.load(DataParams(name="toy", test_per_class=1), Path.cwd()).images
 sections = {name: {**load_params(Path.cwd()).generators[name], "steps": 40, "batch_size": 16}}
 with deterministic():
-    generator = build_generator(name, sections, data.spec(), 0)
+    config = GENERATORS[name].Config.model_validate(sections[name])
+    generator = base.create(GENERATORS[name], config, data.spec(), 0)
     update, done = generator.update, []
     def counted(real, labels):
         done.append(1)
@@ -244,7 +250,7 @@ def test_a_checkpoint_holds_all_state_that_matters(
     generator, history = trained(name, sections, few_bars, tmp_path / "a")
     modules = {"networks": generator.networks}
     TrainingState(modules, generator.optimizers, history).save(tmp_path, 12)
-    fresh = build_generator(name, sections, few_bars.spec(), 3)
+    fresh = untrained(name, sections, few_bars.spec(), 3)
     state = TrainingState({"networks": fresh.networks}, fresh.optimizers)
     assert state.resume(tmp_path) == 12
     assert same(weights(fresh), weights(generator))
@@ -264,13 +270,13 @@ def test_only_the_two_newest_checkpoints_are_kept(tmp_path: Path) -> None:
 
 def test_dcgan_refuses_sides_it_cannot_double(sections: dict[str, Member]) -> None:
     with pytest.raises(ParamsError, match=r"divisible by 4.*found 30 x 28"):
-        build_generator("dcgan", sections, ImageSpec(1, 30, 28, 10), 0)
+        untrained("dcgan", sections, ImageSpec(1, 30, 28, 10), 0)
 
 
 def test_translation_moves_images_by_whole_pixels_and_never_flips(
     sections: dict[str, Member],
 ) -> None:
-    generator = build_generator("dcgan", sections, ImageSpec(1, 12, 12, 2), 0)
+    generator = untrained("dcgan", sections, ImageSpec(1, 12, 12, 2), 0)
     generator.config = generator.config.model_copy(update={"translate": 0.17})
     image = torch.full((1, 1, 12, 12), -1.0)
     image[0, 0, 4:8, 4:8] = torch.arange(16.0).reshape(4, 4) / 16

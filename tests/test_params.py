@@ -100,7 +100,7 @@ def test_a_syntax_error_names_file_and_line(text: str, line: int) -> None:
 def test_a_key_given_twice_is_refused_with_both_lines() -> None:
     with pytest.raises(ParamsError, match=r"line 1.*line 3") as error:
         parse_yaml("seeds: 1\nother: 2\nseeds: 3\n", FILE)
-    assert '"seeds"' in str(error.value)
+    assert "'seeds'" in str(error.value)
 
 
 def test_a_tag_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path) -> None:

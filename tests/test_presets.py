@@ -135,3 +135,24 @@ def test_a_byte_order_mark_does_not_matter(folder: Path) -> None:
     (folder / FILE).write_text("\ufeff" + text, encoding="utf-8")
     presets.apply("smoke", folder)
     assert load_params(folder).data.name == wanted("smoke")["data.name"]
+
+
+@pytest.mark.parametrize("first", presets.names())
+@pytest.mark.parametrize("second", presets.names())
+def test_what_came_before_a_preset_leaves_no_trace(
+    first: str, second: str, root: Path, tmp_path: Path
+) -> None:
+    shutil.copy(root / FILE, tmp_path)
+    presets.apply("default", tmp_path)
+    presets.apply(second, tmp_path)
+    expected = (tmp_path / FILE).read_text("utf-8")
+    presets.apply(first, tmp_path)
+    presets.apply(second, tmp_path)
+    assert (tmp_path / FILE).read_text("utf-8") == expected
+
+
+def test_an_arm_that_was_taken_out_stays_out(root: Path, tmp_path: Path) -> None:
+    text = (root / FILE).read_text("utf-8")
+    (tmp_path / FILE).write_text(re.sub(r"\n  oversample: .*", "", text), encoding="utf-8")
+    presets.apply("smoke", tmp_path)
+    assert "oversample" not in load_params(tmp_path).arms

@@ -161,18 +161,22 @@ def test_holm_runs_over_what_claims_something(
     assert rows["p_holm"].tolist() == pytest.approx(holm(rows["p_value"].tolist()))
 
 
-def test_the_primary_comparison_and_controls_keep_their_p_value(deltas: pd.DataFrame) -> None:
+def test_the_primary_comparison_keeps_its_p_value_and_controls_claim_nothing(
+    deltas: pd.DataFrame,
+) -> None:
     corrected = {
         index
         for baseline in ("real", "classical")
         for metric in METRICS
         for index in family(deltas, baseline, metric).index
     }
-    kept = deltas[~deltas.index.isin(corrected)]
+    control = deltas["arm"].isin(["oversample", "dcgan_only"])
+    assert deltas.loc[control, "p_holm"].isna().all()
+    assert set(deltas.loc[control, "verdict"]) == {"control"}
+    kept = deltas[~deltas.index.isin(corrected) & ~control]
     assert (kept["p_holm"] == kept["p_value"]).all()
     primary = kept[(kept["arm"] == "dcgan") & (kept["metric"] == "accuracy")]
     assert primary[["classifier", "budget"]].to_numpy().tolist() == [["cnn", 2]]
-    assert {"oversample", "dcgan_only"} <= set(kept["arm"])
 
 
 @pytest.mark.parametrize("rival", [None, "real"])
@@ -279,6 +283,14 @@ def test_seconds_become_images_per_second_for_generators(project: Path, study: P
     table = tables.timings_table(study, project)
     assert len(table) == 8
     np.testing.assert_allclose(table["images_per_s"] * table["seconds"], 5 * 4)
+
+
+def test_seconds_of_outputs_that_came_from_elsewhere_are_left_out(
+    project: Path, study: Params
+) -> None:
+    file = next((project / "models").rglob("*.safetensors"))
+    file.write_bytes(b"restored from another run")
+    assert len(tables.timings_table(study, project)) == 7
 
 
 def test_without_recorded_seconds_the_table_is_empty(study: Params, tmp_path: Path) -> None:

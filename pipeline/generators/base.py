@@ -54,7 +54,6 @@ class Generator(ABC):
     """
 
     Config: ClassVar[type[GeneratorConfig]]
-    regime: ClassVar[str] = "labeled"  # what it may see; the other value is labeled+unlabeled
     networks: nn.ModuleDict
     sampler: nn.Module
     optimizers: dict[str, torch.optim.Optimizer]
@@ -74,6 +73,15 @@ class Generator(ABC):
             for seed in seeds
         ]
         return torch.stack(rows)
+
+
+def create(
+    family: type[Generator], config: GeneratorConfig, spec: ImageSpec, seed: int
+) -> Generator:
+    """An untrained generator; `seed` decides its first weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return family(config, spec)
 
 
 def fit(generator: Generator, data: LabeledImages, seed: int, folder: Path) -> History:

@@ -20,12 +20,12 @@ from safetensors.torch import load_file, save_file
 from pipeline import fidelity
 from pipeline.classifiers.base import plain
 from pipeline.classifiers.cnn import CNN, CNNConfig, LeNet
-from pipeline.engine import Task, compute, lay_out, trial_name
+from pipeline.engine import Task, compute, lay_out, trial_code, trial_name
 from pipeline.images import Images, LabeledImages, read_images
 from pipeline.params import Params
 from pipeline.runtime import derive_seed, numpy_rng
 from pipeline.stages.entry import enter_group
-from pipeline.store import code_digest, read_npz, require, write_json
+from pipeline.store import read_npz, require, write_json
 from pipeline.transforms import AffineConfig, affine
 from pipeline.trials import Replicate, replicates
 
@@ -35,6 +35,7 @@ JUDGE = CNNConfig(
     dropout=0.3,
 )  # fmt: skip
 JUDGE_VIEW = AffineConfig(degrees=10, translate=0.08, scale=0.1, shear=5)
+DISTANCES = ("frechet", "kernel", "precision", "recall", "density", "coverage")
 MOST_COMPARED = 2000  # images per set: pairwise distances take n * n numbers
 
 
@@ -61,7 +62,7 @@ def run(params: Params, root: Path, name: str) -> None:
     """Write `data/audit/<name>/`."""
     splits = root / "data/splits"
     pool = [require(splits / file, "prepare") for file in ("pool.npz", "labels.npz")]
-    code = code_digest(__file__, "pipeline.classifiers.cnn", "pipeline.fidelity")
+    code = trial_code(__file__, "pipeline.classifiers.cnn", "pipeline.fidelity")
     judge_task = Task(
         name=trial_name(code, pool, {"judge": JUDGE.model_dump(), "view": JUDGE_VIEW.model_dump()}),
         work=functools.partial(train_judge, splits),
@@ -82,7 +83,7 @@ def run(params: Params, root: Path, name: str) -> None:
         )
 
     tasks = [task(replicate) for replicate in replicates(params.study)]
-    lay_out(root / "data/audit" / name, tasks, compute(tasks, params.engine, root))
+    lay_out(root, Path("data/audit") / name, tasks, compute(tasks, params.engine, root))
 
 
 def train_judge(splits: Path, folder: Path) -> None:
@@ -106,19 +107,15 @@ def audit(splits: Path, judge_path: Path, draw: Path, synthetic_path: Path, fold
     synthetic = read_images(synthetic_path)
     rng = numpy_rng("audit", synthetic_path.parent.name, synthetic_path.stem)
     count = min(len(reference), len(floor), len(synthetic), MOST_COMPARED)
-    real, other, drawn_images = (
-        some(reference, count, rng), some(floor, count, rng), drawn["images"],
-    )  # fmt: skip
-    fake = some(synthetic, count, rng)
-    features = judge.embed(real.images)
+    real, other, fake = (some(data, count, rng) for data in (reference, floor, synthetic))
     report = {
         "num_compared": count,
         "label_fidelity": agreement(judge, synthetic),
         "label_fidelity_floor": agreement(judge, floor),
-        **distances(features, judge.embed(fake.images), ""),
-        **distances(features, judge.embed(other.images), "_floor"),
-        "nearest_drawn": median_nearest(fake.images, drawn_images),
-        "nearest_drawn_floor": median_nearest(other.images, drawn_images),
+        **distances(judge, real, fake, ""),
+        **distances(judge, real, other, "_floor"),
+        "nearest_drawn": median_nearest(fake.images, drawn["images"]),
+        "nearest_drawn_floor": median_nearest(other.images, drawn["images"]),
     }
     write_json(folder / "audit.json", report)
 
@@ -128,23 +125,33 @@ def some(data: LabeledImages, count: int, rng: np.random.Generator) -> LabeledIm
     return data.take(rng.permutation(len(data))[:count])
 
 
-def agreement(judge: CNN, data: LabeledImages) -> float:
-    """Share of images whose label is the judge's first choice."""
+def agreement(judge: CNN, data: LabeledImages) -> float | None:
+    """Share of images whose label is the judge's first choice; None of no images."""
+    if len(data) == 0:
+        return None
     return float((judge.predict_proba(data.images).argmax(axis=1) == data.labels).mean())
 
 
-def distances(real: fidelity.Features, other: fidelity.Features, suffix: str) -> dict[str, float]:
-    """All distances between two sets of features, their names ending in `suffix`."""
-    found = {
-        "frechet": fidelity.frechet_distance(real, other),
-        "kernel": fidelity.kernel_distance(real, other, derive_seed("kernel")),
-        **fidelity.prdc(real, other),
-    }
+def distances(
+    judge: CNN, real: LabeledImages, other: LabeledImages, suffix: str
+) -> dict[str, float | None]:
+    """All distances between two sets in the judge's features, their names ending in `suffix`.
+
+    None where there are too few images to tell: a large budget leaves next to nothing of the pool.
+    """
+    found: dict[str, float | None] = dict.fromkeys(DISTANCES)
+    if len(real) > fidelity.NEIGHBORS:
+        features, others = judge.embed(real.images), judge.embed(other.images)
+        found["frechet"] = fidelity.frechet_distance(features, others)
+        found["kernel"] = fidelity.kernel_distance(features, others, derive_seed("kernel"))
+        found |= fidelity.prdc(features, others)
     return {f"{name}{suffix}": value for name, value in found.items()}
 
 
-def median_nearest(images: Images, drawn: Images) -> float:
+def median_nearest(images: Images, drawn: Images) -> float | None:
     """Median Euclidean pixel distance (0..1 scale) to the nearest image of the draw."""
+    if len(images) == 0:
+        return None
     points, references = (
         part.reshape(len(part), -1).astype(np.float32) / np.float32(255) for part in (images, drawn)
     )

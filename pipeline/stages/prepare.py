@@ -2,7 +2,8 @@
 
 `data/splits/draws/` holds, per replicate, the only labels its generator, filter and classifiers may
 see; `pool.npz` all images without labels; `labels.npz` all labels of the pool, for audits alone;
-`test.npz` the test set, for scoring alone. A stage cannot leak a file it does not depend on.
+`test.npz` the test set, for scoring alone. dvc.yaml says which stage reads which, and a test holds
+it against the code.
 """
 
 from __future__ import annotations

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from sklearn.metrics import pairwise_distances_argmin
 
 from pipeline import plots, tables
 from pipeline.images import Images, LabeledImages, read_images
-from pipeline.page import write_page
+from pipeline.page import PAGE, write_page
 from pipeline.params import Params
 from pipeline.stages.entry import enter
 from pipeline.store import read_json, read_npz, replacing, require, write_json, write_text
@@ -59,7 +60,7 @@ def run(params: Params, root: Path) -> None:
     timings = tables.timings_table(params, root)
     write_csv(reports / "timings.csv", timings)
     write_page(
-        reports / "report.html", params, page_tables(findings, timings, params),
+        root / PAGE, params, page_tables(findings, timings, params),
         page_figures(reports, params), manifest,
     )  # fmt: skip
 
@@ -141,8 +142,7 @@ def sheet(data: LabeledImages) -> Images:
 def nearest(images: Images, references: Images) -> Images:
     """For each image the reference with the least squared pixel difference."""
     flat, other = (part.reshape(len(part), -1).astype(np.float32) for part in (images, references))
-    distances = ((flat[:, None] - other[None]) ** 2).sum(axis=2)
-    return references[distances.argmin(axis=1)]
+    return references[pairwise_distances_argmin(flat, other)]
 
 
 def page_tables(

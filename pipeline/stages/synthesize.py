@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import load_file
 
-from pipeline.classifiers import CLASSIFIERS, build_classifier
+from pipeline.classifiers import CLASSIFIERS
 from pipeline.classifiers.base import Classifier, plain
-from pipeline.engine import Task, compute, lay_out, trial_name
-from pipeline.generators import GENERATORS, build_generator
-from pipeline.generators.base import draw_images
+from pipeline.engine import Task, compute, lay_out, trial_code, trial_name
+from pipeline.generators import GENERATORS
+from pipeline.generators.base import create, draw_images
 from pipeline.images import LabeledImages, read_images
-from pipeline.params import Params
+from pipeline.params import Params, member_config
 from pipeline.runtime import derive_seed
 from pipeline.stages.entry import enter_group
-from pipeline.store import code_digest, require, write_npz
+from pipeline.store import require, write_npz
 from pipeline.transforms import build_transform
 from pipeline.trials import Replicate, replicates
 
@@ -30,7 +30,7 @@ from pipeline.trials import Replicate, replicates
 def run(params: Params, root: Path, name: str) -> None:
     """Write `data/synthetic/<name>/`."""
     teacher = CLASSIFIERS[params.synthesize.teacher.classifier].__module__
-    code = code_digest(__file__, GENERATORS[name].__module__, teacher, "pipeline.transforms")
+    code = trial_code(__file__, GENERATORS[name].__module__, teacher, "pipeline.transforms")
     settings = {
         "synthesize": params.synthesize.model_dump(),
         "generator": params.generators[name],
@@ -52,7 +52,7 @@ def run(params: Params, root: Path, name: str) -> None:
         )
 
     tasks = [task(replicate) for replicate in replicates(params.study)]
-    lay_out(root / "data/synthetic" / name, tasks, compute(tasks, params.engine, root))
+    lay_out(root, Path("data/synthetic") / name, tasks, compute(tasks, params.engine, root))
 
 
 def synthesize(
@@ -61,7 +61,9 @@ def synthesize(
     """Draw one replicate's images, each from a seed of its own, and let the teacher judge them."""
     draw_path, weights = inputs
     draw = read_images(draw_path)
-    generator = build_generator(name, params.generators, draw.spec(), seed)
+    family = GENERATORS[name]
+    config = member_config(family.Config, params.generators[name], f"generators.{name}")
+    generator = create(family, config, draw.spec(), seed)
     generator.sampler.load_state_dict(load_file(weights))
     per_class = params.synthesize.per_class
     labels = np.tile(np.arange(draw.num_classes), per_class)
@@ -78,9 +80,9 @@ def synthesize(
 def teacher(params: Params, draw: LabeledImages, seed: int) -> Classifier:
     """A classifier trained on the draw alone, whose opinion filters go by."""
     chosen = params.synthesize.teacher
-    classifier = build_classifier(
-        chosen.classifier, params.classifiers, derive_seed("teacher", seed)
-    )
+    family, section = CLASSIFIERS[chosen.classifier], params.classifiers[chosen.classifier]
+    config = member_config(family.Config, section, f"classifiers.{chosen.classifier}")
+    classifier = family(config, derive_seed("teacher", seed))
     return classifier.fit(plain(draw, build_transform(chosen.transform, params.transforms)))
 
 

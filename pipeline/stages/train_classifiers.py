@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.arms import Synthetic, assemble
-from pipeline.classifiers import CLASSIFIERS, build_classifier
-from pipeline.engine import Task, compute, lay_out, trial_name
+from pipeline.classifiers import CLASSIFIERS
+from pipeline.engine import Task, compute, lay_out, trial_code, trial_name
 from pipeline.images import read_images
-from pipeline.params import Params
+from pipeline.params import Params, member_config
 from pipeline.runtime import derive_seed
 from pipeline.stages.entry import enter_group
-from pipeline.store import code_digest, read_npz, require, write_npz
+from pipeline.store import read_npz, require, write_npz
 from pipeline.trials import Trial, replicates
 
 
@@ -28,7 +28,7 @@ def run(params: Params, root: Path, name: str) -> None:
     arm = params.arms[name]
     test = require(root / "data/splits/test.npz", "prepare")
     settings = {
-        "arm": arm.model_dump(),
+        "arm": arm.model_dump(exclude={"control"}),  # a flag for the report alone
         "transform": params.transforms.get(arm.transform),
         "filter": params.filters.get(arm.filter),
     }
@@ -41,7 +41,7 @@ def run(params: Params, root: Path, name: str) -> None:
             inputs.append(require(root / arm.inputs / place, f"synthesize@{arm.generator}"))
         # No arm's name in the seed: an arm and its baseline share initial weights and order.
         seed = derive_seed("classifier", classifier, replicate.budget, replicate.seed)
-        code = code_digest(__file__, CLASSIFIERS[classifier].__module__, "pipeline.arms")
+        code = trial_code(__file__, CLASSIFIERS[classifier].__module__, "pipeline.arms")
         section = {"classifier": classifier, "config": params.classifiers[classifier]}
         return Task(
             name=trial_name(code, inputs, {**settings, **section, "seed": seed}),
@@ -56,7 +56,7 @@ def run(params: Params, root: Path, name: str) -> None:
         for replicate in replicates(params.study)
         for classifier in params.classifiers
     ]
-    lay_out(root / "results" / name, tasks, compute(tasks, params.engine, root))
+    lay_out(root, Path("results") / name, tasks, compute(tasks, params.engine, root))
 
 
 def score(params: Params, trial: Trial, inputs: tuple[Path, ...], seed: int, folder: Path) -> None:
@@ -66,7 +66,10 @@ def score(params: Params, trial: Trial, inputs: tuple[Path, ...], seed: int, fol
     for path in synthetic_path:
         synthetic = Synthetic(read_images(path), read_npz(path)["teacher"])
     chosen = assemble(params.arms[trial.arm], read_images(draw_path), synthetic, params)
-    classifier = build_classifier(trial.classifier, params.classifiers, seed)
+    family, section = CLASSIFIERS[trial.classifier], params.classifiers[trial.classifier]
+    classifier = family(
+        member_config(family.Config, section, f"classifiers.{trial.classifier}"), seed
+    )
     classifier.fit(chosen.training_set)
     test = read_images(test_path)
     write_npz(

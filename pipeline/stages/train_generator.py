@@ -12,14 +12,14 @@ from pathlib import Path
 import pandas as pd
 from safetensors.torch import save
 
-from pipeline.engine import Task, compute, lay_out, trial_name
-from pipeline.generators import GENERATORS, build_generator
-from pipeline.generators.base import fit
+from pipeline.engine import Task, compute, lay_out, trial_code, trial_name
+from pipeline.generators import GENERATORS
+from pipeline.generators.base import GeneratorConfig, create, fit
 from pipeline.images import read_images
 from pipeline.params import Params, member_config
 from pipeline.runtime import derive_seed
 from pipeline.stages.entry import enter_group
-from pipeline.store import atomic, code_digest, require, write_npz, write_text
+from pipeline.store import atomic, require, write_npz, write_text
 from pipeline.trials import Replicate, replicates
 
 FILES = (".safetensors", ".history.csv", ".snapshots.npz")
@@ -28,27 +28,31 @@ FILES = (".safetensors", ".history.csv", ".snapshots.npz")
 def run(params: Params, root: Path, name: str) -> None:
     """Write `models/<name>/`: train the generators that are not in the store, lay out all."""
     config = member_config(GENERATORS[name].Config, params.generators[name], f"generators.{name}")
-    code = code_digest(__file__, GENERATORS[name].__module__)
+    code = trial_code(__file__, GENERATORS[name].__module__)
 
     def task(replicate: Replicate) -> Task:
         draw = require(root / "data/splits/draws" / replicate.file(".npz"), "prepare")
         seed = derive_seed("generator", name, replicate.budget, replicate.seed)
         return Task(
             name=trial_name(code, [draw], {"config": config.model_dump(), "seed": seed}),
-            work=functools.partial(train, name, params, draw, seed),
+            work=functools.partial(train, name, config, draw, seed),
             outputs={f"generator{suffix}": replicate.file(suffix) for suffix in FILES},
-            labels={"stage": "train_generator", "item": name, **replicate.labels()},
+            labels={
+                "stage": "train_generator",
+                "item": name,
+                "num_images": config.steps * config.batch_size,
+                **replicate.labels(),
+            },
         )
 
     tasks = [task(replicate) for replicate in replicates(params.study)]
-    lay_out(root / "models" / name, tasks, compute(tasks, params.engine, root))
+    lay_out(root, Path("models") / name, tasks, compute(tasks, params.engine, root))
 
 
-def train(name: str, params: Params, draw: Path, seed: int, folder: Path) -> None:
+def train(name: str, config: GeneratorConfig, draw: Path, seed: int, folder: Path) -> None:
     """Train one generator on one draw; see the module for the files it leaves in `folder`."""
     data = read_images(draw)
-    initial = derive_seed("initial", seed)
-    generator = build_generator(name, params.generators, data.spec(), initial)
+    generator = create(GENERATORS[name], config, data.spec(), derive_seed("initial", seed))
     history = fit(generator, data, seed, folder)
     content = save(
         {key: value.contiguous() for key, value in generator.sampler.state_dict().items()}
