@@ -137,6 +137,7 @@ def test_groups_run_over_the_sections_they_belong_to() -> None:
 def test_only_these_stages_may_read(file: str, readers: set[str]) -> None:
     found = {name for name, stage in pipeline_stages().items() if file in stage["deps"]}
     assert found == readers
+    assert not [name for name, stage in pipeline_stages().items() if "data/splits" in stage["deps"]]
     for name in set(pipeline_stages()) - readers - {"prepare"}:
         text = (PACKAGE / "stages" / f"{name}.py").read_text(encoding="utf-8")
         assert Path(file).name not in text
