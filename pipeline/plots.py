@@ -115,15 +115,14 @@ def confusion_matrices(counts: dict[str, NDArray[np.int64]], class_names: list[s
 
 
 def recalls(shares: pd.DataFrame) -> Figure:
-    """Recall per class as grouped bars; `shares` has classes as rows and arms as columns."""
+    """Recall per class, a dot per arm; `shares` has classes as rows and arms as columns."""
     figure, axes = _figure(9, 3.0)
     axis = axes[0][0]
-    width = 0.8 / max(1, len(shares.columns))
     for at, (arm, color) in enumerate(zip(shares.columns, COLORS, strict=False)):
-        axis.bar(np.arange(len(shares)) + at * width, 100 * shares[arm], width, color=color,
-                 label=str(arm))  # fmt: skip
-    axis.set_xticks(np.arange(len(shares)) + 0.4 - width / 2, shares.index)
-    axis.set_ylim(max(0.0, 100 * shares.to_numpy().min() - 10), 100)
+        beside = np.arange(len(shares)) + 0.15 * (at - (len(shares.columns) - 1) / 2)
+        axis.plot(beside, 100 * shares[arm], "o", color=color, label=str(arm), markersize=7)
+    axis.set_xticks(range(len(shares)), shares.index)
+    axis.set_xlabel("class")
     axis.set_ylabel("recall, %")
     figure.legend(*axis.get_legend_handles_labels(), loc="outside right center", fontsize=8)
     return figure
