@@ -1,0 +1,76 @@
+"""Figures depend on their input alone, and pictures stand where they should."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import plots, tables
+from pipeline.params import Params
+
+
+@pytest.fixture(scope="module")
+def trials(finished_study: Path, study: Params) -> pd.DataFrame:
+    return tables.trials_table("toy", list(tables.read_trials(study, finished_study)))
+
+
+def test_a_mosaic_fills_rows_first_and_leaves_a_pixel_between() -> None:
+    images = np.arange(1, 7, dtype=np.uint8).repeat(4).reshape(6, 1, 2, 2)
+    picture = plots.mosaic(images, columns=3)
+    assert picture.shape == (6, 9)
+    assert picture[0].tolist() == [1, 1, 0, 2, 2, 0, 3, 3, 0]
+    assert picture[3].tolist() == [4, 4, 0, 5, 5, 0, 6, 6, 0]
+    assert not picture[2].any()
+
+
+def test_a_mosaic_keeps_colors_apart() -> None:
+    images = np.zeros((2, 3, 4, 4), dtype=np.uint8)
+    images[1, 2] = 9
+    picture = plots.mosaic(images, columns=2)
+    assert picture.shape == (5, 10, 3)
+    assert picture[0, 5].tolist() == [0, 0, 9]
+
+
+def test_the_same_figure_is_the_same_file(trials: pd.DataFrame, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        plots.save(plots.learning_curves(trials), tmp_path / name)
+    first, second = ((tmp_path / name).read_bytes() for name in ("a.png", "b.png"))
+    assert first == second
+    assert first.startswith(b"\x89PNG")
+
+
+def test_the_forest_has_a_line_for_every_comparison(trials: pd.DataFrame, study: Params) -> None:
+    rows = tables.main_rows(tables.deltas_table(trials, study), study)
+    axes = plots.forest(rows, 0.005).axes
+    assert [axis.get_title() for axis in axes] == list(study.classifiers)
+    names = [label.get_text() for label in axes[0].get_yticklabels()]
+    assert sorted(names) == sorted(
+        f"{arm}, {budget} per class"
+        for arm in study.arms
+        if arm != "real"
+        for budget in study.study.budgets
+    )
+
+
+def test_every_arm_is_in_the_legend_of_the_learning_curves(
+    trials: pd.DataFrame, study: Params
+) -> None:
+    legend = plots.learning_curves(trials).legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == list(study.arms)
+
+
+def test_a_confusion_matrix_shows_shares_of_the_true_class() -> None:
+    figure = plots.confusion_matrices({"real": np.array([[3, 1], [0, 4]])}, ["zero", "one"])
+    shown = figure.axes[0].images[0].get_array()
+    np.testing.assert_allclose(shown, [[0.75, 0.25], [0, 1]])
+    assert {text.get_text() for text in figure.axes[0].texts} == {"75", "25", "100"}
+
+
+def test_rows_of_a_sheet_are_named_after_their_class() -> None:
+    images = np.zeros((6, 1, 4, 4), dtype=np.uint8)
+    axes = plots.sheets({"real": images, "made": images}, 2, ["a", "b", "c"]).axes
+    assert [axis.get_title() for axis in axes] == ["real", "made"]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["a", "b", "c"]
