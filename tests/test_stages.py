@@ -279,7 +279,7 @@ def test_a_missing_trial_stops_the_report(study: Path) -> None:
 @pytest.mark.parametrize(
     ("pairs", "words"),
     [
-        ((r"    steps: 60 ", "    stps: 60 "), "unknown key"),
+        ((r"    steps: 30 ", "    stps: 30 "), "unknown key"),
         ((r"budgets: \[5\]", "budgets: [500]", r"budget: 5", "budget: 500"),
          "expected at most 40 labeled images per class"),
         ((r"dcgan: \{inputs: data/synthetic/dcgan", "dcgan: {inputs: data/synthetic/dcgann"),
