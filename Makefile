@@ -8,10 +8,10 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format lock clean
+.PHONY: help setup run test check calibrate format lock clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 # Without a git repository DVC must be told so; once there is one, that must not stand in the way.
 NO_SCM := [core]\n    no_scm = true\n
@@ -32,6 +32,9 @@ check: setup ## format check, lint, types and the fast tests
 	@ruff check .
 	@mypy
 	@python -m pytest -q -m "not slow"
+
+calibrate: setup ## how often the statistics are wrong where the truth is known (minutes)
+	@python -m benchmarks.calibration
 
 format: setup ## format the code
 	@ruff format .

@@ -1,7 +1,8 @@
 """From a draw, synthetic images and an arm's recipe to a training set.
 
-Every arm adds `per_class` images to the draw: the draw's own again, or a generator's that passed
-the filter. Thus arms differ in what they add, not in how much. Knows no classifier's inside.
+Every arm adds `per_class` images to the draw: the draw's own again, fresh real ones, or a
+generator's that passed the filter. Thus arms differ in what they add, not in how much. Knows no
+classifier's inside.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.classifiers.base import TrainingSet
-from pipeline.errors import DataError
+from pipeline.errors import DataError, TrialError
 from pipeline.filters import build_filter
 from pipeline.images import LabeledImages, Labels
 from pipeline.params import ArmParams, Params
+from pipeline.runtime import numpy_rng
 from pipeline.transforms import build_transform
 
 
@@ -29,50 +31,74 @@ class Synthetic:
 
 @dataclass(frozen=True)
 class ArmSet:
-    """An arm's training set, and how its synthetic images came through the filter."""
+    """An arm's training set, its real images with their true labels, and what the filter did."""
 
     training_set: TrainingSet
+    real: LabeledImages
     num_synthetic: int
     num_candidates: int
     num_rejected: int
 
 
-def assemble(arm: ArmParams, draw: LabeledImages, synthetic: Synthetic | None,
-             params: Params) -> ArmSet:  # fmt: skip
+def assemble(arm: ArmParams, draw: LabeledImages, added: Synthetic | LabeledImages | None,
+             params: Params, seed: int) -> ArmSet:  # fmt: skip
     """The training set of `arm` for one replicate.
 
-    `synthetic` is None exactly for arms that add no generator's images. A class of which the filter
-    kept fewer than `per_class` images gets those it kept, and the counts say so. Raises `DataError`
-    when nothing is left to train on.
+    `added` is what the arm adds: a generator's images, real ones, or None for the draw's own. Real
+    images are repeated up to `per_class`; a class of which the filter kept fewer synthetic images
+    gets those it kept, and the counts say so. `seed` decides the order of permuted labels. Raises
+    `TrialError` when nothing is left to train on, `DataError` when there are no real images to add.
     """
-    if synthetic is None:
-        added = draw.take(first_of_each_class(draw.labels, arm.per_class, repeat=True))
-        num_candidates = num_kept = 0
-    else:
+    is_synthetic = isinstance(added, Synthetic)
+    if isinstance(added, Synthetic):
         keep = build_filter(arm.filter, params.filters)
-        kept = synthetic.data.take(keep(synthetic.data.labels, synthetic.probabilities))
-        added = kept.take(first_of_each_class(kept.labels, arm.per_class, repeat=False))
-        num_candidates, num_kept = len(synthetic.data), len(kept)
-    real = draw if arm.real else draw.take(np.arange(0))
-    data = LabeledImages(
-        np.concatenate([real.images, added.images]), np.concatenate([real.labels, added.labels])
-    )
+        source = added.data.take(keep(added.data.labels, added.probabilities))
+        num_candidates, num_kept = len(added.data), len(source)
+    else:
+        source = draw if added is None else added
+        num_candidates = num_kept = 0
+        refuse_missing(source, draw)
+    extra = source.take(first_of_each_class(source.labels, arm.per_class, repeat=not is_synthetic))
+    own = draw if arm.real else draw.take(np.arange(0))
+    real = own if is_synthetic else joined(own, extra)
+    if arm.permute_labels:
+        order = numpy_rng("permute", seed).permutation(len(extra))
+        extra = LabeledImages(extra.images, extra.labels[order])
+    data = joined(own, extra)
     if len(data) == 0:
-        raise DataError(
+        raise TrialError(
             f"arm with inputs {arm.inputs}",
             f"expected images to train on, found that filter {arm.filter} turned all away",
             "lower the filter's confidence or let the arm keep real images",
         )
-    extra = np.arange(len(data)) >= len(real)
+    is_extra = np.arange(len(data)) >= len(own)
     training_set = TrainingSet(
         data=data,
-        extra=extra,
-        weights=balanced(extra, arm.real_share),
-        num_classes=int(draw.labels.max()) + 1,
+        extra=is_extra,
+        weights=balanced(is_extra, arm.real_share),
+        num_classes=draw.num_classes,
         transform=build_transform(arm.transform, params.transforms),
     )
-    num_synthetic = 0 if synthetic is None else len(added)
-    return ArmSet(training_set, num_synthetic, num_candidates, num_candidates - num_kept)
+    num_synthetic = len(extra) if is_synthetic else 0
+    return ArmSet(training_set, real, num_synthetic, num_candidates, num_candidates - num_kept)
+
+
+def joined(first: LabeledImages, second: LabeledImages) -> LabeledImages:
+    """Both sets, one after the other."""
+    images = np.concatenate([first.images, second.images])
+    return LabeledImages(images, np.concatenate([first.labels, second.labels]))
+
+
+def refuse_missing(source: LabeledImages, draw: LabeledImages) -> None:
+    """Raise `DataError` when `source` lacks a class that the draw has."""
+    missing = np.setdiff1d(draw.labels, source.labels)
+    if len(missing):
+        raise DataError(
+            source.source,
+            f"expected real images of every class, found none of {missing.tolist()}: the budget "
+            "leaves nothing of the pool",
+            "lower study.budgets or take out the arm that adds fresh labels",
+        )
 
 
 def balanced(extra: NDArray[np.bool_], real_share: float) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pipeline.classifiers import CLASSIFIERS
+from pipeline.comparisons import least_adjusted_p
 from pipeline.datasets import DATASETS
 from pipeline.engine import ENGINES
 from pipeline.errors import ParamsError
@@ -13,8 +14,8 @@ from pipeline.filters import FILTERS
 from pipeline.generators import GENERATORS
 from pipeline.params import FILE, Member, Params, Section, load_params, member_config
 from pipeline.stats import SEEDS_FOR_A_CLAIM
-from pipeline.tables import least_adjusted_p
 from pipeline.transforms import TRANSFORMS
+from pipeline.trials import expected_trials
 
 
 def check_params(root: Path) -> Params:
@@ -36,8 +37,8 @@ def summary(params: Params) -> str:
     study = params.study
     draws = len(study.budgets) * len(study.seeds)
     text = (
-        f"{len(params.generators) * draws} generators and "
-        f"{len(params.arms) * len(params.classifiers) * draws} classifiers over {draws} label draws"
+        f"{len(params.generators) * draws} generators and {len(expected_trials(params))} "
+        f"classifiers over {draws} label draws"
     )
     least, level = least_adjusted_p(params), 1 - params.report.confidence
     if len(study.seeds) >= SEEDS_FOR_A_CLAIM and least > level:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,38 +17,52 @@ from pathlib import Path
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from pipeline.errors import MachineError
+from pipeline.errors import MachineError, TrialError
+from pipeline.images import LabeledImages
 from pipeline.params import EngineParams
 from pipeline.progress import Progress
-from pipeline.runtime import NUM_THREADS, deterministic, library_versions
+from pipeline.provenance import MANIFEST, Provenance, describe, failure_of, manifest_of
+from pipeline.runtime import NUM_THREADS, deterministic
 from pipeline.store import (
     MARKER,
     TIMINGS,
     TrialStore,
-    code_digest,
     file_digest,
-    fingerprint,
     read_json,
     replacing,
     write_json,
 )
 
 Call = Callable[[], None]
+KEPT = "trial"  # the name of a trial's manifest, before its suffix, in the store
+KEPT_MANIFEST = f"{KEPT}{MANIFEST}"
 
 
 @dataclass(frozen=True)
 class Task:
     """One trial: `work` fills the folder it is given with the files named in `outputs`.
 
-    `work` must be picklable (a `functools.partial` of a module's function). `name` is the trial's
-    fingerprint: equal names mean equal results. `outputs` maps each file to its place below the
-    stage's output. `labels` are its row in the table of timings: `stage`, `item` and more.
+    `work` must be picklable (a `functools.partial` of a module's function) and gives back the
+    images it learned from. `outputs` maps each file to its place below the stage's output;
+    `labels` are the trial's names: `stage`, `item` and more. A trial that raises `TrialError` is
+    recorded as failed and keeps its place, unless everything hangs on it (`vital`).
     """
 
-    name: str
-    work: Callable[[Path], None]
+    provenance: Provenance
+    work: Callable[[Path], LabeledImages | None]
     outputs: dict[str, Path]
     labels: dict[str, str | int]
+    vital: bool = False
+
+    @property
+    def name(self) -> str:
+        """The trial's fingerprint."""
+        return self.provenance.name
+
+    @property
+    def manifest(self) -> Path:
+        """Where its manifest lies below the stage's output."""
+        return manifest_of(next(iter(self.outputs.values())))
 
 
 def serial(calls: Sequence[Call], workers: int) -> Iterator[None]:
@@ -70,18 +85,6 @@ ENGINES: dict[str, Callable[[Sequence[Call], int], Iterable[None]]] = {
 }
 
 
-def trial_code(stage_file: str, *modules: str) -> str:
-    """The digest of the code that decides what a trial gives: its stage, this engine, `modules`."""
-    return code_digest((stage_file, __file__), *modules)
-
-
-def trial_name(code: str, inputs: list[Path], settings: dict[str, object]) -> str:
-    """The fingerprint of a trial: its code, the bytes of its inputs, settings and environment."""
-    environment = {"versions": library_versions(), "threads": NUM_THREADS}
-    digests = [file_digest(path) for path in inputs]
-    return fingerprint({"code": code, "inputs": digests, **settings, **environment})
-
-
 def compute(tasks: list[Task], engine: EngineParams, root: Path) -> list[Path]:
     """The folders of all `tasks`, in order, after computing those that `.trials/` lacks."""
     stage, item = tasks[0].labels["stage"], tasks[0].labels["item"]
@@ -99,24 +102,30 @@ def compute(tasks: list[Task], engine: EngineParams, root: Path) -> list[Path]:
                 "a worker process was killed, most likely for lack of memory",
                 "lower engine.workers in params.yaml and run again: finished trials are kept",
             ) from None
-    return [store.folder / task.name for task in tasks]
+    folders = [store.folder / task.name for task in tasks]
+    failures = list(filter(None, (failure_of(folder / KEPT) for folder in folders)))
+    if failures:
+        count = f"{len(failures)} of {len(tasks)} trials came to nothing"
+        print(f"{title}: {count} and count as the baseline. {failures[0]}", file=sys.stderr)
+    return folders
 
 
 def lay_out(root: Path, output: Path, tasks: list[Task], folders: list[Path]) -> None:
     """Replace the folder `output` (relative to `root`), as a whole, by the files of all `tasks`.
 
-    Seconds go to a table beside the store, each with a file of its trial and that file's digest:
-    whoever reads them can tell whether they belong to the output that lies there.
+    A failed trial has its manifest alone. Seconds go to a table beside the store, each with the
+    manifest of its trial: whoever reads them can tell whether they belong to what lies there.
     """
     rows = []
     with replacing(root / output) as folder:
         for task, source in zip(tasks, folders, strict=True):
             record = read_json(source / MARKER)
-            for file, place in task.outputs.items():
-                (folder / place).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source / file, folder / place)
-            file, place = next(iter(task.outputs.items()))
-            row = {"file": (output / place).as_posix(), "sha256": record["files"][file]}
+            places = {**task.outputs, KEPT_MANIFEST: task.manifest}
+            for file in record["files"]:
+                (folder / places[file]).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / file, folder / places[file])
+            row = {"file": (output / task.manifest).as_posix()}
+            row["sha256"] = record["files"][KEPT_MANIFEST]
             rows.append({**task.labels, **row, "seconds": record["seconds"]})
     labels = tasks[0].labels
     write_json(root / TIMINGS / f"{labels['stage']}@{labels['item']}.json", rows)
@@ -128,6 +137,20 @@ def perform(task: Task, store: TrialStore) -> None:
         if store.finished(task.name):
             return
         started = time.perf_counter()
+        data, failure = _attempt(task, folder)
+        files = {} if failure else task.outputs
+        digests = {place.name: file_digest(folder / file) for file, place in files.items()}
+        record = describe(task.provenance, task.labels, data, failure, digests)
+        write_json(folder / KEPT_MANIFEST, record)
+        store.finish(task.name, time.perf_counter() - started, [*files, KEPT_MANIFEST])
+
+
+def _attempt(task: Task, folder: Path) -> tuple[LabeledImages | None, TrialError | None]:
+    """The images that the trial learned from, or the reason why it came to nothing."""
+    try:
         with deterministic():
-            task.work(folder)
-        store.finish(task.name, time.perf_counter() - started, list(task.outputs))
+            return task.work(folder), None
+    except TrialError as error:
+        if task.vital:
+            raise
+        return None, error

@@ -53,10 +53,18 @@ class IntegrityError(PipelineError):
     exit_code = 5
 
 
-class DivergedError(PipelineError):
-    """A training run produced a loss that is not a finite number."""
+class TrialError(PipelineError):
+    """A trial came to nothing, as it may for a user: it is recorded and keeps its place."""
 
     exit_code = 6
+
+
+class DivergedError(TrialError):
+    """A training run produced a loss that is not a finite number."""
+
+
+class CollapsedError(TrialError):
+    """A generator makes next to the same image over and over."""
 
 
 def from_os_error(error: OSError) -> PipelineError:

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import wording
+from pipeline.comparisons import main_rows
 from pipeline.page import PAGE
 from pipeline.params import Params
 from pipeline.store import require
-from pipeline.tables import main_rows
 
 COLUMNS = (
     "classifier",
@@ -74,5 +74,7 @@ def show(root: Path, params: Params) -> None:
     accuracy = deltas[deltas["metric"] == "accuracy"]
     for _, row in accuracy[accuracy["baseline"] != params.report.baseline].iterrows():
         print(wording.sentence(row, params.report.confidence))
+    for _, row in pd.read_csv(require(root / "reports/worth.csv", "report")).iterrows():
+        print(wording.worth_sentence(row))
     made = (root / PAGE).exists()
     print(f"\nreport: {root / PAGE if made else 'none yet, `make run` makes it'}")

@@ -28,19 +28,21 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
                figures: Mapping[str, Path], manifest: Mapping[str, Any]) -> None:  # fmt: skip
     """Render the page to `path`.
 
-    `tables` has `main`, `rival`, `fidelity`, `filters` and `timings`; `figures` maps a title to a
-    PNG file in the order of the page; `manifest` is that of `data/splits`.
+    `tables` are those of the report, each with one row per line of the page; `figures` maps a title
+    to a PNG file in the order of the page; `manifest` is that of `data/splits`.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters.update(
-        interval=wording.interval, percent=wording.percent, points=wording.points
-    )
+        beyond=wording.beyond, interval=wording.interval, percent=wording.percent,
+        points=wording.points, worth_sentence=wording.worth_sentence,
+    )  # fmt: skip
     root = path.parent.parent
     main = tables["main"]
-    compared = sort_rows(main[main["arm"] != main["baseline"]], params)
+    is_claim = main["arm"].map(lambda arm: params.arms[arm].role == "claim")
+    compared = sort_rows(main[is_claim & (main["arm"] != main["baseline"])], params)
     rival = tables["rival"].to_dict("records")
     text = environment.get_template(TEMPLATE).render(
         params=params,
@@ -49,6 +51,8 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
         answers=[_answer(row, params) for row in compared],
         rival_answers=[_answer(row, params) for row in rival],
         verdicts=wording.VERDICTS,
+        roles=wording.ROLES,
+        flags=wording.FLAGS,
         cost=cost(tables["timings"]),
         figures={title: embedded(file) for title, file in figures.items()},
         manifest=manifest,
@@ -75,7 +79,7 @@ def is_current(root: Path) -> bool:
 
 
 def _answer(row: Mapping[str, Any], params: Params) -> tuple[str, str]:
-    return wording.answer(row), wording.numbers(row, params.report.confidence)
+    return wording.answer(row), wording.explanation(row, params.report.smallest_effect)
 
 
 def sort_rows(rows: pd.DataFrame, params: Params) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import re
 import reprlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -23,6 +23,7 @@ from pipeline.errors import ParamsError
 
 FILE = "params.yaml"
 DRAWS = "data/splits/draws"
+FRESH = "data/splits/fresh"
 SYNTHETIC = "data/synthetic/"
 MAX_BYTES = 1_000_000
 
@@ -30,6 +31,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 # Far above any sensible size: a slip of the finger must not ask for all the memory there is.
 Count = Annotated[int, Field(gt=0, le=1_000_000)]
 Member = dict[str, Any]
+# What an arm is there for; the last three are controls, which test the study itself.
+Role = Literal["claim", "measure", "must_not_differ", "must_not_help", "must_help"]
 SHORT = reprlib.Repr()
 SHORT.maxlevel, SHORT.maxother, SHORT.maxstring = 2, 80, 80
 ConfigType = TypeVar("ConfigType", bound="Section")
@@ -50,18 +53,21 @@ class DataParams(Section):
 
 
 class StudyParams(Section):
-    """The replicate grid: every budget with every seed."""
+    """The replicate grid: every budget with every seed, and more budgets for the baseline."""
 
     budgets: list[Annotated[int, Field(gt=0)]] = Field(min_length=1)
+    curve_budgets: list[Annotated[int, Field(gt=0)]] = []
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _no_repeats(self) -> StudyParams:
-        for key, values in (("budgets", self.budgets), ("seeds", self.seeds)):
+        budgets = self.budgets + self.curve_budgets
+        key = "budgets and study.curve_budgets" if self.curve_budgets else "budgets"
+        for name, values in ((key, budgets), ("seeds", self.seeds)):
             repeated = sorted({value for value in values if values.count(value) > 1})
             if repeated:
                 raise ValueError(
-                    f"study.{key}: expected different values, found {repeated} more than once"
+                    f"study.{name}: expected different values, found {repeated} more than once"
                 )
         return self
 
@@ -89,12 +95,19 @@ class ArmParams(Section):
     real_share: float = Field(default=0.5, gt=0, lt=1)
     filter: str = "none"
     transform: str = "none"
-    control: bool = False
+    permute_labels: bool = False
+    role: Role = "claim"
 
     @property
     def generator(self) -> str | None:
         """The generator whose images are added, or None for real images only."""
-        return None if self.inputs == DRAWS else self.inputs.removeprefix(SYNTHETIC)
+        is_real = self.inputs in (DRAWS, FRESH)
+        return None if is_real else self.inputs.removeprefix(SYNTHETIC)
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the arm tests the study itself."""
+        return self.role.startswith("must")
 
 
 class Comparison(Section):
@@ -139,44 +152,71 @@ class Params(Section):
     @model_validator(mode="after")
     def _names_exist(self) -> Params:
         for name, arm in self.arms.items():
-            where = f"arms.{name}"
-            if arm.inputs != DRAWS and not arm.inputs.startswith(SYNTHETIC):
-                raise ValueError(
-                    f"{where}.inputs: expected {DRAWS} or {SYNTHETIC}<generator>, "
-                    f"found {arm.inputs!r}"
-                )
-            if arm.generator is not None:
-                _known(f"{where}.inputs: generator", arm.generator, self.generators)
-                self._enough_synthetic(name, arm)
-            if not arm.real and arm.per_class == 0:
-                raise ValueError(f"{where}: expected images, found real: false and per_class: 0")
-            _known(f"{where}.filter", arm.filter, ["none", *self.filters])
-            _known(f"{where}.transform", arm.transform, ["none", *self.transforms])
-            if arm.filter != "none" and arm.generator is None:
-                raise ValueError(f"{where}.filter: expected none, since the arm adds real images")
+            self._check_arm(f"arms.{name}", arm)
         teacher = self.synthesize.teacher
         _known("synthesize.teacher.classifier", teacher.classifier, self.classifiers)
         _known("synthesize.teacher.transform", teacher.transform, ["none", *self.transforms])
-        _known("report.baseline", self.report.baseline, self.arms)
-        if self.report.rival is not None:
-            _known("report.rival", self.report.rival, self.arms)
-        claims = [arm for arm in self.arms if arm != self.report.baseline]
-        claims = [arm for arm in claims if not self.arms[arm].control]
-        _known("report.primary.arm", self.report.primary.arm, claims)
-        _known("report.primary.classifier", self.report.primary.classifier, self.classifiers)
-        if self.report.primary.budget not in self.study.budgets:
-            raise ValueError(
-                f"report.primary.budget: expected one of study.budgets {self.study.budgets}, "
-                f"found {self.report.primary.budget}"
-            )
+        self._check_report()
         return self
 
-    def _enough_synthetic(self, name: str, arm: ArmParams) -> None:
+    def _check_arm(self, where: str, arm: ArmParams) -> None:
+        if arm.inputs not in (DRAWS, FRESH) and not arm.inputs.startswith(SYNTHETIC):
+            raise ValueError(
+                f"{where}.inputs: expected {DRAWS}, {FRESH} or {SYNTHETIC}<generator>, "
+                f"found {arm.inputs!r}"
+            )
+        if arm.generator is not None:
+            _known(f"{where}.inputs: generator", arm.generator, self.generators)
+            self._enough_synthetic(where, arm)
+        if not arm.real and arm.per_class == 0:
+            raise ValueError(f"{where}: expected images, found real: false and per_class: 0")
+        if arm.inputs == FRESH and arm.role != "must_help":
+            raise ValueError(
+                f"{where}.role: expected must_help, since {FRESH} holds labels beyond the budget, "
+                f"found {arm.role}"
+            )
+        if arm.permute_labels and arm.role == "claim":
+            raise ValueError(
+                f"{where}.role: expected must_not_help or measure for an arm of permuted labels, "
+                f"found {arm.role}"
+            )
+        _known(f"{where}.filter", arm.filter, ["none", *self.filters])
+        _known(f"{where}.transform", arm.transform, ["none", *self.transforms])
+        if arm.filter != "none" and arm.generator is None:
+            raise ValueError(f"{where}.filter: expected none, since the arm adds real images")
+
+    def _check_report(self) -> None:
+        report = self.report
+        claims = [name for name, arm in self.arms.items() if arm.role == "claim"]
+        inside = [name for name in claims if self.arms[name].inputs == DRAWS]
+        _known("report.baseline", report.baseline, inside)
+        if report.rival is not None:
+            _known("report.rival", report.rival, claims)
+        others = [name for name in claims if name != report.baseline]
+        _known("report.primary.arm", report.primary.arm, others)
+        _known("report.primary.classifier", report.primary.classifier, self.classifiers)
+        if report.primary.budget not in self.study.budgets:
+            raise ValueError(
+                f"report.primary.budget: expected one of study.budgets {self.study.budgets}, "
+                f"found {report.primary.budget}"
+            )
+
+    def _enough_synthetic(self, where: str, arm: ArmParams) -> None:
         if arm.per_class > self.synthesize.per_class:
             raise ValueError(
-                f"arms.{name}.per_class: expected at most synthesize.per_class "
+                f"{where}.per_class: expected at most synthesize.per_class "
                 f"({self.synthesize.per_class}), found {arm.per_class}"
             )
+
+    def section(self, key: str) -> Any:
+        """The plain values of `synthesize` or `classifiers.cnn`, as they decide a trial.
+
+        An arm's role is left out: it decides what the report makes of a trial, not the trial.
+        """
+        name, _, member = key.partition(".")
+        value = getattr(self, name)
+        value = value[member] if member else value
+        return value.model_dump(exclude={"role"}) if isinstance(value, Section) else value
 
 
 def _known(where: str, name: str, choices: Iterable[str]) -> None:

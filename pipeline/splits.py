@@ -63,13 +63,13 @@ def refuse_overlap(pool: LabeledImages, test: LabeledImages) -> None:
         )
 
 
-def refuse_large_budget(labels: NDArray[np.int64], budgets: list[int]) -> None:
-    """Raise `ParamsError` when the largest budget exceeds the pool's smallest class."""
+def refuse_large_budget(labels: NDArray[np.int64], budgets: list[int], key: str) -> None:
+    """Raise `ParamsError` naming `key` when a budget exceeds the pool's smallest class."""
     classes, counts = np.unique(labels, return_counts=True)
     smallest = int(counts.argmin())
-    if max(budgets) > counts[smallest]:
+    if max(budgets, default=0) > counts[smallest]:
         raise ParamsError(
-            "params.yaml: study.budgets",
+            f"params.yaml: {key}",
             f"expected at most {counts[smallest]} labeled images per class (the pool has no more "
             f"of class {classes[smallest]}), found {max(budgets)}",
             "lower that budget or use a larger dataset",
@@ -80,7 +80,9 @@ def draw(labels: NDArray[np.int64], budget: int, rng: np.random.Generator) -> In
     """Positions of a stratified draw of `budget` images per class, (budget * classes,).
 
     Rows are ranked: first image of every class, second of every class and so on. With an equal
-    `rng`, a smaller budget is therefore the beginning of a larger one.
+    `rng`, a smaller budget is therefore the beginning of a larger one. Beyond the smallest class
+    the ranks end.
     """
     ranked = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    budget = min(budget, *map(len, ranked))
     return np.stack([positions[:budget] for positions in ranked], axis=1).reshape(-1)

@@ -1,4 +1,4 @@
-"""From results on disk to tables: every trial, every paired comparison, fidelity, seconds.
+"""From results on disk to tables: every trial, failures, fidelity, filters, seconds.
 
 Reads exactly the trials that params.yaml asks for: a missing one stops the report, a stray one is
 ignored. Draws nothing and writes nothing.
@@ -6,7 +6,7 @@ ignored. Draws nothing and writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,34 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.comparisons import PRIMARY_METRIC
 from pipeline.errors import IntegrityError
+from pipeline.integrity import artifacts
 from pipeline.metrics import METRICS, confusion
-from pipeline.params import Params
-from pipeline.stats import Interval, Rules, holm, sign_flip_p, t_interval, verdict
+from pipeline.params import DRAWS, Params
+from pipeline.provenance import failure_of, manifest_of
+from pipeline.stats import mean_overlap
 from pipeline.store import TIMINGS, file_digest, read_json, read_npz
-from pipeline.trials import Trial, expected_trials, replicates
+from pipeline.trials import Trial, curve_replicates, expected_trials, replicates
 
-PRIMARY_METRIC = "accuracy"
-TRIAL_KEYS = ["classifier", "arm", "budget", "seed"]
-COMPARISON = ["classifier", "arm", "baseline", "budget", "metric"]
+FAILURE_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "reason"]
 TIMING_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "seconds", "images_per_s"]
+# What an audit finds per class or in words; all else is a number per replicate.
+NOT_NUMBERS = ("classes", "flags")
+
+Found = list[tuple[Trial, dict[str, np.ndarray]]]
 
 
 def read_trials(params: Params, root: Path) -> Iterator[tuple[Trial, dict[str, np.ndarray]]]:
-    """Every expected trial with its arrays; raises `IntegrityError` when one is missing."""
+    """Every expected trial with its arrays and whether it `failed`.
+
+    A failed trial has the arrays of its baseline: what its user would get, left with the draw's own
+    images. Raises `IntegrityError` when a trial is missing, or when the baseline itself failed.
+    """
     expected = expected_trials(params)
-    missing = [trial for trial in expected if not (root / "results" / trial.file()).is_file()]
+    files = {trial: root / "results" / trial.file() for trial in expected}
+    missing = [trial for trial, file in files.items() if not manifest_of(file).is_file()
+               or not (file.is_file() or failure_of(file))]  # fmt: skip
     if missing:
         raise IntegrityError(
             "results",
@@ -38,12 +49,24 @@ def read_trials(params: Params, root: Path) -> Iterator[tuple[Trial, dict[str, n
             f"missing one is results/{missing[0].file().as_posix()}",
             "run `dvc repro`, or `dvc pull` first if others computed them",
         )
-    for trial in expected:
-        yield trial, read_npz(root / "results" / trial.file())
+    for trial, file in files.items():
+        failure = failure_of(file)
+        if failure is None:
+            yield trial, read_npz(file) | {"failed": np.array(False)}
+            continue
+        baseline = files[Trial(trial.classifier, params.report.baseline, trial.replicate)]
+        if failure_of(baseline):
+            raise IntegrityError(
+                str(baseline),
+                f"expected a baseline to fall back on, found that it failed ({failure})",
+                "change that classifier's settings in params.yaml",
+            )
+        none = {name: np.array(0) for name in ("num_synthetic", "num_candidates", "num_rejected")}
+        yield trial, read_npz(baseline) | none | {"failed": np.array(True)}
 
 
-def trials_table(dataset: str, found: list[tuple[Trial, dict[str, np.ndarray]]]) -> pd.DataFrame:
-    """One row per trial: its names, every metric, and the size of its training set."""
+def trials_table(dataset: str, found: Found) -> pd.DataFrame:
+    """One row per trial: its names, every metric, the size of its training set, did it fail."""
     rows = [
         {
             "dataset": dataset,
@@ -56,13 +79,41 @@ def trials_table(dataset: str, found: list[tuple[Trial, dict[str, np.ndarray]]])
             },
             "num_train": int(arrays["num_train"]),
             "num_synthetic": int(arrays["num_synthetic"]),
+            "failed": bool(arrays["failed"]),
         }
         for trial, arrays in found
     ]
     return pd.DataFrame(rows)
 
 
-def filters_table(found: list[tuple[Trial, dict[str, np.ndarray]]]) -> pd.DataFrame:
+def right(found: Found) -> dict[Trial, NDArray[np.bool_]]:
+    """Whether each test image was classified rightly, (num_test,), by trial."""
+    return {
+        trial: arrays["probabilities"].argmax(axis=1) == arrays["labels"] for trial, arrays in found
+    }
+
+
+def failures_table(params: Params, root: Path) -> pd.DataFrame:
+    """One row per trial that came to nothing, with the reason; most studies have none."""
+    rows = []
+    for artifact in artifacts(params):
+        record = read_json(root / artifact.path)
+        if record["failure"]:
+            where, what, _ = record["failure"]
+            rows.append({**record["labels"], "reason": f"{where}: {what}"})
+    return pd.DataFrame(rows, columns=FAILURE_COLUMNS)
+
+
+def draw_overlaps(params: Params, root: Path) -> dict[int, float]:
+    """The mean share of images that the draws of two seeds have in common, by budget."""
+    by_budget: dict[int, list[np.ndarray]] = {}
+    for each in curve_replicates(params.study):
+        index = read_npz(root / DRAWS / each.file(".npz"))["index"]
+        by_budget.setdefault(each.budget, []).append(index)
+    return {budget: mean_overlap(draws) for budget, draws in by_budget.items()}
+
+
+def filters_table(found: Found) -> pd.DataFrame:
     """One row per arm and replicate with synthetic images: how many its filter turned away."""
     rows = [
         {
@@ -79,116 +130,16 @@ def filters_table(found: list[tuple[Trial, dict[str, np.ndarray]]]) -> pd.DataFr
     return pd.DataFrame(rows, columns=columns).drop_duplicates(ignore_index=True)
 
 
-def deltas_table(trials: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """One row per classifier, arm, baseline, budget and metric, paired over seeds.
+def audits(params: Params, root: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """The names of every generator and replicate, and what its audit found.
 
-    Besides the declared baseline, arms with synthetic images are compared with the rival. Holm's
-    correction runs over all comparisons that answer the same question (same baseline and metric)
-    but the primary one, which was chosen beforehand. Control arms claim nothing: they have an
-    interval and a p-value, but neither a corrected one nor a verdict.
+    Nothing is found of a generator that came to nothing.
     """
-    keys = [
-        dict(zip(COMPARISON, (classifier, arm, baseline, budget, metric), strict=True))
-        for metric in METRICS
-        for classifier in params.classifiers
-        for budget in sorted(params.study.budgets)
-        for arm, baseline in _pairs(params)
-    ]
-    deltas = [
-        _paired(trials, key, key["arm"]) - _paired(trials, key, key["baseline"]) for key in keys
-    ]
-    table = pd.DataFrame(
-        [_compare(trials, key, each, params) for key, each in zip(keys, deltas, strict=True)]
-    )
-    control = table["arm"].map(lambda arm: params.arms[arm].control)
-    itself = table["arm"] == table["baseline"]
-    table["p_holm"] = table["p_value"].mask(control)
-    corrected = table[~control & ~itself & ~_is_primary(table, params)]
-    for _, family in corrected.groupby(["baseline", "metric"], sort=False):
-        table.loc[family.index, "p_holm"] = holm(family["p_value"].tolist())
-    table["verdict"] = [
-        _judge(row, each, params)
-        for row, each in zip(table.to_dict("records"), deltas, strict=True)
-    ]
-    return table
-
-
-def _pairs(params: Params) -> list[tuple[str, str]]:
-    """(arm, baseline): all arms with the baseline, itself included, then those with the rival."""
-    baseline, rival = params.report.baseline, params.report.rival
-    pairs = [(arm, baseline) for arm in params.arms]
-    if rival is None or rival == baseline:
-        return pairs
-    synthetic = [name for name, arm in params.arms.items() if arm.generator and not arm.control]
-    return pairs + [(arm, rival) for arm in synthetic if arm not in (rival, baseline)]
-
-
-def least_adjusted_p(params: Params) -> float:
-    """The smallest p that Holm's correction can leave of the study's largest family.
-
-    Above 1 - confidence, no comparison but the primary one could be called a gain, whatever it is.
-    """
-    baseline = params.report.baseline
-    arms = [
-        arm
-        for arm, against in _pairs(params)
-        if against == baseline != arm and not params.arms[arm].control
-    ]
-    size = len(arms) * len(params.classifiers) * len(params.study.budgets)
-    size -= params.report.primary.arm in arms
-    return float(size * 2.0 ** (1 - len(params.study.seeds)))
-
-
-def _paired(trials: pd.DataFrame, row: dict[str, object], arm: object) -> NDArray[np.float64]:
-    """The metric of one arm in the order of seeds, (num_seeds,)."""
-    chosen = trials[
-        (trials["classifier"] == row["classifier"])
-        & (trials["arm"] == arm)
-        & (trials["budget"] == row["budget"])
-    ].sort_values("seed")
-    return chosen[str(row["metric"])].to_numpy(dtype=np.float64)
-
-
-def _compare(
-    trials: pd.DataFrame, key: dict[str, object], deltas: NDArray[np.float64], params: Params
-) -> dict[str, object]:
-    interval = t_interval(deltas, params.report.confidence)
-    return {
-        **key,
-        "n": len(deltas),
-        "mean_arm": _paired(trials, key, key["arm"]).mean(),
-        "mean_baseline": _paired(trials, key, key["baseline"]).mean(),
-        "delta": interval.mean,
-        "ci_low": interval.low,
-        "ci_high": interval.high,
-        "p_value": sign_flip_p(deltas),
-    }
-
-
-def _judge(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params) -> str:
-    if row["arm"] == row["baseline"]:
-        return "baseline"
-    if params.arms[row["arm"]].control:
-        return "control"
-    metric = METRICS[row["metric"]]
-    rules = Rules(
-        confidence=params.report.confidence,
-        smallest_effect=params.report.smallest_effect if metric.is_share else 0.0,
-        higher_is_better=metric.higher_is_better,
-    )
-    interval = Interval(row["delta"], row["ci_low"], row["ci_high"])
-    return verdict(deltas, interval, row["p_holm"], rules)
-
-
-def _is_primary(table: pd.DataFrame, params: Params) -> pd.Series:
-    primary = params.report.primary
-    return (
-        (table["classifier"] == primary.classifier)
-        & (table["arm"] == primary.arm)
-        & (table["budget"] == primary.budget)
-        & (table["baseline"] == params.report.baseline)
-        & (table["metric"] == PRIMARY_METRIC)
-    )
+    for name in params.generators:
+        for each in replicates(params.study):
+            path = root / "data/audit" / name / each.file(".json")
+            names = {"generator": name, **each.labels()}
+            yield names, {} if failure_of(path) else read_json(path)
 
 
 def fidelity_table(params: Params, root: Path, trials: pd.DataFrame) -> pd.DataFrame:
@@ -197,50 +148,41 @@ def fidelity_table(params: Params, root: Path, trials: pd.DataFrame) -> pd.DataF
     CAS (classification accuracy score; Ravuri and Vinyals 2019) is the first classifier's accuracy
     in an arm of unfiltered synthetic images alone; empty when no arm is of that kind.
     """
+    scores = {name: _cas(params, name, trials) for name in params.generators}
     rows = []
-    for name in params.generators:
-        cas = _cas(params, name, trials)
-        for each in replicates(params.study):
-            report = read_json(root / "data/audit" / name / each.file(".json"))
-            row = {"generator": name, **each.labels(), **report}
-            rows.append(row | {"cas": cas.get((each.budget, each.seed))})
+    for names, audit in audits(params, root):
+        numbers = {key: value for key, value in audit.items() if key not in NOT_NUMBERS}
+        cas = scores[names["generator"]].get((names["budget"], names["seed"]))
+        rows.append({**names, **numbers, "cas": cas})
     table = pd.DataFrame(rows)
-    numbers = table.columns.drop("generator")
-    table[numbers] = table[numbers].apply(pd.to_numeric)  # what could not be told becomes NaN
+    numeric = table.columns.drop("generator")
+    table[numeric] = table[numeric].apply(pd.to_numeric)  # what could not be told becomes NaN
+    flags = ["; ".join(audit.get("flags", ())) for _, audit in audits(params, root)]
+    return table.assign(flags=flags)
+
+
+def classes_table(params: Params, root: Path) -> pd.DataFrame:
+    """One row per generator, replicate and class: what the audit found of that class."""
+    rows = [{**names, **each} for names, audit in audits(params, root)
+            for each in audit.get("classes", ())]  # fmt: skip
+    table = pd.DataFrame(rows, columns=None if rows else ["generator", "budget", "seed", "label"])
+    numeric = table.columns.drop("generator")
+    table[numeric] = table[numeric].apply(pd.to_numeric)
     return table
 
 
 def _cas(params: Params, generator: str, trials: pd.DataFrame) -> dict[object, float]:
     for name, arm in params.arms.items():
-        if arm.generator == generator and not arm.real and arm.filter == arm.transform == "none":
+        plain = arm.filter == arm.transform == "none" and not arm.permute_labels
+        if arm.generator == generator and not arm.real and plain:
             first = next(iter(params.classifiers))
-            chosen = trials[(trials["arm"] == name) & (trials["classifier"] == first)]
-            return dict(chosen.set_index(["budget", "seed"])[PRIMARY_METRIC])
+            rows = trials[(trials["arm"] == name) & (trials["classifier"] == first)]
+            rows = rows[~rows["failed"]]
+            return dict(rows.set_index(["budget", "seed"])[PRIMARY_METRIC])
     return {}
 
 
-def headline(deltas: pd.DataFrame, params: Params) -> dict[str, object]:
-    """The few numbers for `dvc metrics diff`: {classifier: {budget_<b>: {arm: {...}}}}."""
-    numbers: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
-    for _, row in main_rows(deltas, params).iterrows():
-        below = numbers.setdefault(row["classifier"], {}).setdefault(f"budget_{row['budget']}", {})
-        values = {"accuracy": row["mean_arm"], **row[["delta", "ci_low", "ci_high"]].to_dict()}
-        below[row["arm"]] = {
-            name: round(float(value), 6) for name, value in values.items() if np.isfinite(value)
-        }
-    return dict(numbers)
-
-
-def main_rows(deltas: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """The headline table: accuracy of every arm against the declared baseline."""
-    return deltas[
-        (deltas["metric"] == PRIMARY_METRIC) & (deltas["baseline"] == params.report.baseline)
-    ]
-
-
-def confusions(
-    found: list[tuple[Trial, dict[str, np.ndarray]]], budget: int
-) -> dict[tuple[str, str], NDArray[np.int64]]:
+def confusions(found: Found, budget: int) -> dict[tuple[str, str], NDArray[np.int64]]:
     """Confusion counts at one budget, summed over seeds, by (classifier, arm)."""
     sums: dict[tuple[str, str], NDArray[np.int64]] = {}
     for trial, arrays in found:

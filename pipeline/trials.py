@@ -49,11 +49,23 @@ def replicates(study: StudyParams) -> list[Replicate]:
     return [Replicate(budget, seed) for budget in sorted(study.budgets) for seed in study.seeds]
 
 
+def curve_replicates(study: StudyParams) -> list[Replicate]:
+    """The grid with the budgets of the baseline's learning curve as well."""
+    budgets = study.budgets + study.curve_budgets
+    return replicates(study.model_copy(update={"budgets": budgets}))
+
+
+def arm_replicates(params: Params, arm: str) -> list[Replicate]:
+    """The grid of one arm: the baseline's has its learning curve's budgets as well."""
+    is_baseline = arm == params.report.baseline
+    return curve_replicates(params.study) if is_baseline else replicates(params.study)
+
+
 def expected_trials(params: Params) -> list[Trial]:
     """Every classifier trial the study asks for, in the order of params.yaml."""
     return [
         Trial(classifier, arm, replicate)
         for classifier in params.classifiers
         for arm in params.arms
-        for replicate in replicates(params.study)
+        for replicate in arm_replicates(params, arm)
     ]

@@ -1,4 +1,4 @@
-"""Verdicts in words for readers without statistics: one sentence per comparison."""
+"""Verdicts in words for readers without statistics: two sentences per comparison."""
 
 from __future__ import annotations
 
@@ -14,8 +14,22 @@ VERDICTS = {
     "no evidence": "these seeds do not show a difference, which is no proof that there is none",
     "exploratory": "too few seeds to tell",
     "degenerate": "every seed gave the same difference, so there is nothing to judge by",
-    "control": "an arm that tests the method and claims nothing",
+    "invalid": "a control failed, so this study cannot be trusted here",
+    "passed": "a control that came out as it must",
+    "failed": "a control that did not come out as it must",
+    "not judged": "a control with too few seeds to be judged",
+    "measure": "an arm that measures something and claims nothing",
     "baseline": "what the others are compared with",
+}
+ROLES = {
+    "must_not_differ": "must not differ from the baseline",
+    "must_not_help": "must not be better than the baseline",
+    "must_help": "must be better than the baseline",
+}
+FLAGS = {
+    "copies": "images nearly repeat those the generator was trained on",
+    "wrong_labels": "many images do not show the class they are labeled with",
+    "collapsed": "some class has next to no variety",
 }
 
 
@@ -24,16 +38,26 @@ def points(share: float) -> str:
     return f"{100 * share:+.2f}"
 
 
-def interval(row: Mapping[str, Any]) -> str:
+def size(share: float) -> str:
+    """A share as percentage points without a sign: `1.25`."""
+    return points(share)[1:]
+
+
+def interval(row: Mapping[str, Any], low: str = "ci_low", high: str = "ci_high") -> str:
     """The ends of a row's interval; a single seed has none."""
-    if math.isnan(row["ci_low"]):
+    if math.isnan(row[low]):
         return "none"
-    return f"{points(row['ci_low'])} to {points(row['ci_high'])}"
+    return f"{points(row[low])} to {points(row[high])}"
 
 
 def percent(share: float) -> str:
     """A share as a percentage: `93.4 %`."""
     return f"{100 * share:.1f} %"
+
+
+def labels(budget: int) -> str:
+    """A budget for people."""
+    return f"{budget} label{'' if budget == 1 else 's'} per class"
 
 
 def answer(row: Mapping[str, Any]) -> str:
@@ -45,7 +69,11 @@ def answer(row: Mapping[str, Any]) -> str:
         "no evidence": "is not shown to differ from",
         "exploratory": "was tried on too few seeds to be judged against",
         "degenerate": "differed by the same amount in every seed from",
-        "control": "is a control beside",
+        "invalid": "cannot be judged, because a control failed, against",
+        "passed": "came out as a control must beside",
+        "failed": "did not come out as a control must beside",
+        "not judged": "is a control with too few seeds to be judged beside",
+        "measure": "measures, and claims nothing, beside",
     }[row["verdict"]]
     return f"{row['arm']} {what} {row['baseline']} for {row['classifier']}, {labels(row['budget'])}"
 
@@ -64,6 +92,79 @@ def sentence(row: Mapping[str, Any], confidence: float) -> str:
     return f"{answer(row)} ({numbers(row, confidence)})."
 
 
-def labels(budget: int) -> str:
-    """A budget for people."""
-    return f"{budget} label{'' if budget == 1 else 's'} per class"
+def explanation(row: Mapping[str, Any], smallest_effect: float) -> str:
+    """Two sentences for a reader without statistics: what came out, and how far to trust it."""
+    arm, base = row["mean_arm"], row["mean_baseline"]
+    word = "better" if arm > base else "worse"
+    change = f"{word} on average by {size(arm - base)} points" if arm != base else "no difference"
+    first = (
+        f"With {labels(row['budget'])}, {row['classifier']} got {percent(arm)} of the test images "
+        f"right with {row['arm']} and {percent(base)} with {row['baseline']}: {change}."
+    )
+    return f"{first} {_trust(row, smallest_effect)}"
+
+
+def _trust(row: Mapping[str, Any], smallest_effect: float) -> str:
+    """The second sentence of an explanation."""
+    between = f"between {points(row['ci_low'])} and {points(row['ci_high'])} points"
+    seeds = f"{row['n']} seeds, each with other labeled images,"
+    words = {
+        "gain": f"All {seeds} together put the true difference {between}, above zero throughout, "
+        "so it is not the luck of one draw.",
+        "harm": f"All {seeds} together put the true difference {between}, below zero throughout, "
+        "so it is not the bad luck of one draw.",
+        "equivalent": f"The true difference lies {between}, all of it less than the "
+        f"{size(smallest_effect)} points that would matter.",
+        "no evidence": _undecided(row, between),
+        "exploratory": f"With {row['n']} seed{'' if row['n'] == 1 else 's'} such a difference can "
+        "easily be luck, so run ten or more before you believe it.",
+        "degenerate": "Every seed gave exactly this difference, so nothing can be said about luck.",
+        "invalid": f"A test of the study itself failed ({row.get('failed_controls', '')}), so do "
+        "not believe this number before that is mended.",
+        "passed": "This arm tests the study itself, and it came out as it must.",
+        "failed": "This arm tests the study itself and should have come out otherwise, so what the "
+        "study says here cannot be trusted.",
+        "not judged": "This arm tests the study itself, for which ten seeds are needed.",
+        "measure": "This arm measures how good the synthetic images are by themselves and claims "
+        "nothing.",
+    }
+    return words[row["verdict"]]
+
+
+def _undecided(row: Mapping[str, Any], between: str) -> str:
+    if row["ci_low"] > 0 or row["ci_high"] < 0:
+        return (
+            "Alone that would look like more than luck, but among so many comparisons, or with so "
+            "few seeds, one like it turns up by chance."
+        )
+    if math.isnan(row["ci_low"]):
+        return "All seeds had the same labeled images, so they cannot tell what others would give."
+    noticed = f"{size(row['smallest_detectable'])} points in four cases of five"
+    return (
+        f"The true difference may lie anywhere {between}, so these seeds neither show one nor rule "
+        f"it out; they would have noticed {noticed}."
+    )
+
+
+def worth(row: Mapping[str, Any]) -> str:
+    """How many real labels an arm is worth: `36 [30, 44]`, with words beyond the measured."""
+    if not math.isfinite(row["worth"]):
+        return beyond(row["worth"], row)
+    if math.isnan(row["low"]):
+        return beyond(row["worth"], row)
+    return f"{beyond(row['worth'], row)} [{beyond(row['low'], row)}, {beyond(row['high'], row)}]"
+
+
+def beyond(value: float, row: Mapping[str, Any]) -> str:
+    """A number of labels, or on which side of the measured budgets it lies."""
+    if math.isinf(value):
+        return f"more than {row['most']}" if value > 0 else f"fewer than {row['least']}"
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def worth_sentence(row: Mapping[str, Any]) -> str:
+    """`For cnn, 10 labels per class with dcgan perform like 36 [30, 44] labels per class alone.`"""
+    return (
+        f"For {row['classifier']}, {labels(row['budget'])} with {row['arm']} perform like "
+        f"{worth(row)} labels per class alone."
+    )

@@ -14,12 +14,15 @@ from hypothesis import settings
 
 from pipeline import presets
 from pipeline.datasets import toy
-from pipeline.images import LabeledImages
-from pipeline.params import DataParams, Params, load_params, parse_yaml, validate
+from pipeline.errors import TrialError
+from pipeline.images import LabeledImages, read_images
+from pipeline.integrity import Artifact, artifacts
+from pipeline.params import DRAWS, DataParams, Params, load_params, parse_yaml, validate
+from pipeline.provenance import MANIFEST, describe, provenance
 from pipeline.runtime import derive_seed, numpy_rng
-from pipeline.stages import audit
+from pipeline.stages import audit, prepare
 from pipeline.store import TIMINGS, file_digest, write_json, write_npz, write_text
-from pipeline.trials import Trial, expected_trials, replicates
+from pipeline.trials import Trial
 
 # One thread per test process: two run at once on two cores, and results are defined for one thread.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -34,7 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CLASS_NAMES = ("horizontal", "vertical", "diagonal")
 STUDY = """\
 data: {name: toy, test_per_class: 20}
-study: {budgets: [4, 2], seeds: [3, 1, 2, 0]}
+study: {budgets: [4, 2], curve_budgets: [8], seeds: [3, 1, 2, 0]}
 generators: {dcgan: {steps: 5, batch_size: 4}}
 synthesize: {per_class: 6, teacher: {classifier: cnn}}
 filters: {agreement: {confidence: 0.5}}
@@ -42,11 +45,13 @@ classifiers: {cnn: {}, lgbm: {}}
 transforms: {affine: {degrees: 10, translate: 0.1, scale: 0.1, shear: 5}}
 arms:
   real: {inputs: data/splits/draws, per_class: 0}
-  oversample: {inputs: data/splits/draws, per_class: 6, control: true}
+  oversample: {inputs: data/splits/draws, per_class: 6, role: must_not_differ}
+  shuffled: {inputs: data/synthetic/dcgan, per_class: 6, permute_labels: true, role: must_not_help}
+  fresh_real: {inputs: data/splits/fresh, per_class: 6, role: must_help}
   classical: {inputs: data/splits/draws, per_class: 6, transform: affine}
   dcgan: {inputs: data/synthetic/dcgan, per_class: 6, filter: agreement}
   dcgan_classical: {inputs: data/synthetic/dcgan, per_class: 6, transform: affine}
-  dcgan_only: {inputs: data/synthetic/dcgan, per_class: 6, real: false, control: true}
+  dcgan_only: {inputs: data/synthetic/dcgan, per_class: 6, real: false, role: measure}
 report:
   baseline: real
   rival: classical
@@ -55,8 +60,15 @@ report:
   smallest_effect: 0.005
 engine: {kind: serial, workers: 1}
 """
-DISTANCES = ("label_fidelity", *audit.DISTANCES, "nearest_drawn")
-FIDELITY = (*DISTANCES, *(f"{name}_floor" for name in DISTANCES))
+DISTANCES = ("label_fidelity", *audit.DISTANCES, "nearest_drawn", "exact_copies",
+             "near_copies_frac", "copying_pixels", "copying_pixels_p", "copying_features",
+             "copying_features_p")  # fmt: skip
+FIDELITY = (*DISTANCES, *(f"{name}_floor" for name in DISTANCES), "wrong_label_frac",
+            "wrong_label_frac_low", "wrong_label_frac_high")  # fmt: skip
+PER_CLASS = ("coverage", "recall", "spread", "copying_pixels", "copying_features")
+CLASS_AUDIT = ("num_images", "label_fidelity", "label_fidelity_low", "label_fidelity_high",
+               "label_fidelity_floor", *PER_CLASS,
+               *(f"{name}_floor" for name in PER_CLASS))  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +101,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Params:
 
 @pytest.fixture(scope="session")
 def study() -> Params:
-    """Two classifiers, six arms, two budgets, four seeds in no order."""
+    """Two classifiers, eight arms, two budgets and one more for the curve, four seeds."""
     return validate(Params, parse_yaml(STUDY, "study"), "study")
 
 
@@ -101,33 +113,74 @@ def project(tmp_path: Path, finished_study: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def finished_study(tmp_path_factory: pytest.TempPathFactory, study: Params) -> Path:
-    """A folder with hand-made results, audits and seconds of `study`, as its stages leave them."""
-    tmp_path = tmp_path_factory.mktemp("study")
-    (tmp_path / "params.yaml").write_text(STUDY, encoding="utf-8")
-    for trial in expected_trials(study):
-        write_npz(tmp_path / "results" / trial.file(), **scored(trial, study))
-    for name in study.generators:
-        for each in replicates(study.study):
-            numbers = numpy_rng("audit", each.budget, each.seed).random(len(FIDELITY)).tolist()
-            report = {"num_compared": 60, **dict(zip(FIDELITY, numbers, strict=True))}
-            write_json(tmp_path / "data/audit" / name / each.file(".json"), report)
+    """A folder with hand-made results, audits and seconds of `study`, as its stages leave them.
+
+    Its draws are those of `prepare`; every artifact has the manifest of an honest trial.
+    """
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "params.yaml").write_text(STUDY, encoding="utf-8")
+    prepare.run(study, folder)
     seconds = []
-    for each in replicates(study.study):
-        file = tmp_path / "models/dcgan" / each.file(".safetensors")
-        write_text(file, str(each))
-        seconds.append(
-            {
-                "stage": "train_generator",
-                "item": "dcgan",
-                "num_images": 20,
-                **each.labels(),
-                "seconds": 1.0 + each.seed,
-                "file": file.relative_to(tmp_path).as_posix(),
-                "sha256": file_digest(file),
-            }
-        )
-    write_json(tmp_path / TIMINGS / "train_generator@dcgan.json", seconds)
-    return tmp_path
+    for artifact in artifacts(study):
+        outputs = leave_outputs(folder, artifact, study)
+        leave_manifest(folder, artifact, outputs, study)
+        if artifact.path.parts[0] == "models":
+            seconds.append(
+                {
+                    "stage": "train_generator",
+                    "item": "dcgan",
+                    "num_images": 20,
+                    **artifact.replicate.labels(),
+                    "seconds": 1.0 + artifact.replicate.seed,
+                    "file": artifact.path.as_posix(),
+                    "sha256": file_digest(folder / artifact.path),
+                }
+            )
+    write_json(folder / TIMINGS / "train_generator@dcgan.json", seconds)
+    return folder
+
+
+def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> list[Path]:
+    """Write what a trial leaves beside its manifest."""
+    kind, stem = artifact.path.parts[0], artifact.path.name.removesuffix(MANIFEST)
+    place = folder / artifact.path.parent
+    if kind == "results":
+        trial = Trial(artifact.group[1], artifact.path.parts[1], artifact.replicate)
+        write_npz(place / f"{stem}.npz", **scored(trial, params))
+        return [place / f"{stem}.npz"]
+    if kind == "models":
+        write_text(place / f"{stem}.safetensors", str(artifact.replicate))
+        return [place / f"{stem}.safetensors"]
+    if artifact.is_audit:
+        each = artifact.replicate
+        rng = numpy_rng("audit", each.budget, each.seed)
+        report = {"num_compared": 60, **dict(zip(FIDELITY, rng.random(len(FIDELITY)), strict=True))}
+        report["flags"] = ["copies"] * (each.seed == 0)
+        report["classes"] = [
+            {"label": label, "collapsed": False,
+             **dict(zip(CLASS_AUDIT, rng.random(len(CLASS_AUDIT)), strict=True))}
+            for label in range(3)
+        ]  # fmt: skip
+        write_json(place / f"{stem}.json", report)
+        return [place / f"{stem}.json"]
+    write_npz(place / f"{stem}.npz", images=np.zeros((3, 1, 8, 8), np.uint8), labels=np.arange(3))
+    return [place / f"{stem}.npz"]
+
+
+def leave_manifest(
+    folder: Path, artifact: Artifact, outputs: list[Path], params: Params,
+    failure: TrialError | None = None,
+) -> None:  # fmt: skip
+    """Write the manifest of an honest trial that learned from all of its draw."""
+    stage, item = artifact.group
+    draw = folder / DRAWS / artifact.replicate.file(".npz")
+    key = f"{'classifiers' if stage == 'train_classifiers' else 'generators'}.{item}"
+    made_of = provenance(stage, [draw], params, [key], 0, folder)
+    digests = {path.name: file_digest(path) for path in outputs}
+    labels = {"stage": stage, "item": item, **artifact.replicate.labels()}
+    data = None if failure else read_images(draw)
+    record = describe(made_of, labels, data, failure, {} if failure else digests)
+    write_json(folder / artifact.path, record)
 
 
 def scored(trial: Trial, params: Params) -> dict[str, np.ndarray]:
@@ -143,6 +196,7 @@ def scored(trial: Trial, params: Params) -> dict[str, np.ndarray]:
         "num_synthetic": 3 * arm.per_class if arm.generator else 0,
         "num_candidates": 18 if arm.generator else 0,
         "num_rejected": each.seed if arm.filter != "none" else 0,
+        "learned": derive_seed(trial.classifier, trial.arm, each.budget, each.seed),
     }
     return {
         "probabilities": (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32),

@@ -17,8 +17,9 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 FLOORS = (
     {"errors", "params", "images", "runtime", "store", "progress"},
     {"splits", "datasets", "generators", "transforms", "classifiers", "filters", "metrics",
-     "fidelity", "stats", "wording"},
-    {"trials", "arms", "engine", "tables", "plots", "page", "headline"},
+     "fidelity", "memorization", "stats", "wording"},
+    {"trials", "provenance", "arms", "engine", "integrity", "comparisons", "tables", "plots",
+     "page", "headline"},
     {"stages", "presets", "check", "__main__"},
 )  # fmt: skip
 # The one pair of siblings on floor 1 that may meet: a training set carries its arm's transform.
@@ -132,6 +133,7 @@ def test_groups_run_over_the_sections_they_belong_to() -> None:
     [
         ("data/splits/test.npz", {"train_classifiers"}),
         ("data/splits/labels.npz", {"audit"}),
+        ("data/splits/ids.npz", {"report"}),
     ],
 )
 def test_only_these_stages_may_read(file: str, readers: set[str]) -> None:
@@ -150,8 +152,8 @@ def test_the_map_in_the_readme_is_the_tree() -> None:
     below = {
         path.name for path in PACKAGE.iterdir() if path.name not in ("__pycache__", "__init__.py")
     }
-    top = {"presets", "tests", "data", "models", "results", "reports", "pipeline", "dvc.yaml",
-           "params.yaml"}  # fmt: skip
+    top = {"presets", "benchmarks", "tests", "data", "models", "results", "reports", "pipeline",
+           "dvc.yaml", "params.yaml"}  # fmt: skip
     assert listed == below | top
 
 

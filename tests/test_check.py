@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.check import check_params
+from pipeline.check import check_params, summary
 from pipeline.classifiers import CLASSIFIERS
 from pipeline.datasets import DATASETS
 from pipeline.engine import ENGINES
 from pipeline.errors import ParamsError
 from pipeline.filters import FILTERS
 from pipeline.generators import GENERATORS
-from pipeline.params import FILE, Section
+from pipeline.params import FILE, Params, Section
 from pipeline.transforms import TRANSFORMS
+from pipeline.trials import expected_trials, replicates
 
 CONFIGS: dict[str, type[Section]] = {
     **{f"generators.{name}": each.Config for name, each in GENERATORS.items()},
@@ -68,6 +70,8 @@ def test_the_shipped_file_passes(root: Path) -> None:
         ("data.test_per_class", "100", ["integer"]),
         ("study.budgets", 10, ["list"]),
         ("study.budgets", [10, 10, 50], ["study.budgets", "different values"]),
+        ("study.curve_budgets", [20, 10], ["study.budgets and study.curve_budgets", "different"]),
+        ("study.curve_budgets", [20, 0], ["greater than 0"]),
         ("study.seeds", [], ["at least 1"]),
         ("study.seeds", [0, 1.5], ["integer"]),
         ("synthesize.per_class", 0, ["greater than 0"]),
@@ -76,6 +80,9 @@ def test_the_shipped_file_passes(root: Path) -> None:
         ("arms.dcgan.filter", "agree", list(FILTERS)),
         ("arms.classical.transform", "rotate", list(TRANSFORMS)),
         ("arms.dcgan.real", "yes", ["boolean"]),
+        ("arms.shuffled.permute_labels", 1, ["boolean"]),
+        ("arms.shuffled.role", "must_nothelp", ["must_not_help", "must_not_differ", "must_help"]),
+        ("arms.fresh_real.role", "claim", ["must_help", "beyond the budget"]),
         ("report.primary.budget", 11, ["study.budgets"]),
         ("report.confidence", 95, ["less than 1"]),
         ("engine.kind", "process", list(ENGINES)),
@@ -97,6 +104,47 @@ def test_a_wrong_value_is_named_with_what_was_expected_and_found(
     if isinstance(value, list):
         value = [each for each in value if value.count(each) > 1][:1] or value[-1:]
     assert str(value).strip("[]") in text
+
+
+def numbers(text: str) -> list[int]:
+    return [int(each) for each in re.findall(r"\b\d+\b", text.partition(";")[0])]
+
+
+def with_study(params: Params, **changes: list[int]) -> Params:
+    return params.model_copy(update={"study": params.study.model_copy(update=changes)})
+
+
+@pytest.mark.parametrize("curve", [[20], [20, 40, 80]])
+def test_the_summary_counts_every_trial_of_the_learning_curve(curve: list[int], root: Path) -> None:
+    params = with_study(check_params(root), curve_budgets=curve)
+    assert len(expected_trials(params)) in numbers(summary(params))
+
+
+def test_the_summary_counts_every_trial_of_the_grid(root: Path) -> None:
+    params = with_study(check_params(root), curve_budgets=[], budgets=[10, 30])
+    num_replicates = len(replicates(params.study))
+    expected = [len(params.generators) * num_replicates, len(expected_trials(params)),
+                num_replicates]  # fmt: skip
+    assert numbers(summary(params)) == expected
+
+
+def test_a_study_whose_verdicts_are_settled_beforehand_is_warned_of(root: Path) -> None:
+    shipped = check_params(root)
+    assert "add seeds" not in summary(shipped)
+    assert "add seeds" in summary(with_study(shipped, budgets=[10, *range(11, 40)]))
+    assert "add seeds" not in summary(with_study(shipped, seeds=[0], budgets=[10, *range(11, 40)]))
+
+
+@pytest.mark.parametrize("role", ["measure", "must_not_help"])
+def test_arms_that_claim_nothing_do_not_settle_a_study(role: str, root: Path) -> None:
+    shipped = check_params(root)
+    more = {f"more-{k}": shipped.arms["shuffled"].model_copy(update={"role": role})
+            for k in range(40)}  # fmt: skip
+    params = shipped.model_copy(update={"arms": {**shipped.arms, **more}})
+    assert "add seeds" not in summary(params)
+    claims = {name: arm.model_copy(update={"role": "claim"}) for name, arm in more.items()}
+    params = shipped.model_copy(update={"arms": {**shipped.arms, **claims}})
+    assert "add seeds" in summary(params)
 
 
 @pytest.mark.parametrize("place", MEMBER_KEYS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,6 +80,71 @@ def test_fitting_again_starts_from_scratch(name: str, split: Split, build: Build
     classifier = build(name)
     first = probabilities(classifier, split)
     assert probabilities(classifier, split).tobytes() == first.tobytes()
+
+
+def fitted(name: str, data: LabeledImages, build: Build, seed: int = 1, **other: Any) -> Classifier:
+    with deterministic():
+        return build(name, seed).fit(replace(plain(data), **other))
+
+
+def test_equal_fits_have_equal_digests(name: str, split: Split, build: Build) -> None:
+    first = fitted(name, split[0], build)
+    torch.manual_seed(123)
+    np.random.seed(123)
+    again = fitted(name, split[0], build)
+    assert first.digest() == again.digest()
+    assert len(first.digest()) == 64
+    assert set(first.digest()) <= set("0123456789abcdef")
+
+
+def test_other_seeds_data_labels_weights_and_views_have_other_digests(
+    name: str, split: Split, build: Build
+) -> None:
+    data = split[0]
+    one_less, one_wrong = data.take(np.arange(119)), data.labels.copy()
+    one_wrong[0] = (one_wrong[0] + 1) % 3
+    second = np.arange(120) % 2 == 1
+    found = [
+        fitted(name, data, build),
+        fitted(name, data, build, seed=2),
+        fitted(name, one_less, build),
+        fitted(name, LabeledImages(data.images, one_wrong), build),
+        fitted(name, LabeledImages(255 - data.images, data.labels), build),
+        fitted(name, data, build, weights=np.linspace(0.5, 1.5, 120)),
+        fitted(name, data, build, extra=second, transform=invert),
+    ]
+    assert len({each.digest() for each in found}) == len(found)
+
+
+def test_equal_digests_predict_alike_and_others_do_not(
+    name: str, split: Split, build: Build
+) -> None:
+    one, same, other = (fitted(name, split[0], build, seed) for seed in (1, 1, 2))
+    images = split[1].images
+    assert one.predict_proba(images).tobytes() == same.predict_proba(images).tobytes()
+    assert one.predict_proba(images).tobytes() != other.predict_proba(images).tobytes()
+
+
+def test_looking_changes_no_digest(name: str, split: Split, build: Build) -> None:
+    classifier = fitted(name, split[0], build)
+    before = classifier.digest()
+    classifier.predict_proba(split[1].images)
+    assert classifier.digest() == before
+
+
+def test_fitting_again_gives_the_digest_of_a_first_fit(
+    name: str, split: Split, build: Build
+) -> None:
+    classifier = fitted(name, split[0].take(np.arange(60)), build)
+    before = classifier.digest()
+    with deterministic():
+        classifier.fit(plain(split[0]))
+    assert classifier.digest() == fitted(name, split[0], build).digest() != before
+
+
+def test_a_classifier_of_a_single_class_has_a_digest(name: str, split: Split, build: Build) -> None:
+    data = split[0].take(split[0].labels == 1)
+    assert len(fitted(name, data, build, num_classes=3).digest()) == 64
 
 
 def test_fit_returns_the_classifier_itself(name: str, split: Split, build: Build) -> None:

@@ -8,7 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.errors import MachineError, PipelineError, exit_on_error, from_os_error
+from pipeline.errors import (
+    CollapsedError,
+    DivergedError,
+    MachineError,
+    PipelineError,
+    TrialError,
+    exit_on_error,
+    from_os_error,
+)
 
 
 def kinds(kind: type[PipelineError] = PipelineError) -> Iterator[type[PipelineError]]:
@@ -34,10 +42,16 @@ def test_an_error_survives_pickling(kind: type[PipelineError]) -> None:
     assert (copy.args, str(copy), copy.exit_code) == (error.args, str(error), error.exit_code)
 
 
-def test_every_kind_has_an_exit_code_of_its_own() -> None:
-    codes = [kind.exit_code for kind in KINDS]
+def test_every_kind_has_an_exit_code_of_its_own_but_trials_that_come_to_nothing_share_one() -> None:
+    trials = list(kinds(TrialError))
+    codes = [kind.exit_code for kind in KINDS if kind not in trials] + [TrialError.exit_code]
     assert len(set(codes)) == len(codes)
     assert all(0 < code < 128 for code in codes)
+    assert {kind.exit_code for kind in trials} == {TrialError.exit_code}
+
+
+def test_what_may_happen_to_a_user_is_a_trial_that_came_to_nothing_and_nothing_else_is() -> None:
+    assert set(kinds(TrialError)) == {TrialError, DivergedError, CollapsedError}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,7 +10,23 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
 
-from pipeline.fidelity import frechet_distance, kernel_distance, nearest_distance, prdc
+from pipeline.datasets import DATASETS
+from pipeline.fidelity import (
+    COLLAPSED_FRAC,
+    collapsed_classes,
+    flat,
+    frechet_distance,
+    kernel_distance,
+    mean_distance,
+    nearest_distance,
+    prdc,
+    spread,
+    wilson_interval,
+    wrong_label_frac,
+)
+from pipeline.images import LabeledImages
+from pipeline.params import DataParams
+from pipeline.splits import draw
 
 
 def cloud(seed: int, n: int = 60, d: int = 4, shift: float = 0.0) -> np.ndarray:
@@ -150,3 +166,121 @@ def test_the_nearest_distance_is_the_least_of_all() -> None:
     expected = cdist(points, references).min(axis=1)
     np.testing.assert_allclose(nearest_distance(points, references), expected, rtol=1e-4)
     np.testing.assert_allclose(nearest_distance(points, points), 0, atol=1e-5)
+    assert nearest_distance(points[:0], references).shape == (0,)
+
+
+def test_pixels_become_rows_from_zero_to_one() -> None:
+    images = np.arange(24, dtype=np.uint8).reshape(2, 3, 2, 2)
+    rows = flat(images)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(rows, np.arange(24).reshape(2, 12) / 255, rtol=1e-6)
+
+
+def test_the_mean_distance_is_over_all_pairs() -> None:
+    points = np.array([[0, 0], [3, 4], [0, 4]], dtype=np.float32)
+    assert mean_distance(points) == pytest.approx((5 + 4 + 3) / 3)
+    assert mean_distance(points[:1]) is None
+    assert mean_distance(points[:0]) is None
+
+
+def images_of(seed: int, n: int, sd: float, channels: int = 1) -> np.ndarray:
+    """`n` images of 6 x 6 pixels around one random image."""
+    rng = np.random.default_rng(seed)
+    center = rng.uniform(60, 190, (1, channels, 6, 6))
+    return (center + rng.normal(0, sd, (n, channels, 6, 6))).round().clip(0, 255).astype(np.uint8)
+
+
+def test_the_spread_is_relative_to_that_of_real_images() -> None:
+    real = images_of(0, 60, 20)
+    assert spread(real, real) == pytest.approx(1)
+    assert spread(images_of(1, 60, 20), real) == pytest.approx(1, abs=0.1)
+    assert spread(images_of(2, 60, 10), real) == pytest.approx(0.5, abs=0.05)
+    assert spread(real[:4], real) is None
+    assert spread(real, real[:4]) is None
+    assert spread(real, np.repeat(real[:1], 9, axis=0)) is None
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("budget", [1, 2, 5])
+def test_a_class_that_hardly_varies_has_collapsed(channels: int, budget: int) -> None:
+    drawn, synthetic = (
+        LabeledImages(
+            np.concatenate([images_of(k, n, sd, channels) for k, sd in enumerate(sds)]),
+            np.repeat(np.arange(3), n),
+        )
+        for n, sds in ((budget, (30, 30, 30)), (20, (30, 2, 25)))
+    )
+    kept = [drawn.images.copy(), synthetic.images.copy()]
+    assert collapsed_classes(synthetic, drawn) == [1]
+    order = np.random.default_rng(0).permutation(len(synthetic))
+    assert collapsed_classes(synthetic.take(order), drawn) == [1]
+    for data, before in zip((drawn, synthetic), kept, strict=True):
+        np.testing.assert_array_equal(data.images, before)
+
+
+def test_the_reference_is_what_the_draw_has() -> None:
+    two = np.array([[0, 0], [0, 40], [0, 100], [0, 160]], dtype=np.uint8).reshape(4, 1, 1, 2)
+    drawn = LabeledImages(two, np.array([0, 0, 1, 1]))
+    within = 255 * COLLAPSED_FRAC * (40 + 60) / 2 / 255
+    alone = LabeledImages(two[[0, 2]], np.array([0, 1]))
+    between = 255 * COLLAPSED_FRAC * 100 / 255
+    for reference, bound in ((drawn, within), (alone, between)):
+        for step in (1, 100):
+            values = np.array([[0, step * (i % 2)] for i in range(6)], dtype=np.uint8)
+            found = LabeledImages(values.reshape(6, 1, 1, 2), np.zeros(6, dtype=np.int64))
+            expected = [0] if step * 0.6 < bound else []  # 9 of 15 pairs differ
+            assert collapsed_classes(found, reference) == expected
+
+
+@pytest.mark.parametrize("name", ["digits", "toy"])
+@pytest.mark.parametrize("budget", [1, 3, 10])
+def test_real_images_never_count_as_collapsed(name: str, budget: int, root) -> None:  # type: ignore[no-untyped-def]
+    data = DATASETS[name](DataParams(name=name, test_per_class=1), root).images
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        drawn = data.take(draw(data.labels, budget, rng))
+        assert collapsed_classes(data.take(draw(data.labels, 5, rng)), drawn) == []
+
+
+@pytest.mark.parametrize("name", ["digits", "toy"])
+@pytest.mark.parametrize("budget", [1, 3, 10])
+def test_one_noisy_image_per_class_counts_as_collapsed(name: str, budget: int, root) -> None:  # type: ignore[no-untyped-def]
+    data = DATASETS[name](DataParams(name=name, test_per_class=1), root).images
+    rng = np.random.default_rng(0)
+    drawn = data.take(draw(data.labels, budget, rng))
+    one = data.take(np.repeat(draw(data.labels, 1, rng), 20))
+    noisy = (one.images + rng.normal(0, 8, one.images.shape)).round().clip(0, 255)
+    found = collapsed_classes(LabeledImages(noisy.astype(np.uint8), one.labels), drawn)
+    assert found == list(range(data.num_classes))
+
+
+def test_what_cannot_be_told_has_not_collapsed() -> None:
+    same = LabeledImages(np.zeros((9, 1, 2, 2), np.uint8), np.zeros(9, np.int64))
+    assert collapsed_classes(same, same) == []  # the draw does not vary either
+    assert collapsed_classes(same, same.take(np.arange(1))) == []
+    varied = LabeledImages(images_of(0, 8, 30), np.zeros(8, np.int64))
+    few = varied.take(np.zeros(4, np.int64))
+    assert collapsed_classes(few, varied) == []
+    assert collapsed_classes(varied.take(np.arange(0)), varied) == []
+
+
+def test_the_interval_is_that_of_wilson() -> None:
+    z, n, p = 1.959964, 40, 0.9
+    center = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    reach = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    assert wilson_interval(36, 40) == pytest.approx((center - reach, center + reach), rel=1e-6)
+    assert wilson_interval(5, 5) == pytest.approx((5 / (5 + z**2), 1), rel=1e-6)
+
+
+@given(wrong=st.floats(0, 1), floor=st.floats(0.6, 1), num_classes=st.integers(2, 20))
+def test_wrong_labels_are_counted_through_an_erring_judge(
+    wrong: float, floor: float, num_classes: int
+) -> None:
+    agreement = (1 - wrong) * floor + wrong * (1 - floor) / (num_classes - 1)
+    assert wrong_label_frac(agreement, floor, num_classes) == pytest.approx(wrong, abs=1e-9)
+
+
+def test_the_share_of_wrong_labels_stays_a_share() -> None:
+    assert wrong_label_frac(1.0, 0.98, 10) == 0
+    assert wrong_label_frac(0.0, 0.9, 10) == 1
+    assert wrong_label_frac(0.1, 0.1, 10) is None  # a judge at chance

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,7 +16,9 @@ from PIL import Image
 
 from pipeline import page, tables
 from pipeline.params import Params
-from pipeline.stages.report import Findings, page_tables
+from pipeline.provenance import manifest_of
+from pipeline.stages.report import find, page_tables
+from pipeline.store import read_json, write_json
 from pipeline.wording import VERDICTS
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}&amp;\x1b[31m'
@@ -43,18 +46,6 @@ def manifest(**changes: Any) -> dict[str, Any]:
     return plain | changes
 
 
-def findings(params: Params, root: Path) -> Findings:
-    found = list(tables.read_trials(params, root))
-    trials = tables.trials_table("toy", found)
-    return Findings(
-        trials=trials,
-        deltas=tables.deltas_table(trials, params),
-        fidelity=tables.fidelity_table(params, root, trials),
-        filters=tables.filters_table(found),
-        confusions={},
-    )
-
-
 def rendered(params: Params, root: Path, **changes: Any) -> str:
     """The page of the hand-made results, with `changes` to its manifest."""
     picture = root / "figure.png"
@@ -62,7 +53,7 @@ def rendered(params: Params, root: Path, **changes: Any) -> str:
     timings = tables.timings_table(params, root)
     path = root / "reports/report.html"
     page.write_page(
-        path, params, page_tables(findings(params, root), timings, params),
+        path, params, page_tables(find(params, root, "toy"), timings, params),
         {"A figure of " + str(changes.get("dataset", "toy")): picture}, manifest(**changes),
     )  # fmt: skip
     return path.read_text(encoding="utf-8")
@@ -128,6 +119,68 @@ def test_every_arm_of_every_classifier_and_budget_has_its_row(text: str, study: 
     assert main.count("<tr>") == 1 + len(study.arms) * 2 * 2
     for arm in study.arms:
         assert f">{arm}<" in main
+
+
+def test_the_assumptions_are_one_click_away_from_the_answer(text: str) -> None:
+    lead = text.partition('class="lead"')[2].partition("</div>")[0]
+    shown, _, hidden = lead.partition("<details>")
+    assert "Student" not in shown
+    assert "Assumed:" in hidden
+
+
+def test_every_answer_has_two_sentences(text: str) -> None:
+    answers = text.partition("Every other comparison in words")[2].partition("</details>")[0]
+    items = re.findall(r"<li><strong>.*?</strong> (.*?)</li>", answers)
+    assert len(items) == 3 * 2 * 2 - 1
+    for item in items:
+        assert len(re.findall(r"\.(?= [A-Z]|$)", item)) == 2, item
+
+
+def test_controls_have_a_table_of_their_own(text: str) -> None:
+    controls = text.partition("Does the study itself hold?")[2].partition("</table>")[0]
+    assert controls.count("<tr>") == 1 + 3 * 2 * 2
+    assert controls.count(">not judged<") == 3 * 2 * 2
+
+
+def test_labels_worth_are_in_words(text: str) -> None:
+    worth = text.partition("How many real labels is each arm worth?")[2].partition("</ul>")[0]
+    assert worth.count("<li>") == 3 * 2 * 2
+    assert "inf" not in worth
+    assert "nan" not in worth
+
+
+def test_flags_are_counted_over_seeds(text: str) -> None:
+    copies = text.partition("Does the generator repeat")[2].partition("</table>")[0]
+    assert copies.count("(in 1 of 4 seeds)") == 2
+
+
+def test_without_failures_nothing_is_said_of_them(text: str) -> None:
+    assert "What came to nothing" not in text
+
+
+@pytest.mark.parametrize("how_many", [1, 4])
+def test_failures_are_listed_with_a_line_without_them(
+    how_many: int, study: Params, project: Path
+) -> None:
+    for seed in range(how_many):
+        path = project / f"results/dcgan/budget-0002/seed-{seed:02d}.cnn.npz"
+        record = read_json(manifest_of(path)) | {"failure": ["step 3", HOSTILE, "wait"]}
+        write_json(manifest_of(path), record | {"outputs": {}, "consumed": {}})
+        path.unlink()
+    text = rendered(study, project)
+    failed = text.partition("What came to nothing")[2].partition("Test accuracy")[0]
+    assert failed.count("&lt;script&gt;alert(1)") == how_many
+    assert f"{how_many} of 4 seeds came to nothing" in failed
+    assert ("nothing is left" in failed) == (how_many == 4)
+
+
+def test_a_study_whose_generator_always_fails_still_has_a_page(
+    study: Params, project: Path
+) -> None:
+    for path in (project / "data/audit").rglob("*.manifest.json"):
+        path.with_name(path.name.replace(".manifest", "")).unlink()
+        write_json(path, read_json(path) | {"failure": ["a", "b", "c"], "outputs": {}})
+    assert "How good the synthetic images are" in rendered(study, project)
 
 
 def test_every_verdict_is_explained(text: str) -> None:

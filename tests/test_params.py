@@ -6,19 +6,22 @@ import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from pipeline import wording
 from pipeline.errors import ParamsError
 from pipeline.params import (
     FILE,
+    FRESH,
     MAX_BYTES,
     ArmParams,
     Params,
+    Role,
     load_params,
     member_config,
     parse_yaml,
@@ -56,6 +59,7 @@ def fields(config: type[BaseModel], prefix: str = "") -> list[str]:
     return found
 
 
+ROLES = get_args(Role)
 KEYS = [*fields(Params), *(f"arms.dcgan.{name}" for name in ArmParams.model_fields)]
 
 
@@ -230,6 +234,7 @@ def test_shares_are_finite_numbers(place: str, value: object, values: dict[str, 
         ("data.test_per_class", [-1, 0], [1]),
         ("synthesize.per_class", [-1, 0, 5], [6, 7]),
         ("study.budgets", [[], [0, 2], [-1, 2]], [[2]]),
+        ("study.curve_budgets", [[0], [-1, 8], [True], [8.0]], [[], [1], [30, 8]]),
         ("study.seeds", [[], [-1]], [[0], [2**40]]),
         ("arms.dcgan.per_class", [-1, 7], [0, 6]),
         ("arms.dcgan.real_share", [0, 1, -0.1, 1.5], [0.01, 0.99]),
@@ -258,6 +263,174 @@ def test_a_repeated_replicate_is_refused(place: str, values: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(
+    ("budgets", "curve", "repeated"),
+    [([2, 4], [8, 4], [4]), ([2, 4], [8, 8], [8]), ([2, 4, 2], [8, 4], [2, 4])],
+)
+def test_a_budget_is_in_the_grid_or_in_the_curve_and_once(
+    budgets: list[int], curve: list[int], repeated: list[int], values: dict[str, Any]
+) -> None:
+    put(values, "study.budgets", budgets)
+    put(values, "study.curve_budgets", curve)
+    text = refused(values)
+    assert "study.budgets and study.curve_budgets" in text
+    assert f"{repeated} more than once" in text
+
+
+def test_a_study_may_do_without_a_learning_curve(values: dict[str, Any]) -> None:
+    del values["study"]["curve_budgets"]
+    assert validate(Params, values, FILE).study.curve_budgets == []
+
+
+@pytest.mark.parametrize("value", ["mst_help", "control", "", None, True, 1, ["claim"]])
+def test_a_role_is_one_of_five_words(value: object, values: dict[str, Any]) -> None:
+    put(values, "arms.dcgan_only.role", value)
+    text = refused(values)
+    assert "arms.dcgan_only.role" in text
+    assert all(role in text for role in ROLES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_an_arm_that_is_in_no_comparison_may_have_any_role(
+    role: str, values: dict[str, Any]
+) -> None:
+    put(values, "arms.dcgan_only.role", role)
+    arm = validate(Params, values, FILE).arms["dcgan_only"]
+    assert arm.role == role
+    assert arm.is_control == (role not in ("claim", "measure"))
+
+
+def test_an_arm_without_a_role_makes_a_claim(values: dict[str, Any]) -> None:
+    del values["arms"]["dcgan"]["role"]
+    assert validate(Params, values, FILE).arms["dcgan"].role == "claim"
+
+
+def test_the_key_that_roles_replaced_is_unknown(values: dict[str, Any]) -> None:
+    put(values, "arms.oversample.control", True)
+    assert "unknown key arms.oversample.control" in refused(values)
+
+
+def test_every_role_but_those_of_arms_that_claim_nothing_has_words_for_its_control() -> None:
+    assert set(wording.ROLES) == {role for role in ROLES if role not in ("claim", "measure")}
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role != "must_help"])
+def test_labels_beyond_the_budget_are_for_arms_that_must_help_alone(
+    role: str, values: dict[str, Any]
+) -> None:
+    put(values, "arms.fresh_real.role", role)
+    text = refused(values)
+    for word in ("arms.fresh_real.role", "must_help", FRESH, f"found {role}"):
+        assert word in text
+    del values["arms"]["fresh_real"]["role"]
+    assert "found claim" in refused(values)
+
+
+def test_fresh_images_are_real_ones_that_no_filter_judges(values: dict[str, Any]) -> None:
+    put(values, "arms.fresh_real.filter", "agreement")
+    assert "arms.fresh_real.filter" in refused(values)
+    put(values, "arms.fresh_real.filter", "none")
+    assert validate(Params, values, FILE).arms["fresh_real"].generator is None
+
+
+@pytest.mark.parametrize("per_class", [7, 1000])
+def test_real_images_may_be_repeated_more_often_than_synthetic_ones_are_made(
+    per_class: int, values: dict[str, Any]
+) -> None:
+    for arm in ("oversample", "fresh_real"):
+        put(values, f"arms.{arm}.per_class", per_class)
+    assert validate(Params, values, FILE)
+    put(values, "arms.shuffled.per_class", per_class)
+    assert "arms.shuffled.per_class" in refused(values)
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role != "claim"])
+@pytest.mark.parametrize(
+    ("place", "arm"),
+    [("report.baseline", "real"), ("report.rival", "classical"), ("report.primary.arm", "dcgan")],
+)
+def test_what_a_claim_is_about_makes_a_claim_itself(
+    place: str, arm: str, role: str, values: dict[str, Any]
+) -> None:
+    put(values, f"arms.{arm}.role", role)
+    text = refused(values)
+    assert place in text
+    assert f"found {arm!r}" in text
+
+
+@pytest.mark.parametrize("arm", ["dcgan", "dcgan_classical", "fresh_real"])
+def test_the_baseline_has_no_images_but_those_of_the_draw(arm: str, values: dict[str, Any]) -> None:
+    put(values, "report.baseline", arm)
+    text = refused(values)
+    assert "report.baseline: expected one of real, classical" in text
+    assert f"found {arm!r}" in text
+
+
+def test_the_primary_comparison_is_not_one_of_the_baseline_with_itself(
+    values: dict[str, Any],
+) -> None:
+    put(values, "report.primary.arm", "real")
+    assert "report.primary.arm" in refused(values)
+
+
+def test_the_primary_comparison_is_not_one_of_the_learning_curve(values: dict[str, Any]) -> None:
+    put(values, "report.primary.budget", 8)
+    assert "report.primary.budget: expected one of study.budgets [4, 2]" in refused(values)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "generator"),
+    [("data/splits/draws", None), ("data/splits/fresh", None), ("data/synthetic/dcgan", "dcgan")],
+)
+def test_the_generator_of_an_arm_is_that_of_its_inputs(inputs: str, generator: str | None) -> None:
+    assert ArmParams(inputs=inputs, per_class=1).generator == generator
+
+
+def test_a_section_of_an_arm_is_all_of_it_but_its_role(study: Params) -> None:
+    for name, arm in study.arms.items():
+        expected = {key: value for key, value in arm.model_dump().items() if key != "role"}
+        assert study.section(f"arms.{name}") == expected
+        assert set(expected) == set(ArmParams.model_fields) - {"role"}
+
+
+def test_a_section_says_the_same_of_a_default_written_out_and_left_out(
+    values: dict[str, Any],
+) -> None:
+    written = validate(Params, values, FILE)
+    values["arms"]["dcgan"] = {
+        key: value
+        for key, value in values["arms"]["dcgan"].items()
+        if key in ("inputs", "per_class", "filter")
+    }
+    assert validate(Params, values, FILE).section("arms.dcgan") == written.section("arms.dcgan")
+
+
+@pytest.mark.parametrize(
+    "key", ["classifiers.cnn", "generators.dcgan", "filters.agreement", "transforms.affine"]
+)
+def test_a_section_of_a_member_is_its_plain_values(key: str, study: Params) -> None:
+    family, _, name = key.partition(".")
+    assert study.section(key) == getattr(study, family)[name]
+
+
+def test_a_section_of_the_whole_is_its_plain_values(study: Params) -> None:
+    assert study.section("synthesize") == {
+        "per_class": 6, "teacher": {"classifier": "cnn", "transform": "none"}
+    }  # fmt: skip
+    assert study.section("study") == study.study.model_dump()
+
+
+def test_the_name_of_a_member_may_have_dots(values: dict[str, Any]) -> None:
+    values["classifiers"]["cnn.v1.2"] = {"steps": 3}
+    assert validate(Params, values, FILE).section("classifiers.cnn.v1.2") == {"steps": 3}
+
+
+@pytest.mark.parametrize("key", ["nothing", "arms.nothing", "classifiers.nothing"])
+def test_a_section_that_is_not_there_is_not_made_up(key: str, study: Params) -> None:
+    with pytest.raises((AttributeError, KeyError), match="nothing"):
+        study.section(key)
+
+
+@pytest.mark.parametrize(
     ("place", "value", "choice"),
     [
         ("arms.dcgan.inputs", "data/synthetic/dcgann", "dcgan"),
@@ -268,6 +441,7 @@ def test_a_repeated_replicate_is_refused(place: str, values: dict[str, Any]) -> 
         ("arms.classical.transform", "afine", "affine"),
         ("synthesize.teacher.classifier", "cnnn", "cnn"),
         ("synthesize.teacher.transform", "rotate", "affine"),
+        ("arms.fresh_real.inputs", "data/splits/frsh", "data/splits/fresh"),
         ("report.baseline", "reel", "real"),
         ("report.rival", "clasical", "classical"),
         ("report.primary.arm", "gan", "dcgan"),

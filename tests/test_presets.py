@@ -7,10 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline import presets
 from pipeline.check import check_params
+from pipeline.datasets import DATASETS
 from pipeline.errors import ParamsError
 from pipeline.params import FILE, load_params, parse_yaml
 
@@ -156,3 +158,34 @@ def test_an_arm_that_was_taken_out_stays_out(root: Path, tmp_path: Path) -> None
     (tmp_path / FILE).write_text(re.sub(r"\n  oversample: .*", "", text), encoding="utf-8")
     presets.apply("smoke", tmp_path)
     assert "oversample" not in load_params(tmp_path).arms
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_learning_curve_goes_beyond_the_budgets_of_the_grid(name: str, folder: Path) -> None:
+    presets.apply(name, folder)
+    study = load_params(folder).study
+    assert max(study.curve_budgets) >= 2 * max(study.budgets)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "mnist"])
+def test_the_pool_has_fresh_labels_for_every_budget(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    presets.apply(name, folder)
+    params = load_params(folder)
+    labels = DATASETS[params.data.name](params.data, tmp_path).images.labels
+    least = np.bincount(labels).min() - params.data.test_per_class
+    assert least >= max(2 * max(params.study.budgets), *params.study.curve_budgets)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_preset_leaves_every_arm_its_role(name: str, folder: Path) -> None:
+    before = {arm: each.role for arm, each in load_params(folder).arms.items()}
+    presets.apply(name, folder)
+    after = {arm: each.role for arm, each in load_params(folder).arms.items()}
+    assert after == before
+
+
+def test_the_shipped_study_has_a_control_of_every_kind(folder: Path) -> None:
+    roles = [each.role for each in load_params(folder).arms.values()]
+    assert {"must_not_differ", "must_not_help", "must_help", "measure", "claim"} == set(roles)

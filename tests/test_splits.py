@@ -123,14 +123,14 @@ def test_a_budget_beyond_the_smallest_class_is_refused(counts: list[int], budget
     labels = numbered(counts).labels
     if budget > min(counts):
         with pytest.raises(ParamsError) as refused:
-            refuse_large_budget(labels, [1, budget])
+            refuse_large_budget(labels, [1, budget], "study.budgets")
         text = str(refused.value)
         assert "study.budgets" in text
         assert f"at most {min(counts)} " in text
         assert f"class {counts.index(min(counts))}" in text
         assert f"found {budget}" in text
     else:
-        refuse_large_budget(labels, [1, budget])
+        refuse_large_budget(labels, [1, budget], "study.budgets")
 
 
 @given(counts=COUNTS, seed=st.integers(0, 99))
@@ -151,6 +151,29 @@ def test_a_smaller_budget_is_the_beginning_of_a_larger_one(counts: list[int], se
     for budget in range(1, min(counts)):
         smaller = draw(labels, budget, rng(seed))
         np.testing.assert_array_equal(smaller, largest[: len(smaller)])
+
+
+@given(counts=COUNTS, more=st.integers(0, 30), seed=st.integers(0, 99))
+def test_beyond_the_smallest_class_the_ranks_end(counts: list[int], more: int, seed: int) -> None:
+    labels = rng(1).permutation(numbered(counts).labels)
+    most = draw(labels, min(counts), rng(seed))
+    np.testing.assert_array_equal(draw(labels, min(counts) + more, rng(seed)), most)
+    np.testing.assert_array_equal(np.bincount(labels[most]), [min(counts)] * len(counts))
+
+
+@given(counts=COUNTS, budget=st.integers(1, 9), seed=st.integers(0, 99))
+def test_the_second_half_of_twice_the_budget_is_stratified_and_apart_from_the_first(
+    counts: list[int], budget: int, seed: int
+) -> None:
+    labels = rng(1).permutation(numbered(counts).labels)
+    budget = min(budget, *counts)
+    own = draw(labels, budget, rng(seed))
+    both = draw(labels, 2 * budget, rng(seed))
+    fresh = both[len(own) :]
+    np.testing.assert_array_equal(both[: len(own)], own)
+    assert not set(fresh) & set(own)
+    found = np.bincount(labels[fresh], minlength=len(counts))
+    np.testing.assert_array_equal(found, [min(budget, min(counts) - budget)] * len(counts))
 
 
 def test_different_seeds_draw_different_images(bars: LabeledImages) -> None:

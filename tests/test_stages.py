@@ -23,11 +23,12 @@ ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("pipeline", "presets", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore")
 TRIAL_COLUMNS = [
     "dataset", "classifier", "arm", "budget", "seed", "accuracy", "macro_f1", "log_loss", "ece",
-    "num_train", "num_synthetic",
+    "num_train", "num_synthetic", "failed",
 ]  # fmt: skip
 DELTA_COLUMNS = [
-    "classifier", "arm", "baseline", "budget", "metric", "n", "mean_arm", "mean_baseline", "delta",
-    "ci_low", "ci_high", "p_value", "p_holm", "verdict",
+    "classifier", "arm", "baseline", "budget", "metric", "n", "num_failed", "mean_arm",
+    "mean_baseline", "delta", "ci_low", "ci_high", "smallest_detectable", "p_value", "p_holm",
+    "verdict", "failed_controls",
 ]  # fmt: skip
 pytestmark = pytest.mark.slow
 
@@ -68,7 +69,7 @@ def copy_project(folder: Path) -> Path:
     (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
     run(folder, "python", "-m", "pipeline", "preset", "smoke")
     edit(folder, r"name: digits", "name: toy", r"test_per_class: \d+", "test_per_class: 20")
-    edit(folder, r"\n  (oversample|dcgan_classical): .*", "")
+    edit(folder, r"\n  (oversample|shuffled|dcgan_classical): .*", "")
     return folder
 
 
@@ -110,14 +111,21 @@ def computed(output: str) -> dict[str, tuple[int, int]]:
 def test_every_trial_and_every_comparison_is_in_the_tables(finished: Path) -> None:
     trials = pd.read_csv(finished / "reports/trials.csv")
     assert list(trials.columns) == TRIAL_COLUMNS
-    assert len(trials) == len(trials.drop_duplicates(["classifier", "arm", "budget", "seed"])) == 16
+    assert len(trials) == len(trials.drop_duplicates(["classifier", "arm", "budget", "seed"])) == 24
     deltas = pd.read_csv(finished / "reports/deltas.csv")
     assert list(deltas.columns) == DELTA_COLUMNS
-    numbers = deltas.select_dtypes("number").drop(columns="p_holm")
+    numbers = deltas.select_dtypes("number").drop(columns=["p_holm", "failed_controls"])
     assert np.isfinite(numbers).all().all()
     assert set(deltas.loc[deltas["p_holm"].isna(), "arm"]) == {"dcgan_only"}
     assert set(deltas["n"]) == {2}
-    assert set(deltas["verdict"]) == {"baseline", "control", "exploratory"}
+    accuracy = deltas[deltas["metric"] == "accuracy"]
+    assert set(accuracy["verdict"]) == {"baseline", "exploratory", "measure", "not judged"}
+    assert set(deltas["verdict"]) - set(accuracy["verdict"]) == {"control"}
+    worth = pd.read_csv(finished / "reports/worth.csv")
+    assert set(worth["arm"]) == {"classical", "dcgan"}
+    assert (worth["worth"].between(5, 10) | np.isinf(worth["worth"])).all()
+    assert len(pd.read_csv(finished / "reports/diagnostics.csv")) == 2 * (4 + 1)
+    assert pd.read_csv(finished / "reports/failures.csv").empty
     fidelity = pd.read_csv(finished / "reports/fidelity.csv")
     assert len(fidelity) == 2
     assert fidelity["cas"].notna().all()
@@ -183,8 +191,10 @@ def test_an_added_seed_computes_that_seed_alone(study: Path) -> None:
     assert counts.pop("audit@judge") == (0, 1)
     for stage, found in counts.items():
         expected = (2, 4) if stage.startswith("train_classifiers") else (1, 2)
+        if stage == "train_classifiers@real":  # it has a second budget, for its learning curve
+            expected = (4, 8)
         assert found == expected, stage
-    assert len(counts) == 7
+    assert len(counts) == 8
     after = digests(study / "results")
     assert {name: after[name] for name in before} == before
 
@@ -263,7 +273,7 @@ def test_code_that_decides_a_trial_recomputes_it(study: Path, code: str) -> None
 
 
 def test_a_report_flag_recomputes_no_trial(study: Path) -> None:
-    edit(study, r"real: false, control: true", "real: false")
+    edit(study, r"real: false, role: measure", "real: false")
     counts = computed(run(study, "dvc", "repro"))
     assert counts == {"train_classifiers@dcgan_only": (0, 4)}
 
@@ -272,7 +282,7 @@ def test_a_missing_trial_stops_the_report(study: Path) -> None:
     (study / "results/dcgan/budget-0005/seed-01.cnn.npz").unlink()
     before = digests(study / "reports")
     output = run(study, "python", "-m", "pipeline.stages.report", ok=False)
-    assert output.startswith("error: results: expected 16 trials, found 15; the first missing one")
+    assert output.startswith("error: results: expected 24 trials, found 23; the first missing one")
     assert digests(study / "reports") == before
 
 
@@ -317,7 +327,7 @@ def test_experiments_diffs_and_plots_work_in_a_repository(study: Path) -> None:
     run(study, "git", "commit", "-qm", "study")
     assert run(study, "git", "status", "--porcelain") == ""
     output = run(study, "dvc", "exp", "run", "-S", "classifiers.lgbm.num_trees=12")
-    assert computed(output)["train_classifiers@real"] == (2, 2)
+    assert computed(output)["train_classifiers@real"] == (4, 4)
     assert "lgbm" in run(study, "dvc", "metrics", "diff")
     assert "num_trees" in run(study, "dvc", "params", "diff")
     assert "index.html" in run(study, "dvc", "plots", "show")

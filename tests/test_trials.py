@@ -7,8 +7,15 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.params import Params
-from pipeline.trials import Replicate, Trial, expected_trials, replicates
+from pipeline.params import Params, StudyParams
+from pipeline.trials import (
+    Replicate,
+    Trial,
+    arm_replicates,
+    curve_replicates,
+    expected_trials,
+    replicates,
+)
 
 GRID = st.lists(
     st.tuples(st.integers(1, 30_000), st.integers(0, 2**40)), min_size=2, max_size=20, unique=True
@@ -29,9 +36,50 @@ def test_budgets_go_up_and_seeds_keep_the_order_of_the_params(study: Params) -> 
 
 def test_every_classifier_meets_every_arm_in_every_replicate(study: Params) -> None:
     trials = expected_trials(study)
-    assert len(set(trials)) == len(trials) == 2 * 6 * 2 * 4
+    assert len(set(trials)) == len(trials) == 2 * 8 * 2 * 4 + 2 * 1 * 4
+    for classifier, arm, replicate in itertools.product(
+        study.classifiers, study.arms, replicates(study.study)
+    ):
+        assert Trial(classifier, arm, replicate) in trials
     assert {trial.arm for trial in trials} == set(study.arms)
     assert {trial.classifier for trial in trials} == set(study.classifiers)
+
+
+def test_the_baseline_alone_has_the_budgets_of_the_learning_curve(study: Params) -> None:
+    inside, curve = set(study.study.budgets), set(study.study.curve_budgets)
+    for arm in study.arms:
+        own = {trial.replicate for trial in expected_trials(study) if trial.arm == arm}
+        wanted = inside | curve if arm == study.report.baseline else inside
+        assert {each.budget for each in own} == wanted
+        assert own == set(arm_replicates(study, arm))
+        for budget in wanted:
+            assert {each.seed for each in own if each.budget == budget} == set(study.study.seeds)
+
+
+def test_another_baseline_takes_the_learning_curve_with_it(study: Params) -> None:
+    report = study.report.model_copy(update={"baseline": "classical"})
+    other = study.model_copy(update={"report": report})
+    assert len(arm_replicates(other, "classical")) > len(arm_replicates(other, "real"))
+
+
+def test_the_curve_is_in_order_and_holds_the_grid(study: Params) -> None:
+    grid = curve_replicates(study.study)
+    assert [each.budget for each in grid] == [2] * 4 + [4] * 4 + [8] * 4
+    assert [each for each in grid if each.budget != 8] == replicates(study.study)
+    assert [each.seed for each in grid if each.budget == 8] == study.study.seeds
+
+
+@given(
+    budgets=st.lists(st.integers(1, 50), min_size=2, max_size=8, unique=True),
+    cut=st.integers(1, 8),
+)
+def test_where_a_budget_is_declared_does_not_change_its_replicates(
+    budgets: list[int], cut: int
+) -> None:
+    study = StudyParams(budgets=budgets[:cut], curve_budgets=budgets[cut:], seeds=[4, 2])
+    alone = StudyParams(budgets=budgets, seeds=[4, 2])
+    assert curve_replicates(study) == curve_replicates(alone) == replicates(alone)
+    assert len(replicates(study)) == 2 * len(budgets[:cut])
 
 
 def test_no_two_trials_share_a_file(study: Params) -> None:

@@ -55,5 +55,9 @@ class Classifier(ABC):
         """Train from scratch, return self; a class without images gets next to no probability."""
 
     @abstractmethod
+    def digest(self) -> str:
+        """SHA-256 of everything that was learned, as hex: equal exactly for equal classifiers."""
+
+    @abstractmethod
     def predict_proba(self, images: Images) -> NDArray[np.float32]:
         """Class probabilities (n, num_classes) for uint8 images (n, c, h, w); rows sum to 1."""

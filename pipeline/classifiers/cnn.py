@@ -7,6 +7,7 @@ and subsampling; AdamW (Loshchilov and Hutter 2019) on a one-cycle schedule (Smi
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
@@ -112,6 +113,14 @@ class CNN(Classifier):
                 schedule.step()
         network.eval()
         return self
+
+    def digest(self) -> str:
+        """See `Classifier.digest`."""
+        running = hashlib.sha256()
+        for name, value in self.network.state_dict().items():
+            running.update(f"{name}\0{tuple(value.shape)}\0".encode())
+            running.update(value.contiguous().numpy().tobytes())
+        return running.hexdigest()
 
     def predict_proba(self, images: Images) -> NDArray[np.float32]:
         """See `Classifier.predict_proba`."""

@@ -1,11 +1,14 @@
 """LightGBM's gradient-boosted trees on raw pixels.
 
-Source: Ke et al. (2017), "LightGBM: a highly efficient gradient boosting decision tree". Settings
-differ from the library's where its defaults cannot work on a hundred rows: with its 20 samples per
-leaf, ten images per class give trees without splits worth having.
+Source: Ke et al. (2017), "LightGBM: a highly efficient gradient boosting decision tree", with the
+random thresholds of Geurts et al. (2006), "Extremely randomized trees". The library's least number
+of rows in a leaf is off: with 20 a hundred rows give trees without splits worth having, and a count
+of rows would make repeated images a change.
 """
 
 from __future__ import annotations
+
+import hashlib
 
 import numpy as np
 import torch
@@ -24,7 +27,7 @@ class LightGBMConfig(Section):
     num_trees: Count  # boosting rounds; each grows one tree per class
     num_leaves: int = Field(gt=1, le=1_000_000)
     learning_rate: float = Field(gt=0)
-    min_child_samples: Count  # least images in a leaf
+    min_hessian_frac: float = Field(gt=0, lt=1)  # least hessian in a leaf per weight of all rows
     colsample_frac: float = Field(gt=0, le=1)  # share of the pixels each tree may use
 
 
@@ -41,7 +44,11 @@ class LightGBM(Classifier):
             n_estimators=config.num_trees,
             num_leaves=config.num_leaves,
             learning_rate=config.learning_rate,
-            min_child_samples=config.min_child_samples,
+            # Nothing may count rows, or repeating images at equal total weight would be a change.
+            # Zero, not one: even one changes the fit on the draw alone.
+            min_child_samples=0,
+            min_data_in_bin=1,
+            extra_trees=True,
             colsample_bytree=config.colsample_frac,
             random_state=derive_seed("lightgbm", seed) % 2**31,
             deterministic=True,
@@ -55,8 +62,14 @@ class LightGBM(Classifier):
         data = training_set.data
         self.num_classes = training_set.num_classes
         rows = _rows(expanded(training_set, self.seed))
+        least = self.config.min_hessian_frac * float(training_set.weights.sum())
+        self.model.set_params(min_child_weight=least)
         self.model.fit(rows, data.labels, sample_weight=training_set.weights)
         return self
+
+    def digest(self) -> str:
+        """See `Classifier.digest`."""
+        return hashlib.sha256(self.model.booster_.model_to_string().encode()).hexdigest()
 
     def predict_proba(self, images: Images) -> NDArray[np.float32]:
         """See `Classifier.predict_proba`."""

@@ -3,8 +3,10 @@
 The judge is a classifier trained on half of the pool with all its labels, far beyond any budget; it
 never filters and never teaches. The pool's other half is cut in two: `reference`, which synthetic
 images are compared with, and `floor`, real images in the place of the synthetic ones, so that every
-distance stands beside what real images get. Images of the replicate's own draw are left out of
-both. `data/audit/<generator>/` gets one `.json` per replicate.
+number stands beside what real images get. Images of the replicate's own draw are left out of both.
+
+`data/audit/<generator>/` gets one `.json` per replicate: distances, copies of the draw, wrong
+labels, one row per class, and `flags`, the words that a reader must see beside a gain.
 """
 
 from __future__ import annotations
@@ -12,17 +14,20 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from pipeline import fidelity
+from pipeline import fidelity, memorization
 from pipeline.classifiers.base import plain
 from pipeline.classifiers.cnn import CNN, CNNConfig, LeNet
-from pipeline.engine import Task, compute, lay_out, trial_code, trial_name
+from pipeline.engine import Task, compute, lay_out
+from pipeline.fidelity import Features
 from pipeline.images import Images, LabeledImages, read_images
 from pipeline.params import Params
+from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
 from pipeline.runtime import derive_seed, numpy_rng
 from pipeline.stages.entry import enter_group
 from pipeline.store import read_npz, require, write_json
@@ -36,7 +41,11 @@ JUDGE = CNNConfig(
 )  # fmt: skip
 JUDGE_VIEW = AffineConfig(degrees=10, translate=0.08, scale=0.1, shear=5)
 DISTANCES = ("frechet", "kernel", "precision", "recall", "density", "coverage")
+SPACES = ("pixels", "features")
 MOST_COMPARED = 2000  # images per set: pairwise distances take n * n numbers
+
+Mask = NDArray[np.bool_]
+Report = dict[str, Any]  # numbers by name, None where one cannot be told
 
 
 @dataclass(frozen=True)
@@ -62,22 +71,26 @@ def run(params: Params, root: Path, name: str) -> None:
     """Write `data/audit/<name>/`."""
     splits = root / "data/splits"
     pool = [require(splits / file, "prepare") for file in ("pool.npz", "labels.npz")]
-    code = trial_code(__file__, "pipeline.classifiers.cnn", "pipeline.fidelity")
+    code = trial_code(
+        __file__, "pipeline.classifiers.cnn", "pipeline.fidelity", "pipeline.memorization"
+    )
     judge_task = Task(
-        name=trial_name(code, pool, {"judge": JUDGE.model_dump(), "view": JUDGE_VIEW.model_dump()}),
+        provenance=provenance(code, pool, params, [], derive_seed("judge"), root),
         work=functools.partial(train_judge, splits),
         outputs={"judge.safetensors": Path("judge.safetensors")},
         labels={"stage": "audit", "item": "judge"},
+        vital=True,
     )
     judge = compute([judge_task], params.engine, root)[0] / "judge.safetensors"
 
     def task(replicate: Replicate) -> Task:
         place = replicate.file(".npz")
         draw = require(splits / "draws" / place, "prepare")
-        synthetic = require(root / "data/synthetic" / name / place, f"synthesize@{name}")
+        synthetic = root / "data/synthetic" / name / place
+        inputs = [judge, *pool, draw, *made_by(synthetic, f"synthesize@{name}")]
         return Task(
-            name=trial_name(code, [judge, *pool, draw, synthetic], {}),
-            work=functools.partial(audit, splits, judge, draw, synthetic),
+            provenance=provenance(code, inputs, params, [], derive_seed("audit", name), root),
+            work=functools.partial(audit_trial, splits, judge, draw, synthetic),
             outputs={"audit.json": replicate.file(".json")},
             labels={"stage": "audit", "item": name, **replicate.labels()},
         )
@@ -86,38 +99,81 @@ def run(params: Params, root: Path, name: str) -> None:
     lay_out(root, Path("data/audit") / name, tasks, compute(tasks, params.engine, root))
 
 
-def train_judge(splits: Path, folder: Path) -> None:
+def train_judge(splits: Path, folder: Path) -> LabeledImages:
     """Train the judge on its half of the pool."""
     pool = read_pool(splits)
     data = pool.data.take(pool.judge)
     judge = CNN(JUDGE, derive_seed("judge")).fit(plain(data, affine(JUDGE_VIEW)))
     weights = {name: value.contiguous() for name, value in judge.network.state_dict().items()}
     save_file(weights, folder / "judge.safetensors")
+    return data
 
 
-def audit(splits: Path, judge_path: Path, draw: Path, synthetic_path: Path, folder: Path) -> None:
-    """Compare one replicate's synthetic images with held-out real ones."""
+def audit_trial(
+    splits: Path, judge: Path, draw: Path, synthetic: Path, folder: Path
+) -> LabeledImages:
+    """Audit one replicate, unless its generator came to nothing."""
+    refuse_failed(synthetic)
+    return audit(splits, judge, draw, synthetic, folder)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Images as rows of pixels and of the judge's features, and how far they lie from the draw."""
+
+    data: LabeledImages
+    points: dict[str, Features]  # by space, (n, d)
+    nearest: dict[str, Features]  # by space, distance to the nearest drawn image of any class, (n,)
+
+    def of(self, label: int) -> Seen:
+        """The images of one class."""
+        chosen = self.data.labels == label
+        return Seen(
+            self.data.take(chosen),
+            {space: points[chosen] for space, points in self.points.items()},
+            {space: distances[chosen] for space, distances in self.nearest.items()},
+        )
+
+
+def audit(
+    splits: Path, judge_path: Path, draw: Path, synthetic_path: Path, folder: Path
+) -> LabeledImages:
+    """Compare one replicate's synthetic images with held-out real ones; gives back the latter."""
     pool = read_pool(splits)
     judge = CNN(JUDGE, derive_seed("judge"))
     judge.network = LeNet(JUDGE, pool.data.spec()).eval()
     judge.network.load_state_dict(load_file(judge_path))
-    drawn = read_npz(draw)
-    reference = pool.data.take(np.setdiff1d(pool.reference, drawn["index"]))
-    floor = pool.data.take(np.setdiff1d(pool.floor, drawn["index"]))
+    index, drawn = read_npz(draw)["index"], read_images(draw)
+    reference = pool.data.take(np.setdiff1d(pool.reference, index))
+    floor = pool.data.take(np.setdiff1d(pool.floor, index))
     synthetic = read_images(synthetic_path)
     rng = numpy_rng("audit", synthetic_path.parent.name, synthetic_path.stem)
-    count = min(len(reference), len(floor), len(synthetic), MOST_COMPARED)
-    real, other, fake = (some(data, count, rng) for data in (reference, floor, synthetic))
+    near = spaces(judge, drawn.images)
+    real, other, fake = (
+        look(judge, some(data, MOST_COMPARED, rng), near) for data in (reference, floor, synthetic)
+    )
+    right, right_floor = is_right(judge, synthetic), is_right(judge, floor)
+    rows = [
+        {
+            "label": label,
+            **label_row(right[synthetic.labels == label]),
+            "label_fidelity_floor": share(right_floor[floor.labels == label]),
+            **variety_row(real.of(label), other.of(label), fake.of(label)),
+        }
+        for label in range(pool.data.num_classes)
+    ]
+    collapsed = fidelity.collapsed_classes(synthetic, drawn)
     report = {
-        "num_compared": count,
-        "label_fidelity": agreement(judge, synthetic),
-        "label_fidelity_floor": agreement(judge, floor),
-        **distances(judge, real, fake, ""),
-        **distances(judge, real, other, "_floor"),
-        "nearest_drawn": median_nearest(fake.images, drawn["images"]),
-        "nearest_drawn_floor": median_nearest(other.images, drawn["images"]),
+        **distance_report(real, other, fake),
+        **label_report(right, right_floor, pool.data.num_classes),
+        **closeness(fake, real, ""),
+        **closeness(other, real, "_floor"),
+        "exact_copies": memorization.exact_copies(synthetic.images, drawn.images),
+        "exact_copies_floor": memorization.exact_copies(floor.images, drawn.images),
+        "classes": [row | {"collapsed": row["label"] in collapsed} for row in rows],
     }
-    write_json(folder / "audit.json", report)
+    write_json(folder / "audit.json", report | {"flags": flags(report, len(synthetic))})
+    return pool.data.take(np.setdiff1d(np.concatenate([pool.reference, pool.floor]), index))
 
 
 def some(data: LabeledImages, count: int, rng: np.random.Generator) -> LabeledImages:
@@ -125,37 +181,143 @@ def some(data: LabeledImages, count: int, rng: np.random.Generator) -> LabeledIm
     return data.take(rng.permutation(len(data))[:count])
 
 
-def agreement(judge: CNN, data: LabeledImages) -> float | None:
-    """Share of images whose label is the judge's first choice; None of no images."""
+def spaces(judge: CNN, images: Images) -> dict[str, Features]:
+    """`images` as rows in both spaces that distances are taken in."""
+    if len(images) == 0:
+        return dict.fromkeys(SPACES, np.zeros((0, 1), dtype=np.float32))
+    return {"pixels": fidelity.flat(images), "features": judge.embed(images)}
+
+
+def look(judge: CNN, data: LabeledImages, drawn: dict[str, Features]) -> Seen:
+    """`data` beside the draw, `drawn` by space."""
+    points = spaces(judge, data.images)
+    nearest = {space: fidelity.nearest_distance(points[space], drawn[space]) for space in SPACES}
+    return Seen(data, points, nearest)
+
+
+def is_right(judge: CNN, data: LabeledImages) -> Mask:
+    """Whether the label is the judge's first choice, (n,)."""
     if len(data) == 0:
-        return None
-    return float((judge.predict_proba(data.images).argmax(axis=1) == data.labels).mean())
+        return np.zeros(0, dtype=bool)
+    return np.asarray(judge.predict_proba(data.images).argmax(axis=1) == data.labels)
 
 
-def distances(
-    judge: CNN, real: LabeledImages, other: LabeledImages, suffix: str
-) -> dict[str, float | None]:
-    """All distances between two sets in the judge's features, their names ending in `suffix`.
+def share(right: Mask) -> float | None:
+    """Share of True; None of none."""
+    return float(right.mean()) if len(right) else None
+
+
+def distance_report(real: Seen, other: Seen, fake: Seen) -> Report:
+    """All distances in the judge's features, between equally many images of each set.
 
     None where there are too few images to tell: a large budget leaves next to nothing of the pool.
     """
-    found: dict[str, float | None] = dict.fromkeys(DISTANCES)
-    if len(real) > fidelity.NEIGHBORS:
-        features, others = judge.embed(real.images), judge.embed(other.images)
-        found["frechet"] = fidelity.frechet_distance(features, others)
-        found["kernel"] = fidelity.kernel_distance(features, others, derive_seed("kernel"))
-        found |= fidelity.prdc(features, others)
+    count = min(len(real.data), len(other.data), len(fake.data))
+    found: Report = {"num_compared": count}
+    first = real.points["features"][:count]
+    for suffix, seen in (("", fake), ("_floor", other)):
+        values: dict[str, float | None] = dict.fromkeys(DISTANCES)
+        if count > fidelity.NEIGHBORS:
+            second = seen.points["features"][:count]
+            values["frechet"] = fidelity.frechet_distance(first, second)
+            values["kernel"] = fidelity.kernel_distance(first, second, derive_seed("kernel"))
+            values |= fidelity.prdc(first, second)
+        found |= {f"{name}{suffix}": value for name, value in values.items()}
+    return found
+
+
+def closeness(seen: Seen, held_out: Seen, suffix: str) -> Report:
+    """How close images lie to the draw, against held-out real ones; names end in `suffix`.
+
+    `nearest_drawn` is a median of Euclidean distances between pixels of 0..1.
+    """
+    pixels = seen.nearest["pixels"]
+    found: Report = {
+        "nearest_drawn": float(np.median(pixels)) if len(pixels) else None,
+        "near_copies_frac": memorization.near_copies_frac(pixels, held_out.nearest["pixels"]),
+    }
+    labels = seen.data.labels
+    for space in SPACES:
+        tests = memorization.copying_by_class(
+            seen.nearest[space], labels, held_out.nearest[space], held_out.data.labels
+        )
+        test = memorization.copying_overall(tests, labels)
+        found[f"copying_{space}"] = None if test is None else test.score
+        found[f"copying_{space}_p"] = None if test is None else test.p_value
     return {f"{name}{suffix}": value for name, value in found.items()}
 
 
-def median_nearest(images: Images, drawn: Images) -> float | None:
-    """Median Euclidean pixel distance (0..1 scale) to the nearest image of the draw."""
-    if len(images) == 0:
-        return None
-    points, references = (
-        part.reshape(len(part), -1).astype(np.float32) / np.float32(255) for part in (images, drawn)
-    )
-    return float(np.median(fidelity.nearest_distance(points, references)))
+def label_report(right: Mask, right_floor: Mask, num_classes: int) -> Report:
+    """Shares of labels the judge agrees with, and the share of wrong ones that follows.
+
+    The bounds of that share take the worse end of both shares' 95 % intervals.
+    """
+    found: Report = {
+        "label_fidelity": share(right),
+        "label_fidelity_floor": share(right_floor),
+        **dict.fromkeys(("wrong_label_frac", "wrong_label_frac_low", "wrong_label_frac_high")),
+    }
+    if len(right) and len(right_floor):
+        low, high = fidelity.wilson_interval(int(right.sum()), len(right))
+        floor_low, floor_high = fidelity.wilson_interval(int(right_floor.sum()), len(right_floor))
+        for name, agreed, floor in (
+            ("wrong_label_frac", right.mean(), right_floor.mean()),
+            ("wrong_label_frac_low", high, floor_low),
+            ("wrong_label_frac_high", low, floor_high),
+        ):
+            found[name] = fidelity.wrong_label_frac(float(agreed), float(floor), num_classes)
+    return found
+
+
+def label_row(right: Mask) -> Report:
+    """The label fidelity of one class, with its 95 % interval."""
+    low, high = fidelity.wilson_interval(int(right.sum()), len(right)) if len(right) else [None] * 2
+    return {
+        "num_images": len(right),
+        "label_fidelity": share(right),
+        "label_fidelity_low": low,
+        "label_fidelity_high": high,
+    }
+
+
+def variety_row(real: Seen, other: Seen, fake: Seen) -> Report:
+    """How one class's images cover, vary and copy, and what real images get in their place.
+
+    Coverage and recall depend on how many images there are, so all sets are cut to one size.
+    """
+    count = min(len(real.data), len(other.data), len(fake.data))
+    found: Report = {}
+    for suffix, seen in (("", fake), ("_floor", other)):
+        found[f"coverage{suffix}"] = found[f"recall{suffix}"] = None
+        if count > fidelity.NEIGHBORS:
+            first, second = (each.points["features"][:count] for each in (real, seen))
+            values = fidelity.prdc(first, second)
+            found |= {f"{name}{suffix}": values[name] for name in ("coverage", "recall")}
+        found[f"spread{suffix}"] = fidelity.spread(seen.data.images, real.data.images)
+        for space in SPACES:
+            test = memorization.copying(seen.nearest[space], real.nearest[space])
+            found[f"copying_{space}{suffix}"] = None if test is None else test.score
+    return found
+
+
+def flags(report: Report, num_images: int) -> list[str]:
+    """The words a reader must see beside a gain; thresholds and reasons stand with the measures.
+
+    `copies`: closer to the draw than real images are. `wrong_labels`: more than a tenth, beyond
+    doubt. `collapsed`: a class without variety.
+    """
+    tests = [
+        memorization.Copying(report[f"copying_{space}"], report[f"copying_{space}_p"])
+        for space in SPACES
+        if report[f"copying_{space}"] is not None
+    ]
+    exact_frac = report["exact_copies"] / max(num_images, 1)
+    found = {
+        "copies": memorization.is_copied(exact_frac, report["near_copies_frac"], tests),
+        "wrong_labels": (report["wrong_label_frac_low"] or 0) > fidelity.MOST_WRONG_FRAC,
+        "collapsed": any(row["collapsed"] for row in report["classes"]),
+    }
+    return [word for word, holds in found.items() if holds]
 
 
 if __name__ == "__main__":

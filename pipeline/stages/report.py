@@ -6,7 +6,7 @@ Everything declared in dvc.yaml is the same to the byte for the same results. `t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.metrics import pairwise_distances_argmin
 
-from pipeline import plots, tables
+from pipeline import comparisons, plots, tables
 from pipeline.images import Images, LabeledImages, read_images
+from pipeline.integrity import verify
 from pipeline.page import PAGE, write_page
 from pipeline.params import Params
+from pipeline.provenance import failure_of
 from pipeline.stages.entry import enter
 from pipeline.store import read_json, read_npz, replacing, require, write_json, write_text
 from pipeline.trials import Replicate, replicates
@@ -31,27 +33,23 @@ class Findings:
 
     trials: pd.DataFrame
     deltas: pd.DataFrame
+    diagnostics: pd.DataFrame
+    worth: pd.DataFrame
     fidelity: pd.DataFrame
+    fidelity_classes: pd.DataFrame
     filters: pd.DataFrame
+    failures: pd.DataFrame
     confusions: dict[tuple[str, str], np.ndarray]
 
 
 def run(params: Params, root: Path) -> None:
-    """Write `reports/`."""
+    """Write `reports/`; raises `IntegrityError` before that when results do not fit together."""
     reports = root / "reports"
     manifest = read_json(require(root / "data/splits/manifest.json", "prepare"))
-    found = list(tables.read_trials(params, root))
-    trials = tables.trials_table(manifest["dataset"], found)
-    findings = Findings(
-        trials=trials,
-        deltas=tables.deltas_table(trials, params),
-        fidelity=tables.fidelity_table(params, root, trials),
-        filters=tables.filters_table(found),
-        confusions=tables.confusions(found, params.report.primary.budget),
-    )
-    for name in ("trials", "deltas", "fidelity", "filters"):
+    findings = find(params, root, manifest["dataset"])
+    for name in (field.name for field in fields(Findings) if field.name != "confusions"):
         write_csv(reports / f"{name}.csv", getattr(findings, name))
-    write_json(reports / "metrics.json", tables.headline(findings.deltas, params))
+    write_json(reports / "metrics.json", comparisons.headline(findings.deltas, params))
     with replacing(reports / "plots") as folder:
         write_plot_data(folder, findings, params, root)
         figures = draw_figures(folder, findings, params, root, manifest["class_names"])
@@ -65,6 +63,26 @@ def run(params: Params, root: Path) -> None:
     )  # fmt: skip
 
 
+def find(params: Params, root: Path, dataset: str) -> Findings:
+    """Everything there is to say, after the proof that all results belong to this study."""
+    found = list(tables.read_trials(params, root))
+    verify(params, root)
+    trials = tables.trials_table(dataset, found)
+    overlaps = tables.draw_overlaps(params, root)
+    right = tables.right(found)
+    return Findings(
+        trials=trials,
+        deltas=comparisons.deltas_table(trials, params, overlaps),
+        diagnostics=comparisons.diagnostics_table(trials, right, params, overlaps),
+        worth=comparisons.worth_table(trials, params, overlaps),
+        fidelity=tables.fidelity_table(params, root, trials),
+        fidelity_classes=tables.classes_table(params, root),
+        filters=tables.filters_table(found),
+        failures=tables.failures_table(params, root),
+        confusions=tables.confusions(found, params.report.primary.budget),
+    )
+
+
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table with six decimals and `\\n`, so that equal numbers give equal bytes."""
     write_text(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6f"))
@@ -72,7 +90,7 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 
 def write_plot_data(folder: Path, findings: Findings, params: Params, root: Path) -> None:
     """The CSV files behind `dvc plots`: deltas, confusion and losses."""
-    rows = tables.main_rows(findings.deltas, params)
+    rows = comparisons.main_rows(findings.deltas, params)
     rows = rows[rows["arm"] != rows["baseline"]]
     names = (
         rows["classifier"] + ", " + rows["arm"] + ", " + rows["budget"].astype(str) + " per class"
@@ -89,12 +107,19 @@ def write_plot_data(folder: Path, findings: Findings, params: Params, root: Path
 
 
 def read_losses(name: str, params: Params, root: Path) -> pd.DataFrame:
-    """Losses and learning rates of one generator family, all replicates."""
+    """Losses and learning rates of one generator family, all replicates that came to an end."""
     parts = [
         pd.read_csv(root / "models" / name / each.file(".history.csv")).assign(**each.labels())
-        for each in replicates(params.study)
+        for each in finished(root / "models" / name, params)
     ]
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def finished(folder: Path, params: Params) -> list[Replicate]:
+    """The replicates whose trial in `folder` gave a result, those of the primary budget first."""
+    primary = params.report.primary.budget
+    grid = sorted(replicates(params.study), key=lambda each: each.budget != primary)
+    return [each for each in grid if failure_of(folder / each.file(".npz")) is None]
 
 
 def draw_figures(folder: Path, findings: Findings, params: Params, root: Path,
@@ -102,7 +127,7 @@ def draw_figures(folder: Path, findings: Findings, params: Params, root: Path,
     """Draw everything into `folder`; the two figures that the README shows are handed back."""
     primary = params.report.primary
     shown = Replicate(primary.budget, params.study.seeds[0])
-    rows = tables.main_rows(findings.deltas, params)
+    rows = comparisons.main_rows(findings.deltas, params)
     plots.save(plots.learning_curves(findings.trials), folder / "accuracy.png")
     arms = [params.report.baseline, params.report.rival, primary.arm]
     matrices = {
@@ -115,21 +140,34 @@ def draw_figures(folder: Path, findings: Findings, params: Params, root: Path,
     draw = read_images(root / "data/splits/draws" / shown.file(".npz"))
     panels = {"real, labeled": sheet(draw)}
     for name in params.generators:
-        synthetic = sheet(read_images(root / "data/synthetic" / name / shown.file(".npz")))
-        panels[name] = synthetic
-        pairs = {name: synthetic, "nearest image of the draw": nearest(synthetic, draw.images)}
-        plots.save(
-            plots.sheets(pairs, SHEET_PER_CLASS, class_names), folder / f"nearest-{name}.png"
-        )
-        plots.save(plots.losses(read_losses(name, params, root)), folder / f"losses-{name}.png")
-        snapshots = read_npz(root / "models" / name / shown.file(".snapshots.npz"))
-        for step, images in snapshots.items():
-            figure = plots.sheets({f"{name}, {step}": images}, SHEET_PER_CLASS, class_names)
-            plots.save(figure, folder / "samples" / name / f"{step.removeprefix('step_')}.png")
+        panels |= draw_generator(folder, name, params, root, class_names)
     return {
         "deltas": plots.forest(rows, params.report.smallest_effect),
         "samples": plots.sheets(panels, SHEET_PER_CLASS, class_names),
     }
+
+
+def draw_generator(
+    folder: Path, name: str, params: Params, root: Path, class_names: list[str]
+) -> dict[str, Images]:
+    """Draw the figures of one generator; its sample sheet by name.
+
+    Of the first replicate that gave images; nothing where every one came to nothing.
+    """
+    for each in finished(root / "models" / name, params)[:1]:
+        plots.save(plots.losses(read_losses(name, params, root)), folder / f"losses-{name}.png")
+        snapshots = read_npz(root / "models" / name / each.file(".snapshots.npz"))
+        for step, images in snapshots.items():
+            figure = plots.sheets({f"{name}, {step}": images}, SHEET_PER_CLASS, class_names)
+            plots.save(figure, folder / "samples" / name / f"{step.removeprefix('step_')}.png")
+    for each in finished(root / "data/synthetic" / name, params)[:1]:
+        synthetic = sheet(read_images(root / "data/synthetic" / name / each.file(".npz")))
+        draw = read_images(root / "data/splits/draws" / each.file(".npz"))
+        pairs = {name: synthetic, "nearest image of the draw": nearest(synthetic, draw.images)}
+        figure = plots.sheets(pairs, SHEET_PER_CLASS, class_names)
+        plots.save(figure, folder / f"nearest-{name}.png")
+        return {name: synthetic}
+    return {}
 
 
 def sheet(data: LabeledImages) -> Images:
@@ -149,16 +187,40 @@ def page_tables(
     findings: Findings, timings: pd.DataFrame, params: Params
 ) -> dict[str, pd.DataFrame]:
     """The tables of the page: the headline, the rival, and means over seeds."""
-    accuracy = findings.deltas[findings.deltas["metric"] == tables.PRIMARY_METRIC]
-    fidelity = findings.fidelity.drop(columns="seed").groupby(["generator", "budget"], sort=False)
+    deltas = findings.deltas
+    accuracy = deltas[deltas["metric"] == comparisons.PRIMARY_METRIC]
+    main = comparisons.main_rows(deltas, params)
+    is_control = main["arm"].map(lambda arm: params.arms[arm].is_control)
+    diagnostics = findings.diagnostics.merge(accuracy, on=comparisons.KEYS)
     filters = findings.filters.drop(columns="seed").groupby(["arm", "budget"], sort=False)
+    classes = findings.fidelity_classes
     return {
-        "main": tables.main_rows(findings.deltas, params),
+        "main": main,
         "rival": accuracy[accuracy["baseline"] != params.report.baseline],
-        "fidelity": fidelity.mean().reset_index(),
+        "controls": main[is_control].assign(
+            role=main["arm"].map(lambda arm: params.arms[arm].role)
+        ),
+        "diagnostics": diagnostics,
+        "failures": findings.failures,
+        "worth": findings.worth,
+        "fidelity": mean_fidelity(findings.fidelity),
+        "classes": classes.drop(columns="seed")
+        .groupby(["generator", "budget", "label"], sort=False).mean().reset_index(),
         "filters": filters.mean().reset_index(),
         "timings": timings,
-    }
+    }  # fmt: skip
+
+
+def mean_fidelity(fidelity: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds by generator and budget, and in how many seeds each flag was raised."""
+    rows = []
+    for names, group in fidelity.groupby(["generator", "budget"], sort=False):
+        raised = [flag for flags in group["flags"] for flag in flags.split("; ") if flag]
+        counts = {flag: raised.count(flag) for flag in dict.fromkeys(raised)}
+        means = group.drop(columns=["generator", "budget", "seed", "flags"]).mean()
+        keys = dict(zip(("generator", "budget"), names, strict=True))
+        rows.append({**keys, **means, "n": len(group), "flags": counts})
+    return pd.DataFrame(rows)
 
 
 def page_figures(reports: Path, params: Params) -> dict[str, Path]:
@@ -182,7 +244,7 @@ def page_figures(reports: Path, params: Params) -> dict[str, Path]:
         figures[f"Training of {name}: mean over all generators, and their range."] = (
             reports / f"plots/losses-{name}.png"
         )  # fmt: skip
-    return figures
+    return {title: file for title, file in figures.items() if file.exists()}
 
 
 if __name__ == "__main__":

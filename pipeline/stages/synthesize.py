@@ -15,11 +15,14 @@ from safetensors.torch import load_file
 
 from pipeline.classifiers import CLASSIFIERS
 from pipeline.classifiers.base import Classifier, plain
-from pipeline.engine import Task, compute, lay_out, trial_code, trial_name
+from pipeline.engine import Task, compute, lay_out
+from pipeline.errors import CollapsedError
+from pipeline.fidelity import collapsed_classes
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import create, draw_images
 from pipeline.images import LabeledImages, read_images
 from pipeline.params import Params, member_config
+from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
 from pipeline.runtime import derive_seed
 from pipeline.stages.entry import enter_group
 from pipeline.store import require, write_npz
@@ -30,22 +33,19 @@ from pipeline.trials import Replicate, replicates
 def run(params: Params, root: Path, name: str) -> None:
     """Write `data/synthetic/<name>/`."""
     teacher = CLASSIFIERS[params.synthesize.teacher.classifier].__module__
-    code = trial_code(__file__, GENERATORS[name].__module__, teacher, "pipeline.transforms")
-    settings = {
-        "synthesize": params.synthesize.model_dump(),
-        "generator": params.generators[name],
-        "teacher": params.classifiers[params.synthesize.teacher.classifier],
-        "transform": params.transforms.get(params.synthesize.teacher.transform),
-    }
+    modules = (GENERATORS[name].__module__, teacher, "pipeline.transforms", "pipeline.fidelity")
+    code = trial_code(__file__, *modules)
+    chosen = params.synthesize.teacher
+    keys = ["synthesize", f"generators.{name}", f"classifiers.{chosen.classifier}"]
+    keys += [] if chosen.transform == "none" else [f"transforms.{chosen.transform}"]
 
     def task(replicate: Replicate) -> Task:
         draw = require(root / "data/splits/draws" / replicate.file(".npz"), "prepare")
-        weights = require(
-            root / "models" / name / replicate.file(".safetensors"), "train_generator"
-        )
+        weights = root / "models" / name / replicate.file(".safetensors")
+        inputs = [draw, *made_by(weights, f"train_generator@{name}")]
         seed = derive_seed("synthesize", name, replicate.budget, replicate.seed)
         return Task(
-            name=trial_name(code, [draw, weights], {**settings, "seed": seed}),
+            provenance=provenance(code, inputs, params, keys, seed, root),
             work=functools.partial(synthesize, name, params, (draw, weights), seed),
             outputs={"images.npz": replicate.file(".npz")},
             labels={"stage": "synthesize", "item": name, **replicate.labels()},
@@ -57,9 +57,14 @@ def run(params: Params, root: Path, name: str) -> None:
 
 def synthesize(
     name: str, params: Params, inputs: tuple[Path, Path], seed: int, folder: Path
-) -> None:
-    """Draw one replicate's images, each from a seed of its own, and let the teacher judge them."""
+) -> LabeledImages:
+    """Draw one replicate's images, each from a seed of its own, and let the teacher judge them.
+
+    Raises `CollapsedError` when a class has next to no variety, by the draw's measure: the user of
+    such a generator would see it and do without.
+    """
     draw_path, weights = inputs
+    refuse_failed(weights)
     draw = read_images(draw_path)
     family = GENERATORS[name]
     config = member_config(family.Config, params.generators[name], f"generators.{name}")
@@ -73,8 +78,21 @@ def synthesize(
         for label in range(draw.num_classes)
     ]
     images = draw_images(generator, labels, seeds)
+    refuse_collapse(LabeledImages(images, labels), draw)
     opinion = teacher(params, draw, seed).predict_proba(images)
     write_npz(folder / "images.npz", images=images, labels=labels, teacher=opinion)
+    return draw
+
+
+def refuse_collapse(synthetic: LabeledImages, draw: LabeledImages) -> None:
+    """Raise `CollapsedError` naming the classes whose images are all alike."""
+    classes = collapsed_classes(synthetic, draw)
+    if classes:
+        raise CollapsedError(
+            f"{len(synthetic)} synthetic images",
+            f"expected variety in every class, found next to none in {classes}",
+            "train that generator longer, or change its settings in params.yaml",
+        )
 
 
 def teacher(params: Params, draw: LabeledImages, seed: int) -> Classifier:

@@ -12,11 +12,12 @@ from pathlib import Path
 import pandas as pd
 from safetensors.torch import save
 
-from pipeline.engine import Task, compute, lay_out, trial_code, trial_name
+from pipeline.engine import Task, compute, lay_out
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import GeneratorConfig, create, fit
-from pipeline.images import read_images
+from pipeline.images import LabeledImages, read_images
 from pipeline.params import Params, member_config
+from pipeline.provenance import provenance, trial_code
 from pipeline.runtime import derive_seed
 from pipeline.stages.entry import enter_group
 from pipeline.store import atomic, require, write_npz, write_text
@@ -34,7 +35,7 @@ def run(params: Params, root: Path, name: str) -> None:
         draw = require(root / "data/splits/draws" / replicate.file(".npz"), "prepare")
         seed = derive_seed("generator", name, replicate.budget, replicate.seed)
         return Task(
-            name=trial_name(code, [draw], {"config": config.model_dump(), "seed": seed}),
+            provenance=provenance(code, [draw], params, [f"generators.{name}"], seed, root),
             work=functools.partial(train, name, config, draw, seed),
             outputs={f"generator{suffix}": replicate.file(suffix) for suffix in FILES},
             labels={
@@ -49,7 +50,7 @@ def run(params: Params, root: Path, name: str) -> None:
     lay_out(root, Path("models") / name, tasks, compute(tasks, params.engine, root))
 
 
-def train(name: str, config: GeneratorConfig, draw: Path, seed: int, folder: Path) -> None:
+def train(name: str, config: GeneratorConfig, draw: Path, seed: int, folder: Path) -> LabeledImages:
     """Train one generator on one draw; see the module for the files it leaves in `folder`."""
     data = read_images(draw)
     generator = create(GENERATORS[name], config, data.spec(), derive_seed("initial", seed))
@@ -63,6 +64,7 @@ def train(name: str, config: GeneratorConfig, draw: Path, seed: int, folder: Pat
     write_text(folder / "generator.history.csv", table)
     snapshots = {f"step_{step:06d}": images for step, images in history.snapshots.items()}
     write_npz(folder / "generator.snapshots.npz", **snapshots)
+    return data
 
 
 if __name__ == "__main__":

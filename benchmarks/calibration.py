@@ -1,0 +1,323 @@
+"""How often the pipeline's statistics are wrong where the truth is known.
+
+`python -m benchmarks.calibration` prints two tables and writes them to `calibration.md`:
+
+* simulated studies in which no arm differs from the baseline, for several kinds of noise;
+* whole small studies of real digits through the pipeline's own code, with an arm that repeats the
+  images it has (nothing may come of it) and one with twice the labels (which must be seen).
+
+A simulated study is a baseline and five claims under two classifiers: ten comparisons, the first of
+which is the primary one. Verdicts come from `pipeline.stats.decide`, with a smallest effect of 0 so
+that nothing hides behind *equivalent*.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import scipy.stats
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from pipeline import stats
+from pipeline.arms import assemble
+from pipeline.classifiers import CLASSIFIERS
+from pipeline.datasets import DATASETS
+from pipeline.images import LabeledImages
+from pipeline.metrics import accuracy
+from pipeline.params import DRAWS, FRESH, ArmParams, DataParams, Params, load_params
+from pipeline.runtime import derive_seed, deterministic, library_versions, numpy_rng
+from pipeline.splits import canonical, draw, hold_out
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = Path(__file__).with_suffix(".md")
+RULES = stats.Rules(confidence=0.95, smallest_effect=0.0)
+LEVEL = 1 - RULES.confidence
+CLAIMS = ("gain", "harm")
+
+NUM_STUDIES = 2_000
+NUM_SEEDS = (6, 10, 20)
+NUM_ARMS = 5
+NUM_CLASSIFIERS = 2
+NUM_TEST = 500  # test images of the crossed simulation
+
+NUM_REPLICATES = 200
+STUDY_SEEDS = 10
+BUDGET = 5
+TEST_PER_CLASS = 40
+SECTIONS: dict[str, dict[str, float]] = {
+    "cnn": {"steps": 40, "batch_size": 32, "learning_rate": 0.01, "weight_decay": 0.01,
+            "channels": 8, "features": 32, "dropout": 0.0},
+    "lgbm": {"num_trees": 8, "num_leaves": 4, "learning_rate": 0.3, "min_hessian_frac": 1e-6,
+             "colsample_frac": 0.2},
+}  # fmt: skip
+ARMS = {
+    "real": ArmParams(inputs=DRAWS, per_class=0),
+    "oversample": ArmParams(inputs=DRAWS, per_class=BUDGET, role="must_not_differ"),
+    "fresh": ArmParams(inputs=FRESH, per_class=BUDGET, role="must_help"),
+}
+
+Floats = NDArray[np.float64]
+Row = dict[str, str]  # of a table, by column
+Scores = dict[tuple[str, str], Floats]  # accuracies (seeds,) by classifier and arm
+Noise = Callable[[np.random.Generator, tuple[int, ...]], Floats]
+
+# What training adds to an accuracy, in shares of test images; every mean is zero.
+NOISES: dict[str, Noise] = {
+    "normal": lambda rng, shape: rng.normal(0, 0.01, shape),
+    "skewed": lambda rng, shape: 0.01 * (1 - rng.exponential(1, shape)),  # rare bad failures
+    "heavy-tailed": lambda rng, shape: 0.01 * rng.standard_t(3, shape),
+    "tied": lambda rng, shape: rng.normal(0, 0.001, shape).round(3),  # a few thousandths
+}
+
+
+def simulate(noise: str, n: int, exchangeable: bool, num_studies: int) -> Row:
+    """What comes of `num_studies` studies of `n` seeds in which no arm differs from the baseline.
+
+    `exchangeable`: whether the baseline has noise of its own, as an arm that is like it would.
+    Promises are made for such arms alone.
+    """
+    rng = numpy_rng("calibration", noise, n, int(exchangeable))
+    deltas = null_deltas(NOISES[noise], n, exchangeable, num_studies, rng)
+    low, high = t_ends(deltas)
+    p_values = flip_p(deltas)
+    words = [judge(*study) for study in zip(deltas, low, high, p_values, strict=True)]
+    claimed = np.isin(np.array(words), CLAIMS)
+    tables = (null_table(NOISES[noise], n, exchangeable, rng) for _ in range(num_studies))
+    crossed = [stats.two_level_interval(table, RULES.confidence) for table in tables]
+    t_covers = np.mean((low <= stats.ROUNDING) & (high >= -stats.ROUNDING))
+    two_level_covers = np.mean([each.low <= 0 <= each.high for each in crossed])
+    errors = (np.mean(p_values <= LEVEL), claimed[:, 0].mean(), claimed[:, 1:].any(axis=1).mean())
+    kept = 0.93 <= t_covers <= 0.97 and two_level_covers >= 0.93 and max(errors) <= 0.06
+    return {
+        "deltas": noise if exchangeable else f"{noise}, arm only",
+        "seeds": str(n),
+        "t covers": percent(t_covers),
+        "two-level covers": percent(two_level_covers),
+        "p <= .05": percent(errors[0]),
+        "primary errs": percent(errors[1]),
+        "family errs": percent(errors[2]),
+        "promise": ("kept" if kept else "BROKEN") if exchangeable else "none made",
+    }
+
+
+def null_deltas(
+    noise: Noise, n: int, exchangeable: bool, num_studies: int, rng: np.random.Generator
+) -> Floats:
+    """Deltas (num_studies, comparisons, n) of arms that share each seed's draw with the baseline.
+
+    Without `exchangeable` the baseline has no noise, so that a delta has the noise's own shape.
+    """
+    shape = (num_studies, NUM_CLASSIFIERS, NUM_ARMS, n)
+    of_draw = rng.normal(0.9, 0.02, (num_studies, 1, 1, n)).round(3)
+    baseline = of_draw
+    if exchangeable:
+        baseline = of_draw + noise(rng, (num_studies, NUM_CLASSIFIERS, 1, n))
+    deltas = of_draw + noise(rng, shape) - baseline
+    return np.asarray(deltas.reshape(num_studies, -1, n))
+
+
+def null_table(
+    noise: Noise, n: int, exchangeable: bool, rng: np.random.Generator
+) -> NDArray[np.int8]:
+    """Arm right minus baseline right, (n, test images), where both are right equally often.
+
+    Each has a strength per seed, from the noise, and one per test image, uniform; an image is right
+    when its luck, which arm and baseline share, is below the sum.
+    """
+    luck = rng.random((n, NUM_TEST))
+    right = []
+    for is_noisy in (True, exchangeable):
+        of_seed = noise(rng, (n, 1)) if is_noisy else np.zeros((n, 1))
+        right.append(luck < 0.8 + of_seed + rng.uniform(-0.17, 0.17, NUM_TEST))
+    return np.asarray(right[0].astype(np.int8) - right[1])
+
+
+def t_ends(deltas: Floats) -> tuple[Floats, Floats]:
+    """The ends of `t_interval` for every row of (..., n) at once."""
+    n = deltas.shape[-1]
+    half = scipy.stats.t.ppf((1 + RULES.confidence) / 2, n - 1) * scipy.stats.sem(deltas, axis=-1)
+    mean = deltas.mean(axis=-1)
+    return mean - half, mean + half
+
+
+def flip_p(deltas: Floats) -> Floats:
+    """`sign_flip_p` for every row of (..., n), exact for any n.
+
+    Every pattern of signs is one of the first half of the seeds with one of the second. For a
+    pattern of the first, a sorted list of the second's sums tells how many reach what was observed.
+    """
+    rows = deltas.reshape(-1, deltas.shape[-1])
+    half = rows.shape[1] // 2
+    first, second = patterns(half), patterns(rows.shape[1] - half)
+    result = np.ones(len(rows))
+    for at, row in enumerate(rows):
+        observed = abs(row.sum())
+        if observed > stats.ROUNDING:
+            sums = np.sort(second @ row[half:])
+            missing = observed - stats.ROUNDING - first @ row[:half]
+            reached = len(sums) * len(missing) - np.searchsorted(sums, missing).sum()
+            result[at] = min(1.0, 2 * reached / 2 ** rows.shape[1])
+    return result.reshape(deltas.shape[:-1])
+
+
+@cache
+def patterns(n: int) -> Floats:
+    """All patterns of `n` signs, (2 ** n, n)."""
+    return np.array(list(itertools.product((-1.0, 1.0), repeat=n)))
+
+
+def judge(deltas: Floats, low: Floats, high: Floats, p_values: Floats) -> list[str]:
+    """The verdicts of one study: the first p as it is, the others by Holm's correction."""
+    adjusted = [float(p_values[0]), *stats.holm(p_values[1:].tolist())]
+    return [
+        stats.decide(stats.evidence(each, stats.Interval(float(each.mean()), *ends), p), RULES)
+        for each, *ends, p in zip(deltas, low, high, adjusted, strict=True)
+    ]
+
+
+def replicate(number: int, data: LabeledImages, params: Params) -> Scores:
+    """One whole study, in which everything is drawn anew; every other one has fresh labels."""
+    names = ("calibration", "digits", number)
+    arms = [arm for arm in ARMS if number % 2 == 0 or ARMS[arm].role != "must_help"]
+    scores: dict[tuple[str, str], list[float]] = {}
+    with deterministic():
+        pool, test = hold_out(data, TEST_PER_CLASS, numpy_rng(*names, "test"))
+        for seed in range(STUDY_SEEDS):
+            index = draw(pool.labels, 2 * BUDGET, numpy_rng(*names, "draw", seed))
+            drawn, fresh = (pool.take(part) for part in np.split(index, 2))
+            for classifier, arm in itertools.product(SECTIONS, arms):
+                added = fresh if ARMS[arm].inputs == FRESH else None
+                own_seed = derive_seed(*names, "classifier", classifier, seed)
+                chosen = assemble(ARMS[arm], drawn, added, params, own_seed)
+                family = CLASSIFIERS[classifier]
+                model = family(family.Config.model_validate(SECTIONS[classifier]), own_seed)
+                model.fit(chosen.training_set)
+                score = accuracy(test.labels, model.predict_proba(test.images))
+                scores.setdefault((classifier, arm), []).append(score)
+    return {key: np.array(values) for key, values in scores.items()}
+
+
+def outcome(classifier: str, arm: str, studies: Sequence[Scores]) -> Row:
+    """An arm's verdicts over all studies, its raw p taken as that of a primary comparison."""
+    deltas = [each[classifier, arm] - each[classifier, "real"] for each in studies
+              if (classifier, arm) in each]  # fmt: skip
+    intervals = [stats.t_interval(each, RULES.confidence) for each in deltas]
+    words = [
+        stats.decide(stats.evidence(each, interval, stats.sign_flip_p(each)), RULES)
+        for each, interval in zip(deltas, intervals, strict=True)
+    ]
+    gain, harm = (words.count(word) / len(words) for word in CLAIMS)
+    limit = LEVEL + 2 * float(np.sqrt(LEVEL * (1 - LEVEL) / len(words)))
+    helps = ARMS[arm].role == "must_help"
+    return {
+        "classifier": classifier,
+        "arm": arm,
+        "studies": str(len(words)),
+        "mean delta": f"{100 * np.mean(deltas):+.2f}",
+        "t covers 0": percent(np.mean([each.low <= 0 <= each.high for each in intervals])),
+        "gain": percent(gain),
+        "harm": percent(harm),
+        "promised": "gain >= 90.0" if helps else f"gain + harm <= {percent(limit)}",
+        "promise": "kept" if (gain >= 0.9 if helps else gain + harm <= limit) else "BROKEN",
+    }
+
+
+def digit_studies(num_replicates: int, workers: int) -> list[Scores]:
+    """`replicate` for every number up to `num_replicates`, one per core at a time."""
+    source = DataParams(name="digits", test_per_class=TEST_PER_CLASS)
+    data = canonical(DATASETS["digits"](source, ROOT).images)
+    params = load_params(ROOT)
+    calls = (delayed(replicate)(number, data, params) for number in range(num_replicates))
+    return list(Parallel(n_jobs=workers)(calls))
+
+
+def percent(share: float | np.floating) -> str:
+    """A share as a percentage with one decimal."""
+    return f"{100 * share:.1f}"
+
+
+def markdown(rows: list[Row]) -> str:
+    """A table of rows that have the same names."""
+    names = list(rows[0])
+    lines = [names, ["---"] * len(names), *(list(row.values()) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def machine() -> str:
+    """The processor, its cores and the versions that decide results."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text("utf-8") if cpuinfo.is_file() else ""
+    models = re.findall(r"model name\s*: (.*)", text) or [platform.processor()]
+    versions = ", ".join(f"{name} {number}" for name, number in library_versions().items())
+    return f"{models[0]}, {os.cpu_count()} cores; {versions}"
+
+
+TEXT = """\
+# How often the statistics are wrong
+
+Written by `python -m benchmarks.calibration`: {num_studies} simulated studies per row of the first
+table, {num_replicates} studies of digits in the second, confidence {confidence} %.
+{machine}; {seconds}.
+
+## Simulated studies without any effect
+
+*t covers*, *two-level covers*: intervals that contain the truth, over seeds, and over seeds and
+{num_test} test images. *p <= .05*: sign-flip tests that reject. *primary errs*: the primary verdict
+is *gain* or *harm*. *family errs*: so is one of the nine others at least, after Holm's correction.
+With six seeds no verdict is ever *gain* or *harm*. All numbers are percentages.
+
+Promised where arm and baseline have noise of one kind: t covers 93 to 97, two-level covers at least
+93, all errors at most 6. Nothing is promised for *skewed, arm only*: bad, rare failures that never
+befall the baseline. A delta is then as skewed as they are, which neither the t interval nor the
+sign-flip test allows for; the rows say what to expect.
+
+{simulated}
+
+## Whole studies of digits
+
+{num_seeds} seeds, {budget} labels per class, {num_images} test images, small classifiers; all is
+drawn anew in every study. *oversample* repeats the draw's images: no effect, so that claims are
+errors, at most 5 % and two standard errors. *fresh*, in every other study, has twice the labels: an
+effect that must be found. Mean deltas are in points of accuracy, the numbers after them are
+percentages of studies.
+
+{found}
+"""
+
+
+def report(num_studies: int, num_replicates: int, workers: int) -> str:
+    """Both tables with what is needed to read them, in Markdown."""
+    started = time.perf_counter()
+    kinds = [(noise, n, True) for noise in NOISES for n in NUM_SEEDS]
+    kinds += [("skewed", n, False) for n in NUM_SEEDS]
+    simulated = markdown([simulate(*kind, num_studies) for kind in kinds])
+    between = time.perf_counter()
+    studies = digit_studies(num_replicates, workers)
+    pairs = itertools.product(SECTIONS, [arm for arm in ARMS if arm != "real"])
+    found = markdown([outcome(*pair, studies) for pair in pairs])
+    seconds = f"{between - started:.0f} s and {time.perf_counter() - between:.0f} s"
+    return TEXT.format(
+        num_studies=num_studies, num_replicates=num_replicates, num_seeds=STUDY_SEEDS,
+        confidence=percent(RULES.confidence), machine=machine(), seconds=seconds, budget=BUDGET,
+        num_test=NUM_TEST, num_images=10 * TEST_PER_CLASS, simulated=simulated, found=found,
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Print the report and write it beside this file."""
+    text = report(NUM_STUDIES, NUM_REPLICATES, workers=os.cpu_count() or 1)
+    OUTPUT.write_text(text, encoding="utf-8", newline="\n")
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,322 @@
+"""From the table of trials to what may be said: paired deltas, controls, verdicts, labels' worth.
+
+Reads no file. A trial that came to nothing is in the table with its baseline's score, as its user
+would have it; `diagnostics_table` shows the same comparison without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline import stats
+from pipeline.metrics import METRICS
+from pipeline.params import Params
+from pipeline.trials import Trial, arm_replicates
+
+PRIMARY_METRIC = "accuracy"
+COMPARISON = ["classifier", "arm", "baseline", "budget", "metric"]
+KEYS = ["classifier", "arm", "baseline", "budget"]
+WORTH_COLUMNS = ["classifier", "arm", "budget", "worth", "low", "high", "least", "most"]
+# What a control must not turn out to be, by its role. Nothing may come of repeating images or of
+# wrong labels; a study that does not see twice the labels sees nothing.
+FAILS: dict[str, Callable[[str], bool]] = {
+    "must_not_differ": lambda verdict: verdict in ("gain", "harm"),
+    "must_not_help": lambda verdict: verdict == "gain",
+    "must_help": lambda verdict: verdict != "gain",
+}
+NULLS = ("must_not_differ", "must_not_help")
+
+Overlaps = Mapping[int, float]  # share of images that two seeds' draws have in common, by budget
+
+
+def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd.DataFrame:
+    """One row per classifier, arm, baseline, budget and metric, paired over seeds.
+
+    Besides the declared baseline, arms with synthetic images are compared with the rival. Holm's
+    correction runs over all claims that answer the same question (same baseline and metric) but the
+    primary one, which was chosen beforehand, and over the controls that must show nothing. An arm
+    that only measures has an interval and a p-value, neither a corrected one nor a verdict.
+    """
+    keys = [
+        dict(zip(COMPARISON, (classifier, arm, baseline, budget, metric), strict=True))
+        for metric in METRICS
+        for classifier in params.classifiers
+        for budget in sorted(params.study.budgets)
+        for arm, baseline in pairs(params)
+    ]
+    deltas = [paired(trials, key, key["arm"]) - paired(trials, key, key["baseline"])
+              for key in keys]  # fmt: skip
+    rows = [_compare(trials, key, each, params, overlaps)
+            for key, each in zip(keys, deltas, strict=True)]  # fmt: skip
+    table = pd.DataFrame(rows)
+    table["p_holm"] = _adjusted(table, params)
+    plain = [_judge(row, each, params) for row, each in zip(rows_of(table), deltas, strict=True)]
+    outcomes = [_outcome(row, word, params)
+                for row, word in zip(rows_of(table), plain, strict=True)]  # fmt: skip
+    failed = failed_controls(rows_of(table), outcomes)
+    blamed = [_blamed(row, failed, params) for row in rows_of(table)]
+    table["verdict"] = [
+        outcome or ("invalid" if names else word)
+        for outcome, names, word in zip(outcomes, blamed, plain, strict=True)
+    ]
+    table["failed_controls"] = ["; ".join(names) for names in blamed]
+    return table
+
+
+def pairs(params: Params) -> list[tuple[str, str]]:
+    """(arm, baseline): all arms with the baseline, itself included, then those with the rival."""
+    baseline, rival = params.report.baseline, params.report.rival
+    found = [(arm, baseline) for arm in params.arms]
+    if rival is None or rival == baseline:
+        return found
+    synthetic = [name for name, arm in params.arms.items()
+                 if arm.generator and arm.role == "claim"]  # fmt: skip
+    return found + [(arm, rival) for arm in synthetic if arm not in (rival, baseline)]
+
+
+def least_adjusted_p(params: Params) -> float:
+    """The smallest p that Holm's correction can leave of the study's largest family.
+
+    Above 1 - confidence, no comparison but the primary one could be called a gain, whatever it is.
+    """
+    baseline = params.report.baseline
+    arms = [
+        arm
+        for arm, against in pairs(params)
+        if against == baseline != arm and params.arms[arm].role == "claim"
+    ]
+    size = len(arms) * len(params.classifiers) * len(params.study.budgets)
+    size -= params.report.primary.arm in arms
+    return float(size * 2.0 ** (1 - len(params.study.seeds)))
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    """The rows of a table as mappings."""
+    return table.to_dict("records")
+
+
+def chosen(trials: pd.DataFrame, row: Mapping[Any, Any], arm: object) -> pd.DataFrame:
+    """The trials of one arm for the classifier and budget of `row`, in the order of seeds."""
+    return trials[
+        (trials["classifier"] == row["classifier"])
+        & (trials["arm"] == arm)
+        & (trials["budget"] == row["budget"])
+    ].sort_values("seed")
+
+
+def paired(trials: pd.DataFrame, row: Mapping[Any, Any], arm: object) -> NDArray[np.float64]:
+    """The metric of one arm in the order of seeds, (num_seeds,)."""
+    return chosen(trials, row, arm)[str(row["metric"])].to_numpy(dtype=np.float64)
+
+
+def failures(trials: pd.DataFrame, row: Mapping[Any, Any]) -> NDArray[np.bool_]:
+    """Which seeds of a comparison rest on a trial that came to nothing, (num_seeds,)."""
+    sides = [chosen(trials, row, row[side])["failed"].to_numpy(dtype=bool)
+             for side in ("arm", "baseline")]  # fmt: skip
+    return np.logical_or(*sides)
+
+
+def _compare(
+    trials: pd.DataFrame, key: dict[str, Any], deltas: NDArray[np.float64], params: Params,
+    overlaps: Overlaps,
+) -> dict[str, object]:  # fmt: skip
+    confidence = params.report.confidence
+    interval = stats.t_interval(deltas, confidence, overlaps[key["budget"]])
+    return {
+        **key,
+        "n": len(deltas),
+        "num_failed": int(failures(trials, key).sum()),
+        "mean_arm": paired(trials, key, key["arm"]).mean(),
+        "mean_baseline": paired(trials, key, key["baseline"]).mean(),
+        "delta": interval.mean,
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+        "smallest_detectable": stats.smallest_detectable(deltas, 1 - confidence),
+        "p_value": stats.sign_flip_p(deltas),
+    }
+
+
+def _adjusted(table: pd.DataFrame, params: Params) -> pd.Series:
+    """Corrected p-values: as they are for the primary and for controls that must help."""
+    role = table["arm"].map(lambda arm: params.arms[arm].role)
+    adjusted = table["p_value"].mask(role == "measure")
+    itself = table["arm"] == table["baseline"]
+    claims = table[(role == "claim") & ~itself & ~_is_primary(table, params)]
+    nulls = table[role.isin(NULLS)]
+    for family in (claims, nulls):
+        for _, members in family.groupby(["baseline", "metric"], sort=False):
+            adjusted.loc[members.index] = stats.holm(members["p_value"].tolist())
+    return adjusted
+
+
+def _judge(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params) -> str:
+    """The decision table's word, before controls have their say."""
+    if row["arm"] == row["baseline"]:
+        return "baseline"
+    if params.arms[row["arm"]].role == "measure":
+        return "measure"
+    metric = METRICS[row["metric"]]
+    rules = stats.Rules(
+        confidence=params.report.confidence,
+        smallest_effect=params.report.smallest_effect if metric.is_share else 0.0,
+        higher_is_better=metric.higher_is_better,
+    )
+    interval = stats.Interval(row["delta"], row["ci_low"], row["ci_high"])
+    evidence = stats.Evidence(len(deltas), float(np.ptp(deltas)), interval, row["p_holm"])
+    return stats.decide(evidence, rules)
+
+
+def _outcome(row: Mapping[Any, Any], word: str, params: Params) -> str | None:
+    """`passed`, `failed` or `not judged` for a control, by its accuracy; None for other arms."""
+    role = params.arms[row["arm"]].role
+    if role not in FAILS:
+        return None
+    if row["metric"] != PRIMARY_METRIC:
+        return "control"
+    if row["n"] < stats.SEEDS_FOR_A_CLAIM:
+        return "not judged"
+    return "failed" if FAILS[role](word) else "passed"
+
+
+def failed_controls(
+    rows: list[dict[Any, Any]], outcomes: list[str | None]
+) -> set[tuple[str, int, str]]:
+    """(classifier, budget, arm) of the controls that failed."""
+    return {
+        (row["classifier"], row["budget"], row["arm"])
+        for row, outcome in zip(rows, outcomes, strict=True)
+        if outcome == "failed"
+    }
+
+
+def _blamed(row: Mapping[Any, Any], failed: set[tuple[str, int, str]], params: Params) -> list[str]:
+    """The failed controls that forbid a verdict on this row.
+
+    A control of real images speaks for all arms of its classifier and budget, one of a generator's
+    images for the arms that use the same generator.
+    """
+    arm = params.arms[row["arm"]]
+    if arm.role != "claim" or row["arm"] == row["baseline"]:
+        return []
+    return [
+        name for name, control in params.arms.items()
+        if (row["classifier"], row["budget"], name) in failed
+        and control.generator in (None, arm.generator)
+    ]  # fmt: skip
+
+
+def _is_primary(table: pd.DataFrame, params: Params) -> pd.Series:
+    primary = params.report.primary
+    return (
+        (table["classifier"] == primary.classifier)
+        & (table["arm"] == primary.arm)
+        & (table["budget"] == primary.budget)
+        & (table["baseline"] == params.report.baseline)
+        & (table["metric"] == PRIMARY_METRIC)
+    )
+
+
+def diagnostics_table(
+    trials: pd.DataFrame, right: Mapping[Trial, NDArray[np.bool_]], params: Params,
+    overlaps: Overlaps,
+) -> pd.DataFrame:  # fmt: skip
+    """One row per comparison of accuracies: what else a referee would ask.
+
+    `new_images_*`: the two-level interval, over seeds and test images. `mcnemar_*`: in how many
+    seeds McNemar's test finds the arm better or worse on this test set. `overlap`: share of images
+    that two seeds' draws share. `completed_*`: the comparison without seeds that came to nothing.
+    `right` maps trials to whether each test image was classified rightly, (num_test,).
+    """
+    keys: list[dict[str, Any]] = [
+        dict(zip(KEYS, (classifier, arm, baseline, budget), strict=True))
+        for classifier in params.classifiers
+        for budget in sorted(params.study.budgets)
+        for arm, baseline in pairs(params)
+        if arm != baseline
+    ]
+    return pd.DataFrame(
+        [_diagnose(trials, right, key, params, overlaps[key["budget"]]) for key in keys]
+    )
+
+
+def _diagnose(
+    trials: pd.DataFrame, right: Mapping[Trial, NDArray[np.bool_]], key: dict[str, Any],
+    params: Params, overlap: float,
+) -> dict[str, object]:  # fmt: skip
+    confidence = params.report.confidence
+    arm, baseline = (
+        np.stack([right[Trial(key["classifier"], key[side], each)]
+                  for each in arm_replicates(params, key[side]) if each.budget == key["budget"]])
+        for side in ("arm", "baseline")
+    )  # fmt: skip
+    new_images = stats.two_level_interval(arm.astype(np.int8) - baseline, confidence)
+    significant = np.array([stats.mcnemar_p(*pair) <= 1 - confidence
+                            for pair in zip(arm, baseline, strict=True)])  # fmt: skip
+    differences = (arm.astype(np.int8) - baseline).mean(axis=1)
+    key = {**key, "metric": PRIMARY_METRIC}
+    deltas = paired(trials, key, key["arm"]) - paired(trials, key, key["baseline"])
+    completed = deltas[~failures(trials, key)]
+    rest = stats.t_interval(completed, confidence, overlap) if len(completed) else None
+    del key["metric"]
+    return {
+        **key,
+        "new_images_low": new_images.low,
+        "new_images_high": new_images.high,
+        "mcnemar_better": int((significant & (differences > 0)).sum()),
+        "mcnemar_worse": int((significant & (differences < 0)).sum()),
+        "overlap": overlap,
+        "completed_n": len(completed),
+        "completed_delta": rest.mean if rest else np.nan,
+        "completed_low": rest.low if rest else np.nan,
+        "completed_high": rest.high if rest else np.nan,
+    }
+
+
+def worth_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd.DataFrame:
+    """How many real labels per class would give an arm's accuracy, one row per claim.
+
+    From the baseline's learning curve between its `least` and `most` budgets, never beyond: minus
+    or plus infinity says that the number lies outside. Empty with a single budget.
+    """
+    baseline = params.report.baseline
+    budgets = sorted({each.budget for each in arm_replicates(params, baseline)})
+    claims = [name for name, arm in params.arms.items() if arm.role == "claim" and name != baseline]
+    rows = []
+    for classifier in params.classifiers if len(budgets) > 1 else ():
+        keys = [{"classifier": classifier, "budget": budget, "metric": PRIMARY_METRIC}
+                for budget in budgets]  # fmt: skip
+        curve = np.stack([paired(trials, key, baseline) for key in keys], axis=1)
+        shared = np.array([overlaps[budget] for budget in budgets])
+        for budget in sorted(params.study.budgets):
+            for arm in claims:
+                scores = paired(trials, {**keys[0], "budget": budget}, arm)
+                found = stats.worth(
+                    scores, curve, np.array(budgets), params.report.confidence, shared
+                )
+                values = (classifier, arm, budget, found.mean, found.low, found.high)
+                rows.append((*values, budgets[0], budgets[-1]))
+    return pd.DataFrame(rows, columns=WORTH_COLUMNS)
+
+
+def main_rows(deltas: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """The headline table: accuracy of every arm against the declared baseline."""
+    return deltas[
+        (deltas["metric"] == PRIMARY_METRIC) & (deltas["baseline"] == params.report.baseline)
+    ]
+
+
+def headline(deltas: pd.DataFrame, params: Params) -> dict[str, object]:
+    """The few numbers for `dvc metrics diff`: {classifier: {budget_<b>: {arm: {...}}}}."""
+    numbers: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
+    for _, row in main_rows(deltas, params).iterrows():
+        below = numbers.setdefault(row["classifier"], {}).setdefault(f"budget_{row['budget']}", {})
+        values = {"accuracy": row["mean_arm"], **row[["delta", "ci_low", "ci_high"]].to_dict()}
+        below[row["arm"]] = {
+            name: round(float(value), 6) for name, value in values.items() if np.isfinite(value)
+        }
+    return dict(numbers)

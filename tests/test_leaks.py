@@ -1,0 +1,292 @@
+"""Proofs that no test image and no label beyond the budget decides anything but a score.
+
+Poison tests: the study is run again, every trial anew, with the forbidden data spoiled; what
+depended on it would change. And every stage is watched while it opens files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from ruamel.yaml import YAML
+from sklearn.datasets import load_digits
+
+from pipeline.errors import CollapsedError, DivergedError, IntegrityError
+from pipeline.images import LabeledImages
+from pipeline.params import DRAWS, FRESH, Params
+from pipeline.provenance import manifest_of
+from pipeline.runtime import numpy_rng
+from pipeline.stages import audit, prepare, report, synthesize, train_classifiers, train_generator
+from pipeline.store import read_json, read_npz, write_npz
+
+ROOT = Path(__file__).resolve().parent.parent
+NUM_TEST = 400
+BUDGET = "budget-0005"
+STAGES = (train_generator, synthesize, audit)
+pytestmark = pytest.mark.slow
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, dtype=">u4").tobytes()
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+def write_source(folder: Path, noise: bool) -> None:
+    """Digits as the four files of MNIST; with `noise`, test images and labels mean nothing."""
+    digits = load_digits()
+    images, labels = np.round(digits.images * 255 / 16), digits.target
+    rng = np.random.default_rng(0)
+    test_images, test_labels = images[:NUM_TEST], labels[:NUM_TEST]
+    if noise:
+        test_images = rng.integers(0, 256, test_images.shape)
+        test_labels = rng.permutation(test_labels)
+    folder.mkdir(parents=True)
+    write_idx(folder / "train-images-idx3-ubyte", images[NUM_TEST:])
+    write_idx(folder / "train-labels-idx1-ubyte", labels[NUM_TEST:])
+    write_idx(folder / "t10k-images-idx3-ubyte", test_images)
+    write_idx(folder / "t10k-labels-idx1-ubyte", test_labels)
+
+
+@pytest.fixture(scope="session")
+def params(smoke: Params) -> Params:
+    """The smoke study on digits that come with a test set of their own."""
+    data = smoke.data.model_copy(update={"name": "mnist", "path": "source"})
+    return smoke.model_copy(update={"data": data})
+
+
+def run_trials(params: Params, root: Path) -> None:
+    """Every stage between `prepare` and `report`."""
+    for stage in STAGES:
+        for name in params.generators:
+            stage.run(params, root, name)
+    for name in params.arms:
+        train_classifiers.run(params, root, name)
+
+
+def studied(folder: Path, params: Params, noise: bool = False) -> Path:
+    """A finished study, but for its report."""
+    write_source(folder / "source", noise)
+    prepare.run(params, folder)
+    run_trials(params, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def honest(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Path:
+    """The study with all its data as they are; made once for all processes."""
+    shared = tmp_path_factory.getbasetemp().parent
+    folder = shared / "honest"
+    with FileLock(shared / "honest.lock"):
+        if not folder.exists():
+            studied(folder, params)
+    return folder
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def learned(folder: Path) -> dict[str, list[Any]]:
+    """What every classifier trial had to do with its training: all but the scored images."""
+    found = {}
+    for path in sorted((folder / "results").rglob("*.npz")):
+        arrays = read_npz(path)
+        kept = [str(arrays[name]) for name in arrays if name not in ("probabilities", "labels")]
+        record = read_json(manifest_of(path))
+        inputs = {k: v for k, v in record["inputs"].items() if not k.endswith("test.npz")}
+        rest = {k: v for k, v in record.items() if k not in ("inputs", "outputs")}
+        found[path.relative_to(folder).as_posix()] = [kept, inputs, rest]
+    return found
+
+
+def test_noise_for_a_test_set_changes_nothing_but_scores(
+    honest: Path, params: Params, tmp_path: Path
+) -> None:
+    poisoned = studied(tmp_path / "poisoned", params, noise=True)
+    for part in ("data/splits/draws", "data/splits/fresh", "models", "data/synthetic",
+                 "data/audit"):  # fmt: skip
+        assert digests(honest / part)
+        assert digests(poisoned / part) == digests(honest / part), part
+    for file in ("pool.npz", "labels.npz"):
+        ours, theirs = (read_npz(each / "data/splits" / file) for each in (honest, poisoned))
+        assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+    assert learned(poisoned) == learned(honest)
+    assert len(learned(honest)) == 2 * 2 * 9
+    scores = [digests(each / "results") for each in (honest, poisoned)]
+    arrays = [name for name in scores[0] if name.endswith(".npz")]
+    assert all(scores[0][name] != scores[1][name] for name in arrays)
+
+
+def permuted(labels: np.ndarray, outside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """`labels` with those at `outside` dealt out anew."""
+    changed = labels.copy()
+    changed[outside] = rng.permutation(changed[outside])
+    return changed
+
+
+def test_permuting_every_label_beyond_the_budget_changes_only_what_may_know_them(
+    honest: Path, params: Params, tmp_path: Path
+) -> None:
+    poisoned = tmp_path / "poisoned"
+    shutil.copytree(honest, poisoned, ignore=shutil.ignore_patterns(".trials", "results", "models"))
+    splits, rng = poisoned / "data/splits", numpy_rng("poison")
+    labels = read_npz(splits / "labels.npz")["labels"]
+    inside = np.concatenate([read_npz(path)["index"] for path in (poisoned / DRAWS).rglob("*.npz")])
+    outside = np.setdiff1d(np.arange(len(labels)), inside)
+    write_npz(splits / "labels.npz", labels=permuted(labels, outside, rng))
+    for path in (poisoned / FRESH).rglob("*.npz"):
+        fresh = read_npz(path)
+        everything = np.arange(len(fresh["labels"]))
+        write_npz(path, **fresh | {"labels": permuted(fresh["labels"], everything, rng)})
+    run_trials(params, poisoned)
+    for part in ("models", "data/synthetic"):
+        assert digests(poisoned / part) == digests(honest / part), part
+    ours, theirs = (digests(each / "results") for each in (honest, poisoned))
+    changed = {name.split("/")[0] for name in ours if ours[name] != theirs[name]}
+    assert changed == {"fresh_real"}
+    assert digests(poisoned / "data/audit") != digests(honest / "data/audit")
+
+
+def test_the_honest_study_has_a_report(honest: Path, params: Params, tmp_path: Path) -> None:
+    study = Path(shutil.copytree(honest, tmp_path / "study"))
+    (study / "params.yaml").write_text("")
+    report.run(params, study)
+    assert (study / "reports/report.html").exists()
+
+
+def test_a_generator_trained_by_hand_on_more_labels_is_refused(
+    honest: Path, params: Params, tmp_path: Path
+) -> None:
+    study = Path(shutil.copytree(honest, tmp_path / "study"))
+    (study / "params.yaml").write_text("")
+    own = study / DRAWS / BUDGET / "seed-00.npz"
+    larger = study / DRAWS / "budget-0010/seed-00.npz"
+    kept = own.read_bytes()
+    shutil.copy(larger, own)
+    train_generator.run(params, study, "dcgan")
+    own.write_bytes(kept)
+    with pytest.raises(IntegrityError, match=r"seed-00\.manifest\.json"):
+        report.run(params, study)
+
+
+def diverge(*_: object) -> LabeledImages:
+    raise DivergedError("step 3 of 30", "expected a finite loss, found nan", "lower the rate")
+
+
+def collapse(*_: object) -> None:
+    raise CollapsedError("200 synthetic images", "expected variety", "train longer")
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [(train_generator, "train", diverge), (synthesize, "refuse_collapse", collapse)],
+    ids=["diverged", "collapsed"],
+)
+def test_a_failed_generator_counts_as_what_its_user_would_get(
+    failing: tuple[Any, str, Any], honest: Path, params: Params, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    module, function, replacement = failing
+    study = Path(shutil.copytree(honest, tmp_path / "study"))
+    (study / "params.yaml").write_text("")
+    shutil.rmtree(study / ".trials" / module.__name__.rpartition(".")[2])
+    kept = getattr(module, function)
+    turns = iter([replacement, kept])  # the first seed fails, the second does not
+
+    def take_turns(*args: object) -> object:
+        return next(turns)(*args)
+
+    monkeypatch.setattr(module, function, take_turns)
+    run_trials(params, study)
+    report.run(params, study)
+    results = study / "results/dcgan" / BUDGET
+    assert not (results / "seed-00.cnn.npz").exists()
+    assert (results / "seed-01.cnn.npz").exists()
+    text = (study / "reports/trials.csv").read_text().splitlines()
+    rows = [dict(zip(text[0].split(","), line.split(","), strict=True)) for line in text[1:]]
+    score = {(row["classifier"], row["arm"], row["seed"]): row["accuracy"]
+             for row in rows if row["budget"] == "5"}  # fmt: skip
+    failed = {(row["arm"], row["seed"]) for row in rows if row["failed"] == "True"}
+    with_generator = {name for name, arm in params.arms.items() if arm.generator}
+    assert failed == {(name, "0") for name in with_generator}
+    for arm in with_generator:
+        assert score["cnn", arm, "0"] == score["cnn", "real", "0"]
+    page = (study / "reports/report.html").read_text()
+    assert "1 of 2 seeds came to nothing" in page
+    assert len((study / "reports/failures.csv").read_text().splitlines()) == 1 + (
+        (module is train_generator) + 2 + 2 * len(with_generator)
+    )
+
+
+WATCHED = """
+import runpy, sys
+opened = open({log!r}, "w")
+def hook(event, arguments):
+    if event == "open" and isinstance(arguments[0], str):
+        opened.write(arguments[0] + "\\n")
+        opened.flush()
+sys.addaudithook(hook)
+sys.argv = ["stage", *{arguments!r}]
+runpy.run_module("pipeline.stages." + {stage!r}, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("stage", "item"),
+    [("prepare", None), ("train_generator", "dcgan"), ("synthesize", "dcgan"),
+     ("audit", "dcgan"), ("train_classifiers", "dcgan"), ("report", None)],
+)  # fmt: skip
+def test_a_stage_opens_what_it_declares_and_nothing_else(
+    stage: str, item: str | None, honest: Path, tmp_path: Path, params: Params
+) -> None:
+    study = Path(shutil.copytree(honest, tmp_path / "study"))
+    shutil.copy(ROOT / "params.yaml", study)
+    command = [sys.executable, "-m", "pipeline", "preset", "smoke"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, cwd=study, env=environment, check=True, capture_output=True)
+    path = study / "params.yaml"
+    path.write_text(path.read_text().replace("name: digits", "name: mnist").replace(
+        "path: null", "path: source"))  # fmt: skip
+    shutil.rmtree(study / ".trials" / stage, ignore_errors=True)
+    log = tmp_path / "opened.txt"
+    code = WATCHED.format(log=str(log), arguments=[item] if item else [], stage=stage)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=study, env=environment, text=True, check=False,
+        capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = {
+        (study / name).resolve().relative_to(study.resolve()).as_posix()
+        for name in log.read_text().splitlines()
+        if (study / name).resolve().is_relative_to(study.resolve())
+    }
+    found = {name for name in found if (study / name).is_file()}
+    read = {name for name in found if name.split("/")[0] in ("data", "models", "results")
+            and not any(part.startswith(".") for part in name.split("/"))}  # fmt: skip
+    assert read or stage == "prepare"
+    declared = declared_inputs(stage, item, params)
+    assert not {name for name in read if not name.startswith(declared)}
+    test_files = {name for name in read if name.endswith("test.npz")}
+    assert bool(test_files) == (stage == "train_classifiers")
+
+
+def declared_inputs(stage: str, item: str | None, params: Params) -> tuple[str, ...]:
+    """What dvc.yaml lets the stage read, without code."""
+    entry = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"][stage]
+    deps = entry.get("do", entry)["deps"]
+    inputs = params.arms[item].inputs if stage == "train_classifiers" and item else ""
+    filled = [dep.replace("${key}", str(item)).replace("${item.inputs}", inputs) for dep in deps]
+    return tuple(dep for dep in filled if not dep.startswith("pipeline/"))

@@ -1,0 +1,82 @@
+"""Known answers: synthetic images that are real ones, and labels that mean nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import tables
+from pipeline.images import LabeledImages
+from pipeline.metrics import accuracy
+from pipeline.params import Params
+from pipeline.provenance import manifest_of
+from pipeline.stages.train_classifiers import score
+from pipeline.store import read_npz, write_json, write_npz
+from pipeline.trials import Replicate, Trial
+
+REPLICATE = Replicate(10, 0)
+
+
+@pytest.fixture
+def params(smoke: Params) -> Params:
+    """Enough steps to learn; every arm takes ten images per class."""
+    classifiers = {name: dict(section) for name, section in smoke.classifiers.items()}
+    classifiers["cnn"]["steps"] = 150
+    return smoke.model_copy(update={"classifiers": classifiers})
+
+
+@pytest.fixture
+def inputs(bars: LabeledImages, tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Test images, a draw, and a generator's file that holds the draw itself."""
+    ranked = np.stack([np.flatnonzero(bars.labels == label) for label in range(3)], axis=1)
+    test, draw, synthetic = (tmp_path / name for name in ("test.npz", "draw.npz", "synthetic.npz"))
+    for path, ranks in ((test, slice(10, 60)), (draw, slice(0, 10)), (synthetic, slice(0, 10))):
+        data = bars.take(ranked[ranks].reshape(-1))
+        teacher = np.eye(3, dtype=np.float32)[data.labels]
+        write_npz(path, images=data.images, labels=data.labels, teacher=teacher)
+    write_json(manifest_of(synthetic), {"failure": None})
+    return test, draw, synthetic
+
+
+def scored(params: Params, arm: str, classifier: str, files: tuple[Path, Path, Path],
+           folder: Path, seed: int = 3) -> tuple[float, str]:  # fmt: skip
+    """Accuracy, and the digest of what was learned."""
+    folder.mkdir()
+    score(params, Trial(classifier, arm, REPLICATE), files, seed, folder)
+    found = read_npz(folder / "scored.npz")
+    return accuracy(found["labels"], found["probabilities"]), str(found["learned"])
+
+
+@pytest.mark.parametrize("classifier", ["cnn", "lgbm"])
+def test_the_score_of_real_images_as_synthetic_ones_is_real_accuracy(
+    classifier: str, params: Params, inputs: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    real = scored(params, "real", classifier, inputs, tmp_path / "real")
+    cas = scored(params, "dcgan_only", classifier, inputs, tmp_path / "cas")
+    assert cas == real
+    assert real[0] > 0.45
+
+
+@pytest.mark.parametrize("classifier", ["cnn", "lgbm"])
+def test_the_score_of_images_with_permuted_labels_is_chance(
+    classifier: str, params: Params, inputs: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    only = params.arms["dcgan_only"].model_copy(update={"permute_labels": True})
+    poisoned = params.model_copy(update={"arms": params.arms | {"dcgan_only": only}})
+    scores = [
+        scored(poisoned, "dcgan_only", classifier, inputs, tmp_path / str(seed), seed)[0]
+        for seed in range(12)
+    ]
+    # Ten images per class leave a permutation some luck; over twelve of them it evens out.
+    assert np.mean(scores) == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_permuted_labels_do_not_pass_for_a_classification_accuracy_score(
+    study: Params, finished_study: Path
+) -> None:
+    only = study.arms["dcgan_only"].model_copy(update={"permute_labels": True})
+    changed = study.model_copy(update={"arms": study.arms | {"dcgan_only": only}})
+    trials = tables.trials_table("toy", list(tables.read_trials(study, finished_study)))
+    assert tables.fidelity_table(changed, finished_study, trials)["cas"].isna().all()
