@@ -68,13 +68,16 @@ def forest(rows: pd.DataFrame, smallest_effect: float) -> Figure:
 
 
 def learning_curves(trials: pd.DataFrame) -> Figure:
-    """Mean accuracy by budget, a line per arm, a panel per classifier; every seed as a dot."""
+    """Mean accuracy by budget, a line per arm, a panel per classifier; every seed as a dot.
+
+    The first arm stands at its budgets, the others beside it, so that dots do not hide each other.
+    """
     classifiers = list(dict.fromkeys(trials["classifier"]))
     figure, axes = _figure(9, 3.6, 1, len(classifiers))
     arms = list(dict.fromkeys(trials["arm"]))
     for axis, classifier in zip(axes[0], classifiers, strict=True):
         for place, (arm, color) in enumerate(zip(arms, COLORS * len(arms), strict=False)):
-            beside = 1 + 0.03 * (place - (len(arms) - 1) / 2)  # so that dots do not hide each other
+            beside = 1 + 0.05 * ((place + 1) // 2) * (-1) ** place
             chosen = trials[(trials["classifier"] == classifier) & (trials["arm"] == arm)]
             means = chosen.groupby("budget")["accuracy"].mean()
             axis.plot(beside * means.index, 100 * means, "o-", color=color, label=arm, markersize=5)

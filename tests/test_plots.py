@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import plots, tables
+from pipeline import comparisons, plots, tables
 from pipeline.params import Params
 
 
@@ -43,7 +43,8 @@ def test_the_same_figure_is_the_same_file(trials: pd.DataFrame, tmp_path: Path) 
 
 
 def test_the_forest_has_a_line_for_every_comparison(trials: pd.DataFrame, study: Params) -> None:
-    rows = tables.main_rows(tables.deltas_table(trials, study), study)
+    overlaps = {2: 0.0, 4: 0.0, 8: 0.0}
+    rows = comparisons.main_rows(comparisons.deltas_table(trials, study, overlaps), study)
     axes = plots.forest(rows, 0.005).axes
     assert [axis.get_title() for axis in axes] == list(study.classifiers)
     names = [label.get_text() for label in axes[0].get_yticklabels()]

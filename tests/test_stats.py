@@ -178,6 +178,14 @@ def test_overlap_is_the_mean_share_of_images_in_common() -> None:
     assert mean_overlap([draw.astype(str) for draw in draws]) == pytest.approx(0.25)
 
 
+def test_overlap_of_unequal_draws_is_the_correlation_of_their_sums() -> None:
+    small, large = np.arange(4), np.arange(16)
+    values = np.random.default_rng(0).standard_normal((40_000, 16))
+    sums = values[:, small].sum(axis=1), values[:, large].sum(axis=1)
+    assert mean_overlap([small, large]) == pytest.approx(0.5)
+    assert np.corrcoef(*sums)[0, 1] == pytest.approx(0.5, abs=0.02)
+
+
 @pytest.mark.parametrize("draws", [[], [np.arange(3)]])
 def test_fewer_than_two_draws_have_no_overlap(draws: list[np.ndarray]) -> None:
     assert mean_overlap(draws) == 0
@@ -435,6 +443,15 @@ def test_worth_finds_the_place_on_a_curve_without_noise(labels: float) -> None:
     curve = np.tile(curve_at(np.array(BUDGETS)), (6, 1))
     found = worth(np.full(6, curve_at(labels)), curve, BUDGETS, 0.95)
     assert three(found) == pytest.approx((labels,) * 3, rel=STEP - 1)
+    assert found.low <= found.mean <= found.high
+
+
+def test_rounding_does_not_push_worth_beyond_the_budgets() -> None:
+    low, high = 0.1 + 0.2, 0.7 + 0.1  # neither is what it would be without rounding
+    assert (low > 0.3, high < 0.8) == (True, True)
+    curve = np.tile([low, high], (6, 1))
+    assert three(worth(np.full(6, 0.3), curve, [10, 100], 0.95)) == (10,) * 3
+    assert three(worth(np.full(6, 0.8), curve, [10, 100], 0.95)) == (100,) * 3
 
 
 @pytest.mark.parametrize(("labels", "expected"), [(0.9, -math.inf), (101, math.inf)])

@@ -128,7 +128,7 @@ def draw_figures(folder: Path, findings: Findings, params: Params, root: Path,
     primary = params.report.primary
     shown = Replicate(primary.budget, params.study.seeds[0])
     rows = comparisons.main_rows(findings.deltas, params)
-    plots.save(plots.learning_curves(findings.trials), folder / "accuracy.png")
+    plots.save(plots.learning_curves(without_controls(findings, params)), folder / "accuracy.png")
     arms = [params.report.baseline, params.report.rival, primary.arm]
     matrices = {
         arm: findings.confusions[primary.classifier, arm]
@@ -145,6 +145,13 @@ def draw_figures(folder: Path, findings: Findings, params: Params, root: Path,
         "deltas": plots.forest(rows, params.report.smallest_effect),
         "samples": plots.sheets(panels, SHEET_PER_CLASS, class_names),
     }
+
+
+def without_controls(findings: Findings, params: Params) -> pd.DataFrame:
+    """The trials of all arms that are no controls, the baseline's first."""
+    names = [name for name, arm in params.arms.items() if not arm.is_control]
+    order = sorted(names, key=lambda name: name != params.report.baseline)
+    return pd.concat([findings.trials[findings.trials["arm"] == name] for name in order])
 
 
 def draw_generator(
@@ -230,7 +237,8 @@ def page_figures(reports: Path, params: Params) -> dict[str, Path]:
     figures = {
         "Differences from the baseline with their intervals; the gray band is too small to matter.":
             reports / "deltas.png",
-        "Accuracy by label budget; dots are seeds, lines means.": reports / "plots/accuracy.png",
+        "Accuracy by label budget; dots are seeds, lines means; controls are left out.":
+            reports / "plots/accuracy.png",
         f"Recall of every class ({scope}).": reports / "plots/recall.png",
         f"Confusion ({scope}).": reports / "plots/confusion.png",
         f"Real images of one draw beside synthetic ones; row k is class k ({primary.budget} labels "
