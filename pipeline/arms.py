@@ -57,8 +57,9 @@ def assemble(arm: ArmParams, draw: LabeledImages, added: Synthetic | LabeledImag
     else:
         source = draw if added is None else added
         num_candidates = num_kept = 0
-        refuse_missing(source, draw)
-    extra = source.take(first_of_each_class(source.labels, arm.per_class, repeat=not is_synthetic))
+        refuse_fewer(source, draw)
+    positions = first_of_each_class(source.labels, arm.per_class, repeat=not is_synthetic)
+    extra = source.take(positions)
     own = draw if arm.real else draw.take(np.arange(0))
     real = own if is_synthetic else joined(own, extra)
     if arm.permute_labels:
@@ -75,7 +76,7 @@ def assemble(arm: ArmParams, draw: LabeledImages, added: Synthetic | LabeledImag
     training_set = TrainingSet(
         data=data,
         extra=is_extra,
-        weights=balanced(is_extra, arm.real_share),
+        weights=balanced(is_extra, arm.real_share, 1 / np.bincount(positions)[positions]),
         num_classes=draw.num_classes,
         transform=build_transform(arm.transform, params.transforms),
     )
@@ -89,28 +90,35 @@ def joined(first: LabeledImages, second: LabeledImages) -> LabeledImages:
     return LabeledImages(images, np.concatenate([first.labels, second.labels]))
 
 
-def refuse_missing(source: LabeledImages, draw: LabeledImages) -> None:
-    """Raise `DataError` when `source` lacks a class that the draw has."""
-    missing = np.setdiff1d(draw.labels, source.labels)
-    if len(missing):
+def refuse_fewer(source: LabeledImages, draw: LabeledImages) -> None:
+    """Raise `DataError` when `source` has fewer images than the draw, of any class.
+
+    Weighted like the draw, a few images would count for too much.
+    """
+    needed = np.bincount(draw.labels)
+    found = np.bincount(source.labels, minlength=len(needed))
+    if (found < needed).any():
+        label = int((found - needed).argmin())
         raise DataError(
             source.source,
-            f"expected real images of every class, found none of {missing.tolist()}: the budget "
-            "leaves nothing of the pool",
+            f"expected as many real images as in the draw, found {found[label]} in place of "
+            f"{needed[label]} of class {label}: the pool has no more",
             "lower study.budgets or take out the arm that adds fresh labels",
         )
 
 
-def balanced(extra: NDArray[np.bool_], real_share: float) -> NDArray[np.float64]:
+def balanced(
+    extra: NDArray[np.bool_], real_share: float, once: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Weights of mean 1 that give the images that are not `extra` the share `real_share`.
 
-    Without it a hundred real images would drown among thousands of added ones. All images count
-    alike where there is only one kind.
+    Without it a hundred real images would drown among thousands of added ones. `once`, (number of
+    extra images,), is one over how often each occurs: an image that is repeated more often than
+    another one counts no more, so that repeating a draw is no change whatever the numbers are.
     """
-    num_extra = int(extra.sum())
-    if num_extra in (0, len(extra)):
-        return np.ones(len(extra))
-    shares = np.where(extra, (1 - real_share) / num_extra, real_share / (len(extra) - num_extra))
+    num_own = len(extra) - len(once)
+    shares = np.full(len(extra), (real_share if len(once) else 1) / max(num_own, 1))
+    shares[extra] = once * (1 - real_share if num_own else 1) / once.sum()
     return shares * len(extra)
 
 

@@ -17,11 +17,13 @@ from pipeline import stats
 from pipeline.metrics import METRICS
 from pipeline.params import Params
 from pipeline.trials import Trial, arm_replicates
+from pipeline.wording import ROLES
 
 PRIMARY_METRIC = "accuracy"
 COMPARISON = ["classifier", "arm", "baseline", "budget", "metric"]
 KEYS = ["classifier", "arm", "baseline", "budget"]
-WORTH_COLUMNS = ["classifier", "arm", "budget", "worth", "low", "high", "least", "most"]
+WORTH_COLUMNS = ["classifier", "arm", "budget", "worth", "low", "high", "least", "most",
+                 "verdict"]  # fmt: skip
 # What a control must not turn out to be, by its role. Nothing may come of repeating images or of
 # wrong labels; a study that does not see twice the labels sees nothing.
 FAILS: dict[str, Callable[[str], bool]] = {
@@ -55,16 +57,19 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
             for key, each in zip(keys, deltas, strict=True)]  # fmt: skip
     table = pd.DataFrame(rows)
     table["p_holm"] = _adjusted(table, params)
-    plain = [_judge(row, each, params) for row, each in zip(rows_of(table), deltas, strict=True)]
-    outcomes = [_outcome(row, word, params)
-                for row, word in zip(rows_of(table), plain, strict=True)]  # fmt: skip
-    failed = failed_controls(rows_of(table), outcomes)
-    blamed = [_blamed(row, failed, params) for row in rows_of(table)]
+    found = list(zip(rows_of(table), deltas, strict=True))
+    failed = {
+        (row["classifier"], row["budget"], row["arm"])
+        for row, each in found
+        if _outcome(row, each, params) == "failed"
+    }
+    blamed = [_blamed(row, failed, params) for row, _ in found]
     table["verdict"] = [
-        outcome or ("invalid" if names else word)
-        for outcome, names, word in zip(outcomes, blamed, plain, strict=True)
+        _outcome(row, each, params) or _judge(row, each, params, controls_hold=not names)
+        for (row, each), names in zip(found, blamed, strict=True)
     ]
-    table["failed_controls"] = ["; ".join(names) for names in blamed]
+    table["failed_controls"] = ["; ".join(f"{name} {ROLES[params.arms[name].role]}"
+                                          for name in names) for names in blamed]  # fmt: skip
     return table
 
 
@@ -126,7 +131,8 @@ def _compare(
     overlaps: Overlaps,
 ) -> dict[str, object]:  # fmt: skip
     confidence = params.report.confidence
-    interval = stats.t_interval(deltas, confidence, overlaps[key["budget"]])
+    overlap = overlaps[key["budget"]]
+    interval = stats.t_interval(deltas, confidence, overlap)
     return {
         **key,
         "n": len(deltas),
@@ -136,7 +142,9 @@ def _compare(
         "delta": interval.mean,
         "ci_low": interval.low,
         "ci_high": interval.high,
-        "smallest_detectable": stats.smallest_detectable(deltas, 1 - confidence),
+        "smallest_detectable": stats.smallest_detectable(
+            deltas, 1 - confidence, correlation=overlap
+        ),
         "p_value": stats.sign_flip_p(deltas),
     }
 
@@ -154,8 +162,10 @@ def _adjusted(table: pd.DataFrame, params: Params) -> pd.Series:
     return adjusted
 
 
-def _judge(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params) -> str:
-    """The decision table's word, before controls have their say."""
+def _judge(
+    row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params, controls_hold: bool = True
+) -> str:
+    """The decision table's word."""
     if row["arm"] == row["baseline"]:
         return "baseline"
     if params.arms[row["arm"]].role == "measure":
@@ -167,31 +177,23 @@ def _judge(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params) 
         higher_is_better=metric.higher_is_better,
     )
     interval = stats.Interval(row["delta"], row["ci_low"], row["ci_high"])
-    evidence = stats.Evidence(len(deltas), float(np.ptp(deltas)), interval, row["p_holm"])
-    return stats.decide(evidence, rules)
+    return stats.decide(stats.evidence(deltas, interval, row["p_holm"], controls_hold), rules)
 
 
-def _outcome(row: Mapping[Any, Any], word: str, params: Params) -> str | None:
-    """`passed`, `failed` or `not judged` for a control, by its accuracy; None for other arms."""
+def _outcome(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params) -> str | None:
+    """`passed`, `failed` or `not judged` for a control, by its accuracy; None for other arms.
+
+    Ten seeds are needed, as for any claim, and six of them must have come to something.
+    """
     role = params.arms[row["arm"]].role
     if role not in FAILS:
         return None
     if row["metric"] != PRIMARY_METRIC:
         return "control"
-    if row["n"] < stats.SEEDS_FOR_A_CLAIM:
+    completed = row["n"] - row["num_failed"]
+    if row["n"] < stats.SEEDS_FOR_A_CLAIM or completed < stats.SEEDS_FOR_A_TEST:
         return "not judged"
-    return "failed" if FAILS[role](word) else "passed"
-
-
-def failed_controls(
-    rows: list[dict[Any, Any]], outcomes: list[str | None]
-) -> set[tuple[str, int, str]]:
-    """(classifier, budget, arm) of the controls that failed."""
-    return {
-        (row["classifier"], row["budget"], row["arm"])
-        for row, outcome in zip(rows, outcomes, strict=True)
-        if outcome == "failed"
-    }
+    return "failed" if FAILS[role](_judge(row, deltas, params)) else "passed"
 
 
 def _blamed(row: Mapping[Any, Any], failed: set[tuple[str, int, str]], params: Params) -> list[str]:
@@ -254,7 +256,7 @@ def _diagnose(
                   for each in arm_replicates(params, key[side]) if each.budget == key["budget"]])
         for side in ("arm", "baseline")
     )  # fmt: skip
-    new_images = stats.two_level_interval(arm.astype(np.int8) - baseline, confidence)
+    new_images = stats.two_level_interval(arm.astype(np.int8) - baseline, confidence, overlap)
     significant = np.array([stats.mcnemar_p(*pair) <= 1 - confidence
                             for pair in zip(arm, baseline, strict=True)])  # fmt: skip
     differences = (arm.astype(np.int8) - baseline).mean(axis=1)
@@ -277,12 +279,16 @@ def _diagnose(
     }
 
 
-def worth_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd.DataFrame:
+def worth_table(
+    trials: pd.DataFrame, deltas: pd.DataFrame, params: Params, overlaps: Overlaps
+) -> pd.DataFrame:
     """How many real labels per class would give an arm's accuracy, one row per claim.
 
     From the baseline's learning curve between its `least` and `most` budgets, never beyond: minus
-    or plus infinity says that the number lies outside. Empty with a single budget.
+    or plus infinity says that the number lies outside. `verdict` is that of the arm against the
+    baseline. Empty with a single budget.
     """
+    verdicts = main_rows(deltas, params).set_index(["classifier", "arm", "budget"])["verdict"]
     baseline = params.report.baseline
     budgets = sorted({each.budget for each in arm_replicates(params, baseline)})
     claims = [name for name, arm in params.arms.items() if arm.role == "claim" and name != baseline]
@@ -298,8 +304,9 @@ def worth_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd.
                 found = stats.worth(
                     scores, curve, np.array(budgets), params.report.confidence, shared
                 )
-                values = (classifier, arm, budget, found.mean, found.low, found.high)
-                rows.append((*values, budgets[0], budgets[-1]))
+                names = (classifier, arm, budget)
+                values = (found.mean, found.low, found.high, budgets[0], budgets[-1])
+                rows.append((*names, *values, verdicts[names]))
     return pd.DataFrame(rows, columns=WORTH_COLUMNS)
 
 

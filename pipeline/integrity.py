@@ -7,7 +7,7 @@ runs or plants a foreign file is told which file does not fit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,25 +17,33 @@ import numpy as np
 from pipeline.errors import IntegrityError
 from pipeline.images import read_images
 from pipeline.params import DRAWS, FRESH, Params
-from pipeline.provenance import ID_DIGITS, MANIFEST, short_ids
+from pipeline.provenance import ID_DIGITS, MANIFEST, read_manifest, short_ids
 from pipeline.store import file_digest, read_json, read_npz, require
 from pipeline.trials import Replicate, curve_replicates, expected_trials, replicates
 
 Labeled = frozenset[tuple[str, int]]  # (short content id, label) of images
 AGAIN = "run `dvc repro --force` to make everything anew"
-# The one file that trials read and the report may not: its digest comes from `prepare`.
-TEST = "data/splits/test.npz"
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A trial's manifest, and whose labels it may have learned from."""
+    """A trial's manifest, what it must say, and whose labels the trial may have learned from."""
 
     path: Path
-    group: tuple[str, str]  # trials of one group ran the same code
     replicate: Replicate
+    names: Mapping[str, str]  # stage, item and classifier
+    sections: tuple[str, ...]  # of params.yaml that decide it
     may_use_fresh: bool = False
-    is_audit: bool = False
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """Trials of one group ran the same code: arms share it, classifiers do not."""
+        return self.names["stage"], self.names.get("classifier", self.names["item"])
+
+    @property
+    def is_audit(self) -> bool:
+        """Whether it only judges, with labels that nothing else may use."""
+        return self.names["stage"] == "audit"
 
 
 @dataclass
@@ -64,12 +72,15 @@ def verify(params: Params, root: Path) -> None:
     facts = Facts(
         params, root,
         test_ids=frozenset(str(each)[:ID_DIGITS] for each in test),
-        digests={TEST: manifest["test"]["file_sha256"]},
+        digests=dict(manifest["files"]),
     )  # fmt: skip
     for replicate in curve_replicates(params.study):
-        check_draw(facts, replicate)
+        check_draw(facts, DRAWS, replicate)
+    for replicate in replicates(params.study):
+        check_draw(facts, FRESH, replicate)
     for artifact in artifacts(params):
-        found = read_json(require(root / artifact.path, artifact.path.parts[0]))
+        found = read_manifest(require(root / artifact.path, artifact.names["stage"]))
+        check_names(artifact, found)
         check_settings(facts, artifact, found)
         check_files(facts, artifact, found)
         check_code(facts, artifact, found)
@@ -78,46 +89,64 @@ def verify(params: Params, root: Path) -> None:
 
 def artifacts(params: Params) -> Iterator[Artifact]:
     """Every trial that the study is made of: generators, synthetic images, audits, classifiers."""
-    folders = {"train_generator": "models", "synthesize": "data/synthetic", "audit": "data/audit"}
     for name in params.generators:
-        for stage, folder in folders.items():
+        stages: dict[str, tuple[str, tuple[str, ...]]] = {
+            "train_generator": ("models", (f"generators.{name}",)),
+            "synthesize": ("data/synthetic", ("synthesize", f"generators.{name}")),
+            "audit": ("data/audit", ()),
+        }
+        for stage, (folder, sections) in stages.items():
             for each in replicates(params.study):
                 path = Path(folder) / name / each.file(MANIFEST)
-                yield Artifact(path, (stage, name), each, is_audit=stage == "audit")
+                yield Artifact(path, each, {"stage": stage, "item": name}, sections)
     for trial in expected_trials(params):
+        names = {"item": trial.arm, "classifier": trial.classifier}
         yield Artifact(
             Path("results") / trial.file().with_suffix(MANIFEST),
-            ("train_classifiers", trial.classifier),
             trial.replicate,
+            {"stage": "train_classifiers", **names},
+            (f"arms.{trial.arm}", f"classifiers.{trial.classifier}"),
             may_use_fresh=params.arms[trial.arm].inputs == FRESH,
         )
 
 
-def check_draw(facts: Facts, replicate: Replicate) -> None:
+def check_draw(facts: Facts, folder: str, replicate: Replicate) -> None:
     """Refuse a draw of more labels than its budget, or with an image of the test set."""
-    for folder in (DRAWS, FRESH):
-        path = facts.root / folder / replicate.file(".npz")
-        data = read_images(require(path, "prepare"))
-        ids = short_ids(data)
-        facts.labeled[folder, replicate] = frozenset(zip(ids, data.labels.tolist(), strict=True))
-        most = int(np.bincount(data.labels).max(initial=0))
-        if most > replicate.budget:
+    path = facts.root / folder / replicate.file(".npz")
+    data = read_images(require(path, "prepare"))
+    ids = short_ids(data)
+    facts.labeled[folder, replicate] = frozenset(zip(ids, data.labels.tolist(), strict=True))
+    most = int(np.bincount(data.labels).max(initial=0))
+    if most > replicate.budget:
+        raise IntegrityError(
+            str(path),
+            f"expected at most {replicate.budget} labels per class, found {most}",
+            "run `dvc repro --force prepare`",
+        )
+    refuse_test(facts, path, ids)
+
+
+def check_names(artifact: Artifact, found: dict[str, Any]) -> None:
+    """Refuse an artifact of another stage, arm, generator, classifier, budget or seed."""
+    expected = {**artifact.names, **artifact.replicate.labels()}
+    for name, value in expected.items():
+        other = found["labels"].get(name)
+        if other != value:
             raise IntegrityError(
-                str(path),
-                f"expected at most {replicate.budget} labels per class, found {most}",
-                "run `dvc repro --force prepare`",
+                str(artifact.path),
+                f"expected {name} {value}, found that it was made for {other}",
+                AGAIN,
             )
-        refuse_test(facts, path, ids)
 
 
 def check_settings(facts: Facts, artifact: Artifact, found: dict[str, Any]) -> None:
     """Refuse an artifact of other settings."""
-    for key, value in found["params"].items():
+    for key in {*artifact.sections, *found["params"]}:
         try:
             expected = facts.params.section(key)
         except (AttributeError, KeyError):
             expected = None
-        if expected != value:
+        if expected is None or expected != found["params"].get(key):
             raise IntegrityError(
                 str(artifact.path),
                 f"expected to be made with the present {key}, found other settings",

@@ -7,6 +7,7 @@ product that differs between two runs with equal results.
 from __future__ import annotations
 
 import base64
+import math
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ import pandas as pd
 from pipeline import wording
 from pipeline.params import Params
 from pipeline.runtime import library_versions
+from pipeline.stats import SEEDS_FOR_A_TEST
 from pipeline.store import file_digest, write_text
 
 TEMPLATE = "page.html.j2"
@@ -37,7 +39,7 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
     )  # fmt: skip
     environment.filters.update(
         beyond=wording.beyond, interval=wording.interval, percent=wording.percent,
-        points=wording.points, worth_sentence=wording.worth_sentence,
+        p_value=p_value, points=wording.points, worth_sentence=wording.worth_sentence,
     )  # fmt: skip
     root = path.parent.parent
     main = tables["main"]
@@ -61,6 +63,12 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
         commit=commit(root),
     )
     write_text(path, text)
+
+
+def p_value(value: float, row: Mapping[str, Any]) -> str:
+    """A p-value, where there is one and enough seeds to speak of it."""
+    told = not math.isnan(value) and row["n"] >= SEEDS_FOR_A_TEST and row["arm"] != row["baseline"]
+    return f"{value:.3f}" if told else "-"
 
 
 def stamp(root: Path) -> str:

@@ -170,20 +170,42 @@ class Params(Section):
             self._enough_synthetic(where, arm)
         if not arm.real and arm.per_class == 0:
             raise ValueError(f"{where}: expected images, found real: false and per_class: 0")
+        self._check_role(where, arm)
+        _known(f"{where}.filter", arm.filter, ["none", *self.filters])
+        _known(f"{where}.transform", arm.transform, ["none", *self.transforms])
+        if arm.filter != "none" and arm.generator is None:
+            raise ValueError(f"{where}.filter: expected none, since the arm adds real images")
+
+    def _check_role(self, where: str, arm: ArmParams) -> None:
+        """A control must be what its outcome is known for; only it may be that."""
+        baseline = self.arms.get(self.report.baseline)
+        transform = baseline.transform if baseline else "none"
+        expected: dict[str, dict[str, object]] = {
+            "must_not_differ": {"inputs": DRAWS, "permute_labels": False, "transform": transform},
+            "must_help": {"inputs": FRESH, "permute_labels": False, "transform": transform},
+            "must_not_help": {"permute_labels": True},
+            "measure": {},
+            "claim": {"permute_labels": False},
+        }
+        for key, value in expected[arm.role].items():
+            if getattr(arm, key) != value:
+                raise ValueError(
+                    f"{where}: expected {key}: {_yaml(value)} for an arm with role {arm.role}, "
+                    f"found {_yaml(getattr(arm, key))}"
+                )
         if arm.inputs == FRESH and arm.role != "must_help":
             raise ValueError(
                 f"{where}.role: expected must_help, since {FRESH} holds labels beyond the budget, "
                 f"found {arm.role}"
             )
-        if arm.permute_labels and arm.role == "claim":
-            raise ValueError(
-                f"{where}.role: expected must_not_help or measure for an arm of permuted labels, "
-                f"found {arm.role}"
-            )
-        _known(f"{where}.filter", arm.filter, ["none", *self.filters])
-        _known(f"{where}.transform", arm.transform, ["none", *self.transforms])
-        if arm.filter != "none" and arm.generator is None:
-            raise ValueError(f"{where}.filter: expected none, since the arm adds real images")
+        if arm.role in ("must_not_differ", "must_help"):
+            least = max(self.study.budgets)
+            if not arm.real or arm.per_class < least:
+                raise ValueError(
+                    f"{where}: expected real: true and per_class of at least the largest budget "
+                    f"({least}) for an arm with role {arm.role}, found real: {_yaml(arm.real)} and "
+                    f"per_class: {arm.per_class}"
+                )
 
     def _check_report(self) -> None:
         report = self.report
@@ -217,6 +239,10 @@ class Params(Section):
         value = getattr(self, name)
         value = value[member] if member else value
         return value.model_dump(exclude={"role"}) if isinstance(value, Section) else value
+
+
+def _yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _known(where: str, name: str, choices: Iterable[str]) -> None:

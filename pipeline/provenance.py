@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import TrialError
+from pipeline.errors import IntegrityError, TrialError
 from pipeline.images import LabeledImages, content_ids
 from pipeline.params import Params
 from pipeline.runtime import NUM_THREADS, library_versions
 from pipeline.store import code_digest, file_digest, fingerprint, read_json, require
 
 MANIFEST = ".manifest.json"
+PARTS = ("code", "inputs", "params", "seed", "environment", "labels", "consumed", "failure",
+         "outputs")  # fmt: skip
 # Of 64 digits: among a million images two share these with a probability of 3 in 100 million.
 ID_DIGITS = 16
 
@@ -84,9 +86,22 @@ def manifest_of(path: Path) -> Path:
     return path.with_suffix(MANIFEST)
 
 
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest at `path`; raises `IntegrityError` when it is damaged."""
+    try:
+        found: dict[str, Any] = read_json(path)
+        return {name: found[name] for name in PARTS}
+    except (ValueError, KeyError, TypeError):
+        raise IntegrityError(
+            str(path),
+            "expected a whole manifest, found a damaged one",
+            "run `dvc checkout --force`",
+        ) from None
+
+
 def failure_of(path: Path) -> TrialError | None:
     """Why the trial that should have made `path` came to nothing, or None."""
-    words = read_json(manifest_of(path))["failure"]
+    words = read_manifest(manifest_of(path))["failure"]
     return TrialError(*words) if words else None
 
 
@@ -116,7 +131,10 @@ def describe(
     failure: TrialError | None,
     outputs: Mapping[str, str],
 ) -> dict[str, object]:
-    """The manifest of a trial: `data` are the images it learned from, `outputs` digests by name."""
+    """The manifest of a trial: `data` are the images it learned from, `outputs` digests by name.
+
+    Of a trial that came to nothing neither is listed: nothing of it is left.
+    """
     return {
         **asdict(made_of),
         "labels": dict(labels),

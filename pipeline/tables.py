@@ -19,7 +19,7 @@ from pipeline.errors import IntegrityError
 from pipeline.integrity import artifacts
 from pipeline.metrics import METRICS, confusion
 from pipeline.params import DRAWS, Params
-from pipeline.provenance import failure_of, manifest_of
+from pipeline.provenance import failure_of, manifest_of, read_manifest
 from pipeline.stats import mean_overlap
 from pipeline.store import TIMINGS, file_digest, read_json, read_npz
 from pipeline.trials import Trial, curve_replicates, expected_trials, replicates
@@ -97,7 +97,7 @@ def failures_table(params: Params, root: Path) -> pd.DataFrame:
     """One row per trial that came to nothing, with the reason; most studies have none."""
     rows = []
     for artifact in artifacts(params):
-        record = read_json(root / artifact.path)
+        record = read_manifest(root / artifact.path)
         if record["failure"]:
             where, what, _ = record["failure"]
             rows.append({**record["labels"], "reason": f"{where}: {what}"})

@@ -21,10 +21,12 @@ VERDICTS = {
     "measure": "an arm that measures something and claims nothing",
     "baseline": "what the others are compared with",
 }
+# What must hold, and what it means when it does not.
 ROLES = {
-    "must_not_differ": "must not differ from the baseline",
-    "must_not_help": "must not be better than the baseline",
-    "must_help": "must be better than the baseline",
+    "must_not_differ": "must not differ from the baseline, or repeating images is a change",
+    "must_not_help": "must not be better than the baseline, or wrong labels help",
+    "must_help": "must be better than the baseline, or the study is too small to see twice the "
+    "labels",
 }
 FLAGS = {
     "copies": "images nearly repeat those the generator was trained on",
@@ -99,9 +101,19 @@ def explanation(row: Mapping[str, Any], smallest_effect: float) -> str:
     change = f"{word} on average by {size(arm - base)} points" if arm != base else "no difference"
     first = (
         f"With {labels(row['budget'])}, {row['classifier']} got {percent(arm)} of the test images "
-        f"right with {row['arm']} and {percent(base)} with {row['baseline']}: {change}."
+        f"right with {row['arm']} and {percent(base)} with {row['baseline']}: {change}"
+        f"{_failures(row)}."
     )
     return f"{first} {_trust(row, smallest_effect)}"
+
+
+def _failures(row: Mapping[str, Any]) -> str:
+    """How many seeds came to nothing, if any did."""
+    if not row.get("num_failed"):
+        return ""
+    return (
+        f", where {row['num_failed']} of {row['n']} seeds came to nothing and count as the baseline"
+    )
 
 
 def _trust(row: Mapping[str, Any], smallest_effect: float) -> str:
@@ -110,17 +122,17 @@ def _trust(row: Mapping[str, Any], smallest_effect: float) -> str:
     seeds = f"{row['n']} seeds, each with other labeled images,"
     words = {
         "gain": f"All {seeds} together put the true difference {between}, above zero throughout, "
-        "so it is not the luck of one draw.",
+        "so it is hardly the luck of one draw.",
         "harm": f"All {seeds} together put the true difference {between}, below zero throughout, "
-        "so it is not the bad luck of one draw.",
-        "equivalent": f"The true difference lies {between}, all of it less than the "
+        "so it is hardly the bad luck of one draw.",
+        "equivalent": f"The true difference most likely lies {between}, all of it less than the "
         f"{size(smallest_effect)} points that would matter.",
         "no evidence": _undecided(row, between),
-        "exploratory": f"With {row['n']} seed{'' if row['n'] == 1 else 's'} such a difference can "
-        "easily be luck, so run ten or more before you believe it.",
+        "exploratory": f"With {row['n']} seed{'' if row['n'] == 1 else 's'} that can easily be "
+        "luck, so run ten or more before you believe it.",
         "degenerate": "Every seed gave exactly this difference, so nothing can be said about luck.",
-        "invalid": f"A test of the study itself failed ({row.get('failed_controls', '')}), so do "
-        "not believe this number before that is mended.",
+        "invalid": "A test of the study itself came out wrong, so do not believe this number: "
+        f"{row.get('failed_controls', '')}.",
         "passed": "This arm tests the study itself, and it came out as it must.",
         "failed": "This arm tests the study itself and should have come out otherwise, so what the "
         "study says here cannot be trusted.",
@@ -139,19 +151,15 @@ def _undecided(row: Mapping[str, Any], between: str) -> str:
         )
     if math.isnan(row["ci_low"]):
         return "All seeds had the same labeled images, so they cannot tell what others would give."
-    noticed = f"{size(row['smallest_detectable'])} points in four cases of five"
     return (
         f"The true difference may lie anywhere {between}, so these seeds neither show one nor rule "
-        f"it out; they would have noticed {noticed}."
+        f"it out; taken alone, a difference of {size(row['smallest_detectable'])} points would "
+        "have been noticed in four cases of five."
     )
 
 
 def worth(row: Mapping[str, Any]) -> str:
     """How many real labels an arm is worth: `36 [30, 44]`, with words beyond the measured."""
-    if not math.isfinite(row["worth"]):
-        return beyond(row["worth"], row)
-    if math.isnan(row["low"]):
-        return beyond(row["worth"], row)
     return f"{beyond(row['worth'], row)} [{beyond(row['low'], row)}, {beyond(row['high'], row)}]"
 
 
@@ -164,6 +172,11 @@ def beyond(value: float, row: Mapping[str, Any]) -> str:
 
 def worth_sentence(row: Mapping[str, Any]) -> str:
     """`For cnn, 10 labels per class with dcgan perform like 36 [30, 44] labels per class alone.`"""
+    if row["verdict"] == "invalid":
+        return (
+            f"For {row['classifier']}, what {labels(row['budget'])} with {row['arm']} are worth "
+            "cannot be told, because a control failed."
+        )
     return (
         f"For {row['classifier']}, {labels(row['budget'])} with {row['arm']} perform like "
         f"{worth(row)} labels per class alone."

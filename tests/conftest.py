@@ -172,12 +172,11 @@ def leave_manifest(
     failure: TrialError | None = None,
 ) -> None:  # fmt: skip
     """Write the manifest of an honest trial that learned from all of its draw."""
-    stage, item = artifact.group
     draw = folder / DRAWS / artifact.replicate.file(".npz")
-    key = f"{'classifiers' if stage == 'train_classifiers' else 'generators'}.{item}"
-    made_of = provenance(stage, [draw], params, [key], 0, folder)
+    code = "/".join(artifact.group)
+    made_of = provenance(code, [draw], params, artifact.sections, 0, folder)
     digests = {path.name: file_digest(path) for path in outputs}
-    labels = {"stage": stage, "item": item, **artifact.replicate.labels()}
+    labels = {**artifact.names, **artifact.replicate.labels()}
     data = None if failure else read_images(draw)
     record = describe(made_of, labels, data, failure, {} if failure else digests)
     write_json(folder / artifact.path, record)

@@ -14,6 +14,7 @@ from pipeline.metrics import METRICS
 from pipeline.params import Params
 from pipeline.stats import holm, sign_flip_p, t_interval
 from pipeline.trials import Trial
+from pipeline.wording import ROLES
 
 NO_OVERLAP = {2: 0.0, 4: 0.0, 8: 0.0}
 CLAIMS = {"classical", "dcgan", "dcgan_classical"}
@@ -246,8 +247,10 @@ def test_a_failed_control_is_named_and_speaks_for_every_metric(
     rows = table[table["arm"] == "dcgan"]
     assert len(rows) == len(METRICS)
     assert set(rows["verdict"]) == {"invalid"}
-    assert set(rows["failed_controls"]) == {"oversample; shuffled"}
-    assert set(table[table["arm"] == "classical"]["failed_controls"]) == {"oversample"}
+    named = {"oversample " + ROLES["must_not_differ"] + "; shuffled " + ROLES["must_not_help"]}
+    assert set(rows["failed_controls"]) == named
+    blamed = set(table[table["arm"] == "classical"]["failed_controls"])
+    assert blamed == {"oversample " + ROLES["must_not_differ"]}
     assert set(table[table["arm"] == "real"]["verdict"]) == {"baseline"}
 
 
@@ -269,6 +272,14 @@ def test_too_few_seeds_judge_no_control(seeds: int, trials: pd.DataFrame, study:
     found = judged(rigged(trials, HONEST | {"oversample": 0.1}, seeds), params)
     assert found["oversample"] == found["fresh_real"] == "not judged"
     assert found["dcgan"] == ("exploratory" if seeds < 6 else "no evidence")
+
+
+@pytest.mark.parametrize(("how_many", "outcome"), [(6, "passed"), (7, "not judged")])
+def test_a_control_that_came_to_nothing_does_not_pass(
+    how_many: int, outcome: str, trials: pd.DataFrame, study: Params
+) -> None:
+    rows = failed(rigged(trials, HONEST), "shuffled", list(range(how_many)))
+    assert judged(rows, small(study, "shuffled"))["shuffled"] == outcome
 
 
 def failed(trials: pd.DataFrame, arm: str, seeds: list[int]) -> pd.DataFrame:
@@ -375,8 +386,10 @@ def test_an_arm_is_worth_the_labels_that_give_its_accuracy(
     noise = np.random.default_rng(0).normal(0, 1e-4, len(rows))
     rows["accuracy"] = 0.5 + slope + 0.05 * (rows["arm"] == "dcgan") + noise
     rows.loc[rows["arm"] == "classical", "accuracy"] = 0.95 + noise[rows["arm"] == "classical"]
-    table = comparisons.worth_table(rows, study, NO_OVERLAP)
+    deltas = comparisons.deltas_table(rows, study, NO_OVERLAP)
+    table = comparisons.worth_table(rows, deltas, study, NO_OVERLAP)
     assert set(table["arm"]) == CLAIMS
+    assert set(table["verdict"]) == {"exploratory"}
     assert set(table["least"]) == {2}
     assert set(table["most"]) == {8}
     by_arm = table[table["budget"] == 2].groupby("arm")["worth"].mean()
@@ -387,7 +400,9 @@ def test_an_arm_is_worth_the_labels_that_give_its_accuracy(
 
 
 def test_one_budget_alone_has_no_curve_and_no_worth(trials: pd.DataFrame, study: Params) -> None:
-    assert comparisons.worth_table(trials, small(study), NO_OVERLAP).empty
+    params = small(study)
+    deltas = comparisons.deltas_table(trials, params, NO_OVERLAP)
+    assert comparisons.worth_table(trials, deltas, params, NO_OVERLAP).empty
 
 
 def test_the_headline_has_the_accuracy_of_every_arm(deltas: pd.DataFrame, study: Params) -> None:

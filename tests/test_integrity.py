@@ -122,7 +122,7 @@ def test_a_trial_made_from_another_version_of_its_input_is_refused(
 def test_the_test_set_must_be_the_same_for_all_without_being_read(
     study: Params, project: Path
 ) -> None:
-    known = read_json(project / "data/splits/manifest.json")["test"]["file_sha256"]
+    known = read_json(project / "data/splits/manifest.json")["files"]["data/splits/test.npz"]
     (project / "data/splits/test.npz").unlink()
     change(project, RESULT, inputs={"data/splits/test.npz": known})
     verify(study, project)
@@ -131,12 +131,55 @@ def test_the_test_set_must_be_the_same_for_all_without_being_read(
 
 
 def test_other_settings_are_refused(study: Params, project: Path) -> None:
-    change(project, RESULT, params={"classifiers.cnn": {"steps": 7}})
+    params = read_json(project / RESULT)["params"] | {"classifiers.cnn": {"steps": 7}}
+    change(project, RESULT, params=params)
     assert "classifiers.cnn" in refused(study, project)
 
 
+@pytest.mark.parametrize("section", ["arms.dcgan", "classifiers.cnn"])
+def test_a_manifest_that_says_nothing_of_a_section_is_refused(
+    section: str, study: Params, project: Path
+) -> None:
+    params = read_json(project / RESULT)["params"]
+    change(project, RESULT, params={key: params[key] for key in params if key != section})
+    assert section in refused(study, project)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("arm", "classical"), ("classifier", "lgbm"), ("budget", 4), ("seed", 0), ("stage", "audit")],
+)
+def test_a_whole_trial_of_another_name_is_refused(
+    name: str, value: str | int, study: Params, project: Path
+) -> None:
+    name = "item" if name == "arm" else name
+    labels = read_json(project / RESULT)["labels"] | {name: value}
+    change(project, RESULT, labels=labels)
+    assert f"expected {name}" in refused(study, project)
+
+
+def test_a_whole_foreign_trial_is_refused_file_and_manifest(study: Params, project: Path) -> None:
+    for suffix in (".npz", ".manifest.json"):
+        name = f"budget-0002/seed-01.cnn{suffix}"
+        shutil.copy(project / "results/classical" / name, project / "results/dcgan" / name)
+    assert "found that it was made for classical" in refused(study, project)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"failure": null}'])
+def test_a_damaged_manifest_is_explained(content: str, study: Params, project: Path) -> None:
+    (project / RESULT).write_text(content)
+    assert "damaged" in refused(study, project)
+
+
+@pytest.mark.parametrize("file", ["pool.npz", "labels.npz"])
+def test_an_audit_of_another_pool_is_refused(file: str, study: Params, project: Path) -> None:
+    change(project, AUDIT, inputs={f"data/splits/{file}": "0" * 64})
+    assert f"data/splits/{file}" in refused(study, project)
+
+
 def test_settings_that_are_no_longer_there_are_refused(study: Params, project: Path) -> None:
-    change(project, RESULT, params={"classifiers.svm": {}})
+    params = read_json(project / RESULT)["params"] | {"classifiers.svm": {}}
+    change(project, RESULT, params=params)
     assert "classifiers.svm" in refused(study, project)
 
 

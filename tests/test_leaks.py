@@ -160,6 +160,26 @@ def test_permuting_every_label_beyond_the_budget_changes_only_what_may_know_them
     assert digests(poisoned / "data/audit") != digests(honest / "data/audit")
 
 
+def test_no_replicate_learns_from_the_draw_of_another(
+    honest: Path, params: Params, tmp_path: Path
+) -> None:
+    poisoned = tmp_path / "poisoned"
+    shutil.copytree(honest, poisoned, ignore=shutil.ignore_patterns(".trials", "results", "models"))
+    own = Path(BUDGET) / "seed-00.npz"
+    for path in (poisoned / "data/splits").rglob("seed-*.npz"):
+        if not path.as_posix().endswith(own.as_posix()):
+            draw = read_npz(path)
+            write_npz(path, **draw | {"labels": numpy_rng(path.name).permutation(draw["labels"])})
+    run_trials(params, poisoned)
+    ours, theirs = learned(honest), learned(poisoned)
+    kept = {name for name in ours if ours[name] == theirs[name]}
+    assert kept == {name for name in ours if f"{BUDGET}/seed-00" in name}
+    for part in ("models", "data/synthetic"):
+        found = [digests(each / part / "dcgan" / BUDGET) for each in (honest, poisoned)]
+        same = {name for name in found[0] if found[0][name] == found[1][name]}
+        assert same == {name for name in found[0] if name.startswith("seed-00")}
+
+
 def test_the_honest_study_has_a_report(honest: Path, params: Params, tmp_path: Path) -> None:
     study = Path(shutil.copytree(honest, tmp_path / "study"))
     (study / "params.yaml").write_text("")

@@ -183,6 +183,20 @@ def test_a_study_whose_generator_always_fails_still_has_a_page(
     assert "How good the synthetic images are" in rendered(study, project)
 
 
+def test_a_study_without_controls_rival_or_curve_has_a_page(study: Params, project: Path) -> None:
+    params = study.model_copy(
+        update={
+            "arms": {name: study.arms[name] for name in ("real", "dcgan")},
+            "study": study.study.model_copy(update={"curve_budgets": [], "budgets": [2]}),
+            "report": study.report.model_copy(update={"rival": None}),
+        }
+    )
+    text = rendered(params, project)
+    assert "Does the study itself hold?" not in text
+    assert "How many real labels" not in text
+    assert "dcgan was tried on too few seeds" in text
+
+
 def test_every_verdict_is_explained(text: str) -> None:
     shown = Elements(text).text
     assert all(meaning in shown for meaning in VERDICTS.values())

@@ -38,6 +38,14 @@ def test_the_table_is_what_the_command_prints(root: Path, tmp_path: Path) -> Non
     assert block[1] == headline.markdown(deltas, params)
 
 
+def test_the_table_of_errors_is_the_committed_one(root: Path) -> None:
+    block = re.search(r"<!-- calibration -->\n(.*?)\n<!-- /calibration -->", README, re.DOTALL)
+    assert block is not None
+    written = (root / "benchmarks/calibration.md").read_text("utf-8")
+    assert block[1] == written.strip().split("\n\n")[-1]
+    assert "BROKEN" not in written
+
+
 def test_the_first_two_commands_are_run_and_test() -> None:
     block = re.search(r"```sh\n(.*?)```", README, re.DOTALL)
     assert block is not None

@@ -17,9 +17,16 @@ import numpy as np
 from pipeline.datasets import DATASETS
 from pipeline.errors import ParamsError
 from pipeline.images import LabeledImages, content_ids, digest
-from pipeline.params import Params
+from pipeline.params import FRESH, Params
 from pipeline.runtime import derive_seed, numpy_rng
-from pipeline.splits import canonical, draw, hold_out, refuse_large_budget, refuse_overlap
+from pipeline.splits import (
+    Index,
+    canonical,
+    draw,
+    hold_out,
+    refuse_large_budget,
+    refuse_overlap,
+)
 from pipeline.stages.entry import enter
 from pipeline.store import file_digest, replacing, write_json, write_npz
 from pipeline.trials import Replicate, curve_replicates
@@ -43,35 +50,52 @@ def run(params: Params, root: Path) -> None:
     else:
         test = canonical(test)
     refuse_overlap(pool, test)
-    refuse_large_budget(pool.labels, params.study.budgets, "study.budgets")
-    refuse_large_budget(pool.labels, params.study.curve_budgets, "study.curve_budgets")
+    refuse_budgets(params, pool)
     with replacing(root / OUTPUT) as folder:
         write_npz(folder / "pool.npz", images=pool.images)
         write_npz(folder / "labels.npz", labels=pool.labels)
         write_npz(folder / "test.npz", images=test.images, labels=test.labels)
         write_npz(folder / "ids.npz", pool=content_ids(pool.images), test=content_ids(test.images))
         for replicate in curve_replicates(params.study):
-            write_draws(folder, replicate, pool, name)
+            own, fresh = draws(pool, replicate, name)
+            write_draw(folder / "draws" / replicate.file(".npz"), pool, own)
+            if replicate.budget in params.study.budgets:
+                write_draw(folder / "fresh" / replicate.file(".npz"), pool, fresh)
         found = manifest(name, raw.class_names, pool, test)
-        found["test"]["file_sha256"] = file_digest(folder / "test.npz")
+        # For the report, which compares the files that trials read and may not read all of them.
+        names = ("test.npz", "pool.npz", "labels.npz")
+        found["files"] = {f"{OUTPUT}/{each}": file_digest(folder / each) for each in names}
         write_json(folder / "manifest.json", found)
 
 
-def write_draws(folder: Path, replicate: Replicate, pool: LabeledImages, name: str) -> None:
-    """Write the replicate's labeled draw, and as many fresh labels as the pool has beyond it.
+def draws(pool: LabeledImages, replicate: Replicate, name: str) -> tuple[Index, Index]:
+    """Positions of the replicate's labeled draw, and of as many fresh labels beyond it.
 
-    Fresh labels are the next ranks of the same draw: up to `budget` more of every class.
+    Fresh labels are the next ranks of the same draw, as far as the pool goes.
     """
     rng = np.random.default_rng(derive_seed("draw", name, replicate.seed))
     both = draw(pool.labels, 2 * replicate.budget, rng)
     own = replicate.budget * pool.num_classes
-    for part, index in (("draws", both[:own]), ("fresh", both[own:])):
-        write_npz(
-            folder / part / replicate.file(".npz"),
-            images=pool.images[index],
-            labels=pool.labels[index],
-            index=index,
-        )
+    return both[:own], both[own:]
+
+
+def write_draw(path: Path, pool: LabeledImages, index: Index) -> None:
+    """Write the pool's images at `index` with their labels."""
+    write_npz(path, images=pool.images[index], labels=pool.labels[index], index=index)
+
+
+def refuse_budgets(params: Params, pool: LabeledImages) -> None:
+    """Raise `ParamsError` when the pool has too few images for a budget, and for as many again.
+
+    The latter only where an arm adds them. It is a check and no input: stages that train would
+    refuse the same, but hours later.
+    """
+    study = params.study
+    refuse_large_budget(pool.labels, study.budgets, "study.budgets")
+    refuse_large_budget(pool.labels, study.curve_budgets, "study.curve_budgets")
+    if any(arm.inputs == FRESH for arm in params.arms.values()):
+        twice = [2 * budget for budget in study.budgets]
+        refuse_large_budget(pool.labels, twice, f"study.budgets, twice, for arms with {FRESH}")
 
 
 def manifest(

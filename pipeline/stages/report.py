@@ -70,11 +70,12 @@ def find(params: Params, root: Path, dataset: str) -> Findings:
     trials = tables.trials_table(dataset, found)
     overlaps = tables.draw_overlaps(params, root)
     right = tables.right(found)
+    deltas = comparisons.deltas_table(trials, params, overlaps)
     return Findings(
         trials=trials,
-        deltas=comparisons.deltas_table(trials, params, overlaps),
+        deltas=deltas,
         diagnostics=comparisons.diagnostics_table(trials, right, params, overlaps),
-        worth=comparisons.worth_table(trials, params, overlaps),
+        worth=comparisons.worth_table(trials, deltas, params, overlaps),
         fidelity=tables.fidelity_table(params, root, trials),
         fidelity_classes=tables.classes_table(params, root),
         filters=tables.filters_table(found),
@@ -204,9 +205,9 @@ def page_tables(
     return {
         "main": main,
         "rival": accuracy[accuracy["baseline"] != params.report.baseline],
-        "controls": main[is_control].assign(
-            role=main["arm"].map(lambda arm: params.arms[arm].role)
-        ),
+        "controls": main.assign(role=main["arm"].map(lambda arm: params.arms[arm].role))[
+            is_control
+        ],
         "diagnostics": diagnostics,
         "failures": findings.failures,
         "worth": findings.worth,

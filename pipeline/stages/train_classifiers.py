@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.arms import Synthetic, assemble
 from pipeline.classifiers import CLASSIFIERS
 from pipeline.engine import Task, compute, lay_out
+from pipeline.errors import DivergedError
 from pipeline.images import LabeledImages, read_images
 from pipeline.params import DRAWS, FRESH, ArmParams, Params, member_config
 from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
@@ -52,6 +53,7 @@ def run(params: Params, root: Path, name: str) -> None:
             ),
             work=functools.partial(score, params, trial, (test, draw, added), seed),
             outputs={"scored.npz": replicate.file(f".{classifier}.npz")},
+            vital=name == params.report.baseline,  # nothing is left to fall back on
             labels={"stage": "train_classifiers", "item": name, "classifier": classifier,
                     **replicate.labels()},
         )  # fmt: skip
@@ -81,9 +83,16 @@ def score(
     classifier.fit(chosen.training_set)
     learned = classifier.digest()
     test = read_images(test_path)
+    probabilities = classifier.predict_proba(test.images)
+    if not np.isfinite(probabilities).all():
+        raise DivergedError(
+            f"classifiers.{trial.classifier}, {trial.replicate}",
+            "expected finite class probabilities, found others",
+            "lower that classifier's learning rate in params.yaml",
+        )
     write_npz(
         folder / "scored.npz",
-        probabilities=classifier.predict_proba(test.images),
+        probabilities=probabilities,
         labels=test.labels,
         learned=np.array(learned),
         num_train=np.array(len(chosen.training_set.data)),
