@@ -19,7 +19,6 @@ import platform
 import re
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +87,7 @@ def simulate(noise: str, n: int, exchangeable: bool, num_studies: int) -> Row:
     rng = numpy_rng("calibration", noise, n, int(exchangeable))
     deltas = null_deltas(NOISES[noise], n, exchangeable, num_studies, rng)
     low, high = t_ends(deltas)
-    p_values = flip_p(deltas)
+    p_values = np.apply_along_axis(stats.sign_flip_p, -1, deltas)
     words = [judge(*study) for study in zip(deltas, low, high, p_values, strict=True)]
     claimed = np.isin(np.array(words), CLAIMS)
     tables = (null_table(NOISES[noise], n, exchangeable, rng) for _ in range(num_studies))
@@ -147,32 +146,6 @@ def t_ends(deltas: Floats) -> tuple[Floats, Floats]:
     half = scipy.stats.t.ppf((1 + RULES.confidence) / 2, n - 1) * scipy.stats.sem(deltas, axis=-1)
     mean = deltas.mean(axis=-1)
     return mean - half, mean + half
-
-
-def flip_p(deltas: Floats) -> Floats:
-    """`sign_flip_p` for every row of (..., n), exact for any n.
-
-    Every pattern of signs is one of the first half of the seeds with one of the second. For a
-    pattern of the first, a sorted list of the second's sums tells how many reach what was observed.
-    """
-    rows = deltas.reshape(-1, deltas.shape[-1])
-    half = rows.shape[1] // 2
-    first, second = patterns(half), patterns(rows.shape[1] - half)
-    result = np.ones(len(rows))
-    for at, row in enumerate(rows):
-        observed = abs(row.sum())
-        if observed > stats.ROUNDING:
-            sums = np.sort(second @ row[half:])
-            missing = observed - stats.ROUNDING - first @ row[:half]
-            reached = len(sums) * len(missing) - np.searchsorted(sums, missing).sum()
-            result[at] = min(1.0, 2 * reached / 2 ** rows.shape[1])
-    return result.reshape(deltas.shape[:-1])
-
-
-@cache
-def patterns(n: int) -> Floats:
-    """All patterns of `n` signs, (2 ** n, n)."""
-    return np.array(list(itertools.product((-1.0, 1.0), repeat=n)))
 
 
 def judge(deltas: Floats, low: Floats, high: Floats, p_values: Floats) -> list[str]:

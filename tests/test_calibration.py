@@ -28,25 +28,6 @@ def test_the_shortcut_for_intervals_gives_those_of_the_pipeline(noise: str, n: i
         assert (low[at], high[at]) == pytest.approx((expected.low, expected.high), abs=1e-15)
 
 
-@pytest.mark.parametrize("n", [6, 7, 10])
-@pytest.mark.parametrize("noise", calibration.NOISES)
-def test_the_shortcut_for_p_values_gives_those_of_the_pipeline(noise: str, n: int) -> None:
-    deltas = some_deltas(noise, n)
-    expected = [[stats.sign_flip_p(each) for each in study] for study in deltas]
-    assert calibration.flip_p(deltas) == pytest.approx(np.array(expected))
-
-
-@pytest.mark.parametrize("noise", ["normal", "tied"])
-def test_the_exact_p_of_twenty_seeds_is_what_the_pipeline_samples(noise: str) -> None:
-    deltas = some_deltas(noise, 20)[0, :3]
-    expected = [stats.sign_flip_p(each) for each in deltas]
-    assert calibration.flip_p(deltas) == pytest.approx(expected, abs=0.006)
-
-
-def test_no_difference_at_all_has_a_p_value_of_one() -> None:
-    assert calibration.flip_p(np.zeros((2, 6))) == pytest.approx(1)
-
-
 def test_noise_has_mean_zero_and_is_what_it_is_called() -> None:
     rng = np.random.default_rng(0)
     drawn = {name: noise(rng, (200_000,)) for name, noise in calibration.NOISES.items()}

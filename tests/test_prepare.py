@@ -17,7 +17,7 @@ from pipeline.images import LabeledImages, content_ids, digest, read_images
 from pipeline.params import DRAWS, FRESH, DataParams, Params
 from pipeline.stages import prepare
 from pipeline.store import file_digest, read_json, read_npz
-from pipeline.trials import Replicate, curve_replicates
+from pipeline.trials import Replicate, curve_replicates, replicates
 
 SPLITS = Path(prepare.OUTPUT)
 
@@ -49,14 +49,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_there_is_a_file_for_every_replicate_and_nothing_else(home: Path, study: Params) -> None:
-    replicates = {
-        f"{part}/{each.file('.npz').as_posix()}"
-        for part in ("draws", "fresh")
-        for each in curve_replicates(study.study)
+    grids = {"draws": curve_replicates(study.study), "fresh": replicates(study.study)}
+    files = {
+        f"{part}/{each.file('.npz').as_posix()}" for part, grid in grids.items() for each in grid
     }
     alone = {"pool.npz", "labels.npz", "test.npz", "ids.npz", "manifest.json"}
-    assert set(contents(home / SPLITS)) == replicates | alone
-    assert len(replicates) == 2 * 3 * 4
+    assert set(contents(home / SPLITS)) == files | alone
+    assert len(files) == (3 + 2) * 4
 
 
 def test_the_ids_are_those_of_the_pool_and_the_test_set(home: Path) -> None:
@@ -68,9 +67,10 @@ def test_the_ids_are_those_of_the_pool_and_the_test_set(home: Path) -> None:
     assert not set(found["pool"]) & set(found["test"])
 
 
-def test_the_manifest_knows_the_test_file_by_its_bytes(home: Path) -> None:
+def test_the_manifest_knows_files_that_the_report_may_not_read_by_their_bytes(home: Path) -> None:
     found = read_json(home / SPLITS / "manifest.json")
-    assert found["test"]["file_sha256"] == file_digest(home / SPLITS / "test.npz")
+    names = [SPLITS / name for name in ("test.npz", "pool.npz", "labels.npz")]
+    assert found["files"] == {name.as_posix(): file_digest(home / name) for name in names}
     assert found["test"]["sha256"] == digest(read_images(home / SPLITS / "test.npz"))
     assert found["test"]["per_class"] == [20, 20, 20]
     assert found["pool"]["per_class"] == [40, 40, 40]
@@ -89,7 +89,7 @@ def test_draws_and_fresh_labels_are_of_the_pool_in_equal_shares(
 ) -> None:
     pool = read_npz(home / SPLITS / "pool.npz")["images"]
     labels = read_npz(home / SPLITS / "labels.npz")["labels"]
-    for each in curve_replicates(study.study):
+    for each in replicates(study.study):
         found = read_npz(home / folder / each.file(".npz"))
         np.testing.assert_array_equal(found["images"], pool[found["index"]])
         np.testing.assert_array_equal(found["labels"], labels[found["index"]])
@@ -133,24 +133,36 @@ def test_an_added_budget_or_seed_leaves_the_others_as_they_were(
     prepare.run(more, tmp_path)
     found, before = contents(tmp_path / SPLITS), contents(home / SPLITS)
     assert {name: found[name] for name in before} == before
-    assert len(found) == len(before) + 2 * (5 * 5 - 3 * 4)
+    assert len(found) == len(before) + (5 * 5 - 3 * 4) + (2 * 5 - 2 * 4)
 
 
 def test_a_budget_of_the_curve_gets_the_draw_it_would_have_in_the_grid(
     home: Path, study: Params, tmp_path: Path
 ) -> None:
     prepare.run(changed(study, "study", budgets=[2, 4, 8], curve_budgets=[]), tmp_path)
-    assert contents(tmp_path / SPLITS) == contents(home / SPLITS)
+    before = contents(home / SPLITS)
+    assert {name: contents(tmp_path / SPLITS)[name] for name in before} == before
 
 
 @pytest.mark.parametrize(("budget", "left"), [(19, 19), (20, 20), (21, 19), (39, 1), (40, 0)])
 def test_fresh_labels_end_where_the_pool_does(
     budget: int, left: int, study: Params, tmp_path: Path
 ) -> None:
-    prepare.run(changed(study, "study", budgets=[budget], curve_budgets=[], seeds=[0]), tmp_path)
+    arms = {name: arm for name, arm in study.arms.items() if name != "fresh_real"}
+    params = study.model_copy(update={"arms": arms})
+    prepare.run(changed(params, "study", budgets=[budget], curve_budgets=[], seeds=[0]), tmp_path)
     fresh = read_images(tmp_path / FRESH / Replicate(budget, 0).file(".npz"))
     assert fresh.images.shape == (3 * left, 1, 8, 8)
     np.testing.assert_array_equal(np.bincount(fresh.labels, minlength=3), [left] * 3)
+
+
+@pytest.mark.parametrize("budget", [21, 40])
+def test_a_budget_that_leaves_too_few_fresh_labels_is_refused_at_once(
+    budget: int, study: Params, tmp_path: Path
+) -> None:
+    with pytest.raises(ParamsError, match="twice, for arms with data/splits/fresh"):
+        prepare.run(changed(study, "study", budgets=[2, budget], curve_budgets=[]), tmp_path)
+    assert not contents(tmp_path)
 
 
 @pytest.mark.parametrize(

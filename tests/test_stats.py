@@ -251,6 +251,35 @@ def test_nothing_to_test_gives_a_p_value_of_one(deltas: list[float]) -> None:
     assert sign_flip_p(np.array(deltas)) == 1
 
 
+@pytest.mark.parametrize("n", [15, 16, 17])
+def test_the_p_value_of_many_seeds_is_that_of_all_patterns(n: int) -> None:
+    deltas = np.random.default_rng(n).integers(-40, 60, n) / 1000
+    signs = 1.0 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
+    exact = np.mean(np.abs(signs @ deltas) >= abs(deltas.sum()) - 1e-12)
+    assert sign_flip_p(deltas) == pytest.approx(exact, rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [20, EXACT_UP_TO + 3])
+def test_the_order_of_many_seeds_changes_no_bit_of_the_p_value(n: int) -> None:
+    rng = np.random.default_rng(n)
+    deltas = rng.normal(0.1, 1, n)
+    assert {sign_flip_p(rng.permutation(deltas)) for _ in range(5)} == {sign_flip_p(deltas)}
+
+
+def test_overlap_widens_the_interval_for_new_images_and_what_can_be_detected() -> None:
+    differences = np.random.default_rng(0).integers(-1, 2, (10, 200))
+    deltas = differences.mean(axis=1)
+    for correlation in (0.05, 0.3, 0.6):
+        wide = two_level_interval(differences, 0.95, correlation)
+        narrow = t_interval(deltas, 0.95, correlation)
+        assert wide.high - wide.low >= narrow.high - narrow.low
+        found = smallest_detectable(deltas, 0.05, correlation=correlation)
+        plain = smallest_detectable(deltas, 0.05)
+        uncorrected = t_interval(deltas, 0.95)
+        ratio = (narrow.high - narrow.low) / (uncorrected.high - uncorrected.low)
+        assert found == pytest.approx(plain * ratio)
+
+
 @pytest.mark.parametrize("mean", [0.0, 0.2, 0.5])
 def test_beyond_the_exact_range_p_is_sampled_with_a_fixed_seed(mean: float) -> None:
     deltas = np.random.default_rng(0).standard_normal(EXACT_UP_TO + 4) + mean

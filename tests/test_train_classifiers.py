@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from pipeline import tables
+from pipeline.errors import DivergedError
 from pipeline.images import LabeledImages
 from pipeline.metrics import accuracy
 from pipeline.params import Params
-from pipeline.provenance import manifest_of
+from pipeline.provenance import PARTS, manifest_of
 from pipeline.stages.train_classifiers import score
 from pipeline.store import read_npz, write_json, write_npz
 from pipeline.trials import Replicate, Trial
@@ -36,7 +37,7 @@ def inputs(bars: LabeledImages, tmp_path: Path) -> tuple[Path, Path, Path]:
         data = bars.take(ranked[ranks].reshape(-1))
         teacher = np.eye(3, dtype=np.float32)[data.labels]
         write_npz(path, images=data.images, labels=data.labels, teacher=teacher)
-    write_json(manifest_of(synthetic), {"failure": None})
+    write_json(manifest_of(synthetic), dict.fromkeys(PARTS))
     return test, draw, synthetic
 
 
@@ -71,6 +72,16 @@ def test_the_score_of_images_with_permuted_labels_is_chance(
     ]
     # Ten images per class leave a permutation some luck; over twelve of them it evens out.
     assert np.mean(scores) == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_a_classifier_that_diverges_is_a_trial_that_came_to_nothing(
+    params: Params, inputs: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    classifiers = {"cnn": params.classifiers["cnn"] | {"learning_rate": 1e20}}
+    wild = params.model_copy(update={"classifiers": classifiers})
+    with pytest.raises(DivergedError, match=r"classifiers\.cnn"):
+        scored(wild, "real", "cnn", inputs, tmp_path / "wild")
+    assert not list((tmp_path / "wild").iterdir())
 
 
 def test_permuted_labels_do_not_pass_for_a_classification_accuracy_score(

@@ -153,8 +153,8 @@ def test_an_explanation_without_an_interval_has_no_number_for_it(verdict: str) -
         ("gain", ["All 10 seeds", "+1.00", "+4.00", "above zero"]),
         ("harm", ["All 10 seeds", "-4.00", "-1.00", "below zero"]),
         ("equivalent", ["-0.10", "+0.30", "0.50 points that would matter"]),
-        ("no evidence", ["-1.00", "+6.00", "2.00 points in four cases of five"]),
-        ("exploratory", ["With 1 seed such", "ten or more"]),
+        ("no evidence", ["-1.00", "+6.00", "2.00 points would have been noticed"]),
+        ("exploratory", ["With 1 seed that", "ten or more"]),
         ("degenerate", ["Every seed"]),
         ("invalid", ["oversample; shuffled"]),
         ("not judged", ["ten seeds"]),
@@ -207,7 +207,7 @@ def test_an_answer_names_both_sides_and_holds_no_number_but_the_budget(verdict: 
 
 def worth_row(**changes: Any) -> dict[str, Any]:
     plain = {"classifier": "cnn", "arm": "classical", "budget": 10, "worth": 36.4, "low": 29.7,
-             "high": 44.0, "least": 10, "most": 80}  # fmt: skip
+             "high": 44.0, "least": 10, "most": 80, "verdict": "gain"}  # fmt: skip
     return plain | changes
 
 
@@ -218,10 +218,8 @@ def worth_row(**changes: Any) -> dict[str, Any]:
         ({"high": math.inf}, "36 [30, more than 80]"),
         ({"low": -math.inf}, "36 [fewer than 10, 44]"),
         ({"low": -math.inf, "high": math.inf}, "36 [fewer than 10, more than 80]"),
-        ({"worth": math.inf, "low": 61.0, "high": math.inf}, "more than 80"),
-        ({"worth": math.inf, "low": math.inf, "high": math.inf}, "more than 80"),
-        ({"worth": -math.inf, "low": -math.inf, "high": 12.0}, "fewer than 10"),
-        ({"low": math.nan, "high": math.nan}, "36"),
+        ({"worth": math.inf, "low": 61.0, "high": math.inf}, "more than 80 [61, more than 80]"),
+        ({"worth": -math.inf, "low": -math.inf, "high": 12.0}, "fewer than 10 [fewer than 10, 12]"),
         ({"worth": 2.34, "low": 1.0, "high": 9.94, "least": 1}, "2.3 [1.0, 9.9]"),
     ],
 )
@@ -233,6 +231,12 @@ def test_worth_is_written_as_a_number_or_as_the_side_on_which_it_lies(
         f"For cnn, 10 labels per class with classical perform like {expected} labels per class "
         "alone."
     )
+
+
+def test_what_an_arm_is_worth_is_not_told_where_a_control_failed() -> None:
+    text = worth_sentence(worth_row(verdict="invalid"))
+    assert "36" not in text
+    assert "a control failed" in text
 
 
 EXTENDED = st.sampled_from([-math.inf, math.inf]) | st.floats(1, 10_000)
