@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
 Numbers = NDArray[np.float64]
-Deltas = Numbers
 SEEDS_FOR_A_CLAIM = 10
 SEEDS_FOR_A_TEST = 6  # with fewer, no result of the sign-flip test can reach p < 0.05
 EXACT_UP_TO = 40  # seeds; two times 2 ** 20 sums
@@ -139,7 +138,7 @@ def two_level_interval(
     return Interval(mean, mean - half, mean + half)
 
 
-def sign_flip_p(deltas: Deltas) -> float:
+def sign_flip_p(deltas: Numbers) -> float:
     """Two-sided p of the paired sign-flip permutation test of a mean of zero.
 
     The share of all 2 ** n patterns of signs whose sum is at least as far from zero; its least
@@ -190,7 +189,7 @@ def holm(p_values: list[float]) -> list[float]:
 
 
 def smallest_detectable(
-    deltas: Deltas, level: float, power: float = 0.8, correlation: float = 0.0
+    deltas: Numbers, level: float, power: float = 0.8, correlation: float = 0.0
 ) -> float:
     """The mean delta that a paired t test at `level` finds with probability `power`.
 
@@ -257,7 +256,7 @@ def _first_not_ahead(grid: Numbers, ahead: Numbers) -> float:
 
 
 def evidence(
-    deltas: Deltas, interval: Interval, p_adjusted: float, controls_hold: bool = True
+    deltas: Numbers, interval: Interval, p_adjusted: float, controls_hold: bool = True
 ) -> Evidence:
     """What a comparison's verdict rests on, from its deltas."""
     return Evidence(len(deltas), float(np.ptp(deltas)), interval, p_adjusted, controls_hold)
@@ -301,8 +300,3 @@ DECISIONS: tuple[tuple[str, Callable[[Evidence, Rules], bool]], ...] = (
 def decide(found: Evidence, rules: Rules) -> str:
     """One word for a comparison: the first of `DECISIONS` that applies."""
     return next(word for word, applies in DECISIONS if applies(found, rules))
-
-
-def verdict(deltas: Deltas, interval: Interval, p_adjusted: float, rules: Rules) -> str:
-    """`decide` for a comparison whose controls hold."""
-    return decide(evidence(deltas, interval, p_adjusted), rules)

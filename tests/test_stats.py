@@ -37,7 +37,6 @@ from pipeline.stats import (
     smallest_detectable,
     t_interval,
     two_level_interval,
-    verdict,
     worth,
 )
 
@@ -676,11 +675,6 @@ def test_the_mirrored_comparison_gets_the_mirrored_verdict(
 def test_evidence_is_taken_from_the_deltas() -> None:
     interval = Interval(0.02, 0.01, 0.03)
     assert evidence(np.array([0.25, -0.5, 0.5]), interval, 0.5) == Evidence(3, 1.0, interval, 0.5)
-
-
-def test_a_verdict_is_the_decision_when_controls_hold() -> None:
-    deltas = np.linspace(0.01, 0.03, 10)
-    assert verdict(deltas, t_interval(deltas, 0.95), 0.01, RULES) == "gain"
 
 
 def test_the_error_of_the_interval_is_what_it_claims() -> None:
