@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,12 @@ PER_CLASS = ("coverage", "recall", "spread", "copying_pixels", "copying_features
 CLASS_AUDIT = ("num_images", "label_fidelity", "label_fidelity_low", "label_fidelity_high",
                "label_fidelity_floor", *PER_CLASS,
                *(f"{name}_floor" for name in PER_CLASS))  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with the most slow tests first."""
+    slow = Counter(item.path for item in items if "slow" in item.keywords)
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")

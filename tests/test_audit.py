@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from safetensors.torch import save_file
 
 from pipeline.classifiers.cnn import LeNet
@@ -56,17 +54,14 @@ def lay_out_splits(folder: Path, data: LabeledImages, fresh: LabeledImages) -> N
 
 @pytest.fixture(scope="session")
 def splits(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
-    """MNIST splits and their trained judge, made once for all test processes."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "audited"
-    with FileLock(f"{folder}.lock"):
-        if not (folder / "judge.safetensors").exists():
-            data = mnist5k.load(DataParams(name="mnist5k", test_per_class=1), root).images
-            order = draw(data.labels, 500, np.random.default_rng(0))
-            held = POOL_PER_CLASS * 10
-            lay_out_splits(folder, data.take(order[:held]), data.take(order[held:]))
-            with deterministic():
-                stage.train_judge(folder, folder)
+    """MNIST splits and their trained judge."""
+    folder = tmp_path_factory.mktemp("audited")
+    data = mnist5k.load(DataParams(name="mnist5k", test_per_class=1), root).images
+    order = draw(data.labels, 500, np.random.default_rng(0))
+    held = POOL_PER_CLASS * 10
+    lay_out_splits(folder, data.take(order[:held]), data.take(order[held:]))
+    with deterministic():
+        stage.train_judge(folder, folder)
     return folder
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 
@@ -82,12 +81,9 @@ def studied(folder: Path, params: Params, noise: bool = False) -> Path:
 
 @pytest.fixture(scope="session")
 def honest(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Path:
-    """The study with all its data as they are; made once for all processes."""
-    shared = tmp_path_factory.getbasetemp().parent
-    folder = shared / "honest"
-    with FileLock(shared / "honest.lock"):
-        if not folder.exists():
-            studied(folder, params)
+    """The study with all its data as they are."""
+    folder = tmp_path_factory.mktemp("honest") / "study"
+    studied(folder, params)
     return folder
 
 
