@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check calibrate format lock clean
+.PHONY: help setup run test check calibrate bench format lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,10 @@ check: setup ## format check, lint, types and the fast tests
 
 calibrate: setup ## how often the statistics are wrong where the truth is known (minutes)
 	@python -m benchmarks.calibration
+
+DATA ?= mnist
+bench: setup ## the generator beside textbook recipes (an hour; DATA=folder with MNIST's four IDX files)
+	@python -m benchmarks.comparison --data "$(DATA)"
 
 format: setup ## format the code
 	@ruff format .

@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.errors import IntegrityError, TrialError
 from pipeline.images import LabeledImages, content_ids
 from pipeline.params import Params
-from pipeline.runtime import NUM_THREADS, library_versions
+from pipeline.runtime import NUM_THREADS, library_versions, resolve_precision
 from pipeline.store import code_digest, file_digest, fingerprint, read_json, require
 
 MANIFEST = ".manifest.json"
@@ -61,7 +61,11 @@ def provenance(
         inputs={path.relative_to(root).as_posix(): file_digest(path) for path in inputs},
         params={key: params.section(key) for key in keys},
         seed=seed,
-        environment={**library_versions(), "threads": NUM_THREADS},
+        environment={
+            **library_versions(),
+            "threads": NUM_THREADS,
+            "auto precision": resolve_precision("auto"),
+        },
     )
 
 

@@ -12,11 +12,13 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from typing import Literal
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 NUM_THREADS = 1
+Precision = Literal["auto", "float32", "bfloat16"]
 LIBRARIES = ("lightgbm", "numpy", "scikit-learn", "scipy", "torch", "torchmetrics", "torchvision")
 
 
@@ -38,6 +40,18 @@ def library_versions() -> dict[str, str]:
     """The versions that decide results, the interpreter's among them."""
     found = {name: version(name) for name in LIBRARIES}
     return {"python": platform.python_version(), **found}
+
+
+def resolve_precision(precision: Precision) -> Precision:
+    """`auto` is bfloat16 where the processor multiplies such numbers itself, float32 elsewhere.
+
+    Emulated, bfloat16 is slower than float32.
+    """
+    import torch
+
+    if precision != "auto":
+        return precision
+    return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
 
 
 @contextmanager

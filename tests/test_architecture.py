@@ -22,8 +22,9 @@ FLOORS = (
      "page", "headline"},
     {"stages", "presets", "check", "__main__"},
 )  # fmt: skip
-# The one pair of siblings on floor 1 that may meet: a training set carries its arm's transform.
-SIBLINGS = {("classifiers", "transforms")}
+# The siblings on floor 1 that may meet: a training set carries its arm's transform, and a generator
+# sees real images through one.
+SIBLINGS = {("classifiers", "transforms"), ("generators", "transforms")}
 MAX_LINES, MAX_FUNCTION, MAX_FIT_LOOP, MAX_ARGUMENTS, MAX_NESTING = 350, 45, 90, 6, 3
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc", "core", "manager"}
 FORBIDDEN_CALLS = {

@@ -14,6 +14,7 @@ from pipeline.datasets import DATASETS
 from pipeline.fidelity import (
     COLLAPSED_FRAC,
     collapsed_classes,
+    covered_frac,
     flat,
     frechet_distance,
     kernel_distance,
@@ -240,6 +241,30 @@ def test_real_images_never_count_as_collapsed(name: str, budget: int, root) -> N
         rng = np.random.default_rng(seed)
         drawn = data.take(draw(data.labels, budget, rng))
         assert collapsed_classes(data.take(draw(data.labels, 5, rng)), drawn) == []
+
+
+@pytest.mark.parametrize("budget", [5, 10])
+def test_coverage_counts_the_drawn_images_that_are_come_near_to(budget: int) -> None:
+    drawn = LabeledImages(images_of(0, budget, 40), np.zeros(budget, np.int64))
+    near = drawn.take(np.arange(5 * budget) % budget)
+    one = flat(drawn.images)[:1].repeat(5 * budget, axis=0)
+    assert covered_frac(flat(drawn.images), one) == pytest.approx(1 / budget, abs=1.01 / budget)
+    assert covered_frac(flat(drawn.images), flat(near.images)) == 1
+    assert covered_frac(flat(drawn.images), flat(near.images)[:-1]) is None
+    assert covered_frac(flat(drawn.images)[:4], flat(near.images)) is None
+    assert collapsed_classes(near, drawn) == []
+
+
+@pytest.mark.parametrize("name", ["digits", "toy"])
+def test_two_images_in_turns_count_as_collapsed(name: str, root) -> None:  # type: ignore[no-untyped-def]
+    data = DATASETS[name](DataParams(name=name, test_per_class=1), root).images
+    found = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        drawn = data.take(draw(data.labels, 20, rng))
+        two = data.take(np.tile(draw(data.labels, 2, rng), 50))
+        found += collapsed_classes(two, drawn)
+    assert len(found) > 0.5 * 10 * data.num_classes
 
 
 @pytest.mark.parametrize("name", ["digits", "toy"])

@@ -21,6 +21,7 @@ from pipeline.generators.checkpoint import History, TrainingState, newest_first
 from pipeline.images import ImageSpec, LabeledImages
 from pipeline.params import Member, load_params
 from pipeline.runtime import deterministic
+from pipeline.transforms import AffineConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 EVERY = sorted(GENERATORS)
@@ -32,7 +33,8 @@ def sections() -> dict[str, Member]:
     """The shipped sections, with few steps."""
     shipped = load_params(ROOT).generators
     return {
-        name: {**section, "steps": STEPS, "batch_size": 16} for name, section in shipped.items()
+        name: {**section, "steps": STEPS, "steps_per_image": 0, "batch_size": 16}
+        for name, section in shipped.items()
     }
 
 
@@ -69,6 +71,12 @@ def test_samples_have_shape_type_and_the_labels_asked_for(
     assert images.dtype == np.uint8
     assert images.shape == (5, 1, 8, 8)
     assert images.std() > 0
+
+
+def test_more_images_are_trained_for_longer_up_to_a_point(sections: dict[str, Member]) -> None:
+    section = sections["dcgan"] | {"steps": 700, "steps_per_image": 2, "most_steps": 5000}
+    config = GENERATORS["dcgan"].Config.model_validate(section)
+    assert [config.num_steps(n) for n in (10, 100, 500, 60_000)] == [720, 900, 1700, 5000]
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -183,7 +191,7 @@ def test_a_loss_that_is_not_finite_stops_the_fit_at_that_step(
         return losses if len(calls) < 5 else {**losses, "generator": torch.tensor(float("nan"))}
 
     monkeypatch.setattr(GENERATORS[name], "update", poisoned)
-    with pytest.raises(DivergedError, match=r"step 5 of 40: expected a finite generator loss"):
+    with pytest.raises(DivergedError, match=r"step 5: expected a finite generator loss"):
         trained(name, sections, few_bars, tmp_path / "a")
 
 
@@ -198,7 +206,8 @@ from pipeline.runtime import deterministic
 name, folder, kill_at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 base.CHECKPOINT_S = 0.0
 data = toy.load(DataParams(name="toy", test_per_class=1), Path.cwd()).images
-sections = {name: {**load_params(Path.cwd()).generators[name], "steps": 40, "batch_size": 16}}
+sections = {name: {**load_params(Path.cwd()).generators[name], "steps": 40,
+                   "steps_per_image": 0, "batch_size": 16}}
 with deterministic():
     config = GENERATORS[name].Config.model_validate(sections[name])
     generator = base.create(GENERATORS[name], config, data.spec(), 0)
@@ -273,18 +282,18 @@ def test_dcgan_refuses_sides_it_cannot_double(sections: dict[str, Member]) -> No
         untrained("dcgan", sections, ImageSpec(1, 30, 28, 10), 0)
 
 
-def test_translation_moves_images_by_whole_pixels_and_never_flips(
-    sections: dict[str, Member],
-) -> None:
-    generator = untrained("dcgan", sections, ImageSpec(1, 12, 12, 2), 0)
-    generator.config = generator.config.model_copy(update={"translate": 0.17})
+def test_views_move_images_a_little_and_never_flip_them() -> None:
     image = torch.full((1, 1, 12, 12), -1.0)
-    image[0, 0, 4:8, 4:8] = torch.arange(16.0).reshape(4, 4) / 16
+    image[0, 0, 3:9, 4:6] = 1.0
+    image[0, 0, 7:9, 4:9] = 1.0  # an L: none of its mirror images is near it
+    still = fitting.moved(AffineConfig(degrees=0, translate=0, scale=0, shear=0))
+    assert still(image) is image
     torch.manual_seed(0)
-    moved = generator.augment(image.repeat(200, 1, 1, 1))
-    expected = {
-        image.roll((down, right), (2, 3)).numpy().tobytes()
-        for down in range(-2, 3) for right in range(-2, 3)
-    }  # fmt: skip
-    found = {each.contiguous().numpy().tobytes() for each in moved.split(1)}
-    assert found == expected
+    many = image.repeat(200, 1, 1, 1)
+    seen = fitting.moved(AffineConfig(degrees=10, translate=0.05, scale=0.05, shear=5))(many)
+    assert seen.min() >= -1
+    assert seen.max() <= 1
+    assert len({each.numpy().tobytes() for each in seen}) == 200
+    mirrored = [image.flip(axes) for axes in ((2,), (3,), (2, 3))]
+    distance = torch.stack([(seen - each).abs().mean((1, 2, 3)) for each in (image, *mirrored)])
+    assert (distance.argmin(dim=0) == 0).all()

@@ -8,23 +8,27 @@ and the check for divergence are here.
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
 from pipeline.errors import DivergedError
 from pipeline.generators.checkpoint import History, TrainingState
+from pipeline.generators.rarity import drawing_weights
 from pipeline.images import Images, ImageSpec, LabeledImages, Labels
 from pipeline.params import Count, Section
-from pipeline.runtime import derive_seed
+from pipeline.runtime import Precision, derive_seed, resolve_precision
+from pipeline.transforms import AffineConfig, affine
 
 NUM_SNAPSHOTS = 6
 SNAPSHOT_PER_CLASS = 8
@@ -35,15 +39,27 @@ CHECKPOINT_S = 20.0  # a checkpoint takes some 10 ms: far below a tenth of a per
 SAMPLE_BATCH = 100
 SETTLE_BATCH, SETTLE_BATCHES = 250, 10
 
+Weights = tuple[Tensor, ...] | list[Tensor]
+Clock = Callable[[int], float]  # the share of training that is over after so many steps
+
 
 class GeneratorConfig(Section):
     """What every family needs."""
 
-    steps: Count  # optimization steps
+    steps: Count  # optimization steps, for however few images
+    steps_per_image: float = Field(ge=0)  # and so many more for each real image
+    most_steps: Count  # but no more than these
     batch_size: int = Field(gt=1, le=1_000_000)  # real images per step
     latent_dim: Count
     ema_decay: float = Field(ge=0, lt=1)  # of the averaged weights that are sampled from
     decay_from: float = Field(ge=0, le=1)  # share of the steps after which learning rates fall to 0
+    rare_weight: float = Field(ge=1)  # how often rare real images are drawn, relative to others
+    precision: Precision  # of the networks while they are trained; sampling is always float32
+    view: AffineConfig  # how real images are moved, anew for every batch; all zero: not at all
+
+    def num_steps(self, num_images: int) -> int:
+        """The optimization steps of a fit on so many real images."""
+        return min(self.most_steps, self.steps + round(self.steps_per_image * num_images))
 
 
 class Generator(ABC):
@@ -61,6 +77,12 @@ class Generator(ABC):
     def __init__(self, config: Any, spec: ImageSpec) -> None:
         self.config = config
         self.spec = spec
+        self.precision = resolve_precision(config.precision)
+
+    def run(self, network: nn.Module, *inputs: Tensor) -> Tensor:
+        """`network` of `inputs` in the precision of training; the result is float32."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
+            return cast("Tensor", network(*inputs)).float()
 
     @abstractmethod
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -84,35 +106,60 @@ def create(
         return family(config, spec)
 
 
-def fit(generator: Generator, data: LabeledImages, seed: int, folder: Path) -> History:
-    """Train `generator` on `data` for its configured steps; `generator.sampler` ends averaged.
+def by_steps(steps: int) -> Clock:
+    """Training that ends after so many steps: the same bits at every run."""
+    return lambda step: step / steps
+
+
+def by_seconds(seconds: float) -> Clock:
+    """Training that ends so many seconds from now: for benchmarks, no two runs are alike."""
+    start = time.perf_counter()
+    return lambda _: (time.perf_counter() - start) / seconds
+
+
+def fit(
+    generator: Generator,
+    data: LabeledImages,
+    seed: int,
+    folder: Path,
+    clock: Clock | None = None,
+) -> History:
+    """Train `generator` on `data` for `num_steps`; `generator.sampler` ends averaged.
 
     `folder` keeps checkpoints: a run that was killed goes on from the last and ends with the same
-    bits. Raises `DivergedError` at the first step whose loss is not finite.
+    bits. `clock` decides otherwise when training is over. Raises `DivergedError` at the first step
+    whose loss is not finite.
     """
     config = generator.config
-    averaged = AveragedModel(generator.sampler, avg_fn=moving_average(config.ema_decay))
+    clock = clock or by_steps(config.num_steps(len(data)))
+    averaged = AveragedModel(generator.sampler, multi_avg_fn=moving_average(config.ema_decay))
     averaged.requires_grad_(False)
-    images = as_input(data.images)
-    labels = torch.from_numpy(data.labels)
+    labels, view = torch.from_numpy(data.labels), moved(config.view)
+    edges = torch.from_numpy(drawing_weights(data, config.rare_weight)).cumsum(0) / len(data)
+    edges[-1] = 1.0  # rounding must not leave a gap above the last image
     modules = {"networks": generator.networks, "averaged": averaged}
     state = TrainingState(modules, generator.optimizers)
     saved_at = time.monotonic()
-    for step in range(state.resume(folder), config.steps):
+    step = state.resume(folder)
+    done = clock(step) if step else 0.0  # at least one step, whatever the clock says
+    while done < 1:
         torch.manual_seed(derive_seed("step", seed, step))
         generator.networks.train()
-        rates = set_learning_rates(generator, step)
-        chosen = torch.randint(len(labels), (config.batch_size,))
-        losses = generator.update(images[chosen], labels[chosen])
+        rates = set_learning_rates(generator, done)
+        chosen = torch.searchsorted(edges, torch.rand(config.batch_size, dtype=edges.dtype))
+        real = view(as_input(data.images[chosen.numpy()]))
+        losses = generator.update(real, labels[chosen])
         averaged.update_parameters(generator.sampler)
-        refuse_divergence(losses, step, config.steps)
-        if is_milestone(step, config.steps, NUM_HISTORY_ROWS):
+        step += 1
+        refuse_divergence(losses, step)
+        before, done = done, clock(step)
+        if passes_mark(before, done, NUM_HISTORY_ROWS):
             values = {name: float(value.detach()) for name, value in losses.items()}
-            state.history.rows.append({"step": step + 1, **values, **rates})
-        if is_milestone(step, config.steps, NUM_SNAPSHOTS):
-            state.history.snapshots[step + 1] = snapshot(generator, averaged.module, seed)
+            state.history.rows.append({"step": step, **values, **rates})
+        if passes_mark(before, done, NUM_SNAPSHOTS):
+            state.history.snapshots[step] = snapshot(generator, averaged.module, seed)
         if time.monotonic() - saved_at > CHECKPOINT_S:
-            state.save(folder, step + 1)
+            state.save(folder, step)
             saved_at = time.monotonic()
     generator.sampler.load_state_dict(averaged.module.state_dict())
     torch.manual_seed(derive_seed("settle", seed))
@@ -120,12 +167,20 @@ def fit(generator: Generator, data: LabeledImages, seed: int, folder: Path) -> H
     return state.history
 
 
-def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+def moved(config: AffineConfig) -> Callable[[Tensor], Tensor]:
+    """The affine transform for images in -1..1, by torch's global random state."""
+    if not any(config.model_dump().values()):
+        return lambda images: images
+    transform = affine(config)
+    return lambda images: transform(images.add(1), torch.default_generator).sub(1)
+
+
+def moving_average(decay: float) -> Callable[[Weights, Weights, Tensor | int], None]:
     """Exponential moving average that forgets the first, untrained weights sooner."""
 
-    def update(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+    def update(averaged: Weights, current: Weights, count: Tensor | int) -> None:
         ramp = (1 + int(count)) / (10 + int(count))
-        return averaged.lerp(current, 1 - min(decay, ramp))
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, ramp))
 
     return update
 
@@ -137,7 +192,7 @@ def settle_batch_norm(generator: Generator) -> None:
     Averages over fresh noise and every class in turn; leaves the sampler ready for use.
     """
     sampler = generator.sampler
-    layers = [layer for layer in sampler.modules() if isinstance(layer, nn.BatchNorm2d)]
+    layers = [layer for layer in sampler.modules() if isinstance(layer, _BatchNorm)]
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None  # a plain mean over all batches
@@ -148,11 +203,10 @@ def settle_batch_norm(generator: Generator) -> None:
     sampler.eval()
 
 
-def set_learning_rates(generator: Generator, step: int) -> dict[str, float]:
+def set_learning_rates(generator: Generator, done: float) -> dict[str, float]:
     """Constant up to `decay_from`, then linear to 0; the rates in force, by optimizer."""
-    config = generator.config
-    start = config.decay_from * config.steps
-    factor = min(1.0, (config.steps - step) / max(1.0, config.steps - start))
+    start = generator.config.decay_from
+    factor = min(1.0, (1 - done) / (1 - start)) if start < 1 else 1.0
     rates = {}
     for name, optimizer in generator.optimizers.items():
         for group in optimizer.param_groups:
@@ -161,20 +215,20 @@ def set_learning_rates(generator: Generator, step: int) -> dict[str, float]:
     return rates
 
 
-def refuse_divergence(losses: dict[str, Tensor], step: int, steps: int) -> None:
-    """Raise `DivergedError` when a loss is NaN or infinite."""
+def refuse_divergence(losses: dict[str, Tensor], step: int) -> None:
+    """Raise `DivergedError` when a loss of step number `step` is NaN or infinite."""
     for name, value in losses.items():
         if not torch.isfinite(value):
             raise DivergedError(
-                f"step {step + 1} of {steps}",
+                f"step {step}",
                 f"expected a finite {name} loss, found {float(value)}",
                 "lower that generator's learning rates in params.yaml",
             )
 
 
-def is_milestone(step: int, steps: int, count: int) -> bool:
-    """True for about `count` evenly spaced steps, the last among them."""
-    return (step + 1) * count // steps != step * count // steps
+def passes_mark(before: float, after: float, count: int) -> bool:
+    """True when one of `count` evenly spaced marks in 0..1, the last at 1, lies between the two."""
+    return math.floor(min(after, 1.0) * count) > math.floor(before * count)
 
 
 def snapshot(generator: Generator, sampler: nn.Module, seed: int) -> Images:

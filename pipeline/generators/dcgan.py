@@ -2,17 +2,18 @@
 
 Sources: Radford, Metz and Chintala (2016) for the transposed-convolution generator; Dumoulin et al.
 (2017) for class-conditional batch norm; Miyato and Koyama (2018), equation 4, for the projection
-discriminator; Miyato et al. (2018) for spectral norm and the hinge loss, equations 16 and 17; Zhao
-et al. (2020), DiffAugment, here translation alone: digits may move, but not flip, and cut-outs leak
-into samples when images are few; Mao et al. (2019), equation 2, for the mode-seeking term, without
-which samples of a hundred-image generator are far less varied than its training images; Karras et
-al. (2018) for the averaged sampler.
+discriminator; Miyato et al. (2018) for spectral norm and the hinge loss, equations 16 and 17; Mao et
+al. (2019), equation 2, for the mode-seeking term, without which samples of a hundred-image
+generator are far less varied than its training images; Karras et al. (2018) for the averaged
+sampler.
 
 Deviations: the last doubling is a pixel shuffle (Shi et al. 2016), since convolutions at full size
 would take half the time; the class embedding of the projection is not spectrally normalized, since
 with so few steps the generator then ignored its label; one generator pass serves both updates of a
 step; the mode-seeking distance is between images of one class, so it cannot be met by mixing
-classes up.
+classes up; the tanh reaches beyond the range and is cut off. What the discriminator is shown of few
+images is moved a little (`view`), which the generator therefore draws, too: DiffAugment (Zhao et al.
+2020), which moves both sides so that it does not, gives a worse classifier.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ SLOPE = 0.2  # of leaky ReLU, as in the DCGAN paper
 BETAS = (0.0, 0.99)  # no momentum: it chases a loss that the other network keeps moving
 # Classes must differ from the first step on, or few steps are not enough to tell them apart.
 CLASS_SPREAD = 0.1
+# Most pixels are plain background or full ink, which tanh alone reaches only at infinity.
+REACH = 1.05
 # Least pixel distance in the mode-seeking ratio: keeps two equal images from dividing by zero.
 LEAST_DISTANCE = 0.02
 
@@ -50,7 +53,6 @@ class DCGANConfig(GeneratorConfig):
     features: Count  # width of the discriminator's dense layer
     generator_learning_rate: float = Field(gt=0)
     discriminator_learning_rate: float = Field(gt=0)
-    translate: float = Field(ge=0, lt=0.5)  # DiffAugment: largest shift, share of the side
     mode_seeking: float = Field(ge=0)  # weight of the term that drives samples apart
 
 
@@ -67,8 +69,10 @@ class ConditionalBatchNorm(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """See the class."""
-        gain, bias = self.gain(y)[:, :, None, None], self.bias(y)[:, :, None, None]
-        return torch.addcmul(bias, self.norm(x), gain)
+        x = self.norm(x)
+        # In the dtype and memory order of x: anything else costs more than the norm itself.
+        gain, bias = self.gain(y).to(x.dtype), self.bias(y).to(x.dtype)
+        return x * gain[:, :, None, None] + bias[:, :, None, None]
 
 
 class Sampler(nn.Module):
@@ -92,7 +96,8 @@ class Sampler(nn.Module):
         x = x.unflatten(1, self.start).permute(0, 3, 1, 2)  # channels last in memory from the start
         x = functional.relu(self.norm_quarter(x, y))
         x = functional.relu(self.norm_half(self.up(x), y))
-        return torch.tanh(functional.pixel_shuffle(self.to_subpixels(x), 2))
+        x = functional.pixel_shuffle(self.to_subpixels(x), 2)
+        return (REACH * torch.tanh(x)).clamp(-1, 1)
 
 
 class Discriminator(nn.Module):
@@ -108,13 +113,15 @@ class Discriminator(nn.Module):
             layers += [spectral_norm(_orthogonal(convolution)), nn.LeakyReLU(SLOPE)]
         flat = channels[-1] * (spec.height // 8) * (spec.width // 8)
         dense = spectral_norm(_orthogonal(nn.Linear(flat, config.features)))
-        self.features = nn.Sequential(*layers, nn.Flatten(), dense, nn.LeakyReLU(SLOPE))
+        self.convolve = nn.Sequential(*layers)
+        self.dense = nn.Sequential(dense, nn.LeakyReLU(SLOPE))
         self.score = spectral_norm(_orthogonal(nn.Linear(config.features, 1)))
         self.embed = nn.Embedding(spec.num_classes, config.features)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """See the class."""
-        features = self.features(x)
+        x = self.convolve(x).permute(0, 2, 3, 1).flatten(1)  # as it lies in memory: no copy
+        features = self.dense(x)
         return cast("Tensor", self.score(features)[:, 0] + (self.embed(y) * features).sum(dim=1))
 
 
@@ -145,33 +152,19 @@ class DCGAN(Generator):
         """See `Generator.update`. Synthetic labels come in pairs, for the mode-seeking term."""
         pairs = labels[: (len(labels) + 1) // 2].repeat_interleave(2)
         z = torch.randn(len(pairs), self.config.latent_dim)
-        fake = self.sampler(z, pairs)
-        both = torch.cat([self.augment(real), self.augment(fake.detach())])
-        scores = self.discriminator(both, torch.cat([labels, pairs]))
+        fake = self.run(self.sampler, z, pairs)
+        both, wanted = torch.cat([real, fake.detach()]), torch.cat([labels, pairs])
+        scores = self.run(self.discriminator, both, wanted)
         critic = functional.relu(1 - scores[: len(real)]).mean()
         critic = critic + functional.relu(1 + scores[len(real) :]).mean()
         _step(self.optimizers["discriminator"], critic)
 
         self.discriminator.requires_grad_(False)  # its gradients would be thrown away
-        adversarial = -self.discriminator(self.augment(fake), pairs).mean()
+        adversarial = -self.run(self.discriminator, fake, pairs).mean()
         seeking = mode_seeking(z, fake)
         _step(self.optimizers["generator"], adversarial + self.config.mode_seeking * seeking)
         self.discriminator.requires_grad_(True)
         return {"generator": adversarial, "discriminator": critic, "mode_seeking": seeking}
-
-    def augment(self, images: Tensor) -> Tensor:
-        """DiffAugment: each image shifted by whole pixels, either way; background moves in."""
-        n, channels, height, width = images.shape
-        reach = round(self.config.translate * max(height, width))
-        if reach == 0:
-            return images
-        padded = functional.pad(images, (reach,) * 4, value=-1.0)
-        top, left = torch.randint(0, 2 * reach + 1, (2, n))
-        rows = (top[:, None] + torch.arange(height))[:, None, :, None]
-        columns = (left[:, None] + torch.arange(width))[:, None, None, :]
-        image = torch.arange(n)[:, None, None, None]
-        shifted = padded[image, torch.arange(channels)[None, :, None, None], rows, columns]
-        return shifted.contiguous(memory_format=torch.channels_last)
 
 
 def mode_seeking(z: Tensor, images: Tensor) -> Tensor:

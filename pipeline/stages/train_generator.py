@@ -41,7 +41,7 @@ def run(params: Params, root: Path, name: str) -> None:
             labels={
                 "stage": "train_generator",
                 "item": name,
-                "num_images": config.steps * config.batch_size,
+                "num_images": config.num_steps(len(read_images(draw))) * config.batch_size,
                 **replicate.labels(),
             },
         )

@@ -1,0 +1,285 @@
+"""The project's generator beside two textbook recipes: quality, speed, memory, and how each scales.
+
+`python -m benchmarks.comparison --data DIR` runs `benchmarks.generator` for every recipe, time and
+seed, as many at once as there are cores, each with one thread, in turns, so that a noisy moment
+meets all recipes alike. Then it measures what an update costs for other sizes, channels, classes
+and batches, and how near that comes to what the processor can do. It writes `generator.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.generator import REAL, build, machine
+from benchmarks.textbook import TEXTBOOK
+from pipeline.generators.base import Generator
+from pipeline.images import ImageSpec
+from pipeline.runtime import deterministic, library_versions
+from pipeline.stats import t_interval
+from pipeline.store import read_json, write_text
+
+OUTPUT = Path(__file__).with_name("generator.md")
+OURS = "dcgan"
+SECONDS = (30, 60, 120, 300, 600)
+SEEDS = (0, 1, 2)
+MNIST = ImageSpec(channels=1, height=28, width=28, num_classes=10)
+WARM_UPDATES, TIMED_S = 5, 3.0
+PEAK_S = 1.0
+
+Row = dict[str, str]
+Results = dict[tuple[str, int], list[dict[str, Any]]]  # by recipe and seconds, one per seed
+
+TEXT = """\
+# Generators, measured
+
+Written by `python -m benchmarks.comparison`. {machine}; commit {commit}; {versions}.
+
+## After the same seconds on one core, trained on all labels of MNIST
+
+One run, as many trainings at once as there are cores. CAS: accuracy on MNIST's test images of the
+pipeline's CNN trained on 20,000 images of each alone: those that a teacher, trained on the same
+labels, agrees with, or as they are drawn; intervals are 95 % t over seeds. The judge of label
+fidelity agrees with a share of {label_fidelity:.4f} of the test images' labels; around test images,
+the coverage and density of training images are {coverage:.3f} and {density:.3f}. Ratios are to
+`dcgan` after the same seconds.
+
+{quality}
+## What an update costs
+
+Size, channels, classes and batch changed one at a time; one core, random images. Operations are
+those of convolutions and matrix products; the peak is a convolution of 128 channels.
+
+{scaling}"""
+
+
+def runs() -> Iterator[tuple[str, int, int]]:
+    """Every (recipe, seconds, seed): ours with three seeds at each time, the others with one."""
+    for seed, seconds in itertools.product(SEEDS, SECONDS):
+        yield OURS, seconds, seed
+        if seed == SEEDS[0]:
+            yield from ((name, seconds, seed) for name in TEXTBOOK)
+    yield REAL, SECONDS[0], SEEDS[0]
+
+
+def measure(data: Path, run: tuple[str, int, int], folder: Path) -> dict[str, Any]:
+    """One run in a process of its own, so that its peak memory is its own."""
+    recipe, seconds, seed = run
+    out = folder / f"{recipe}-{seconds}-{seed}"
+    command = [sys.executable, "-m", "benchmarks.generator", "--data", str(data), "--threads", "1",
+               "--seconds", str(seconds), "--seed", str(seed), "--recipe", recipe,
+               "--out", str(out)]  # fmt: skip
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    result: dict[str, Any] = read_json(out / "result.json")
+    return result
+
+
+def quality(data: Path) -> Results:
+    """All runs, as many at once as there are cores."""
+    found: Results = {}
+    chosen = list(runs())
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+        for run, result in zip(
+            chosen, pool.map(lambda run: measure(data, run, Path(folder)), chosen), strict=True
+        ):
+            print(f"{run[0]}, {run[1]} s, seed {run[2]}: CAS {result['cas']:.4f}", flush=True)
+            found.setdefault(run[:2], []).append(result)
+    return found
+
+
+def quality_rows(found: Results) -> list[Row]:
+    """A row per recipe and time; ratios are to ours after the same seconds."""
+    rows = []
+    for (recipe, seconds), results in sorted(found.items(), key=lambda item: order(item[0])):
+        ours = found[OURS, seconds]
+        rows.append({
+            "recipe": recipe,
+            "seconds": "-" if recipe == REAL else str(seconds),
+            "n": str(len(results)),
+            "CAS %": percent(results, "cas"),
+            "kept %": percent(results, "kept_frac"),
+            "CAS as drawn %": percent(drawn(results), "cas"),
+            "label fidelity as drawn %": percent(drawn(results), "label_fidelity"),
+            "coverage": value(drawn(results), "coverage", 3),
+            "density": value(drawn(results), "density", 3),
+            "images/s": value(results, "images_per_s", 0),
+            "ratio": ratio(results, ours, "images_per_s"),
+            "peak MB": value(results, "peak_mb", 0),
+            "ratio ": ratio(results, ours, "peak_mb"),
+            "sampled/s": value(results, "sampled_per_s", 0),
+        })  # fmt: skip
+    return rows
+
+
+def drawn(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The scores of the images as they are drawn."""
+    return [result["as_drawn"] for result in results]
+
+
+def order(key: tuple[str, int]) -> tuple[int, int]:
+    """Ours first, real images last, by time within a recipe."""
+    return [OURS, *TEXTBOOK, REAL].index(key[0]), key[1]
+
+
+def mean(results: list[dict[str, Any]], name: str) -> float | None:
+    """Over seeds; None where there is no such number."""
+    values = [result[name] for result in results if name in result]
+    return float(np.mean(values)) if values else None
+
+
+def value(results: list[dict[str, Any]], name: str, digits: int) -> str:
+    """The mean over seeds as text."""
+    found = mean(results, name)
+    return "-" if found is None else f"{found:,.{digits}f}"
+
+
+def percent(results: list[dict[str, Any]], name: str) -> str:
+    """The mean over seeds in percent, with its 95 % t interval when there are several."""
+    values = 100 * np.array([result[name] for result in results if name in result])
+    if len(values) == 0:
+        return "-"
+    if len(values) < 2:
+        return f"{values[0]:.2f}"
+    interval = t_interval(values, 0.95)
+    return f"{interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def ratio(results: list[dict[str, Any]], ours: list[dict[str, Any]], name: str) -> str:
+    """Against ours of the same run."""
+    theirs, own = mean(results, name), mean(ours, name)
+    return "-" if theirs is None or own is None else f"{theirs / own:.2f}"
+
+
+def settings() -> Iterator[tuple[str, ImageSpec, int]]:
+    """What is varied, one thing at a time: size, channels, classes, batch."""
+    yield "28 x 28, 1 channel, 10 classes, batch 64", MNIST, 64
+    for side in (32, 64):
+        yield f"{side} x {side}", ImageSpec(1, side, side, 10), 64
+    yield "3 channels", ImageSpec(3, 28, 28, 10), 64
+    for classes in (2, 47):
+        yield f"{classes} classes", ImageSpec(1, 28, 28, classes), 64
+    for batch in (16, 32, 128, 256):
+        yield f"batch {batch}", MNIST, batch
+
+
+def scaling_rows() -> list[Row]:
+    """Images per second of an update of each recipe, its work, and how near it is to the peak."""
+    peak = peaks()
+    rows = []
+    for (name, spec, batch), recipe in itertools.product(settings(), (OURS, *TEXTBOOK)):
+        generator = build(recipe, spec, 0, batch_size=batch)
+        work, seconds = update_work(generator), update_seconds(generator)
+        rows.append({
+            "setting": name,
+            "recipe": recipe,
+            "precision": generator.precision,
+            "images/s": f"{batch / seconds:,.0f}",
+            "MFLOP per image": f"{work / batch / 1e6:.1f}",
+            "GFLOP/s": f"{work / seconds / 1e9:.0f}",
+            "share of the convolution peak": f"{work / seconds / peak[generator.precision]:.2f}",
+        })  # fmt: skip
+    return rows
+
+
+def peaks() -> dict[str, float]:
+    """The most FLOP/s that a convolution of many channels reaches here, by precision, one core."""
+    found = {}
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        images = torch.randn(64, 128, 28, 28, dtype=dtype)
+        images = images.to(memory_format=torch.channels_last)
+        weight = torch.randn(128, 128, 3, 3, dtype=dtype).to(memory_format=torch.channels_last)
+
+        def convolve(images: Tensor = images, weight: Tensor = weight) -> None:
+            functional.conv2d(images, weight, padding=1)
+
+        found[name] = 2 * 64 * 128 * 128 * 9 * 28 * 28 / per_call(convolve, PEAK_S)
+    return found
+
+
+def batch_of(generator: Generator) -> tuple[Tensor, Tensor]:
+    """Noise in place of images: the work is the same."""
+    spec, size = generator.spec, generator.config.batch_size
+    images = torch.rand(size, spec.channels, spec.height, spec.width).mul(2).sub(1)
+    return images.to(memory_format=torch.channels_last), torch.arange(size) % spec.num_classes
+
+
+def update_work(generator: Generator) -> float:
+    """Floating-point operations of one update, forward and backward: convolutions and products."""
+    real, labels = batch_of(generator)
+    with FlopCounterMode(display=False) as counter:
+        generator.update(real, labels)
+    return float(counter.get_total_flops())
+
+
+def update_seconds(generator: Generator) -> float:
+    """Seconds of one update."""
+    real, labels = batch_of(generator)
+    generator.networks.train()
+    return per_call(lambda: generator.update(real, labels), TIMED_S)
+
+
+def per_call(function: Callable[[], object], seconds: float) -> float:
+    """Median seconds of a call, from calls for `seconds` after a few to warm up."""
+    for _ in range(WARM_UPDATES):
+        function()
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or not taken:
+        begun = time.perf_counter()
+        function()
+        taken.append(time.perf_counter() - begun)
+    return float(np.median(taken))
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Rows as a Markdown table."""
+    header = list(rows[0])
+    lines = ["| " + " | ".join(header) + " |", "| " + " | ".join("---" for _ in header) + " |"]
+    return "\n".join(lines + ["| " + " | ".join(row.values()) + " |" for row in rows]) + "\n"
+
+
+def commit() -> str:
+    """The commit of the code, and whether it was changed since."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    done = subprocess.run(command, cwd=OUTPUT.parent, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure everything, print it, write the file."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.comparison", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with MNIST's IDX files")
+    data = parser.parse_args(arguments).data.resolve()
+    found = quality(data)
+    with deterministic():
+        scaling = markdown(scaling_rows())
+    text = TEXT.format(
+        machine=machine(),
+        commit=commit(),
+        versions=", ".join(f"{name} {number}" for name, number in library_versions().items()),
+        quality=markdown(quality_rows(found)),
+        scaling=scaling,
+        **found[REAL, SECONDS[0]][0]["floor"],
+    )
+    write_text(OUTPUT, text)
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""The benchmarks of generators measure what they say; short, on toy images."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import comparison, generator
+from benchmarks.textbook import TEXTBOOK
+from pipeline.datasets import mnist
+from pipeline.datasets.base import DIGIT_NAMES, RawDataset
+from pipeline.images import ImageSpec, LabeledImages
+from pipeline.runtime import deterministic
+
+FITTED = [name for name in generator.RECIPES if name != generator.REAL]
+QUALITY = ("cas", "label_fidelity", "coverage", "density")
+QUICK = {"steps": 40, "batch_size": 32}
+
+
+@pytest.fixture
+def digits(monkeypatch: pytest.MonkeyPatch) -> RawDataset:
+    """Blocks of ten brightnesses as stand-ins for MNIST; few steps, few images."""
+    labels = np.tile(np.arange(10), 30)
+    noise = np.random.default_rng(0).integers(0, 20, (300, 1, 28, 28))
+    images = (labels[:, None, None, None] * 22 + noise).astype(np.uint8)
+    raw = RawDataset(
+        LabeledImages(images, labels), LabeledImages(255 - images[:200], labels[:200]), DIGIT_NAMES
+    )
+    monkeypatch.setattr(mnist, "load", lambda params, root: raw)
+    monkeypatch.setattr(generator, "SCORER", QUICK)
+    monkeypatch.setattr(generator, "PER_CLASS", 20)
+    monkeypatch.setattr(generator, "HELD_OUT", 100)
+    return raw
+
+
+def asked(tmp_path: Path, *more: str) -> generator.Run:
+    return generator.parse(["--data", "somewhere", "--out", str(tmp_path / "out"), *more])
+
+
+@pytest.mark.parametrize("recipe", ["dcgan", "mlp_gan", "real"])
+def test_a_run_leaves_balanced_images_and_a_whole_result(
+    recipe: str, digits: RawDataset, tmp_path: Path
+) -> None:
+    generator.benchmark(asked(tmp_path, "--recipe", recipe, "--seconds", "0.05", "--seed", "3"))
+    data = np.load(tmp_path / "out/synthetic.npz")
+    assert data["images"].shape == (len(data["labels"]), 1, 28, 28)
+    assert data["images"].dtype == np.uint8
+    per_class = len(data["labels"]) // 10
+    assert np.bincount(data["labels"], minlength=10).tolist() == [per_class] * 10
+    result = json.loads((tmp_path / "out/result.json").read_text("utf-8"))
+    assert result["recipe"] == recipe
+    assert result["scored_on"] == "test images"
+    assert result["num_images"] == 10 * per_class <= 200
+    assert set(result["as_drawn"]) == set(QUALITY)
+    assert all(0 <= result["as_drawn"][name] <= 1 for name in QUALITY if name != "density")
+    if recipe == generator.REAL:
+        known = {image.tobytes() for image in digits.images.images}
+        assert all(image.tobytes() in known for image in data["images"])
+    else:
+        assert result["steps"] >= 1
+        assert result["train_seconds"] >= 0.05
+        assert result["peak_mb"] > 50
+
+
+def test_held_out_images_are_neither_trained_on_nor_of_the_test_set(
+    digits: RawDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[LabeledImages] = []
+    neighborhoods = generator.neighborhoods
+    monkeypatch.setattr(
+        generator, "neighborhoods", lambda *given: seen.extend(given[1:]) or neighborhoods(*given)
+    )
+    found = generator.benchmark(asked(tmp_path, "--recipe", "real", "--held-out"))
+    assert found["scored_on"] == "held-out training images"
+    train, test = seen[:2]
+    assert np.array_equal(train.images, digits.images.images[:200])
+    assert np.array_equal(test.images, digits.images.images[200:])
+    known = {image.tobytes() for image in train.images}
+    assert all(
+        image.tobytes() in known for image in np.load(tmp_path / "out/synthetic.npz")["images"]
+    )
+
+
+@pytest.mark.parametrize("recipe", FITTED)
+@pytest.mark.parametrize("spec", [ImageSpec(1, 28, 28, 10), ImageSpec(3, 32, 32, 2)], ids=str)
+def test_a_recipe_learns_from_any_size_and_leaves_samples_in_range(
+    recipe: str, spec: ImageSpec
+) -> None:
+    built = generator.build(recipe, spec, 0, batch_size=8)
+    before = {name: value.clone() for name, value in built.networks.named_parameters()}
+    with deterministic():
+        torch.manual_seed(0)
+        built.networks.train()
+        losses = built.update(*comparison.batch_of(built))
+        images = built.sampler(torch.randn(4, built.config.latent_dim), torch.zeros(4).long())
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert images.shape == (4, spec.channels, spec.height, spec.width)
+    assert images.abs().max() <= 1
+    after = dict(built.networks.named_parameters())
+    assert sum(not torch.equal(before[name], after[name]) for name in before) > len(before) / 2
+
+
+def test_textbook_networks_have_the_sizes_of_their_recipes() -> None:
+    spec = ImageSpec(1, 28, 28, 10)
+    sizes = {
+        name: [sum(p.numel() for p in each.parameters()) for each in built.networks.values()]
+        for name, built in ((name, generator.build(name, spec, 0)) for name in TEXTBOOK)
+    }
+    # Layer by layer: weights and biases, batch norms, embeddings.
+    mlp = [110 * 128 + 128, 128 * 256 + 256, 256 * 512 + 512, 512 * 1024 + 1024, 1024 * 784 + 784]
+    assert sizes["mlp_gan"][0] == sum(mlp) + 2 * (256 + 512 + 1024) + 100
+    assert sizes["mlp_gan"][1] == 794 * 512 + 512 + 2 * (512 * 512 + 512) + 513 + 100
+    ac = [100 * 6272 + 6272, 128 * 128 * 9 + 128, 128 * 64 * 9 + 64, 64 * 9 + 1]
+    assert sizes["ac_gan"][0] == sum(ac) + 2 * (128 + 128 + 64) + 1000
+
+
+def test_the_work_of_a_convolution_is_counted_as_by_hand() -> None:
+    built = generator.build("ac_gan", ImageSpec(1, 28, 28, 10), 0, batch_size=4)
+    work = comparison.update_work(built)
+    # The widest layer alone, forward and twice as much backward, for one pass over the batch.
+    widest = 3 * 2 * 4 * 128 * 128 * 9 * 14 * 14
+    assert widest < work < 10 * widest
+
+
+def test_tables_have_ratios_to_ours_and_intervals_of_several_seeds() -> None:
+    scores = {"cas": 0.5, "label_fidelity": 0.9, "coverage": 0.1, "density": 0.2}
+    result = {**scores, "kept_frac": 0.9, "as_drawn": scores, "images_per_s": 100.0,
+              "peak_mb": 500.0, "sampled_per_s": 9.0}  # fmt: skip
+    found = {
+        ("dcgan", 30): [result, {**result, "cas": 0.7}],
+        ("mlp_gan", 30): [{"kept_frac": 0.0, "as_drawn": scores, "images_per_s": 50.0}],
+        ("real", 30): [{**scores, "kept_frac": 0.99, "as_drawn": scores}],
+    }
+    rows = comparison.quality_rows(found)
+    assert [row["recipe"] for row in rows] == ["dcgan", "mlp_gan", "real"]
+    assert rows[0]["CAS %"].startswith("60.00 [")
+    assert [row["CAS %"] for row in rows[1:]] == ["-", "50.00"]
+    assert rows[1]["CAS as drawn %"] == "50.00"
+    assert [row["ratio"] for row in rows] == ["1.00", "0.50", "-"]
+    table = comparison.markdown(rows)
+    assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+def test_runs_take_turns_so_that_a_noisy_moment_meets_all() -> None:
+    runs = list(comparison.runs())
+    assert len(set(runs)) == len(runs)
+    first = [recipe for recipe, _, _ in itertools.islice(runs, 3)]
+    assert sorted(first) == sorted(FITTED)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "inf", "nan"])
+def test_seconds_are_above_zero(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        generator.parse(["--data", "a", "--out", "b", "--seconds", seconds])
+    assert stopped.value.code == 2
+    assert "expected seconds above 0" in capsys.readouterr().err
