@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.classifiers.base import TrainingSet
 from pipeline.errors import DataError, TrialError
-from pipeline.filters import build_filter
+from pipeline.filters import find_filter
 from pipeline.images import LabeledImages, Labels
 from pipeline.params import ArmParams, Params
 from pipeline.runtime import numpy_rng
@@ -23,10 +23,13 @@ from pipeline.transforms import build_transform
 
 @dataclass(frozen=True)
 class Synthetic:
-    """Synthetic images, and the teacher's class probabilities of them, (n, num_classes)."""
+    """Synthetic images, the teacher's class probabilities of them, (n, num_classes), and how high
+    the filter wants these.
+    """
 
     data: LabeledImages
     probabilities: NDArray[np.float32]
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ def assemble(arm: ArmParams, draw: LabeledImages, added: Synthetic | LabeledImag
     """
     is_synthetic = isinstance(added, Synthetic)
     if isinstance(added, Synthetic):
-        keep = build_filter(arm.filter, params.filters)
-        source = added.data.take(keep(added.data.labels, added.probabilities))
+        keep = find_filter(arm.filter)
+        source = added.data.take(keep(added.data.labels, added.probabilities, added.confidence))
         num_candidates, num_kept = len(added.data), len(source)
     else:
         source = draw if added is None else added
@@ -70,7 +73,7 @@ def assemble(arm: ArmParams, draw: LabeledImages, added: Synthetic | LabeledImag
         raise TrialError(
             f"arm with inputs {arm.inputs}",
             f"expected images to train on, found that filter {arm.filter} turned all away",
-            "lower the filter's confidence or let the arm keep real images",
+            "lower tune.confidence or let the arm keep real images",
         )
     is_extra = np.arange(len(data)) >= len(own)
     training_set = TrainingSet(

@@ -28,7 +28,8 @@ def check_params(root: Path) -> Params:
     )
     members("classifiers", params.classifiers, {k: each.Config for k, each in CLASSIFIERS.items()})
     members("transforms", params.transforms, {k: config for k, (config, _) in TRANSFORMS.items()})
-    members("filters", params.filters, {k: config for k, (config, _) in FILTERS.items()})
+    for name, arm in params.arms.items():
+        known(f"arms.{name}.filter", [arm.filter], FILTERS)
     return params
 
 
@@ -40,6 +41,13 @@ def summary(params: Params) -> str:
         f"{len(params.generators) * draws} generators and {len(expected_trials(params))} "
         f"classifiers over {draws} label draws"
     )
+    tune = params.tune
+    pairs = len(tune.latent_std) * len(tune.confidence)
+    if pairs > 1:
+        text += (
+            f"; to tune, each generator takes {tune.folds} more and {tune.folds * (pairs + 1)} "
+            "classifiers, on parts of its draw"
+        )
     least, level = least_adjusted_p(params), 1 - params.report.confidence
     if len(study.seeds) >= SEEDS_FOR_A_CLAIM and least > level:
         text += (

@@ -92,7 +92,7 @@ def artifacts(params: Params) -> Iterator[Artifact]:
     for name in params.generators:
         stages: dict[str, tuple[str, tuple[str, ...]]] = {
             "train_generator": ("models", (f"generators.{name}",)),
-            "synthesize": ("data/synthetic", ("synthesize", f"generators.{name}")),
+            "synthesize": ("data/synthetic", ("synthesize", "tune", f"generators.{name}")),
             "audit": ("data/audit", ()),
         }
         for stage, (folder, sections) in stages.items():

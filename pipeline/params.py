@@ -1,8 +1,8 @@
 """params.yaml to frozen, validated objects; the only reader of that file.
 
-The schema of everything but the members of open families lives here. A generator's, classifier's,
-transform's or filter's own section is kept raw and checked against the `Config` beside that member
-by `member_config`, so that this module needs to know none of them.
+The schema of everything but the members of open families lives here. A generator's, classifier's or
+transform's own section is kept raw and checked against the `Config` beside that member by
+`member_config`, so that this module needs to know none of them.
 """
 
 from __future__ import annotations
@@ -86,6 +86,14 @@ class SynthesizeParams(Section):
     teacher: TeacherParams
 
 
+class TuneParams(Section):
+    """Candidates for what a replicate may choose on its own draw; a single one is fixed."""
+
+    latent_std: list[Annotated[float, Field(gt=0, le=2)]] = Field(min_length=1)
+    confidence: list[Annotated[float, Field(ge=0, lt=1)]] = Field(min_length=1)
+    folds: int = Field(ge=2, le=10)
+
+
 class ArmParams(Section):
     """A recipe for a training set: the draw's real images, extra images, filter and transform."""
 
@@ -142,9 +150,9 @@ class Params(Section):
     study: StudyParams
     generators: dict[Name, Member] = Field(min_length=1)
     synthesize: SynthesizeParams
+    tune: TuneParams
     classifiers: dict[Name, Member] = Field(min_length=1)
     transforms: dict[Name, Member]
-    filters: dict[Name, Member]
     arms: dict[Name, ArmParams] = Field(min_length=1)
     report: ReportParams
     engine: EngineParams
@@ -156,6 +164,7 @@ class Params(Section):
         teacher = self.synthesize.teacher
         _known("synthesize.teacher.classifier", teacher.classifier, self.classifiers)
         _known("synthesize.teacher.transform", teacher.transform, ["none", *self.transforms])
+        self._check_tune()
         self._check_report()
         return self
 
@@ -167,11 +176,14 @@ class Params(Section):
             )
         if arm.generator is not None:
             _known(f"{where}.inputs: generator", arm.generator, self.generators)
-            self._enough_synthetic(where, arm)
+            if arm.per_class > self.synthesize.per_class:
+                raise ValueError(
+                    f"{where}.per_class: expected at most synthesize.per_class "
+                    f"({self.synthesize.per_class}), found {arm.per_class}"
+                )
         if not arm.real and arm.per_class == 0:
             raise ValueError(f"{where}: expected images, found real: false and per_class: 0")
         self._check_role(where, arm)
-        _known(f"{where}.filter", arm.filter, ["none", *self.filters])
         _known(f"{where}.transform", arm.transform, ["none", *self.transforms])
         if arm.filter != "none" and arm.generator is None:
             raise ValueError(f"{where}.filter: expected none, since the arm adds real images")
@@ -223,11 +235,13 @@ class Params(Section):
                 f"found {report.primary.budget}"
             )
 
-    def _enough_synthetic(self, where: str, arm: ArmParams) -> None:
-        if arm.per_class > self.synthesize.per_class:
+    def _check_tune(self) -> None:
+        least, folds = min(self.study.budgets), self.tune.folds
+        is_fixed = len(self.tune.latent_std) == len(self.tune.confidence) == 1
+        if not is_fixed and folds > least:
             raise ValueError(
-                f"{where}.per_class: expected at most synthesize.per_class "
-                f"({self.synthesize.per_class}), found {arm.per_class}"
+                f"tune.folds: expected at most the smallest of study.budgets ({least}), or a "
+                f"single value each in tune.latent_std and tune.confidence, found {folds}"
             )
 
     def section(self, key: str) -> Any:
@@ -264,9 +278,8 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
         found = f"expected every key once, found {key!r} again, see line {' and line '.join(lines)}"
         raise ParamsError(where, found, "keep one of the two") from None
     except RecursionError:
-        raise ParamsError(
-            where, "expected a few levels, found too many", "mend the nesting"
-        ) from None
+        found = "expected a few levels, found too many"
+        raise ParamsError(where, found, "mend the nesting") from None
     except (YAMLError, ValueError) as error:
         raise ParamsError(where, f"not valid YAML: {_one_line(error)}", "mend that line") from None
     if not isinstance(loaded, dict):

@@ -201,7 +201,9 @@ class TrialStore:
         digests = {file: file_digest(folder / file) for file in files}
         write_json(folder / MARKER, {"files": digests, "seconds": seconds})
         for path in folder.iterdir():
-            if path.name not in (*files, MARKER):
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in (*files, MARKER):
                 path.unlink()
 
 

@@ -18,7 +18,7 @@ from pipeline.comparisons import PRIMARY_METRIC
 from pipeline.errors import IntegrityError
 from pipeline.integrity import artifacts
 from pipeline.metrics import METRICS, confusion
-from pipeline.params import DRAWS, Params
+from pipeline.params import DRAWS, SYNTHETIC, Params
 from pipeline.provenance import failure_of, manifest_of, read_manifest
 from pipeline.stats import mean_overlap
 from pipeline.store import TIMINGS, file_digest, read_json, read_npz
@@ -128,6 +128,23 @@ def filters_table(found: Found) -> pd.DataFrame:
     ]
     columns = ["arm", "budget", "seed", "num_candidates", "num_rejected", "num_used"]
     return pd.DataFrame(rows, columns=columns).drop_duplicates(ignore_index=True)
+
+
+def tuning_table(params: Params, root: Path) -> pd.DataFrame:
+    """One row per generator and replicate with images: how wide its noise, how strict its filter.
+
+    Fixed in params.yaml or chosen by the replicate.
+    """
+    columns = ["generator", "budget", "seed", "latent_std", "confidence"]
+    rows = []
+    for name in params.generators:
+        for each in replicates(params.study):
+            path = root / SYNTHETIC / name / each.file(".npz")
+            if failure_of(path) is None:
+                arrays = read_npz(path)
+                chosen = {key: float(arrays[key]) for key in columns[-2:]}
+                rows.append({"generator": name, **each.labels(), **chosen})
+    return pd.DataFrame(rows, columns=columns)
 
 
 def audits(params: Params, root: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

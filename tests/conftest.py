@@ -41,7 +41,7 @@ data: {name: toy, test_per_class: 20}
 study: {budgets: [4, 2], curve_budgets: [8], seeds: [3, 1, 2, 0]}
 generators: {dcgan: {steps: 5, batch_size: 4}}
 synthesize: {per_class: 6, teacher: {classifier: cnn}}
-filters: {agreement: {confidence: 0.5}}
+tune: {latent_std: [1.0], confidence: [0.5], folds: 2}
 classifiers: {cnn: {}, lgbm: {}}
 transforms: {affine: {degrees: 10, translate: 0.1, scale: 0.1, shear: 5}}
 arms:
@@ -170,7 +170,8 @@ def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> list[Path
         ]  # fmt: skip
         write_json(place / f"{stem}.json", report)
         return [place / f"{stem}.json"]
-    write_npz(place / f"{stem}.npz", images=np.zeros((3, 1, 8, 8), np.uint8), labels=np.arange(3))
+    write_npz(place / f"{stem}.npz", images=np.zeros((3, 1, 8, 8), np.uint8), labels=np.arange(3),
+              latent_std=np.array(1.0), confidence=np.array(0.5))  # fmt: skip
     return [place / f"{stem}.npz"]
 
 

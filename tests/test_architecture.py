@@ -18,8 +18,8 @@ FLOORS = (
     {"errors", "params", "images", "runtime", "store", "progress"},
     {"splits", "datasets", "generators", "transforms", "classifiers", "filters", "metrics",
      "fidelity", "memorization", "stats", "wording"},
-    {"trials", "provenance", "arms", "engine", "integrity", "comparisons", "tables", "plots",
-     "page", "headline"},
+    {"trials", "provenance", "arms", "tuning", "engine", "integrity", "comparisons", "tables",
+     "plots", "page", "headline"},
     {"stages", "presets", "check", "__main__"},
 )  # fmt: skip
 # The siblings on floor 1 that may meet: a training set carries its arm's transform, and a generator

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,7 +25,7 @@ def synthetic(bars: LabeledImages) -> Synthetic:
     data = bars.take(np.stack(ranked, axis=1).reshape(-1))
     sure = np.arange(60) // 3 % 2 == 0
     probabilities = np.where(sure[:, None], np.eye(3)[data.labels], 1 / 3).astype(np.float32)
-    return Synthetic(data, probabilities)
+    return Synthetic(data, probabilities, confidence=0.5)
 
 
 @pytest.fixture
@@ -103,13 +105,22 @@ def test_a_filter_lets_through_what_it_keeps_and_counts_the_rest(
     assert (found.num_synthetic, found.num_candidates, found.num_rejected) == (18, 60, 30)
 
 
+def test_the_least_probability_comes_with_the_images(
+    few_bars: LabeledImages, synthetic: Synthetic, study: Params
+) -> None:
+    arm = ArmParams(inputs=GENERATED, per_class=6, filter="agreement")
+    sure = assemble(arm, few_bars, synthetic, study, SEED)
+    lax = assemble(arm, few_bars, replace(synthetic, confidence=0.0), study, SEED)
+    assert (sure.num_rejected, lax.num_rejected) == (30, 20)
+
+
 def test_a_class_that_the_filter_thinned_out_gets_what_is_left(
     few_bars: LabeledImages, synthetic: Synthetic, study: Params
 ) -> None:
     doubted = synthetic.probabilities.copy()
     doubted[synthetic.data.labels == 1] = 1 / 3
     arm = ArmParams(inputs=GENERATED, per_class=6, filter="agreement")
-    found = assemble(arm, few_bars, Synthetic(synthetic.data, doubted), study, SEED)
+    found = assemble(arm, few_bars, replace(synthetic, probabilities=doubted), study, SEED)
     added = found.training_set.data.take(found.training_set.extra)
     np.testing.assert_array_equal(np.bincount(added.labels, minlength=3), [6, 0, 6])
     assert found.num_synthetic == 12
@@ -129,7 +140,7 @@ def test_an_arm_that_is_left_without_any_image_comes_to_nothing(
     few_bars: LabeledImages, synthetic: Synthetic, study: Params
 ) -> None:
     arm = ArmParams(inputs=GENERATED, per_class=6, real=False, filter="agreement")
-    nothing = Synthetic(synthetic.data, np.full((60, 3), 1 / 3, dtype=np.float32))
+    nothing = replace(synthetic, probabilities=np.full((60, 3), 1 / 3, dtype=np.float32))
     with pytest.raises(TrialError, match="agreement"):
         assemble(arm, few_bars, nothing, study, SEED)
 

@@ -25,7 +25,6 @@ CONFIGS: dict[str, type[Section]] = {
     **{f"generators.{name}": each.Config for name, each in GENERATORS.items()},
     **{f"classifiers.{name}": each.Config for name, each in CLASSIFIERS.items()},
     **{f"transforms.{name}": config for name, (config, _) in TRANSFORMS.items()},
-    **{f"filters.{name}": config for name, (config, _) in FILTERS.items()},
 }
 MEMBER_KEYS = [
     f"{place}.{name}" for place, config in CONFIGS.items() for name in config.model_fields
@@ -89,7 +88,10 @@ def test_the_shipped_file_passes(root: Path) -> None:
         ("engine.workers", -1, ["greater than or equal to 0"]),
         ("generators.dcgan.steps", -5, ["greater than 0"]),
         ("generators.dcgan.ema_decay", 1, ["less than 1"]),
-        ("filters.agreement.confidence", 1.5, ["less than 1"]),
+        ("tune.confidence", [0.5, 1.5], ["less than 1"]),
+        ("tune.latent_std", [0, 1.5, 2.5], ["less than or equal to 2"]),
+        ("tune.latent_std", [], ["at least 1"]),
+        ("tune.folds", 1, ["greater than or equal to 2"]),
         ("transforms.affine.degrees", 200, ["less than or equal to 180"]),
         ("classifiers.lgbm.colsample_frac", 0, ["greater than 0"]),
     ],
@@ -126,6 +128,14 @@ def test_the_summary_counts_every_trial_of_the_grid(root: Path) -> None:
     expected = [len(params.generators) * num_replicates, len(expected_trials(params)),
                 num_replicates]  # fmt: skip
     assert numbers(summary(params)) == expected
+
+
+def test_the_summary_tells_what_tuning_costs(root: Path) -> None:
+    shipped = check_params(root)
+    assert "tune" not in summary(shipped)
+    tune = shipped.tune.model_copy(update={"latent_std": [1.0, 1.5], "confidence": [0.5, 0.8]})
+    told = summary(shipped.model_copy(update={"tune": tune})).partition("to tune")[2]
+    assert numbers(told) == [2, 2 * (1 + 2 * 2)]
 
 
 def test_a_study_whose_verdicts_are_settled_beforehand_is_warned_of(root: Path) -> None:
@@ -187,7 +197,7 @@ def test_sizes_that_no_machine_can_hold_are_refused_before_anything_runs(
     assert str(value) in text
 
 
-@pytest.mark.parametrize("family", ["generators", "classifiers", "transforms", "filters"])
+@pytest.mark.parametrize("family", ["generators", "classifiers", "transforms"])
 def test_a_member_that_does_not_exist_is_refused_with_the_choices(
     family: str, root: Path, tmp_path: Path
 ) -> None:

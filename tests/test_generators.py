@@ -16,7 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from pipeline.errors import DivergedError, ParamsError
 from pipeline.generators import GENERATORS
 from pipeline.generators import base as fitting
-from pipeline.generators.base import Generator, create, draw_images, fit
+from pipeline.generators.base import Generator, create, draw_classes, draw_images, fit
 from pipeline.generators.checkpoint import History, TrainingState, newest_first
 from pipeline.images import ImageSpec, LabeledImages
 from pipeline.params import Member, load_params
@@ -120,6 +120,31 @@ def test_an_image_does_not_depend_on_its_neighbors(
         assert np.array_equal(alone[0], together[at])
     backwards = draw_images(generator, labels[::-1].copy(), seeds[::-1])
     assert np.array_equal(backwards[::-1], together)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_wider_spread_scales_the_same_noise(
+    name: str, sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path
+) -> None:
+    generator, _ = trained(name, sections, few_bars, tmp_path / "a")
+    plain = generator.noise([1, 2])
+    assert torch.equal(generator.noise([1, 2], 1.0), plain)
+    assert torch.equal(generator.noise([1, 2], 2.0), 2 * plain)
+    labels, seeds = np.array([0, 1, 2]), [5, 6, 7]
+    before = draw_images(generator, labels, seeds)
+    assert np.array_equal(draw_images(generator, labels, seeds, latent_std=1.0), before)
+    assert not np.array_equal(draw_images(generator, labels, seeds, latent_std=2.0), before)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_class_is_drawn_in_turns_and_more_begin_with_fewer(
+    name: str, sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path
+) -> None:
+    generator, _ = trained(name, sections, few_bars, tmp_path / "a")
+    few, more = (draw_classes(generator, count, 3) for count in (2, 5))
+    assert few.labels.tolist() == [0, 1, 2] * 2
+    assert np.array_equal(more.images[:6], few.images)
+    assert not np.array_equal(draw_classes(generator, 2, 4).images, few.images)
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -21,7 +21,7 @@ from sklearn.datasets import load_digits
 
 from pipeline.errors import CollapsedError, DivergedError, IntegrityError
 from pipeline.images import LabeledImages
-from pipeline.params import DRAWS, FRESH, Params
+from pipeline.params import DRAWS, FRESH, Params, load_params
 from pipeline.provenance import manifest_of
 from pipeline.runtime import numpy_rng
 from pipeline.stages import audit, prepare, report, synthesize, train_classifiers, train_generator
@@ -30,6 +30,7 @@ from pipeline.store import read_json, read_npz, write_npz
 ROOT = Path(__file__).resolve().parent.parent
 NUM_TEST = 400
 BUDGET = "budget-0005"
+TUNED = {"latent_std": [1.0, 1.5], "confidence": [0.2, 0.8]}
 STAGES = (train_generator, synthesize, audit)
 pytestmark = pytest.mark.slow
 
@@ -57,9 +58,10 @@ def write_source(folder: Path, noise: bool) -> None:
 
 @pytest.fixture(scope="session")
 def params(smoke: Params) -> Params:
-    """The smoke study on digits that come with a test set of their own."""
+    """The smoke study on digits that come with a test set of their own; each replicate tunes."""
     data = smoke.data.model_copy(update={"name": "mnist", "path": "source"})
-    return smoke.model_copy(update={"data": data})
+    tune = smoke.tune.model_copy(update=TUNED)
+    return smoke.model_copy(update={"data": data, "tune": tune})
 
 
 def run_trials(params: Params, root: Path) -> None:
@@ -274,8 +276,16 @@ def test_a_stage_opens_what_it_declares_and_nothing_else(
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     subprocess.run(command, cwd=study, env=environment, check=True, capture_output=True)
     path = study / "params.yaml"
-    path.write_text(path.read_text().replace("name: digits", "name: mnist").replace(
-        "path: null", "path: source"))  # fmt: skip
+    text = path.read_text()
+    for shipped, own in (
+        ("name: digits", "name: mnist"),
+        ("path: null", "path: source"),
+        ("latent_std: [1.0]", "latent_std: [1.0, 1.5]"),
+        ("confidence: [0.8]", "confidence: [0.2, 0.8]"),
+    ):
+        text = text.replace(shipped, own)
+    path.write_text(text)
+    assert load_params(study).tune == params.tune
     shutil.rmtree(study / ".trials" / stage, ignore_errors=True)
     log = tmp_path / "opened.txt"
     code = WATCHED.format(log=str(log), arguments=[item] if item else [], stage=stage)

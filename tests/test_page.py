@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 
 from pipeline import page, tables
+from pipeline.integrity import artifacts
 from pipeline.params import Params
 from pipeline.provenance import manifest_of
 from pipeline.stages.report import find, page_tables
-from pipeline.store import read_json, write_json
+from pipeline.store import file_digest, read_json, read_npz, write_json, write_npz
 from pipeline.wording import VERDICTS
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}&amp;\x1b[31m'
@@ -99,6 +100,35 @@ def test_hostile_names_and_params_are_shown_as_text(study: Params, project: Path
     assert "49" not in elements.text.partition("params.yaml")[2].partition("example.org")[0]
     assert elements.text.count("<script>alert(1)</script>") >= 2
     assert not any(attributes.get("src") == "x" for _, attributes in elements.found)
+
+
+def test_values_that_were_fixed_are_shown_as_fixed(text: str) -> None:
+    part = text.partition("How the images were drawn and kept")[2].partition("<h2>")[0]
+    rows = [list(filter(None, map(str.strip, Elements(row).text.splitlines())))
+            for row in part.split("<tr>")[2:]]  # fmt: skip
+    assert len(rows) == 2
+    assert "1, fixed0.5, fixed" in rows[0][0]
+    assert "Fixed before the run" in part
+
+
+def test_values_that_were_chosen_are_counted(study: Params, project: Path) -> None:
+    tune = study.tune.model_copy(update={"latent_std": [1.0, 1.5]})
+    params = study.model_copy(update={"tune": tune})
+    for artifact in artifacts(params):
+        if artifact.names["stage"] == "synthesize":
+            path = project / "data/synthetic/dcgan" / artifact.replicate.file(".npz")
+            wide = 1.5 if artifact.replicate.seed == 3 else 1.0
+            write_npz(path, **read_npz(path) | {"latent_std": np.array(wide)})
+            record = read_json(manifest_of(path))
+            record["params"]["tune"] = params.section("tune")
+            record["outputs"] = {path.name: file_digest(path)}
+            write_json(manifest_of(path), record)
+    part = rendered(params, project).partition("How the images were drawn and kept")[2]
+    part = part.partition("<h2>")[0]
+    assert part.count("1 (in 3 of 4 seeds), 1.5 (in 1 of 4 seeds)") == 2
+    assert part.count("0.5, fixed") == 2
+    assert "in 2 folds" in part
+    assert "Fixed before" not in part
 
 
 def test_every_tag_that_is_opened_is_closed(text: str) -> None:

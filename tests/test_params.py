@@ -238,6 +238,9 @@ def test_shares_are_finite_numbers(place: str, value: object, values: dict[str, 
         ("arms.dcgan.per_class", [-1, 7], [0, 6]),
         ("arms.dcgan.real_share", [0, 1, -0.1, 1.5], [0.01, 0.99]),
         ("report.confidence", [0.5, 1, 1.5, -0.5], [0.51, 0.999]),
+        ("tune.latent_std", [[], [0], [-1.0], [1, 2.1], [True], ["1"], 1.0], [[0.1, 1, 2]]),
+        ("tune.confidence", [[], [1], [-0.1], [None], 0.8], [[0, 0.99]]),
+        ("tune.folds", [-1, 0, 1, 11, 2.0], [2, 10]),
         ("report.smallest_effect", [-0.1, 1], [0, 0.99]),
         ("engine.workers", [-1, 1025], [0, 1024]),
     ],
@@ -251,6 +254,22 @@ def test_ranges_end_where_they_say(
     for value in inside:
         put(values, place, value)
         assert validate(Params, values, FILE)
+
+
+def test_only_where_nothing_is_tuned_may_a_draw_be_smaller_than_the_folds(
+    values: dict[str, Any],
+) -> None:
+    put(values, "tune.folds", 3)
+    assert validate(Params, values, FILE)
+    for place in ("tune.latent_std", "tune.confidence"):
+        changed = copy.deepcopy(values)
+        put(changed, place, [0.5, 0.9])
+        text = refused(changed)
+        assert "tune.folds: expected at most the smallest of study.budgets (2)" in text
+        assert "found 3" in text
+        assert "to mend it" in text
+        put(changed, "tune.folds", 2)
+        assert validate(Params, changed, FILE)
 
 
 @pytest.mark.parametrize("place", ["study.seeds", "study.budgets"])
@@ -441,9 +460,7 @@ def test_a_section_says_the_same_of_a_default_written_out_and_left_out(
     assert validate(Params, values, FILE).section("arms.dcgan") == written.section("arms.dcgan")
 
 
-@pytest.mark.parametrize(
-    "key", ["classifiers.cnn", "generators.dcgan", "filters.agreement", "transforms.affine"]
-)
+@pytest.mark.parametrize("key", ["classifiers.cnn", "generators.dcgan", "transforms.affine"])
 def test_a_section_of_a_member_is_its_plain_values(key: str, study: Params) -> None:
     family, _, name = key.partition(".")
     assert study.section(key) == getattr(study, family)[name]
@@ -474,7 +491,6 @@ def test_a_section_that_is_not_there_is_not_made_up(key: str, study: Params) -> 
         ("arms.dcgan.inputs", "data/synthetic/", "dcgan"),
         ("arms.dcgan.inputs", "data/synthetic/../../etc", "dcgan"),
         ("arms.dcgan.inputs", "/data/splits/draws", "data/splits/draws"),
-        ("arms.dcgan.filter", "agrement", "agreement"),
         ("arms.classical.transform", "afine", "affine"),
         ("synthesize.teacher.classifier", "cnnn", "cnn"),
         ("synthesize.teacher.transform", "rotate", "affine"),
@@ -512,7 +528,7 @@ def test_the_rival_may_be_left_out(values: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "a b", "", "A", "-rf", "x\n", "$(x)", "a" * 65])
-@pytest.mark.parametrize("family", ["arms", "generators", "classifiers", "transforms", "filters"])
+@pytest.mark.parametrize("family", ["arms", "generators", "classifiers", "transforms"])
 def test_names_that_could_leave_a_folder_or_a_shell_word_are_refused(
     family: str, name: str, values: dict[str, Any]
 ) -> None:

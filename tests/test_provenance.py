@@ -168,9 +168,9 @@ def test_what_a_trial_does_not_read_does_not_name_it(home: Path, study: Params) 
 
 
 def test_settings_in_a_manifest_are_read_back_as_the_params_say_them(smoke: Params) -> None:
-    members = [f"{family}.{name}" for family in ("arms", "classifiers", "generators", "filters",
+    members = [f"{family}.{name}" for family in ("arms", "classifiers", "generators",
                "transforms") for name in getattr(smoke, family)]  # fmt: skip
-    keys = ["synthesize", "study", "data", *members]
+    keys = ["synthesize", "tune", "study", "data", *members]
     found = provenance("code", [], smoke, keys, 0, Path())
     text = to_json(describe(found, {}, None, None, {}))
     assert json.loads(text)["params"] == {key: smoke.section(key) for key in keys}

@@ -273,6 +273,7 @@ def finished(tmp_path: Path) -> TrialStore:
         write_text(folder / "one.txt", "1")
         write_text(folder / "two.txt", "2")
         write_text(folder / "checkpoint", "no longer needed")
+        write_text(folder / "fold-0/checkpoint", "no longer needed")
         found.finish("abc", 1.5, ["one.txt", "two.txt"])
     return found
 

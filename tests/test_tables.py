@@ -13,7 +13,7 @@ from pipeline.errors import DivergedError, IntegrityError
 from pipeline.metrics import METRICS
 from pipeline.params import Params
 from pipeline.provenance import manifest_of
-from pipeline.store import read_json, write_json, write_npz
+from pipeline.store import read_json, read_npz, write_json, write_npz
 from pipeline.trials import Replicate, Trial, expected_trials
 
 FAILED = Trial("cnn", "dcgan", Replicate(2, 1))
@@ -79,6 +79,23 @@ def test_filters_are_counted_once_per_arm_and_replicate(found: tables.Found, stu
     filtered = counted[counted["arm"] == "dcgan"]
     assert (filtered["num_rejected"] == filtered["seed"]).all()
     assert (counted[counted["arm"] != "dcgan"]["num_rejected"] == 0).all()
+
+
+def test_what_was_fixed_or_chosen_is_told_of_every_replicate_with_images(
+    project: Path, study: Params
+) -> None:
+    path = project / "data/synthetic/dcgan/budget-0002/seed-01.npz"
+    write_npz(path, **read_npz(path) | {"latent_std": np.array(1.5), "confidence": np.array(0.9)})
+    failed = manifest_of(project / "data/synthetic/dcgan/budget-0004/seed-00.npz")
+    write_json(failed, read_json(failed) | {"failure": ["where", "what", "fix"]})
+    table = tables.tuning_table(study, project)
+    assert list(table.columns) == ["generator", "budget", "seed", "latent_std", "confidence"]
+    assert len(table) == 8 - 1
+    other = table[(table["budget"] == 2) & (table["seed"] == 1)]
+    assert other[["latent_std", "confidence"]].to_numpy().tolist() == [[1.5, 0.9]]
+    rest = table.drop(other.index)
+    assert set(rest["latent_std"]) == {1.0}
+    assert set(rest["confidence"]) == {0.5}
 
 
 def test_without_synthetic_images_the_table_of_filters_is_empty(found: tables.Found) -> None:

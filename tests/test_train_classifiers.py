@@ -36,7 +36,8 @@ def inputs(bars: LabeledImages, tmp_path: Path) -> tuple[Path, Path, Path]:
     for path, ranks in ((test, slice(10, 60)), (draw, slice(0, 10)), (synthetic, slice(0, 10))):
         data = bars.take(ranked[ranks].reshape(-1))
         teacher = np.eye(3, dtype=np.float32)[data.labels]
-        write_npz(path, images=data.images, labels=data.labels, teacher=teacher)
+        write_npz(path, images=data.images, labels=data.labels, teacher=teacher,
+                  confidence=np.array(0.5))  # fmt: skip
     write_json(manifest_of(synthetic), dict.fromkeys(PARTS))
     return test, draw, synthetic
 

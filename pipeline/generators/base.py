@@ -88,13 +88,13 @@ class Generator(ABC):
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One optimization step of every network on real images in -1..1; the losses by name."""
 
-    def noise(self, seeds: list[int]) -> Tensor:
-        """Standard normal latents (n, latent_dim), one random stream per image."""
+    def noise(self, seeds: list[int], std: float = 1.0) -> Tensor:
+        """Normal latents (n, latent_dim) of standard deviation `std`, one stream per image."""
         rows = [
             torch.randn(self.config.latent_dim, generator=torch.Generator().manual_seed(seed))
             for seed in seeds
         ]
-        return torch.stack(rows)
+        return torch.stack(rows) * std
 
 
 def create(
@@ -240,13 +240,17 @@ def snapshot(generator: Generator, sampler: nn.Module, seed: int) -> Images:
 
 @torch.no_grad()
 def draw_images(
-    generator: Generator, labels: Labels, seeds: list[int], sampler: nn.Module | None = None
-) -> Images:
-    """uint8 images of `labels` (n,), each from its own seed: neither n nor order changes one."""
+    generator: Generator, labels: Labels, seeds: list[int], sampler: nn.Module | None = None,
+    latent_std: float = 1.0,
+) -> Images:  # fmt: skip
+    """uint8 images of `labels` (n,), each from its own seed: neither n nor order changes one.
+
+    `latent_std` is the standard deviation of the noise; generators are trained with 1.
+    """
     network = generator.sampler if sampler is None else sampler
     was_training = network.training
     network.eval()
-    noise = generator.noise(seeds)
+    noise = generator.noise(seeds, latent_std)
     parts = [
         network(rows, chosen)[:used]
         for rows, chosen, used in _padded(noise, torch.from_numpy(labels))
@@ -254,6 +258,17 @@ def draw_images(
     network.train(was_training)
     pixels = torch.cat(parts).float().add(1).mul(127.5).round().clamp(0, 255)
     return pixels.to(torch.uint8).contiguous().numpy()
+
+
+def draw_classes(
+    generator: Generator, per_class: int, seed: int, latent_std: float = 1.0
+) -> LabeledImages:
+    """`per_class` images of every class, in turns; another `latent_std` scales the same noise."""
+    classes = range(generator.spec.num_classes)
+    seeds = [derive_seed("image", seed, label, rank) for rank in range(per_class)
+             for label in classes]  # fmt: skip
+    labels = np.tile(np.arange(len(classes)), per_class)
+    return LabeledImages(draw_images(generator, labels, seeds, latent_std=latent_std), labels)
 
 
 def _padded(noise: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, int]]:

@@ -2,23 +2,24 @@
 
 Sources: Radford, Metz and Chintala (2016) for the transposed-convolution generator; Dumoulin et al.
 (2017) for class-conditional batch norm; Miyato and Koyama (2018), equation 4, for the projection
-discriminator; Miyato et al. (2018) for spectral norm and the hinge loss, equations 16 and 17; Mao et
-al. (2019), equation 2, for the mode-seeking term, without which samples of a hundred-image
+discriminator; Miyato et al. (2018) for spectral norm and the hinge loss, equations 16 and 17; Mao
+et al. (2019), equation 2, for the mode-seeking term, without which samples of a hundred-image
 generator are far less varied than its training images; Karras et al. (2018) for the averaged
 sampler.
 
-Deviations: the last doubling is a pixel shuffle (Shi et al. 2016), since convolutions at full size
-would take half the time; the class embedding of the projection is not spectrally normalized, since
-with so few steps the generator then ignored its label; one generator pass serves both updates of a
-step; the mode-seeking distance is between images of one class, so it cannot be met by mixing
-classes up; the tanh reaches beyond the range and is cut off. What the discriminator is shown of few
-images is moved a little (`view`), which the generator therefore draws, too: DiffAugment (Zhao et al.
-2020), which moves both sides so that it does not, gives a worse classifier.
+Deviations: with two widths the last doubling is a pixel shuffle (Shi et al. 2016), since
+convolutions at full size take half the time; the class embedding of the projection is not
+spectrally normalized, since with so few steps the generator then ignored its label; one generator
+pass serves both updates of a step; the mode-seeking distance is between images of one class, so it
+cannot be met by mixing classes up; the tanh reaches beyond the range and is cut off. The
+discriminator is shown real images that are moved a little (`view`), which the generator therefore
+draws, too: DiffAugment (Zhao et al. 2020) moves both sides so that it does not.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from typing import cast
 
 import torch
@@ -46,9 +47,8 @@ class DCGANConfig(GeneratorConfig):
     """Widths and rates; params.yaml gives the values and reasons."""
 
     label_dim: Count  # length of the label's embedding beside the noise
-    generator_channels: int = Field(
-        gt=1, le=1_000_000
-    )  # at a quarter of the size; half of it at half the size
+    # At a quarter, at half and, if there is a third width, at the full size.
+    generator_channels: list[Count] = Field(min_length=2, max_length=3)
     discriminator_channels: Count  # at half the size; doubled at each halving
     features: Count  # width of the discriminator's dense layer
     generator_learning_rate: float = Field(gt=0)
@@ -69,10 +69,12 @@ class ConditionalBatchNorm(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """See the class."""
-        x = self.norm(x)
-        # In the dtype and memory order of x: anything else costs more than the norm itself.
-        gain, bias = self.gain(y).to(x.dtype), self.bias(y).to(x.dtype)
-        return x * gain[:, :, None, None] + bias[:, :, None, None]
+        x = self.norm(x).permute(0, 2, 3, 1)
+        # Whole rows of pixels as one vector, in the dtype and order that x has in memory: anything
+        # else costs more than the norm itself.
+        gain, bias = (each(y).to(x.dtype).repeat(1, x.shape[2]) for each in (self.gain, self.bias))
+        rows = torch.addcmul(bias[:, None], x.flatten(2), gain[:, None])
+        return rows.view(x.shape).permute(0, 3, 1, 2)
 
 
 class Sampler(nn.Module):
@@ -80,23 +82,29 @@ class Sampler(nn.Module):
 
     def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
         super().__init__()
-        wide, narrow = config.generator_channels, config.generator_channels // 2
-        self.start = (spec.height // 4, spec.width // 4, wide)
+        widths = config.generator_channels
+        self.start = (spec.height // 4, spec.width // 4, widths[0])
         inputs = config.latent_dim + config.label_dim
         self.embed = nn.Embedding(spec.num_classes, config.label_dim)
-        self.project = _orthogonal(nn.Linear(inputs, wide * self.start[0] * self.start[1]))
-        self.norm_quarter = ConditionalBatchNorm(wide, spec.num_classes)
-        self.up = _orthogonal(nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1, bias=False))
-        self.norm_half = ConditionalBatchNorm(narrow, spec.num_classes)
-        self.to_subpixels = _orthogonal(nn.Conv2d(narrow, 4 * spec.channels, 3, padding=1))
+        self.project = _orthogonal(nn.Linear(inputs, math.prod(self.start)))
+        self.norm = ConditionalBatchNorm(widths[0], spec.num_classes)
+        self.ups, self.norms = nn.ModuleList(), nn.ModuleList()
+        for before, after in itertools.pairwise(widths):
+            up = nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False)
+            self.ups.append(_orthogonal(up))
+            self.norms.append(ConditionalBatchNorm(after, spec.num_classes))
+        self.shuffle = 2 ** (3 - len(widths))  # how many times the last layer enlarges
+        channels = spec.channels * self.shuffle**2
+        self.to_pixels = _orthogonal(nn.Conv2d(widths[-1], channels, 3, padding=1))
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         """See the class."""
         x = self.project(torch.cat([z, self.embed(y)], dim=1))
         x = x.unflatten(1, self.start).permute(0, 3, 1, 2)  # channels last in memory from the start
-        x = functional.relu(self.norm_quarter(x, y))
-        x = functional.relu(self.norm_half(self.up(x), y))
-        x = functional.pixel_shuffle(self.to_subpixels(x), 2)
+        x = functional.relu(self.norm(x, y))
+        for up, norm in zip(self.ups, self.norms, strict=True):
+            x = functional.relu(norm(up(x), y))
+        x = functional.pixel_shuffle(self.to_pixels(x), self.shuffle)
         return (REACH * torch.tanh(x)).clamp(-1, 1)
 
 

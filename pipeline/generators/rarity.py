@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from pipeline.images import LabeledImages
+from pipeline.images import Images, LabeledImages
 
 RARE_SHARE = 0.2  # of each class
 NEIGHBOR = 5  # which one's distance is taken, as in coverage
@@ -32,25 +32,22 @@ def drawing_weights(data: LabeledImages, rare_weight: float) -> NDArray[np.float
     weights = np.ones(len(data))
     if rare_weight == 1:
         return weights
-    points = components(data)
+    fitted = flat(data.images[:MOST_FITTED])
+    components = PCA(min(NUM_COMPONENTS, *fitted.shape), svd_solver="covariance_eigh").fit(fitted)
     for label in np.unique(data.labels):
         of_class = np.flatnonzero(data.labels == label)
         num_rare = int(RARE_SHARE * len(of_class))
         if num_rare and len(of_class) > NEIGHBOR:
-            distances = neighbor_distance(points[of_class])
+            distances = neighbor_distance(components.transform(flat(data.images[of_class])))
             rarest = np.argsort(-distances, kind="stable")[:num_rare]
             weights[of_class[rarest]] = rare_weight
             weights[of_class] *= len(of_class) / weights[of_class].sum()
     return weights
 
 
-def components(data: LabeledImages) -> NDArray[np.float32]:
-    """Principal components of the pixels, (n, at most 40)."""
-    rows = data.images.reshape(len(data), -1).astype(np.float32) / np.float32(255)
-    fitted = rows[:MOST_FITTED]
-    count = min(NUM_COMPONENTS, *fitted.shape)
-    found = PCA(count, svd_solver="covariance_eigh").fit(fitted).transform(rows)
-    return np.asarray(found, dtype=np.float32)
+def flat(images: Images) -> NDArray[np.float32]:
+    """uint8 images (n, c, h, w) as rows in 0..1."""
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
 
 
 def neighbor_distance(points: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -37,6 +37,7 @@ class Findings:
     worth: pd.DataFrame
     fidelity: pd.DataFrame
     fidelity_classes: pd.DataFrame
+    tuning: pd.DataFrame
     filters: pd.DataFrame
     failures: pd.DataFrame
     confusions: dict[tuple[str, str], np.ndarray]
@@ -78,6 +79,7 @@ def find(params: Params, root: Path, dataset: str) -> Findings:
         worth=comparisons.worth_table(trials, deltas, params, overlaps),
         fidelity=tables.fidelity_table(params, root, trials),
         fidelity_classes=tables.classes_table(params, root),
+        tuning=tables.tuning_table(params, root),
         filters=tables.filters_table(found),
         failures=tables.failures_table(params, root),
         confusions=tables.confusions(found, params.report.primary.budget),
@@ -214,6 +216,7 @@ def page_tables(
         "fidelity": mean_fidelity(findings.fidelity),
         "classes": classes.drop(columns="seed")
         .groupby(["generator", "budget", "label"], sort=False).mean().reset_index(),
+        "tuning": count_chosen(findings.tuning),
         "filters": filters.mean().reset_index(),
         "timings": timings,
     }  # fmt: skip
@@ -228,6 +231,17 @@ def mean_fidelity(fidelity: pd.DataFrame) -> pd.DataFrame:
         means = group.drop(columns=["generator", "budget", "seed", "flags"]).mean()
         keys = dict(zip(("generator", "budget"), names, strict=True))
         rows.append({**keys, **means, "n": len(group), "flags": counts})
+    return pd.DataFrame(rows)
+
+
+def count_chosen(tuning: pd.DataFrame) -> pd.DataFrame:
+    """In how many seeds each value was used, by generator and budget."""
+    rows = []
+    for names, group in tuning.groupby(["generator", "budget"], sort=False):
+        keys = dict(zip(("generator", "budget"), names, strict=True))
+        counts = {name: group[name].value_counts().sort_index().to_dict()
+                  for name in ("latent_std", "confidence")}  # fmt: skip
+        rows.append({**keys, **counts, "n": len(group)})
     return pd.DataFrame(rows)
 
 

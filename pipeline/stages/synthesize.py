@@ -2,7 +2,9 @@
 
 The teacher is a classifier trained on the replicate's own labels; filters judge by its class
 probabilities. `data/synthetic/<generator>/` gets one `.npz` per replicate: `images` uint8
-(n, c, h, w), `labels` int64 (n,), `teacher` float32 (n, classes); classes take turns.
+(n, c, h, w), `labels` int64 (n,), `teacher` float32 (n, classes); classes take turns. The numbers
+`latent_std`, with which they were drawn, and `confidence`, which filters want, are those of
+params.yaml or what the replicate chose among them.
 """
 
 from __future__ import annotations
@@ -14,12 +16,12 @@ import numpy as np
 from safetensors.torch import load_file
 
 from pipeline.classifiers import CLASSIFIERS
-from pipeline.classifiers.base import Classifier, plain
+from pipeline.classifiers.base import Classifier, TrainingSet, plain
 from pipeline.engine import Task, compute, lay_out
 from pipeline.errors import CollapsedError
 from pipeline.fidelity import collapsed_classes
 from pipeline.generators import GENERATORS
-from pipeline.generators.base import create, draw_images
+from pipeline.generators.base import Generator, create, draw_classes, fit
 from pipeline.images import LabeledImages, read_images
 from pipeline.params import Params, member_config
 from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
@@ -28,15 +30,16 @@ from pipeline.stages.entry import enter_group
 from pipeline.store import require, write_npz
 from pipeline.transforms import build_transform
 from pipeline.trials import Replicate, replicates
+from pipeline.tuning import Trainers, choose
 
 
 def run(params: Params, root: Path, name: str) -> None:
     """Write `data/synthetic/<name>/`."""
     teacher = CLASSIFIERS[params.synthesize.teacher.classifier].__module__
-    modules = (GENERATORS[name].__module__, teacher, "pipeline.transforms", "pipeline.fidelity")
+    modules = (GENERATORS[name].__module__, teacher, "pipeline.tuning", "pipeline.fidelity")
     code = trial_code(__file__, *modules)
     chosen = params.synthesize.teacher
-    keys = ["synthesize", f"generators.{name}", f"classifiers.{chosen.classifier}"]
+    keys = ["synthesize", "tune", f"generators.{name}", f"classifiers.{chosen.classifier}"]
     keys += [] if chosen.transform == "none" else [f"transforms.{chosen.transform}"]
 
     def task(replicate: Replicate) -> Task:
@@ -66,21 +69,24 @@ def synthesize(
     draw_path, weights = inputs
     refuse_failed(weights)
     draw = read_images(draw_path)
-    family = GENERATORS[name]
-    config = member_config(family.Config, params.generators[name], f"generators.{name}")
-    generator = create(family, config, draw.spec(), seed)
+    trainers = Trainers(
+        generator=functools.partial(fit_generator, name, params),
+        classifier=functools.partial(fit_classifier, params),
+    )
+    chosen = choose(draw, params, trainers, seed, folder)
+    generator = untrained(name, params, draw, seed)
     generator.sampler.load_state_dict(load_file(weights))
-    per_class = params.synthesize.per_class
-    labels = np.tile(np.arange(draw.num_classes), per_class)
-    seeds = [
-        derive_seed("image", seed, int(label), rank)
-        for rank in range(per_class)
-        for label in range(draw.num_classes)
-    ]
-    images = draw_images(generator, labels, seeds)
-    refuse_collapse(LabeledImages(images, labels), draw)
-    opinion = teacher(params, draw, seed).predict_proba(images)
-    write_npz(folder / "images.npz", images=images, labels=labels, teacher=opinion)
+    synthetic = draw_classes(generator, params.synthesize.per_class, seed, chosen.latent_std)
+    refuse_collapse(synthetic, draw)
+    opinion = teacher(params, draw, seed).predict_proba(synthetic.images)
+    write_npz(
+        folder / "images.npz",
+        images=synthetic.images,
+        labels=synthetic.labels,
+        teacher=opinion,
+        latent_std=np.array(chosen.latent_std),
+        confidence=np.array(chosen.confidence),
+    )
     return draw
 
 
@@ -97,11 +103,32 @@ def refuse_collapse(synthetic: LabeledImages, draw: LabeledImages) -> None:
 
 def teacher(params: Params, draw: LabeledImages, seed: int) -> Classifier:
     """A classifier trained on the draw alone, whose opinion filters go by."""
-    chosen = params.synthesize.teacher
-    family, section = CLASSIFIERS[chosen.classifier], params.classifiers[chosen.classifier]
-    config = member_config(family.Config, section, f"classifiers.{chosen.classifier}")
-    classifier = family(config, derive_seed("teacher", seed))
-    return classifier.fit(plain(draw, build_transform(chosen.transform, params.transforms)))
+    transform = build_transform(params.synthesize.teacher.transform, params.transforms)
+    return fit_classifier(params, plain(draw, transform), derive_seed("teacher", seed))
+
+
+def fit_classifier(params: Params, training_set: TrainingSet, seed: int) -> Classifier:
+    """A trained classifier of the teacher's kind."""
+    name = params.synthesize.teacher.classifier
+    family = CLASSIFIERS[name]
+    config = member_config(family.Config, params.classifiers[name], f"classifiers.{name}")
+    return family(config, seed).fit(training_set)
+
+
+def fit_generator(
+    name: str, params: Params, data: LabeledImages, seed: int, folder: Path
+) -> Generator:
+    """A generator trained like those that images are drawn from, on `data`."""
+    generator = untrained(name, params, data, derive_seed("initial", seed))
+    fit(generator, data, seed, folder)
+    return generator
+
+
+def untrained(name: str, params: Params, data: LabeledImages, seed: int) -> Generator:
+    """A generator of images like `data`; `seed` decides its first weights."""
+    family = GENERATORS[name]
+    config = member_config(family.Config, params.generators[name], f"generators.{name}")
+    return create(family, config, data.spec(), seed)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,6 @@ def run(params: Params, root: Path, name: str) -> None:
     test = require(root / "data/splits/test.npz", "prepare")
     keys = [f"arms.{name}"]
     keys += [] if arm.transform == "none" else [f"transforms.{arm.transform}"]
-    keys += [] if arm.filter == "none" else [f"filters.{arm.filter}"]
 
     def task(trial: Trial) -> Task:
         classifier, replicate = trial.classifier, trial.replicate
@@ -107,7 +106,8 @@ def read_added(arm: ArmParams, path: Path) -> Synthetic | LabeledImages | None:
     """The images an arm adds, or None where it repeats those of the draw."""
     if arm.generator is not None:
         refuse_failed(path)
-        return Synthetic(read_images(path), read_npz(path)["teacher"])
+        arrays = read_npz(path)
+        return Synthetic(read_images(path), arrays["teacher"], float(arrays["confidence"]))
     return read_images(path) if arm.inputs == FRESH else None
 
 
