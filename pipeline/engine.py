@@ -142,7 +142,9 @@ def perform(task: Task, store: TrialStore) -> None:
         digests = {place.name: file_digest(folder / file) for file, place in files.items()}
         record = describe(task.provenance, task.labels, data, failure, digests)
         write_json(folder / KEPT_MANIFEST, record)
-        store.finish(task.name, time.perf_counter() - started, [*files, KEPT_MANIFEST])
+        # A trial that came to nothing keeps its last checkpoints, for a look at what went wrong.
+        tidy = failure is None
+        store.finish(task.name, time.perf_counter() - started, [*files, KEPT_MANIFEST], tidy)
 
 
 def _attempt(task: Task, folder: Path) -> tuple[LabeledImages | None, TrialError | None]:

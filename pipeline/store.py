@@ -195,12 +195,12 @@ class TrialStore:
             folder.mkdir(exist_ok=True)
             yield folder
 
-    def finish(self, name: str, seconds: float, files: list[str]) -> None:
-        """Mark a trial as finished with these `files`; whatever else lies there is removed."""
+    def finish(self, name: str, seconds: float, files: list[str], tidy: bool = True) -> None:
+        """Mark a trial as finished with these `files`; `tidy` removes whatever else is there."""
         folder = self.folder / name
         digests = {file: file_digest(folder / file) for file in files}
         write_json(folder / MARKER, {"files": digests, "seconds": seconds})
-        for path in folder.iterdir():
+        for path in folder.iterdir() if tidy else ():
             if path.is_dir():
                 shutil.rmtree(path)
             elif path.name not in (*files, MARKER):

@@ -30,7 +30,7 @@ from pipeline.store import read_json, read_npz, write_npz
 ROOT = Path(__file__).resolve().parent.parent
 NUM_TEST = 400
 BUDGET = "budget-0005"
-TUNED = {"latent_std": [1.0, 1.5], "confidence": [0.2, 0.8]}
+TUNED = {"latent_std": [1.0, 1.5], "confidence": [0.8]}
 STAGES = (train_generator, synthesize, audit)
 pytestmark = pytest.mark.slow
 
@@ -281,7 +281,6 @@ def test_a_stage_opens_what_it_declares_and_nothing_else(
         ("name: digits", "name: mnist"),
         ("path: null", "path: source"),
         ("latent_std: [1.0]", "latent_std: [1.0, 1.5]"),
-        ("confidence: [0.8]", "confidence: [0.2, 0.8]"),
     ):
         text = text.replace(shipped, own)
     path.write_text(text)

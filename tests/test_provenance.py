@@ -33,7 +33,7 @@ from pipeline.provenance import (
     short_ids,
     trial_code,
 )
-from pipeline.runtime import NUM_THREADS, library_versions
+from pipeline.runtime import NUM_THREADS, library_versions, resolve_precision
 from pipeline.stages import audit, synthesize, train_classifiers, train_generator
 from pipeline.store import (
     PACKAGE,
@@ -136,7 +136,8 @@ def test_the_environment_is_the_libraries_that_decide_results_and_the_threads(
     home: Path, study: Params
 ) -> None:
     found = made_of(home, study).environment
-    assert found == {**library_versions(), "threads": NUM_THREADS}
+    precision = {"auto precision": resolve_precision("auto")}
+    assert found == {**library_versions(), "threads": NUM_THREADS, **precision}
 
 
 def test_inputs_are_named_from_the_project_on(home: Path, study: Params, tmp_path: Path) -> None:
