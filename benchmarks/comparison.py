@@ -1,9 +1,9 @@
 """The project's generator beside two textbook recipes: quality, speed, memory, and how each scales.
 
 `python -m benchmarks.comparison --data DIR` runs `benchmarks.generator` for every recipe, time and
-seed, as many at once as there are cores, each with one thread, in turns, so that a noisy moment
-meets all recipes alike. Then it measures what an update costs for other sizes, channels, classes
-and batches, and how near that comes to what the processor can do. It writes `generator.md`.
+seed, as many at once as there are cores, each with one thread. Then it measures what an update
+costs for other sizes, channels, classes and batches, and how near that comes to what the processor
+can do. It writes `generator.md`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ from pipeline.store import read_json, write_text
 
 OUTPUT = Path(__file__).with_name("generator.md")
 OURS = "dcgan"
-SECONDS = (30, 60, 120, 300, 600)
+SECONDS = (600, 300, 120, 60, 30)  # the longest first, so that the cores end together
+REPEATED = (120, 600)  # ours with every seed, for the claims about these times
+COMPARED = (120,)  # beside the textbook recipes
 SEEDS = (0, 1, 2)
 MNIST = ImageSpec(channels=1, height=28, width=28, num_classes=10)
 WARM_UPDATES, TIMED_S = 5, 3.0
@@ -69,12 +71,11 @@ those of convolutions and matrix products; the peak is a convolution of 128 chan
 
 
 def runs() -> Iterator[tuple[str, int, int]]:
-    """Every (recipe, seconds, seed): ours with three seeds at each time, the others with one."""
-    for seed, seconds in itertools.product(SEEDS, SECONDS):
-        yield OURS, seconds, seed
-        if seed == SEEDS[0]:
-            yield from ((name, seconds, seed) for name in TEXTBOOK)
-    yield REAL, SECONDS[0], SEEDS[0]
+    """Every (recipe, seconds, seed), those to be compared side by side."""
+    for seconds in SECONDS:
+        yield from ((name, seconds, SEEDS[0]) for name in TEXTBOOK if seconds in COMPARED)
+        yield from ((OURS, seconds, seed) for seed in SEEDS[: None if seconds in REPEATED else 1])
+    yield REAL, SECONDS[-1], SEEDS[0]
 
 
 def measure(data: Path, run: tuple[str, int, int], folder: Path) -> dict[str, Any]:
@@ -274,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         versions=", ".join(f"{name} {number}" for name, number in library_versions().items()),
         quality=markdown(quality_rows(found)),
         scaling=scaling,
-        **found[REAL, SECONDS[0]][0]["floor"],
+        **found[REAL, SECONDS[-1]][0]["floor"],
     )
     write_text(OUTPUT, text)
     print(text)

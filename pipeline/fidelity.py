@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import pairwise_distances
 from torch import Tensor, nn
 
-from pipeline.images import Images, LabeledImages
+from pipeline.images import Images, LabeledImages, flat
 
 Features = NDArray[np.float32]
 NEIGHBORS = 5  # as in Naeem et al. (2020)
@@ -119,11 +119,6 @@ def nearest_distance(points: Features, references: Features) -> Features:
     if len(points) == 0:
         return np.zeros(0, dtype=np.float32)
     return np.asarray(pairwise_distances(points, references).min(axis=1))
-
-
-def flat(images: Images) -> Features:
-    """uint8 images (n, c, h, w) as rows (n, c * h * w) in 0..1, for distances between pixels."""
-    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
 
 
 def mean_distance(points: Features) -> float | None:

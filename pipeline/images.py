@@ -95,6 +95,11 @@ def read_images(path: Path) -> LabeledImages:
     return LabeledImages(arrays["images"], arrays["labels"], str(path))
 
 
+def flat(images: Images) -> NDArray[np.float32]:
+    """uint8 images (n, c, h, w) as rows (n, c * h * w) in 0..1, for distances between pixels."""
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+
+
 def content_ids(images: Images) -> NDArray[np.str_]:
     """SHA-256 of each image's bytes as hex, (n,): equal exactly when the pixels are equal."""
     contiguous = np.ascontiguousarray(images)

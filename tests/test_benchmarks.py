@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 
@@ -146,11 +145,15 @@ def test_tables_have_ratios_to_ours_and_intervals_of_several_seeds() -> None:
     assert len({line.count("|") for line in table.splitlines()}) == 1
 
 
-def test_runs_take_turns_so_that_a_noisy_moment_meets_all() -> None:
+def test_runs_are_all_different_and_compare_all_recipes_at_one_time() -> None:
     runs = list(comparison.runs())
     assert len(set(runs)) == len(runs)
-    first = [recipe for recipe, _, _ in itertools.islice(runs, 3)]
-    assert sorted(first) == sorted(FITTED)
+    for seconds in comparison.COMPARED:
+        assert {recipe for recipe, after, _ in runs if after == seconds} == set(FITTED)
+    for seconds in comparison.REPEATED:
+        ours = [seed for recipe, after, seed in runs if (recipe, after) == ("dcgan", seconds)]
+        assert ours == list(comparison.SEEDS)
+    assert {after for recipe, after, _ in runs if recipe == "dcgan"} == set(comparison.SECONDS)
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "inf", "nan"])

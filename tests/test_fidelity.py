@@ -15,7 +15,6 @@ from pipeline.fidelity import (
     COLLAPSED_FRAC,
     collapsed_classes,
     covered_frac,
-    flat,
     frechet_distance,
     kernel_distance,
     mean_distance,
@@ -25,7 +24,7 @@ from pipeline.fidelity import (
     wilson_interval,
     wrong_label_frac,
 )
-from pipeline.images import LabeledImages
+from pipeline.images import LabeledImages, flat
 from pipeline.params import DataParams
 from pipeline.splits import draw
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
+from safetensors import safe_open
 from sklearn.neighbors import KNeighborsClassifier
 
 from pipeline.errors import DivergedError, ParamsError
@@ -218,6 +220,37 @@ def test_a_loss_that_is_not_finite_stops_the_fit_at_that_step(
     monkeypatch.setattr(GENERATORS[name], "update", poisoned)
     with pytest.raises(DivergedError, match=r"step 5: expected a finite generator loss"):
         trained(name, sections, few_bars, tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("at", [25, STEPS])
+def test_weights_that_are_not_finite_stop_the_fit_and_its_last_good_checkpoint_stays(
+    name: str, at: int, sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    update, calls = GENERATORS[name].update, []
+
+    def poisoned(self: Generator, real: torch.Tensor, labels: torch.Tensor) -> dict:
+        losses = update(self, real, labels)
+        calls.append(1)
+        if len(calls) == at:
+            with torch.no_grad():
+                next(self.sampler.parameters()).view(-1)[0] = float("nan")
+        return losses
+
+    monkeypatch.setattr(GENERATORS[name], "update", poisoned)
+    with pytest.raises(DivergedError, match=r"step (26|40): expected .*finite"):
+        trained(name, sections, few_bars, tmp_path / "a")
+    kept = newest_first(tmp_path / "a")
+    assert kept
+    with safe_open(kept[0], framework="pt") as file:
+        assert all(torch.isfinite(file.get_tensor(key)).all() for key in file.keys())  # noqa: SIM118
+
+
+def test_more_steps_than_the_most_are_refused(sections: dict[str, Member]) -> None:
+    section = sections["dcgan"] | {"steps": 700, "most_steps": 10}
+    with pytest.raises(ValidationError, match=r"most_steps: expected at least steps \(700\)"):
+        GENERATORS["dcgan"].Config.model_validate(section)
 
 
 KILLED = """

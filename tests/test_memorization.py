@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from pipeline import fidelity, memorization
 from pipeline.datasets import digits
-from pipeline.images import LabeledImages
+from pipeline.images import LabeledImages, flat
 from pipeline.memorization import (
     Copying,
     copying,
@@ -47,9 +47,9 @@ def parts(
 
 def verdict(images: LabeledImages, held_out: LabeledImages, drawn: LabeledImages):  # type: ignore[no-untyped-def]
     """Exact copies, share of near copies, the overall test and the flag, in pixels alone."""
-    near = fidelity.flat(drawn.images)
+    near = flat(drawn.images)
     ours, theirs = (
-        fidelity.nearest_distance(fidelity.flat(each.images), near) for each in (images, held_out)
+        fidelity.nearest_distance(flat(each.images), near) for each in (images, held_out)
     )
     tests = copying_by_class(ours, images.labels, theirs, held_out.labels)
     test = copying_overall(tests, images.labels)

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
@@ -38,6 +38,7 @@ CHECKPOINT_S = 20.0  # a checkpoint takes some 10 ms: far below a tenth of a per
 # batch size changes, and then an image would depend on its neighbours.
 SAMPLE_BATCH = 100
 SETTLE_BATCH, SETTLE_BATCHES = 250, 10
+SLOWER = "lower that generator's learning rates in params.yaml"
 
 Weights = tuple[Tensor, ...] | list[Tensor]
 Clock = Callable[[int], float]  # the share of training that is over after so many steps
@@ -56,6 +57,14 @@ class GeneratorConfig(Section):
     rare_weight: float = Field(ge=1)  # how often rare real images are drawn, relative to others
     precision: Precision  # of the networks while they are trained; sampling is always float32
     view: AffineConfig  # how real images are moved, anew for every batch; all zero: not at all
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> GeneratorConfig:
+        if self.steps > self.most_steps:
+            raise ValueError(
+                f"most_steps: expected at least steps ({self.steps}), found {self.most_steps}"
+            )
+        return self
 
     def num_steps(self, num_images: int) -> int:
         """The optimization steps of a fit on so many real images."""
@@ -79,7 +88,7 @@ class Generator(ABC):
         self.spec = spec
         self.precision = resolve_precision(config.precision)
 
-    def run(self, network: nn.Module, *inputs: Tensor) -> Tensor:
+    def in_precision(self, network: nn.Module, *inputs: Tensor) -> Tensor:
         """`network` of `inputs` in the precision of training; the result is float32."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
             return cast("Tensor", network(*inputs)).float()
@@ -156,9 +165,11 @@ def fit(
         if passes_mark(before, done, NUM_HISTORY_ROWS):
             values = {name: float(value.detach()) for name, value in losses.items()}
             state.history.rows.append({"step": step, **values, **rates})
-        if passes_mark(before, done, NUM_SNAPSHOTS):
+        is_mark = passes_mark(before, done, NUM_SNAPSHOTS)
+        if is_mark:
             state.history.snapshots[step] = snapshot(generator, averaged.module, seed)
-        if time.monotonic() - saved_at > CHECKPOINT_S:
+        if is_mark or time.monotonic() - saved_at > CHECKPOINT_S:
+            refuse_bad_weights(generator.networks, step)
             state.save(folder, step)
             saved_at = time.monotonic()
     generator.sampler.load_state_dict(averaged.module.state_dict())
@@ -221,9 +232,17 @@ def refuse_divergence(losses: dict[str, Tensor], step: int) -> None:
         if not torch.isfinite(value):
             raise DivergedError(
                 f"step {step}",
-                f"expected a finite {name} loss, found {float(value)}",
-                "lower that generator's learning rates in params.yaml",
+                f"expected a finite {name} loss, found {float(value.detach())}",
+                SLOWER,
             )
+
+
+def refuse_bad_weights(networks: nn.ModuleDict, step: int) -> None:
+    """Raise `DivergedError` when a weight is not finite; the last step's shows in no loss."""
+    for name, value in networks.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise DivergedError(f"step {step}", f"expected finite weights, found others in {name}",
+                                SLOWER)  # fmt: skip
 
 
 def passes_mark(before: float, after: float, count: int) -> bool:

@@ -160,15 +160,15 @@ class DCGAN(Generator):
         """See `Generator.update`. Synthetic labels come in pairs, for the mode-seeking term."""
         pairs = labels[: (len(labels) + 1) // 2].repeat_interleave(2)
         z = torch.randn(len(pairs), self.config.latent_dim)
-        fake = self.run(self.sampler, z, pairs)
+        fake = self.in_precision(self.sampler, z, pairs)
         both, wanted = torch.cat([real, fake.detach()]), torch.cat([labels, pairs])
-        scores = self.run(self.discriminator, both, wanted)
+        scores = self.in_precision(self.discriminator, both, wanted)
         critic = functional.relu(1 - scores[: len(real)]).mean()
         critic = critic + functional.relu(1 + scores[len(real) :]).mean()
         _step(self.optimizers["discriminator"], critic)
 
         self.discriminator.requires_grad_(False)  # its gradients would be thrown away
-        adversarial = -self.run(self.discriminator, fake, pairs).mean()
+        adversarial = -self.in_precision(self.discriminator, fake, pairs).mean()
         seeking = mode_seeking(z, fake)
         _step(self.optimizers["generator"], adversarial + self.config.mode_seeking * seeking)
         self.discriminator.requires_grad_(True)

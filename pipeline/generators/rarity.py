@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from pipeline.images import Images, LabeledImages
+from pipeline.images import LabeledImages, flat
 
 RARE_SHARE = 0.2  # of each class
 NEIGHBOR = 5  # which one's distance is taken, as in coverage
@@ -32,7 +32,7 @@ def drawing_weights(data: LabeledImages, rare_weight: float) -> NDArray[np.float
     weights = np.ones(len(data))
     if rare_weight == 1:
         return weights
-    fitted = flat(data.images[:MOST_FITTED])
+    fitted = flat(data.images[:: -(-len(data) // MOST_FITTED)])  # evenly: some sets are sorted
     components = PCA(min(NUM_COMPONENTS, *fitted.shape), svd_solver="covariance_eigh").fit(fitted)
     for label in np.unique(data.labels):
         of_class = np.flatnonzero(data.labels == label)
@@ -43,11 +43,6 @@ def drawing_weights(data: LabeledImages, rare_weight: float) -> NDArray[np.float
             weights[of_class[rarest]] = rare_weight
             weights[of_class] *= len(of_class) / weights[of_class].sum()
     return weights
-
-
-def flat(images: Images) -> NDArray[np.float32]:
-    """uint8 images (n, c, h, w) as rows in 0..1."""
-    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
 
 
 def neighbor_distance(points: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -25,7 +25,7 @@ from pipeline.classifiers.base import plain
 from pipeline.classifiers.cnn import CNN, CNNConfig, LeNet
 from pipeline.engine import Task, compute, lay_out
 from pipeline.fidelity import Features
-from pipeline.images import Images, LabeledImages, read_images
+from pipeline.images import Images, LabeledImages, flat, read_images
 from pipeline.params import Params
 from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
 from pipeline.runtime import derive_seed, numpy_rng
@@ -185,7 +185,7 @@ def spaces(judge: CNN, images: Images) -> dict[str, Features]:
     """`images` as rows in both spaces that distances are taken in."""
     if len(images) == 0:
         return dict.fromkeys(SPACES, np.zeros((0, 1), dtype=np.float32))
-    return {"pixels": fidelity.flat(images), "features": judge.embed(images)}
+    return {"pixels": flat(images), "features": judge.embed(images)}
 
 
 def look(judge: CNN, data: LabeledImages, drawn: dict[str, Features]) -> Seen:
