@@ -39,7 +39,8 @@ CLASS_NAMES = ("horizontal", "vertical", "diagonal")
 STUDY = """\
 data: {name: toy, test_per_class: 20}
 study: {budgets: [4, 2], curve_budgets: [8], seeds: [3, 1, 2, 0]}
-generators: {dcgan: {steps: 5, batch_size: 4}}
+generators:
+  dcgan: {steps: 5, batch_size: 4, view: {degrees: 10, translate: 0.05, scale: 0.1, shear: 8}}
 synthesize: {per_class: 6, teacher: {classifier: cnn}}
 tune: {latent_std: [1.0], confidence: [0.5], folds: 2}
 classifiers: {cnn: {}, lgbm: {}}

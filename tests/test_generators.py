@@ -239,7 +239,7 @@ def test_weights_that_are_not_finite_stop_the_fit_and_its_last_good_checkpoint_s
         return losses
 
     monkeypatch.setattr(GENERATORS[name], "update", poisoned)
-    with pytest.raises(DivergedError, match=r"step (26|40): expected .*finite"):
+    with pytest.raises(DivergedError, match=r"step (2\d|40): expected .*finite"):
         trained(name, sections, few_bars, tmp_path / "a")
     kept = newest_first(tmp_path / "a")
     assert kept
