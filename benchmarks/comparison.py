@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.generator import REAL, build, machine
+from benchmarks.generator import REAL, ROOT, build, commit, folder, machine
 from benchmarks.textbook import TEXTBOOK
 from pipeline.generators.base import Generator
 from pipeline.images import ImageSpec
@@ -56,8 +55,10 @@ Written by `python -m benchmarks.comparison`. {machine}; commit {commit}; {versi
 
 One run, as many trainings at once as there are cores. CAS: accuracy on MNIST's test images of the
 pipeline's CNN trained on 20,000 images of each alone: those that a teacher, trained on the same
-labels, agrees with, or as they are drawn; intervals are 95 % t over seeds. The judge of label
-fidelity agrees with a share of {label_fidelity:.4f} of the test images' labels; around test images,
+labels, agrees with, or as they are drawn; intervals are 95 % t over seeds. All recipes run on the
+same engine; `dcgan` is that of params.yaml with the changes that `benchmarks/generator.py` lists.
+The judge of label fidelity agrees with a share of {label_fidelity:.4f} of the test images' labels;
+around test images,
 the coverage and density of training images are {coverage:.3f} and {density:.3f}. Ratios are to
 `dcgan` after the same seconds.
 
@@ -73,41 +74,49 @@ those of convolutions and matrix products; the peak is a convolution of 128 chan
 def runs() -> Iterator[tuple[str, int, int]]:
     """Every (recipe, seconds, seed), those to be compared side by side."""
     for seconds in SECONDS:
-        yield from ((name, seconds, SEEDS[0]) for name in TEXTBOOK if seconds in COMPARED)
-        yield from ((OURS, seconds, seed) for seed in SEEDS[: None if seconds in REPEATED else 1])
+        for seed in SEEDS if seconds in REPEATED else SEEDS[:1]:
+            yield OURS, seconds, seed
+            yield from ((name, seconds, seed) for name in TEXTBOOK if seconds in COMPARED)
     yield REAL, SECONDS[-1], SEEDS[0]
 
 
 def measure(data: Path, run: tuple[str, int, int], folder: Path) -> dict[str, Any]:
-    """One run in a process of its own, so that its peak memory is its own."""
+    """One run in a process of its own, so that its peak memory is its own.
+
+    A run that was finished before is not repeated; of one that fails nothing is known.
+    """
     recipe, seconds, seed = run
     out = folder / f"{recipe}-{seconds}-{seed}"
     command = [sys.executable, "-m", "benchmarks.generator", "--data", str(data), "--threads", "1",
                "--seconds", str(seconds), "--seed", str(seed), "--recipe", recipe,
                "--out", str(out)]  # fmt: skip
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    if not (out / "result.json").exists():
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"{recipe}, {seconds} s, seed {seed}: {done.stderr.strip()}", flush=True)
+            return {}
     result: dict[str, Any] = read_json(out / "result.json")
     return result
 
 
-def quality(data: Path) -> Results:
-    """All runs, as many at once as there are cores."""
+def quality(data: Path, folder: Path) -> Results:
+    """All runs, as many at once as there are cores; results are kept in `folder`."""
     found: Results = {}
     chosen = list(runs())
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
         for run, result in zip(
-            chosen, pool.map(lambda run: measure(data, run, Path(folder)), chosen), strict=True
+            chosen, pool.map(lambda run: measure(data, run, folder), chosen), strict=True
         ):
-            print(f"{run[0]}, {run[1]} s, seed {run[2]}: CAS {result['cas']:.4f}", flush=True)
-            found.setdefault(run[:2], []).append(result)
-    return found
+            print(f"{run[0]}, {run[1]} s, seed {run[2]}: CAS {result.get('cas')}", flush=True)
+            found.setdefault(run[:2], []).extend([result] if result else [])
+    return {key: results for key, results in found.items() if results}
 
 
 def quality_rows(found: Results) -> list[Row]:
     """A row per recipe and time; ratios are to ours after the same seconds."""
     rows = []
     for (recipe, seconds), results in sorted(found.items(), key=lambda item: order(item[0])):
-        ours = found[OURS, seconds]
+        ours = found.get((OURS, seconds), [])
         rows.append({
             "recipe": recipe,
             "seconds": "-" if recipe == REAL else str(seconds),
@@ -122,6 +131,7 @@ def quality_rows(found: Results) -> list[Row]:
             "ratio": ratio(results, ours, "images_per_s"),
             "peak MB": value(results, "peak_mb", 0),
             "ratio ": ratio(results, ours, "peak_mb"),
+            "of it for training": value(results, "training_mb", 0),
             "sampled/s": value(results, "sampled_per_s", 0),
         })  # fmt: skip
     return rows
@@ -139,7 +149,7 @@ def order(key: tuple[str, int]) -> tuple[int, int]:
 
 def mean(results: list[dict[str, Any]], name: str) -> float | None:
     """Over seeds; None where there is no such number."""
-    values = [result[name] for result in results if name in result]
+    values = [result[name] for result in results if result.get(name) is not None]
     return float(np.mean(values)) if values else None
 
 
@@ -254,24 +264,17 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row.values()) + " |" for row in rows]) + "\n"
 
 
-def commit() -> str:
-    """The commit of the code, and whether it was changed since."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    done = subprocess.run(command, cwd=OUTPUT.parent, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure everything, print it, write the file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.comparison", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with MNIST's IDX files")
-    data = parser.parse_args(arguments).data.resolve()
-    found = quality(data)
+    parser.add_argument("--data", type=folder, required=True, help="folder with MNIST's IDX files")
+    data, code = parser.parse_args(arguments).data.resolve(), commit()
+    found = quality(data, ROOT / ".trials/benchmark" / code)
     with deterministic():
         scaling = markdown(scaling_rows())
     text = TEXT.format(
         machine=machine(),
-        commit=commit(),
+        commit=code,
         versions=", ".join(f"{name} {number}" for name, number in library_versions().items()),
         quality=markdown(quality_rows(found)),
         scaling=scaling,

@@ -38,7 +38,7 @@ def digits(monkeypatch: pytest.MonkeyPatch) -> RawDataset:
 
 
 def asked(tmp_path: Path, *more: str) -> generator.Run:
-    return generator.parse(["--data", "somewhere", "--out", str(tmp_path / "out"), *more])
+    return generator.parse(["--data", str(tmp_path), "--out", str(tmp_path / "out"), *more])
 
 
 @pytest.mark.parametrize("recipe", ["dcgan", "mlp_gan", "real"])
@@ -57,12 +57,13 @@ def test_a_run_leaves_balanced_images_and_a_whole_result(
     assert result["num_images"] == 10 * per_class <= 200
     assert set(result["as_drawn"]) == set(QUALITY)
     assert all(0 <= result["as_drawn"][name] <= 1 for name in QUALITY if name != "density")
+    assert result["commit"]
     if recipe == generator.REAL:
         known = {image.tobytes() for image in digits.images.images}
         assert all(image.tobytes() in known for image in data["images"])
     else:
         assert result["steps"] >= 1
-        assert result["train_seconds"] >= 0.05
+        assert result["train_s"] >= 0.05
         assert result["peak_mb"] > 50
 
 
@@ -76,7 +77,7 @@ def test_held_out_images_are_neither_trained_on_nor_of_the_test_set(
     )
     found = generator.benchmark(asked(tmp_path, "--recipe", "real", "--held-out"))
     assert found["scored_on"] == "held-out training images"
-    train, test = seen[:2]
+    train, test = seen[-2:]
     assert np.array_equal(train.images, digits.images.images[:200])
     assert np.array_equal(test.images, digits.images.images[200:])
     known = {image.tobytes() for image in train.images}
@@ -156,9 +157,51 @@ def test_runs_are_all_different_and_compare_all_recipes_at_one_time() -> None:
     assert {after for recipe, after, _ in runs if recipe == "dcgan"} == set(comparison.SECONDS)
 
 
-@pytest.mark.parametrize("seconds", ["0", "-1", "inf", "nan"])
-def test_seconds_are_above_zero(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["--seconds", "0"], "expected seconds above 0, found 0"),
+        (["--seconds", "nan"], "expected seconds above 0, found nan"),
+        (["--data", "nowhere"], "expected a folder with the four files, found no nowhere"),
+        (["--out", __file__], "expected a folder, found the file"),
+        (["--recipe", "gan"], "invalid choice: 'gan'"),
+    ],
+)
+def test_wrong_wishes_are_refused_before_anything_runs(
+    wrong: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stopped:
-        generator.parse(["--data", "a", "--out", "b", "--seconds", seconds])
+        asked(tmp_path, *wrong)
     assert stopped.value.code == 2
-    assert "expected seconds above 0" in capsys.readouterr().err
+    assert words in capsys.readouterr().err
+
+
+def test_a_class_that_the_teacher_refuses_is_drawn_again_and_then_given_up(
+    digits: RawDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generator, "SCORER", {"steps": 150, "batch_size": 32})
+    drawn: list[int] = []
+    images, labels = digits.images.images[:200], digits.images.labels[:200]
+    swapped = images.copy()
+    swapped[labels == 3] = images[labels == 7]
+
+    def draw(part: int) -> LabeledImages:
+        drawn.append(part)
+        return LabeledImages(swapped, labels)
+
+    with deterministic():
+        kept, frac = generator.keep(draw, digits.images, 0)
+    assert drawn == list(range(generator.MOST_PARTS))
+    assert len(kept) == 0
+    assert 0 < frac <= 0.9
+
+
+def test_a_finished_run_is_not_repeated_and_a_failed_one_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = tmp_path / "dcgan-30-0/result.json"
+    known.parent.mkdir()
+    known.write_text('{"cas": 0.5}')
+    assert comparison.measure(tmp_path, ("dcgan", 30, 0), tmp_path) == {"cas": 0.5}
+    assert comparison.measure(tmp_path, ("dcgan", 30, 1), tmp_path) == {}
+    assert "dcgan, 30 s, seed 1: error: " in capsys.readouterr().out
