@@ -58,7 +58,7 @@ pipeline's CNN trained on 20,000 images of each alone: those that a teacher, tra
 labels, agrees with, or as they are drawn; intervals are 95 % t over seeds. All recipes run on the
 same engine; `dcgan` is that of params.yaml with the changes that `benchmarks/generator.py` lists.
 The judge of label fidelity agrees with a share of {label_fidelity:.4f} of the test images' labels;
-around test images, training images have a coverage of {coverage:.3f} and a density of {density:.3f}.
+around test images, training images have a coverage of {coverage:.3f}, a density of {density:.3f}.
 Ratios are to `dcgan` after the same seconds.
 
 {quality}
