@@ -51,8 +51,9 @@ from pipeline.generators.base import (
 )
 from pipeline.images import ImageSpec, LabeledImages
 from pipeline.metrics import accuracy
-from pipeline.params import DataParams, load_params, member_config
+from pipeline.params import DataParams, load_params
 from pipeline.runtime import derive_seed, deterministic, library_versions, numpy_rng
+from pipeline.sections import member_config
 from pipeline.store import write_json, write_npz
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,7 +1,7 @@
 """From a draw, synthetic images and an arm's recipe to a training set.
 
-Every arm adds `per_class` images to the draw: the draw's own again, fresh real ones, or a
-generator's that passed the filter. Thus arms differ in what they add, not in how much. Knows no
+Every arm adds `per_class` images to the draw: the draw's own again, fresh real ones, a generator's
+or those that a teacher labeled, as far as they pass the filter. Thus arms differ in what they add, not in how much. Knows no
 classifier's inside.
 """
 
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from pipeline.classifiers.base import TrainingSet
 from pipeline.errors import DataError, TrialError
 from pipeline.filters import find_filter
-from pipeline.images import LabeledImages, Labels
+from pipeline.images import LabeledImages, Labels, joined
 from pipeline.params import ArmParams, Params
 from pipeline.runtime import numpy_rng
 from pipeline.transforms import build_transform
 
 
 @dataclass(frozen=True)
-class Synthetic:
-    """Synthetic images, the teacher's class probabilities of them, (n, num_classes), and how high
-    the filter wants these.
+class Candidates:
+    """Images with the labels they were made with or given, a teacher's class probabilities of them,
+    (n, num_classes), and how high the filter wants these.
     """
 
     data: LabeledImages
@@ -43,17 +43,17 @@ class ArmSet:
     num_rejected: int
 
 
-def assemble(arm: ArmParams, draw: LabeledImages, added: Synthetic | LabeledImages | None,
+def assemble(arm: ArmParams, draw: LabeledImages, added: Candidates | LabeledImages | None,
              params: Params, seed: int) -> ArmSet:  # fmt: skip
     """The training set of `arm` for one replicate.
 
-    `added` is what the arm adds: a generator's images, real ones, or None for the draw's own. Real
+    `added` is what the arm adds: candidates, real ones, or None for the draw's own. Real
     images are repeated up to `per_class`; a class of which the filter kept fewer synthetic images
     gets those it kept, and the counts say so. `seed` decides the order of permuted labels. Raises
     `TrialError` when nothing is left to train on, `DataError` when there are no real images to add.
     """
-    is_synthetic = isinstance(added, Synthetic)
-    if isinstance(added, Synthetic):
+    is_filtered = isinstance(added, Candidates)
+    if isinstance(added, Candidates):
         keep = find_filter(arm.filter)
         source = added.data.take(keep(added.data.labels, added.probabilities, added.confidence))
         num_candidates, num_kept = len(added.data), len(source)
@@ -61,10 +61,10 @@ def assemble(arm: ArmParams, draw: LabeledImages, added: Synthetic | LabeledImag
         source = draw if added is None else added
         num_candidates = num_kept = 0
         refuse_fewer(source, draw)
-    positions = first_of_each_class(source.labels, arm.per_class, repeat=not is_synthetic)
+    positions = first_of_each_class(source.labels, arm.per_class, repeat=not is_filtered)
     extra = source.take(positions)
     own = draw if arm.real else draw.take(np.arange(0))
-    real = own if is_synthetic else joined(own, extra)
+    real = own if is_filtered else joined(own, extra)
     if arm.permute_labels:
         order = numpy_rng("permute", seed).permutation(len(extra))
         extra = LabeledImages(extra.images, extra.labels[order])
@@ -83,14 +83,8 @@ def assemble(arm: ArmParams, draw: LabeledImages, added: Synthetic | LabeledImag
         num_classes=draw.num_classes,
         transform=build_transform(arm.transform, params.transforms),
     )
-    num_synthetic = len(extra) if is_synthetic else 0
+    num_synthetic = 0 if arm.generator is None else len(extra)
     return ArmSet(training_set, real, num_synthetic, num_candidates, num_candidates - num_kept)
-
-
-def joined(first: LabeledImages, second: LabeledImages) -> LabeledImages:
-    """Both sets, one after the other."""
-    images = np.concatenate([first.images, second.images])
-    return LabeledImages(images, np.concatenate([first.labels, second.labels]))
 
 
 def refuse_fewer(source: LabeledImages, draw: LabeledImages) -> None:

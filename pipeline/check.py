@@ -12,7 +12,8 @@ from pipeline.engine import ENGINES
 from pipeline.errors import ParamsError
 from pipeline.filters import FILTERS
 from pipeline.generators import GENERATORS
-from pipeline.params import FILE, Member, Params, Section, load_params, member_config
+from pipeline.params import Params, load_params
+from pipeline.sections import FILE, Member, Section, member_config
 from pipeline.stats import SEEDS_FOR_A_CLAIM
 from pipeline.transforms import TRANSFORMS
 from pipeline.trials import expected_trials

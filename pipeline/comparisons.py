@@ -39,7 +39,7 @@ Overlaps = Mapping[int, float]  # share of images that two seeds' draws have in 
 def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd.DataFrame:
     """One row per classifier, arm, baseline, budget and metric, paired over seeds.
 
-    Besides the declared baseline, arms with synthetic images are compared with the rival. Holm's
+    Besides the declared baseline, arms with synthetic images are compared with their rival. Holm's
     correction runs over all claims that answer the same question (same baseline and metric) but the
     primary one, which was chosen beforehand, and over the controls that must show nothing. An arm
     that only measures has an interval and a p-value, neither a corrected one nor a verdict.
@@ -74,14 +74,18 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
 
 
 def pairs(params: Params) -> list[tuple[str, str]]:
-    """(arm, baseline): all arms with the baseline, itself included, then those with the rival."""
-    baseline, rival = params.report.baseline, params.report.rival
+    """(arm, baseline): all arms with the baseline, itself included, then those with their rival.
+
+    The rival is of the arm's own regime: what a generator adds is told apart from what unlabeled
+    images do.
+    """
+    baseline = params.report.baseline
     found = [(arm, baseline) for arm in params.arms]
-    if rival is None or rival == baseline:
-        return found
-    synthetic = [name for name, arm in params.arms.items()
-                 if arm.generator and arm.role == "claim"]  # fmt: skip
-    return found + [(arm, rival) for arm in synthetic if arm not in (rival, baseline)]
+    for name, arm in params.arms.items():
+        rival = params.rival(name)
+        if arm.generator and arm.role == "claim" and rival not in (None, name, baseline):
+            found.append((name, str(rival)))
+    return found
 
 
 def least_adjusted_p(params: Params) -> float:
@@ -135,6 +139,8 @@ def _compare(
     interval = stats.t_interval(deltas, confidence, overlap)
     return {
         **key,
+        "regime": params.regime(key["arm"]),
+        "baseline_regime": params.regime(key["baseline"]),
         "n": len(deltas),
         "num_failed": int(failures(trials, key).sum()),
         "mean_arm": paired(trials, key, key["arm"]).mean(),

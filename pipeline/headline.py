@@ -26,31 +26,49 @@ COLUMNS = (
 )
 
 
+UNLABELED = "* learned from unlabeled images as well; the baseline did not"
+
+
 def read_deltas(root: Path) -> pd.DataFrame:
     """The table of deltas that the report wrote."""
     return pd.read_csv(require(root / "reports/deltas.csv", "report"))
 
 
 def lines(deltas: pd.DataFrame, params: Params) -> list[tuple[str, ...]]:
-    """The cells of the headline table, one tuple per classifier, budget and arm."""
+    """The cells of the headline table, one tuple per classifier, budget and arm.
+
+    Arms that saw unlabeled images come after the others, marked with an asterisk.
+    """
+    main = main_rows(deltas, params)
+    unlabeled = main["regime"] != "labeled"
+    rows = main.assign(unlabeled=unlabeled).sort_values(
+        ["classifier", "budget", "unlabeled"], key=lambda column: order(column, params),
+        kind="stable",
+    )  # fmt: skip
     return [
         (
             str(row["classifier"]),
             str(row["budget"]),
-            str(row["arm"]),
+            str(row["arm"]) + ("*" if row["unlabeled"] else ""),
             wording.percent(row["mean_arm"]),
             wording.points(row["delta"]),
             wording.interval(row),
             str(row["verdict"]),
         )
-        for _, row in main_rows(deltas, params).iterrows()
+        for _, row in rows.iterrows()
     ]
+
+
+def order(column: pd.Series, params: Params) -> pd.Series:
+    """Classifiers in the order of params.yaml, numbers by size."""
+    return column.map(list(params.classifiers).index) if column.name == "classifier" else column
 
 
 def markdown(deltas: pd.DataFrame, params: Params) -> str:
     """The headline table in Markdown."""
     rows = [COLUMNS, ("---",) * len(COLUMNS), *lines(deltas, params)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return text + (f"\n\n{UNLABELED}" if any(row[2].endswith("*") for row in rows) else "")
 
 
 def show(root: Path, params: Params) -> None:
@@ -66,11 +84,14 @@ def show(root: Path, params: Params) -> None:
             "left" if name in ("classifier", "arm", "verdict") else "right"
         )
         table.add_column(name, justify=side, no_wrap=True)
-    for cells in lines(deltas, params):
-        table.add_row(*cells, end_section=cells[2] == list(params.arms)[-1])
+    cells = lines(deltas, params)
+    for row, following in zip(cells, [*cells[1:], cells[0]], strict=True):
+        table.add_row(*row, end_section=row[:2] != following[:2])
     # Outside a terminal the library would cut the table to 80 columns.
     console.width = max(console.width, 120)
     console.print(table)
+    if any(row[2].endswith("*") for row in cells):
+        print(f"{UNLABELED}\n")
     accuracy = deltas[deltas["metric"] == "accuracy"]
     for _, row in accuracy[accuracy["baseline"] != params.report.baseline].iterrows():
         print(wording.sentence(row, params.report.confidence))

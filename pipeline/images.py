@@ -83,6 +83,12 @@ class LabeledImages:
         return ImageSpec(channels, height, width, self.num_classes)
 
 
+def joined(first: LabeledImages, second: LabeledImages) -> LabeledImages:
+    """Both sets, one after the other."""
+    images = np.concatenate([first.images, second.images])
+    return LabeledImages(images, np.concatenate([first.labels, second.labels]), first.source)
+
+
 def read_images(path: Path) -> LabeledImages:
     """The `images` and `labels` of an `.npz` file written by a stage."""
     arrays = read_npz(path)

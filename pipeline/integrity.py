@@ -43,7 +43,7 @@ class Artifact:
     @property
     def is_audit(self) -> bool:
         """Whether it only judges, with labels that nothing else may use."""
-        return self.names["stage"] == "audit"
+        return self.names["stage"] in ("audit", "audit_teacher")
 
 
 @dataclass
@@ -88,7 +88,13 @@ def verify(params: Params, root: Path) -> None:
 
 
 def artifacts(params: Params) -> Iterator[Artifact]:
-    """Every trial that the study is made of: generators, synthetic images, audits, classifiers."""
+    """Every trial that the study is made of: teachers, generators, images, audits, classifiers."""
+    for name in params.teachers:
+        for stage, folder in (("teach", "data/pseudo"), ("audit_teacher", "data/audit")):
+            for each in replicates(params.study):
+                path = Path(folder) / name / each.file(MANIFEST)
+                sections = (f"teachers.{name}",) if stage == "teach" else ()
+                yield Artifact(path, each, {"stage": stage, "item": name}, sections)
     for name in params.generators:
         stages: dict[str, tuple[str, tuple[str, ...]]] = {
             "train_generator": ("models", (f"generators.{name}",)),
@@ -161,8 +167,8 @@ def check_files(facts: Facts, artifact: Artifact, found: dict[str, Any]) -> None
     for file, digest in {**found["inputs"], **outputs}.items():
         if file not in facts.digests:
             path = facts.root / file
-            readable = file.startswith((DRAWS, FRESH, "data/synthetic", "models", "results",
-                                        "data/audit"))  # fmt: skip
+            readable = file.startswith((DRAWS, FRESH, "data/synthetic", "data/pseudo", "models",
+                                        "results", "data/audit"))  # fmt: skip
             known = readable and path.is_file()
             facts.digests[file] = file_digest(path) if known else digest
             if readable and not known:

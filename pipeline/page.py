@@ -45,13 +45,14 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
     main = tables["main"]
     is_claim = main["arm"].map(lambda arm: params.arms[arm].role == "claim")
     compared = sort_rows(main[is_claim & (main["arm"] != main["baseline"])], params)
-    rival = tables["rival"].to_dict("records")
     text = environment.get_template(TEMPLATE).render(
         params=params,
         stamp=stamp(root),
         tables={name: table.to_dict("records") for name, table in tables.items()},
         answers=[_answer(row, params) for row in compared],
-        rival_answers=[_answer(row, params) for row in rival],
+        rival_answers=rival_answers(tables["rival"], params),
+        regimes=wording.REGIMES,
+        views=views(params),
         verdicts=wording.VERDICTS,
         roles=wording.ROLES,
         flags=wording.FLAGS,
@@ -88,6 +89,26 @@ def is_current(root: Path) -> bool:
 
 def _answer(row: Mapping[str, Any], params: Params) -> tuple[str, str]:
     return wording.answer(row), wording.explanation(row, params.report.smallest_effect)
+
+
+def rival_answers(rows: pd.DataFrame, params: Params) -> dict[str, list[tuple[str, str]]]:
+    """What is said of arms and their rivals, by the question it answers."""
+    questions = {
+        "And is it better than simply augmenting the images at hand "
+        f"({params.report.rival})?": "labeled",
+        "Does the generator add anything beyond the labels that it was trained on "
+        f"({params.report.pseudo_rival})?": "labeled+unlabeled",
+    }
+    return {
+        question: [_answer(row, params) for row in rows[rows["regime"] == regime].to_dict("records")]
+        for question, regime in questions.items()
+    }
+
+
+def views(params: Params) -> dict[str, dict[str, float]]:
+    """How generators' real images were moved, of those whose were."""
+    found = {name: each.settings.get("view", {}) for name, each in params.generators.items()}
+    return {name: view for name, view in found.items() if any(view.values())}
 
 
 def sort_rows(rows: pd.DataFrame, params: Params) -> list[dict[str, Any]]:

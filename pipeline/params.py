@@ -1,47 +1,44 @@
-"""params.yaml to frozen, validated objects; the only reader of that file.
+"""The schema of params.yaml, validated as a whole.
 
-The schema of everything but the members of open families lives here. A generator's, classifier's or
-transform's own section is kept raw and checked against the `Config` beside that member by
-`member_config`, so that this module needs to know none of them.
+The schema of everything but the members of open families lives here. A generator's, teacher's,
+classifier's or transform's own section is kept raw and checked against the `Config` beside that
+member by `member_config`, so that this module needs to know none of them.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-import reprlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import YAMLError
+from pydantic import ConfigDict, Field, model_validator
 
-from pipeline.errors import ParamsError
+from pipeline.sections import FILE, Count, Member, Name, Section, parse_yaml, read_text, validate
 
-FILE = "params.yaml"
 DRAWS = "data/splits/draws"
 FRESH = "data/splits/fresh"
 SYNTHETIC = "data/synthetic/"
-MAX_BYTES = 1_000_000
+PSEUDO = "data/pseudo/"
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
-# Far above any sensible size: a slip of the finger must not ask for all the memory there is.
-Count = Annotated[int, Field(gt=0, le=1_000_000)]
-Member = dict[str, Any]
 # What an arm is there for; the last three are controls, which test the study itself.
 Role = Literal["claim", "measure", "must_not_differ", "must_not_help", "must_help"]
-SHORT = reprlib.Repr()
-SHORT.maxlevel, SHORT.maxother, SHORT.maxstring = 2, 80, 80
-ConfigType = TypeVar("ConfigType", bound="Section")
+# What an arm's images, their makers and their judges may have learned from beside the draw.
+Regime = Literal["labeled", "labeled+unlabeled"]
 
 
-class Section(BaseModel):
-    """A part of params.yaml: unknown keys are errors, values are never converted silently."""
+class ForeignParams(Section):
+    """Classes that are no task of the study, and their share of the unlabeled images."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    classes: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
+    frac: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _has_classes(self) -> ForeignParams:
+        if self.frac > 0 and not self.classes:
+            raise ValueError(
+                f"foreign.classes: expected classes to take a share of {self.frac} from, found none"
+            )
+        return self
 
 
 class DataParams(Section):
@@ -50,13 +47,14 @@ class DataParams(Section):
     name: str
     path: str | None = None
     test_per_class: Count
+    foreign: ForeignParams = ForeignParams()
 
 
 class StudyParams(Section):
     """The replicate grid: every budget with every seed, and more budgets for the baseline."""
 
     budgets: list[Annotated[int, Field(gt=0)]] = Field(min_length=1)
-    curve_budgets: list[Annotated[int, Field(gt=0)]] = []
+    curve_budgets: list[Annotated[int, Field(gt=0)]] = Field(default_factory=list)
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -70,6 +68,25 @@ class StudyParams(Section):
                     f"study.{name}: expected different values, found {repeated} more than once"
                 )
         return self
+
+
+class GeneratorParams(Section):
+    """A generator: the labeled images it learns from, and its family's own settings, kept raw."""
+
+    model_config = ConfigDict(extra="allow")
+
+    inputs: str
+    family: str | None = None  # None: the one of the section's own name
+
+    @property
+    def settings(self) -> Member:
+        """What the family's `Config` is to check."""
+        return dict(self.model_extra or {})
+
+    @property
+    def teacher(self) -> str | None:
+        """The teacher whose labels of unlabeled images it learns from, or None."""
+        return self.inputs.removeprefix(PSEUDO) if self.inputs.startswith(PSEUDO) else None
 
 
 class TeacherParams(Section):
@@ -104,13 +121,18 @@ class ArmParams(Section):
     filter: str = "none"
     transform: str = "none"
     permute_labels: bool = False
+    teacher_itself: bool = False
     role: Role = "claim"
 
     @property
     def generator(self) -> str | None:
         """The generator whose images are added, or None for real images only."""
-        is_real = self.inputs in (DRAWS, FRESH)
-        return None if is_real else self.inputs.removeprefix(SYNTHETIC)
+        return self.inputs.removeprefix(SYNTHETIC) if self.inputs.startswith(SYNTHETIC) else None
+
+    @property
+    def teacher(self) -> str | None:
+        """The teacher whose labels of unlabeled images are added, or None."""
+        return self.inputs.removeprefix(PSEUDO) if self.inputs.startswith(PSEUDO) else None
 
     @property
     def is_control(self) -> bool:
@@ -131,6 +153,7 @@ class ReportParams(Section):
 
     baseline: str
     rival: str | None = None
+    pseudo_rival: str | None = None
     primary: Comparison
     confidence: float = Field(gt=0.5, lt=1)
     smallest_effect: float = Field(ge=0, lt=1)
@@ -148,7 +171,8 @@ class Params(Section):
 
     data: DataParams
     study: StudyParams
-    generators: dict[Name, Member] = Field(min_length=1)
+    teachers: dict[Name, Member] = Field(default_factory=dict)
+    generators: dict[Name, GeneratorParams] = Field(min_length=1)
     synthesize: SynthesizeParams
     tune: TuneParams
     classifiers: dict[Name, Member] = Field(min_length=1)
@@ -159,8 +183,14 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Params:
+        for name, generator in self.generators.items():
+            made = {PSEUDO: list(self.teachers)}
+            _source(f"generators.{name}.inputs", generator.inputs, [DRAWS], made)
         for name, arm in self.arms.items():
             self._check_arm(f"arms.{name}", arm)
+        both = sorted({*self.teachers} & {*self.generators})
+        if both:
+            raise ValueError(f"teachers: expected names that no generator has, found {both[0]}")
         teacher = self.synthesize.teacher
         _known("synthesize.teacher.classifier", teacher.classifier, self.classifiers)
         _known("synthesize.teacher.transform", teacher.transform, ["none", *self.transforms])
@@ -169,23 +199,24 @@ class Params(Section):
         return self
 
     def _check_arm(self, where: str, arm: ArmParams) -> None:
-        if arm.inputs not in (DRAWS, FRESH) and not arm.inputs.startswith(SYNTHETIC):
+        made = {SYNTHETIC: list(self.generators), PSEUDO: list(self.teachers)}
+        _source(f"{where}.inputs", arm.inputs, [DRAWS, FRESH], made)
+        most = self.synthesize.per_class
+        if arm.generator is not None and arm.per_class > most:
             raise ValueError(
-                f"{where}.inputs: expected {DRAWS}, {FRESH} or {SYNTHETIC}<generator>, "
-                f"found {arm.inputs!r}"
+                f"{where}.per_class: expected at most synthesize.per_class ({most}), "
+                f"found {arm.per_class}"
             )
-        if arm.generator is not None:
-            _known(f"{where}.inputs: generator", arm.generator, self.generators)
-            if arm.per_class > self.synthesize.per_class:
-                raise ValueError(
-                    f"{where}.per_class: expected at most synthesize.per_class "
-                    f"({self.synthesize.per_class}), found {arm.per_class}"
-                )
         if not arm.real and arm.per_class == 0:
             raise ValueError(f"{where}: expected images, found real: false and per_class: 0")
+        if arm.teacher_itself and (arm.teacher is None or arm.role != "measure"):
+            raise ValueError(
+                f"{where}.teacher_itself: expected inputs: {PSEUDO}<teacher> and role: measure, "
+                f"found inputs: {arm.inputs} and role: {arm.role}"
+            )
         self._check_role(where, arm)
         _known(f"{where}.transform", arm.transform, ["none", *self.transforms])
-        if arm.filter != "none" and arm.generator is None:
+        if arm.filter != "none" and arm.inputs in (DRAWS, FRESH):
             raise ValueError(f"{where}.filter: expected none, since the arm adds real images")
 
     def _check_role(self, where: str, arm: ArmParams) -> None:
@@ -224,8 +255,14 @@ class Params(Section):
         claims = [name for name, arm in self.arms.items() if arm.role == "claim"]
         inside = [name for name in claims if self.arms[name].inputs == DRAWS]
         _known("report.baseline", report.baseline, inside)
-        if report.rival is not None:
-            _known("report.rival", report.rival, claims)
+        for key, rival in (("rival", report.rival), ("pseudo_rival", report.pseudo_rival)):
+            if rival is not None:
+                _known(f"report.{key}", rival, claims)
+        if report.pseudo_rival and self.arms[report.pseudo_rival].teacher is None:
+            raise ValueError(
+                f"report.pseudo_rival: expected an arm with inputs: {PSEUDO}<teacher>, "
+                f"found {report.pseudo_rival}"
+            )
         others = [name for name in claims if name != report.baseline]
         _known("report.primary.arm", report.primary.arm, others)
         _known("report.primary.classifier", report.primary.classifier, self.classifiers)
@@ -243,6 +280,28 @@ class Params(Section):
                 f"tune.folds: expected at most the smallest of study.budgets ({least}), or a "
                 f"single value each in tune.latent_std and tune.confidence, found {folds}"
             )
+        taught = [name for name, each in self.generators.items() if each.teacher]
+        if not is_fixed and taught:
+            raise ValueError(
+                "tune: expected a single value each in tune.latent_std and tune.confidence, since "
+                f"generators.{taught[0]} learns from images that its teacher labeled by the whole "
+                "draw, found several"
+            )
+
+    def regime(self, arm: str) -> Regime:
+        """What the images of an arm, their maker and their judge learned from."""
+        made = self.arms[arm]
+        teacher = self.generators[made.generator].teacher if made.generator else made.teacher
+        return "labeled" if teacher is None else "labeled+unlabeled"
+
+    def rival(self, arm: str) -> str | None:
+        """The arm of the same regime that an arm with a generator has to beat."""
+        unlabeled = self.regime(arm) == "labeled+unlabeled"
+        return self.report.pseudo_rival if unlabeled else self.report.rival
+
+    def family(self, generator: str) -> str:
+        """The family of a generator: by its own name unless it says otherwise."""
+        return self.generators[generator].family or generator
 
     def section(self, key: str) -> Any:
         """The plain values of `synthesize` or `classifiers.cnn`, as they decide a trial.
@@ -259,92 +318,21 @@ def _yaml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _source(where: str, inputs: str, real: list[str], made: dict[str, list[str]]) -> None:
+    """Refuse a source of images that is none, or that nobody makes."""
+    folder, _, maker = inputs.rpartition("/")
+    if f"{folder}/" in made:
+        _known(f"{where}: the last part", maker, made[f"{folder}/"])
+    else:
+        _known(where, inputs, [*real, *(f"{each}<name>" for each in made)])
+
+
 def _known(where: str, name: str, choices: Iterable[str]) -> None:
     names = list(choices)
     if name not in names:
         raise ValueError(f"{where}: expected one of {', '.join(names)}, found {name!r}")
 
 
-def parse_yaml(text: str, where: str) -> dict[str, Any]:
-    """Read YAML 1.2 the way DVC does; raises `ParamsError` for anything but a mapping of keys."""
-    if len(text) > MAX_BYTES:
-        raise ParamsError(where, f"expected at most {MAX_BYTES} characters", "shorten the file")
-    try:
-        loaded = YAML(typ="safe", pure=True).load(text)
-    except DuplicateKeyError as error:
-        key = re.findall(r'duplicate key "(.*?)"', str(error.problem))[0]
-        lines = [str(number) for number, line in enumerate(text.splitlines(), 1)
-                 if re.match(rf"\s*{re.escape(key)}\s*:", line)]  # fmt: skip
-        found = f"expected every key once, found {key!r} again, see line {' and line '.join(lines)}"
-        raise ParamsError(where, found, "keep one of the two") from None
-    except RecursionError:
-        found = "expected a few levels, found too many"
-        raise ParamsError(where, found, "mend the nesting") from None
-    except (YAMLError, ValueError) as error:
-        raise ParamsError(where, f"not valid YAML: {_one_line(error)}", "mend that line") from None
-    if not isinstance(loaded, dict):
-        raise ParamsError(where, f"expected keys and values, found {type(loaded).__name__}",
-                          "restore it with `git checkout params.yaml`")  # fmt: skip
-    return loaded
-
-
 def load_params(root: Path) -> Params:
     """The validated params.yaml of the project at `root`; raises `ParamsError` in one sentence."""
     return validate(Params, parse_yaml(read_text(root), FILE), FILE)
-
-
-def read_text(root: Path) -> str:
-    """The text of the params.yaml at `root`; raises `ParamsError` when there is none to be read."""
-    try:
-        return (root / FILE).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ParamsError(FILE, "expected UTF-8 text", "save the file as UTF-8") from None
-    except FileNotFoundError:
-        raise ParamsError(
-            FILE, f"expected this file in {root}, found none", "run from the project's folder"
-        ) from None
-
-
-def member_config(config: type[ConfigType], section: Member, where: str) -> ConfigType:
-    """Check one member's raw section (`where`, e.g. `generators.dcgan`) against its `Config`."""
-    return validate(config, section, f"{FILE}: {where}")
-
-
-def validate(config: type[ConfigType], values: dict[str, Any], where: str) -> ConfigType:
-    """`config` built from `values`; raises `ParamsError` naming every problem at once."""
-    try:
-        return config.model_validate(values)
-    except ValidationError as error:
-        problems = [_explain(config, problem) for problem in error.errors(include_url=False)]
-    raise ParamsError(where, "; ".join(problems), f"edit {FILE}, its comments name the choices")
-
-
-def _explain(config: type[Section], problem: Any) -> str:
-    keys = [str(key) for key in problem["loc"]]
-    place = ".".join(keys)
-    if problem["type"] == "extra_forbidden":
-        known = _fields_at(config, keys[:-1])
-        close = difflib.get_close_matches(keys[-1], known, n=1)
-        hint = f", did you mean {close[0]}?" if close else ""
-        return f"unknown key {place} (expected one of {', '.join(known)}{hint})"
-    if problem["type"] == "missing":
-        return f"the key {place} is missing"
-    if problem["type"] == "value_error":
-        return str(problem["ctx"]["error"])
-    found = SHORT.repr(problem["input"])
-    return f"{place}: {problem['msg'][0].lower()}{problem['msg'][1:]}, found {found}"
-
-
-def _fields_at(config: type[BaseModel], keys: list[str]) -> list[str]:
-    """Field names of the section that `keys` lead to from `config`."""
-    for key in keys:
-        field = config.model_fields.get(key)
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
-        for candidate in candidates:
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                config = candidate
-    return list(config.model_fields)
-
-
-def _one_line(error: Exception) -> str:
-    return re.sub(r"\s+", " ", str(error)).strip()[:300]

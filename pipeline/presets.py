@@ -17,7 +17,8 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from pipeline.errors import ParamsError
-from pipeline.params import FILE, Params, parse_yaml, read_text, validate
+from pipeline.params import Params
+from pipeline.sections import FILE, parse_yaml, read_text, validate
 from pipeline.store import write_text
 
 FOLDER = Path(__file__).resolve().parent.parent / "presets"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError, ParamsError
-from pipeline.images import LabeledImages, content_ids
+from pipeline.images import UNLABELED, LabeledImages, content_ids
 
 Index = NDArray[np.int64]
 
@@ -18,6 +18,59 @@ Index = NDArray[np.int64]
 def canonical(data: LabeledImages) -> LabeledImages:
     """`data` ordered by content id, then label: the same set always gives the same order."""
     return data.take(np.lexsort((data.labels, content_ids(data.images))))
+
+
+def without_classes(
+    data: LabeledImages, foreign: list[int]
+) -> tuple[LabeledImages, LabeledImages]:
+    """`data` without the classes `foreign`, the others numbered anew from 0, and what was taken out.
+
+    The latter is unlabeled. Raises `ParamsError` when one of them is no class of `data` or fewer
+    than two would be left.
+    """
+    classes = np.unique(data.labels)
+    kept = np.setdiff1d(classes, foreign)
+    unknown = sorted({*foreign} - {*classes.tolist()})
+    if unknown or len(kept) < 2:
+        found = f"{unknown[0]}" if unknown else f"only {len(kept)} others"
+        raise ParamsError(
+            "params.yaml: data.foreign.classes",
+            f"expected some of {classes.tolist()} and at least two others, found {found}",
+            "name fewer or other classes",
+        )
+    inside = np.isin(data.labels, kept)
+    own = data.take(inside)
+    others = data.images[~inside]
+    return (
+        LabeledImages(own.images, np.searchsorted(kept, own.labels), data.source),
+        LabeledImages(others, np.full(len(others), UNLABELED), data.source),
+    )
+
+
+def contaminated(
+    pool: LabeledImages, foreign: LabeledImages, frac: float, rng: np.random.Generator
+) -> LabeledImages:
+    """`pool` with so many random images of `foreign` that these are the share `frac` of all.
+
+    Raises `ParamsError` when there are too few of them.
+    """
+    count = round(frac / (1 - frac) * len(pool))
+    if count > len(foreign):
+        most = len(foreign) / (len(foreign) + len(pool))
+        raise ParamsError(
+            "params.yaml: data.foreign.frac",
+            f"expected at most {most:.3f}, since data.foreign.classes have only {len(foreign)} "
+            f"images beside {len(pool)} others, found {frac}",
+            "lower it or name more classes",
+        )
+    added = foreign.take(rng.permutation(len(foreign))[:count])
+    return canonical(
+        LabeledImages(
+            np.concatenate([pool.images, added.images]),
+            np.concatenate([pool.labels, added.labels]),
+            pool.source,
+        )
+    )
 
 
 def hold_out(
@@ -65,7 +118,7 @@ def refuse_overlap(pool: LabeledImages, test: LabeledImages) -> None:
 
 def refuse_large_budget(labels: NDArray[np.int64], budgets: list[int], key: str) -> None:
     """Raise `ParamsError` naming `key` when a budget exceeds the pool's smallest class."""
-    classes, counts = np.unique(labels, return_counts=True)
+    classes, counts = np.unique(labels[labels != UNLABELED], return_counts=True)
     smallest = int(counts.argmin())
     if max(budgets, default=0) > counts[smallest]:
         raise ParamsError(
@@ -81,8 +134,9 @@ def draw(labels: NDArray[np.int64], budget: int, rng: np.random.Generator) -> In
 
     Rows are ranked: first image of every class, second of every class and so on. With an equal
     `rng`, a smaller budget is therefore the beginning of a larger one. Beyond the smallest class
-    the ranks end.
+    the ranks end. Unlabeled images are not drawn.
     """
-    ranked = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    classes = np.unique(labels[labels != UNLABELED])
+    ranked = [rng.permutation(np.flatnonzero(labels == label)) for label in classes]
     budget = min(budget, *map(len, ranked))
     return np.stack([positions[:budget] for positions in ranked], axis=1).reshape(-1)

@@ -19,13 +19,16 @@ from pipeline.errors import IntegrityError
 from pipeline.integrity import artifacts
 from pipeline.metrics import METRICS, confusion
 from pipeline.params import DRAWS, SYNTHETIC, Params
-from pipeline.provenance import failure_of, manifest_of, read_manifest
+from pipeline.provenance import MANIFEST, failure_of, manifest_of, read_manifest
 from pipeline.stats import mean_overlap
 from pipeline.store import TIMINGS, file_digest, read_json, read_npz
 from pipeline.trials import Trial, curve_replicates, expected_trials, replicates
 
 FAILURE_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "reason"]
 TIMING_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "seconds", "images_per_s"]
+TEACHER_COLUMNS = ["teacher", "budget", "seed", "num_unlabeled", "label_accuracy", "sure_frac",
+                   "sure_accuracy", "foreign_frac", "foreign_sure_frac",
+                   "strangeness_auroc"]  # fmt: skip
 # What an audit finds per class or in words; all else is a number per replicate.
 NOT_NUMBERS = ("classes", "flags")
 
@@ -159,6 +162,20 @@ def audits(params: Params, root: Path) -> Iterator[tuple[dict[str, Any], dict[st
             yield names, {} if failure_of(path) else read_json(path)
 
 
+def teachers_table(params: Params, root: Path) -> pd.DataFrame:
+    """One row per teacher and replicate: what its audit found."""
+    rows = []
+    for name in params.teachers:
+        for each in replicates(params.study):
+            path = root / "data/audit" / name / each.file(".json")
+            if failure_of(path) is None:
+                rows.append({"teacher": name, **each.labels(), **read_json(path)})
+    table = pd.DataFrame(rows, columns=TEACHER_COLUMNS)
+    numeric = table.columns.drop("teacher")
+    table[numeric] = table[numeric].apply(pd.to_numeric)
+    return table
+
+
 def fidelity_table(params: Params, root: Path, trials: pd.DataFrame) -> pd.DataFrame:
     """One row per generator and replicate: the audit's numbers, and CAS from the arm that has it.
 
@@ -216,13 +233,22 @@ def timings_table(params: Params, root: Path) -> pd.DataFrame:
     A generator trial has its images per second as well: real images seen in training.
     """
     rows = [row for file in sorted((root / TIMINGS).glob("*.json")) for row in read_json(file)]
-    items = {*params.arms, *params.generators}
+    items = {*params.arms, *params.generators, *params.teachers}
     present = [
-        {**row, "images_per_s": row["num_images"] / row["seconds"] if "num_images" in row else None}
+        {**row, "images_per_s": _images_per_s(row, root)}
         for row in rows
         if row["item"] in items and _is_present(root / row["file"], row["sha256"])
     ]
     return pd.DataFrame(present, columns=TIMING_COLUMNS).astype({"images_per_s": float})
+
+
+def _images_per_s(row: dict[str, Any], root: Path) -> float | None:
+    """Real images that training saw per second; None where nothing was trained in batches."""
+    history = root / row["file"].replace(MANIFEST, ".history.csv")
+    if "batch_size" not in row or not history.is_file():
+        return None
+    steps = int(pd.read_csv(history)["step"].iloc[-1])
+    return float(steps * row["batch_size"] / row["seconds"])
 
 
 def _is_present(file: Path, digest: str) -> bool:

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.params import Member, Section, member_config
+from pipeline.sections import Member, Section, member_config
 
 Transform = Callable[[Tensor, torch.Generator], Tensor]
 

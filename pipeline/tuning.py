@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.arms import Synthetic, assemble
+from pipeline.arms import Candidates, assemble
 from pipeline.classifiers.base import Classifier, TrainingSet, plain
 from pipeline.errors import ParamsError
 from pipeline.generators.base import Generator, draw_classes
@@ -115,7 +115,7 @@ def held_out_losses(
         data = draw_classes(generator, chosen.per_class, seed, latent_std)
         opinion = teacher.predict_proba(data.images)
         for confidence in params.tune.confidence:
-            added = Synthetic(data, opinion, confidence)
+            added = Candidates(data, opinion, confidence)
             training_set = assemble(arm, known, added, params, seed).training_set
             student = trainers.classifier(training_set, derive_seed("student", seed))
             losses.append(log_loss(fold.labels, student.predict_proba(fold.images)) * len(fold))

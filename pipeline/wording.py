@@ -28,6 +28,10 @@ ROLES = {
     "must_help": "must be better than the baseline, or the study is too small to see twice the "
     "labels",
 }
+REGIMES = {
+    "labeled": "from the draw's labeled images alone",
+    "labeled+unlabeled": "from unlabeled images as well",
+}
 FLAGS = {
     "copies": "images nearly repeat those the generator was trained on",
     "wrong_labels": "many images do not show the class they are labeled with",
@@ -77,7 +81,10 @@ def answer(row: Mapping[str, Any]) -> str:
         "not judged": "is a control with too few seeds to be judged beside",
         "measure": "measures, and claims nothing, beside",
     }[row["verdict"]]
-    return f"{row['arm']} {what} {row['baseline']} for {row['classifier']}, {labels(row['budget'])}"
+    across = row.get("regime", "labeled") != row.get("baseline_regime", "labeled")
+    aside = ", which saw no unlabeled images," if across else ""
+    scope = f"for {row['classifier']}, {labels(row['budget'])}"
+    return f"{row['arm']} {what} {row['baseline']}{aside} {scope}"
 
 
 def numbers(row: Mapping[str, Any], confidence: float) -> str:

@@ -18,9 +18,10 @@ from pipeline.datasets import toy
 from pipeline.errors import TrialError
 from pipeline.images import LabeledImages, read_images
 from pipeline.integrity import Artifact, artifacts
-from pipeline.params import DRAWS, DataParams, Params, load_params, parse_yaml, validate
+from pipeline.params import DRAWS, DataParams, Params, load_params
 from pipeline.provenance import MANIFEST, describe, provenance
 from pipeline.runtime import derive_seed, numpy_rng
+from pipeline.sections import parse_yaml, validate
 from pipeline.stages import audit, prepare
 from pipeline.store import TIMINGS, file_digest, write_json, write_npz, write_text
 from pipeline.trials import Trial

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "pipeline"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 FLOORS = (
-    {"errors", "params", "images", "runtime", "store", "progress"},
-    {"splits", "datasets", "generators", "transforms", "classifiers", "filters", "metrics",
+    {"errors", "sections", "params", "images", "runtime", "store", "progress"},
+    {"splits", "datasets", "generators", "teachers", "transforms", "classifiers", "filters", "metrics",
      "fidelity", "memorization", "stats", "wording"},
     {"trials", "provenance", "arms", "tuning", "engine", "integrity", "comparisons", "tables",
      "plots", "page", "headline"},
@@ -24,14 +24,15 @@ FLOORS = (
 )  # fmt: skip
 # The siblings on floor 1 that may meet: a training set carries its arm's transform, and a generator
 # sees real images through one.
-SIBLINGS = {("classifiers", "transforms"), ("generators", "transforms")}
+SIBLINGS = {("classifiers", "transforms"), ("generators", "transforms"),
+            ("teachers", "transforms")}  # fmt: skip
 MAX_LINES, MAX_FUNCTION, MAX_FIT_LOOP, MAX_ARGUMENTS, MAX_NESTING = 350, 45, 90, 6, 3
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc", "core", "manager"}
 FORBIDDEN_CALLS = {
     "pickle.load", "pickle.loads", "joblib.load", "torch.load", "torch.jit.load", "torch.hub.load",
     "torch.export.load", "os.system", "eval", "exec", "globals", "shelve.open",
 }  # fmt: skip
-GROUPS = {"train_generator": "generators", "synthesize": "generators", "audit": "generators",
+GROUPS = {"teach": "teachers", "audit_teacher": "teachers", "train_generator": "generators", "synthesize": "generators", "audit": "generators",
           "train_classifiers": "arms"}  # fmt: skip
 
 
@@ -133,7 +134,7 @@ def test_groups_run_over_the_sections_they_belong_to() -> None:
     ("file", "readers"),
     [
         ("data/splits/test.npz", {"train_classifiers"}),
-        ("data/splits/labels.npz", {"audit"}),
+        ("data/splits/labels.npz", {"audit", "audit_teacher"}),
         ("data/splits/ids.npz", {"report"}),
     ],
 )

@@ -17,7 +17,8 @@ from pipeline.engine import ENGINES
 from pipeline.errors import ParamsError
 from pipeline.filters import FILTERS
 from pipeline.generators import GENERATORS
-from pipeline.params import FILE, Params, Section
+from pipeline.params import Params
+from pipeline.sections import FILE, Section
 from pipeline.transforms import TRANSFORMS
 from pipeline.trials import expected_trials, replicates
 

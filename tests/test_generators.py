@@ -21,8 +21,9 @@ from pipeline.generators import base as fitting
 from pipeline.generators.base import Generator, create, draw_classes, draw_images, fit
 from pipeline.generators.checkpoint import History, TrainingState, newest_first
 from pipeline.images import ImageSpec, LabeledImages
-from pipeline.params import Member, load_params
+from pipeline.params import load_params
 from pipeline.runtime import deterministic
+from pipeline.sections import Member
 from pipeline.transforms import AffineConfig
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,7 +14,8 @@ from pipeline import presets
 from pipeline.check import check_params
 from pipeline.datasets import DATASETS
 from pipeline.errors import ParamsError
-from pipeline.params import FILE, load_params, parse_yaml
+from pipeline.params import load_params
+from pipeline.sections import FILE, parse_yaml
 
 NAMES = presets.names()
 

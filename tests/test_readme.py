@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from pipeline import headline, presets
 from pipeline.__main__ import app
-from pipeline.params import FILE, Params, parse_yaml, validate
+from pipeline.params import Params
+from pipeline.sections import FILE, parse_yaml, validate
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.images import Images, LabeledImages
-from pipeline.params import Section
+from pipeline.sections import Section
 from pipeline.transforms import Transform
 
 

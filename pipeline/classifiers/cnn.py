@@ -21,8 +21,8 @@ from torch.nn import functional
 
 from pipeline.classifiers.base import Classifier, TrainingSet
 from pipeline.images import Images, ImageSpec
-from pipeline.params import Count, Section
 from pipeline.runtime import derive_seed
+from pipeline.sections import Count, Section
 
 KERNEL = 5
 # Below this size two unpadded 5 x 5 convolutions with pooling would leave nothing of the image.

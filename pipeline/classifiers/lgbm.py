@@ -17,8 +17,8 @@ from pydantic import Field
 
 from pipeline.classifiers.base import Classifier, TrainingSet
 from pipeline.images import Images
-from pipeline.params import Count, Section
 from pipeline.runtime import NUM_THREADS, derive_seed
+from pipeline.sections import Count, Section
 
 
 class LightGBMConfig(Section):

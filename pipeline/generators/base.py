@@ -26,8 +26,8 @@ from pipeline.errors import DivergedError
 from pipeline.generators.checkpoint import History, TrainingState
 from pipeline.generators.rarity import drawing_weights
 from pipeline.images import Images, ImageSpec, LabeledImages, Labels
-from pipeline.params import Count, Section
 from pipeline.runtime import Precision, derive_seed, resolve_precision
+from pipeline.sections import Count, Section
 from pipeline.transforms import AffineConfig, affine
 
 NUM_SNAPSHOTS = 6

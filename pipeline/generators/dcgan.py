@@ -31,7 +31,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from pipeline.errors import ParamsError
 from pipeline.generators.base import Generator, GeneratorConfig
 from pipeline.images import ImageSpec
-from pipeline.params import Count
+from pipeline.sections import Count
 
 SLOPE = 0.2  # of leaky ReLU, as in the DCGAN paper
 BETAS = (0.0, 0.99)  # no momentum: it chases a loss that the other network keeps moving

@@ -25,7 +25,7 @@ from pipeline.classifiers.base import plain
 from pipeline.classifiers.cnn import CNN, CNNConfig, LeNet
 from pipeline.engine import Task, compute, lay_out
 from pipeline.fidelity import Features
-from pipeline.images import Images, LabeledImages, flat, read_images
+from pipeline.images import UNLABELED, Images, LabeledImages, flat, read_images
 from pipeline.params import Params
 from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
 from pipeline.runtime import derive_seed, numpy_rng
@@ -59,11 +59,11 @@ class Pool:
 
 
 def read_pool(splits: Path) -> Pool:
-    """The pool of `data/splits`, cut the same way at every call."""
+    """The pool of `data/splits`, cut the same way at every call; foreign images are in no part."""
     labels = read_npz(splits / "labels.npz")["labels"]
     data = LabeledImages(read_npz(splits / "pool.npz")["images"], labels)
-    order = numpy_rng("audit", len(data)).permutation(len(data))
-    half, quarter = len(data) // 2, len(data) // 4
+    order = numpy_rng("audit", len(data)).permutation(np.flatnonzero(labels != UNLABELED))
+    half, quarter = len(order) // 2, len(order) // 4
     return Pool(data, order[:half], order[half : half + quarter], order[half + quarter :])
 
 

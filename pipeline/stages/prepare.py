@@ -2,7 +2,8 @@
 
 `data/splits/draws/` holds, per replicate, the only labels its generator, filter and classifiers may
 see; `fresh/` as many labels again, for the control that must help alone; `pool.npz` all images
-without labels; `labels.npz` all labels of the pool, for audits alone; `test.npz` the test set, for
+without labels, foreign ones among them; `labels.npz` all labels of the pool, -1 for foreign images,
+for audits alone; `test.npz` the test set, for
 scoring alone; `ids.npz` the content ids of pool and test, by which the report proves that nothing
 else was used. dvc.yaml says which stage reads which, and a test holds it against the code.
 """
@@ -16,16 +17,18 @@ import numpy as np
 
 from pipeline.datasets import DATASETS
 from pipeline.errors import ParamsError
-from pipeline.images import LabeledImages, content_ids, digest
+from pipeline.images import UNLABELED, LabeledImages, content_ids, digest
 from pipeline.params import FRESH, Params
 from pipeline.runtime import derive_seed, numpy_rng
 from pipeline.splits import (
     Index,
     canonical,
+    contaminated,
     draw,
     hold_out,
     refuse_large_budget,
     refuse_overlap,
+    without_classes,
 )
 from pipeline.stages.entry import enter
 from pipeline.store import file_digest, replacing, write_json, write_npz
@@ -43,12 +46,14 @@ def run(params: Params, root: Path) -> None:
             f"expected one of {', '.join(DATASETS)}, found {name!r}",
             "use one of these names",
         )
-    raw = DATASETS[name](params.data, root)
-    pool, test = canonical(raw.images), raw.test
-    if test is None:
+    raw, foreign = DATASETS[name](params.data, root), params.data.foreign
+    own, others = without_classes(raw.images, foreign.classes)
+    pool = canonical(own)
+    if raw.test is None:
         pool, test = hold_out(pool, params.data.test_per_class, numpy_rng("test", name))
     else:
-        test = canonical(test)
+        test = canonical(without_classes(raw.test, foreign.classes)[0])
+    pool = contaminated(pool, others, foreign.frac, numpy_rng("foreign", name))
     refuse_overlap(pool, test)
     refuse_budgets(params, pool)
     with replacing(root / OUTPUT) as folder:
@@ -61,10 +66,11 @@ def run(params: Params, root: Path) -> None:
             write_draw(folder / "draws" / replicate.file(".npz"), pool, own)
             if replicate.budget in params.study.budgets:
                 write_draw(folder / "fresh" / replicate.file(".npz"), pool, fresh)
-        found = manifest(name, raw.class_names, pool, test)
+        names = tuple(np.delete(raw.class_names, foreign.classes).tolist())
+        found = manifest(name, names, pool, test)
         # For the report, which compares the files that trials read and may not read all of them.
-        names = ("test.npz", "pool.npz", "labels.npz")
-        found["files"] = {f"{OUTPUT}/{each}": file_digest(folder / each) for each in names}
+        files = ("test.npz", "pool.npz", "labels.npz")
+        found["files"] = {f"{OUTPUT}/{each}": file_digest(folder / each) for each in files}
         write_json(folder / "manifest.json", found)
 
 
@@ -87,12 +93,20 @@ def write_draw(path: Path, pool: LabeledImages, index: Index) -> None:
 def refuse_budgets(params: Params, pool: LabeledImages) -> None:
     """Raise `ParamsError` when the pool has too few images for a budget, and for as many again.
 
-    The latter only where an arm adds them. It is a check and no input: stages that train would
-    refuse the same, but hours later.
+    The latter only where an arm adds them; and one beyond the budget for teachers to learn from.
+    These are checks and no inputs: stages that train would refuse the same, but hours later.
     """
     study = params.study
     refuse_large_budget(pool.labels, study.budgets, "study.budgets")
     refuse_large_budget(pool.labels, study.curve_budgets, "study.curve_budgets")
+    largest = max(study.budgets) * pool.num_classes
+    if params.teachers and largest >= len(pool):
+        raise ParamsError(
+            "params.yaml: study.budgets",
+            f"expected unlabeled images beside the draw, since there are teachers, found that "
+            f"{max(study.budgets)} labels per class take all {len(pool)} images of the pool",
+            "lower that budget or take the teachers out",
+        )
     if any(arm.inputs == FRESH for arm in params.arms.values()):
         twice = [2 * budget for budget in study.budgets]
         refuse_large_budget(pool.labels, twice, f"study.budgets, twice, for arms with {FRESH}")
@@ -115,7 +129,8 @@ def manifest(
 def _counts(data: LabeledImages) -> dict[str, object]:
     return {
         "num_images": len(data),
-        "per_class": np.bincount(data.labels).tolist(),
+        "per_class": np.bincount(data.labels[data.labels != UNLABELED]).tolist(),
+        "num_foreign": int((data.labels == UNLABELED).sum()),
         "sha256": digest(data),
     }
 

@@ -38,6 +38,7 @@ class Findings:
     fidelity: pd.DataFrame
     fidelity_classes: pd.DataFrame
     tuning: pd.DataFrame
+    teachers: pd.DataFrame
     filters: pd.DataFrame
     failures: pd.DataFrame
     confusions: dict[tuple[str, str], np.ndarray]
@@ -80,6 +81,7 @@ def find(params: Params, root: Path, dataset: str) -> Findings:
         fidelity=tables.fidelity_table(params, root, trials),
         fidelity_classes=tables.classes_table(params, root),
         tuning=tables.tuning_table(params, root),
+        teachers=tables.teachers_table(params, root),
         filters=tables.filters_table(found),
         failures=tables.failures_table(params, root),
         confusions=tables.confusions(found, params.report.primary.budget),
@@ -217,6 +219,8 @@ def page_tables(
         "classes": classes.drop(columns="seed")
         .groupby(["generator", "budget", "label"], sort=False).mean().reset_index(),
         "tuning": count_chosen(findings.tuning),
+        "teachers": findings.teachers.drop(columns="seed")
+        .groupby(["teacher", "budget"], sort=False).mean().reset_index(),
         "filters": filters.mean().reset_index(),
         "timings": timings,
     }  # fmt: skip

@@ -1,7 +1,7 @@
 """synthesize@<generator>: labeled images from every trained generator, and a teacher's opinion.
 
-The teacher is a classifier trained on the replicate's own labels; filters judge by its class
-probabilities. `data/synthetic/<generator>/` gets one `.npz` per replicate: `images` uint8
+The teacher is a classifier trained on the replicate's own labels, or the one whose labels the
+generator learned from; filters judge by its class probabilities. `data/synthetic/<generator>/` gets one `.npz` per replicate: `images` uint8
 (n, c, h, w), `labels` int64 (n,), `teacher` float32 (n, classes); classes take turns. The numbers
 `latent_std`, with which they were drawn, and `confidence`, which filters want, are those of
 params.yaml or what the replicate chose among them.
@@ -23,33 +23,43 @@ from pipeline.fidelity import collapsed_classes
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import Generator, create, draw_classes, fit
 from pipeline.images import LabeledImages, read_images
-from pipeline.params import Params, member_config
+from pipeline.params import Params
 from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
 from pipeline.runtime import derive_seed
+from pipeline.sections import member_config
 from pipeline.stages.entry import enter_group
 from pipeline.store import require, write_npz
 from pipeline.transforms import build_transform
+from pipeline.teachers import TEACHERS
 from pipeline.trials import Replicate, replicates
 from pipeline.tuning import Trainers, choose
 
 
 def run(params: Params, root: Path, name: str) -> None:
     """Write `data/synthetic/<name>/`."""
-    teacher = CLASSIFIERS[params.synthesize.teacher.classifier].__module__
-    modules = (GENERATORS[name].__module__, teacher, "pipeline.tuning", "pipeline.fidelity")
-    code = trial_code(__file__, *modules)
-    chosen = params.synthesize.teacher
-    keys = ["synthesize", "tune", f"generators.{name}", f"classifiers.{chosen.classifier}"]
-    keys += [] if chosen.transform == "none" else [f"transforms.{chosen.transform}"]
+    generator, chosen = params.generators[name], params.synthesize.teacher
+    keys = ["synthesize", "tune", f"generators.{name}"]
+    if generator.teacher is not None:
+        judge = TEACHERS[generator.teacher].__module__
+        keys += [f"teachers.{generator.teacher}"]
+    else:
+        judge = CLASSIFIERS[chosen.classifier].__module__
+        keys += [f"classifiers.{chosen.classifier}"]
+        keys += [] if chosen.transform == "none" else [f"transforms.{chosen.transform}"]
+    family = GENERATORS[params.family(name)].__module__
+    code = trial_code(__file__, family, judge, "pipeline.tuning", "pipeline.fidelity")
 
     def task(replicate: Replicate) -> Task:
         draw = require(root / "data/splits/draws" / replicate.file(".npz"), "prepare")
         weights = root / "models" / name / replicate.file(".safetensors")
+        judge_weights = root / generator.inputs / replicate.file(".safetensors")
         inputs = [draw, *made_by(weights, f"train_generator@{name}")]
+        inputs += made_by(judge_weights, "teach") if generator.teacher else []
+        files = (draw, weights, judge_weights)
         seed = derive_seed("synthesize", name, replicate.budget, replicate.seed)
         return Task(
             provenance=provenance(code, inputs, params, keys, seed, root),
-            work=functools.partial(synthesize, name, params, (draw, weights), seed),
+            work=functools.partial(synthesize, name, params, files, seed),
             outputs={"images.npz": replicate.file(".npz")},
             labels={"stage": "synthesize", "item": name, **replicate.labels()},
         )
@@ -59,14 +69,15 @@ def run(params: Params, root: Path, name: str) -> None:
 
 
 def synthesize(
-    name: str, params: Params, inputs: tuple[Path, Path], seed: int, folder: Path
+    name: str, params: Params, inputs: tuple[Path, Path, Path], seed: int, folder: Path
 ) -> LabeledImages:
     """Draw one replicate's images, each from a seed of its own, and let the teacher judge them.
 
+    `inputs` are the draw, the generator's weights and those of the teacher it learned from, if any.
     Raises `CollapsedError` when a class has next to no variety, by the draw's measure: the user of
     such a generator would see it and do without.
     """
-    draw_path, weights = inputs
+    draw_path, weights, judge = inputs
     refuse_failed(weights)
     draw = read_images(draw_path)
     trainers = Trainers(
@@ -78,14 +89,21 @@ def synthesize(
     generator.sampler.load_state_dict(load_file(weights))
     synthetic = draw_classes(generator, params.synthesize.per_class, seed, chosen.latent_std)
     refuse_collapse(synthetic, draw)
-    opinion = teacher(params, draw, seed).predict_proba(synthetic.images)
+    taught_by, confidence = params.generators[name].teacher, chosen.confidence
+    if taught_by is not None:
+        member, settings = TEACHERS[taught_by], params.teachers[taught_by]
+        config = member_config(member.Config, settings, f"teachers.{taught_by}")
+        learned = member(config, seed).restore(draw, judge)
+        opinion, confidence = learned.predict_proba(synthetic.images), config.confidence
+    else:
+        opinion = teacher(params, draw, seed).predict_proba(synthetic.images)
     write_npz(
         folder / "images.npz",
         images=synthetic.images,
         labels=synthetic.labels,
         teacher=opinion,
         latent_std=np.array(chosen.latent_std),
-        confidence=np.array(chosen.confidence),
+        confidence=np.array(confidence),
     )
     return draw
 
@@ -126,8 +144,8 @@ def fit_generator(
 
 def untrained(name: str, params: Params, data: LabeledImages, seed: int) -> Generator:
     """A generator of images like `data`; `seed` decides its first weights."""
-    family = GENERATORS[name]
-    config = member_config(family.Config, params.generators[name], f"generators.{name}")
+    family, settings = GENERATORS[params.family(name)], params.generators[name].settings
+    config = member_config(family.Config, settings, f"generators.{name}")
     return create(family, config, data.spec(), seed)
 
 

@@ -2,7 +2,7 @@
 
 `results/<arm>/` gets one `.npz` per replicate and classifier: `probabilities` float32 (n, classes)
 of the test images, their `labels` int64 (n,), a digest of what the classifier learned, and how the
-training set came about. Any metric can be computed from these later; nothing here looks at a score.
+training set came about. An arm of a teacher itself scores that in the place of every classifier. Any metric can be computed from these later; nothing here looks at a score.
 A trial whose generator failed, or whose filter left nothing, has its manifest alone.
 """
 
@@ -13,17 +13,21 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.arms import Synthetic, assemble
+from pipeline.arms import Candidates, assemble
 from pipeline.classifiers import CLASSIFIERS
 from pipeline.engine import Task, compute, lay_out
 from pipeline.errors import DivergedError
 from pipeline.images import LabeledImages, read_images
-from pipeline.params import DRAWS, FRESH, ArmParams, Params, member_config
+from pipeline.params import DRAWS, FRESH, ArmParams, Params
 from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
 from pipeline.runtime import derive_seed
+from pipeline.sections import member_config
 from pipeline.stages.entry import enter_group
-from pipeline.store import read_npz, require, write_npz
+from pipeline.store import file_digest, read_npz, require, write_npz
+from pipeline.teachers import TEACHERS
 from pipeline.trials import Trial, arm_replicates
+
+WEIGHTS = ".safetensors"  # of a teacher, beside the images it labeled
 
 
 def run(params: Params, root: Path, name: str) -> None:
@@ -32,6 +36,7 @@ def run(params: Params, root: Path, name: str) -> None:
     test = require(root / "data/splits/test.npz", "prepare")
     keys = [f"arms.{name}"]
     keys += [] if arm.transform == "none" else [f"transforms.{arm.transform}"]
+    keys += [f"teachers.{arm.teacher}"] if arm.teacher_itself else []
 
     def task(trial: Trial) -> Task:
         classifier, replicate = trial.classifier, trial.replicate
@@ -41,16 +46,21 @@ def run(params: Params, root: Path, name: str) -> None:
         files = [test, draw]
         if arm.generator is not None:
             files += made_by(added, f"synthesize@{arm.generator}")
+        elif arm.teacher is not None:
+            files += made_by(added, f"teach@{arm.teacher}")
+            files += made_by(added.with_suffix(WEIGHTS), f"teach@{arm.teacher}")
         elif arm.inputs == FRESH:
             files.append(require(added, "prepare"))
         # No arm's name in the seed: an arm and its baseline share initial weights and order.
         seed = derive_seed("classifier", classifier, replicate.budget, replicate.seed)
-        code = trial_code(__file__, CLASSIFIERS[classifier].__module__, "pipeline.arms")
+        member = TEACHERS[arm.teacher] if arm.teacher_itself else CLASSIFIERS[classifier]
+        code = trial_code(__file__, member.__module__, "pipeline.arms")
+        work = score_teacher if arm.teacher_itself else score
         return Task(
             provenance=provenance(
                 code, files, params, [*keys, f"classifiers.{classifier}"], seed, root
             ),
-            work=functools.partial(score, params, trial, (test, draw, added), seed),
+            work=functools.partial(work, params, trial, (test, draw, added), seed),
             outputs={"scored.npz": replicate.file(f".{classifier}.npz")},
             vital=name == params.report.baseline,  # nothing is left to fall back on
             labels={"stage": "train_classifiers", "item": name, "classifier": classifier,
@@ -102,12 +112,37 @@ def score(
     return chosen.real
 
 
-def read_added(arm: ArmParams, path: Path) -> Synthetic | LabeledImages | None:
+def score_teacher(
+    params: Params, trial: Trial, inputs: tuple[Path, Path, Path], seed: int, folder: Path
+) -> LabeledImages:
+    """Keep the probabilities of the teacher that the arm names, in the classifier's place."""
+    test_path, draw_path, labeled_path = inputs
+    refuse_failed(labeled_path)
+    name = str(params.arms[trial.arm].teacher)
+    family, weights = TEACHERS[name], labeled_path.with_suffix(WEIGHTS)
+    config = member_config(family.Config, params.teachers[name], f"teachers.{name}")
+    draw = read_images(draw_path)
+    teacher = family(config, seed).restore(draw, weights)
+    test = read_images(test_path)
+    write_npz(
+        folder / "scored.npz",
+        probabilities=teacher.predict_proba(test.images),
+        labels=test.labels,
+        learned=np.array(file_digest(weights)),
+        num_train=np.array(len(draw) + len(read_npz(labeled_path)["unlabeled"])),
+        num_synthetic=np.array(0),
+        num_candidates=np.array(0),
+        num_rejected=np.array(0),
+    )
+    return draw
+
+
+def read_added(arm: ArmParams, path: Path) -> Candidates | LabeledImages | None:
     """The images an arm adds, or None where it repeats those of the draw."""
-    if arm.generator is not None:
+    if arm.inputs not in (DRAWS, FRESH):
         refuse_failed(path)
         arrays = read_npz(path)
-        return Synthetic(read_images(path), arrays["teacher"], float(arrays["confidence"]))
+        return Candidates(read_images(path), arrays["teacher"], float(arrays["confidence"]))
     return read_images(path) if arm.inputs == FRESH else None
 
 

@@ -1,4 +1,7 @@
-"""train_generator@<generator>: one generator per replicate, trained on that draw's images alone.
+"""train_generator@<generator>: one generator per replicate, from that draw's labels alone.
+
+It learns from the draw's images or, when its `inputs` name a teacher, from those and the unlabeled
+images that the teacher is sure of.
 
 Per replicate, `models/<generator>/` gets `.safetensors` (the averaged sampler), `.history.csv`
 (losses and learning rates) and `.snapshots.npz` (images from fixed noise over training).
@@ -13,14 +16,16 @@ import pandas as pd
 from safetensors.torch import save
 
 from pipeline.engine import Task, compute, lay_out
+from pipeline.filters import agreement
 from pipeline.generators import GENERATORS
-from pipeline.generators.base import GeneratorConfig, create, fit
-from pipeline.images import LabeledImages, read_images
-from pipeline.params import Params, member_config
-from pipeline.provenance import provenance, trial_code
+from pipeline.generators.base import Generator, GeneratorConfig, create, fit
+from pipeline.images import LabeledImages, joined, read_images
+from pipeline.params import DRAWS, Params
+from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
 from pipeline.runtime import derive_seed
+from pipeline.sections import member_config
 from pipeline.stages.entry import enter_group
-from pipeline.store import atomic, require, write_npz, write_text
+from pipeline.store import atomic, read_npz, require, write_npz, write_text
 from pipeline.trials import Replicate, replicates
 
 FILES = (".safetensors", ".history.csv", ".snapshots.npz")
@@ -28,32 +33,41 @@ FILES = (".safetensors", ".history.csv", ".snapshots.npz")
 
 def run(params: Params, root: Path, name: str) -> None:
     """Write `models/<name>/`: train the generators that are not in the store, lay out all."""
-    config = member_config(GENERATORS[name].Config, params.generators[name], f"generators.{name}")
-    code = trial_code(__file__, GENERATORS[name].__module__)
+    chosen, family = params.generators[name], GENERATORS[params.family(name)]
+    config = member_config(family.Config, chosen.settings, f"generators.{name}")
+    code = trial_code(__file__, family.__module__, "pipeline.filters")
 
     def task(replicate: Replicate) -> Task:
-        draw = require(root / "data/splits/draws" / replicate.file(".npz"), "prepare")
+        draw = require(root / DRAWS / replicate.file(".npz"), "prepare")
+        labeled = root / chosen.inputs / replicate.file(".npz")
+        inputs = [draw] if chosen.teacher is None else [draw, *made_by(labeled, "teach")]
         seed = derive_seed("generator", name, replicate.budget, replicate.seed)
         return Task(
-            provenance=provenance(code, [draw], params, [f"generators.{name}"], seed, root),
-            work=functools.partial(train, name, config, draw, seed),
+            provenance=provenance(code, inputs, params, [f"generators.{name}"], seed, root),
+            work=functools.partial(train, family, config, (draw, labeled), seed),
             outputs={f"generator{suffix}": replicate.file(suffix) for suffix in FILES},
             labels={
-                "stage": "train_generator",
-                "item": name,
-                "num_images": config.num_steps(len(read_images(draw))) * config.batch_size,
+                "stage": "train_generator", "item": name, "batch_size": config.batch_size,
                 **replicate.labels(),
             },
-        )
+        )  # fmt: skip
 
     tasks = [task(replicate) for replicate in replicates(params.study)]
     lay_out(root, Path("models") / name, tasks, compute(tasks, params.engine, root))
 
 
-def train(name: str, config: GeneratorConfig, draw: Path, seed: int, folder: Path) -> LabeledImages:
-    """Train one generator on one draw; see the module for the files it leaves in `folder`."""
-    data = read_images(draw)
-    generator = create(GENERATORS[name], config, data.spec(), derive_seed("initial", seed))
+def train(
+    family: type[Generator], config: GeneratorConfig, inputs: tuple[Path, Path], seed: int,
+    folder: Path,
+) -> LabeledImages:  # fmt: skip
+    """Train one generator on one draw; see the module for the files it leaves in `folder`.
+
+    `inputs` are the draw and the labeled images to learn from: the same, or what a teacher labeled.
+    """
+    draw_path, labeled_path = inputs
+    draw = read_images(draw_path)
+    data = draw if labeled_path == draw_path else joined(draw, sure(labeled_path))
+    generator = create(family, config, draw.spec(), derive_seed("initial", seed))
     history = fit(generator, data, seed, folder)
     content = save(
         {key: value.contiguous() for key, value in generator.sampler.state_dict().items()}
@@ -64,7 +78,16 @@ def train(name: str, config: GeneratorConfig, draw: Path, seed: int, folder: Pat
     write_text(folder / "generator.history.csv", table)
     snapshots = {f"step_{step:06d}": images for step, images in history.snapshots.items()}
     write_npz(folder / "generator.snapshots.npz", **snapshots)
-    return data
+    return draw
+
+
+def sure(path: Path) -> LabeledImages:
+    """The images that a teacher labeled and is sure of."""
+    refuse_failed(path)
+    arrays = read_npz(path)
+    labeled = read_images(path)
+    keep = agreement(labeled.labels, arrays["teacher"], float(arrays["confidence"]))
+    return labeled.take(keep)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,81 @@
+"""audit_teacher@<teacher>: how right a teacher's labels are, and does it know foreign images.
+
+`data/audit/<teacher>/` gets one `.json` per replicate. It reads the labels of the pool, which
+nothing that trains may see.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from pipeline.engine import Task, compute, lay_out
+from pipeline.filters import agreement
+from pipeline.images import UNLABELED, LabeledImages
+from pipeline.params import PSEUDO, Params
+from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
+from pipeline.runtime import derive_seed
+from pipeline.stages.entry import enter_group
+from pipeline.store import read_npz, require, write_json
+from pipeline.trials import Replicate, replicates
+
+
+def run(params: Params, root: Path, name: str) -> None:
+    """Write `data/audit/<name>/`."""
+    labels = require(root / "data/splits/labels.npz", "prepare")
+    code = trial_code(__file__, "pipeline.filters")
+
+    def task(replicate: Replicate) -> Task:
+        pseudo = root / PSEUDO / name / replicate.file(".npz")
+        inputs = [labels, *made_by(pseudo, f"teach@{name}")]
+        return Task(
+            provenance=provenance(code, inputs, params, [], derive_seed("audit"), root),
+            work=functools.partial(audit, labels, pseudo),
+            outputs={"audit.json": replicate.file(".json")},
+            labels={"stage": "audit_teacher", "item": name, **replicate.labels()},
+        )
+
+    tasks = [task(replicate) for replicate in replicates(params.study)]
+    lay_out(root, Path("data/audit") / name, tasks, compute(tasks, params.engine, root))
+
+
+def audit(labels_path: Path, pseudo_path: Path, folder: Path) -> LabeledImages | None:
+    """Compare one teacher's labels with the true ones.
+
+    `sure` are the images that the filter `agreement` keeps. Accuracies count images of the known
+    classes alone; `foreign_*` are shares of foreign images; `strangeness_auroc` is the chance that
+    a foreign image is found stranger than one of a known class, None without foreign images.
+    """
+    refuse_failed(pseudo_path)
+    truth, found = read_npz(labels_path)["labels"], read_npz(pseudo_path)
+    own = truth[found["index"]]
+    sure = agreement(found["labels"], found["teacher"], float(found["confidence"]))
+    right, known = found["labels"] == own, own != UNLABELED
+    foreign = truth[found["unlabeled"]] == UNLABELED
+    report = {
+        "num_unlabeled": len(foreign),
+        "label_accuracy": share(right[known]),
+        "sure_frac": share(sure),
+        "sure_accuracy": share(right[known & sure]),
+        "foreign_frac": share(foreign),
+        "foreign_sure_frac": share(~known[sure]),
+        "strangeness_auroc": (
+            float(roc_auc_score(foreign, found["strangeness"])) if 0 < foreign.mean() < 1 else None
+        ),
+    }
+    write_json(folder / "audit.json", report)
+    return None
+
+
+def share(holds: np.ndarray) -> float | None:
+    """Share of True; None of none."""
+    return float(holds.mean()) if len(holds) else None
+
+
+if __name__ == "__main__":
+    from pipeline.stages import audit_teacher as stage  # by its own name: workers can import that
+
+    enter_group(stage.run, lambda params: params.teachers)

@@ -1,0 +1,109 @@
+"""The contract of a teacher: it learns from a labeled draw and from images without labels.
+
+Its regime is therefore `labeled+unlabeled`. What it is told, it is told by its two inputs; no label
+outside the draw can reach it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from safetensors.torch import load_file
+from scipy.stats import binom
+from sklearn.neighbors import NearestNeighbors
+from torch import nn
+
+from pipeline.errors import TrialError
+from pipeline.images import Images, LabeledImages, flat
+from pipeline.sections import Section
+
+FOREIGN_P = 1e-6
+
+
+class TeacherConfig(Section):
+    """What every family needs."""
+
+    # Least probability of its first choice for the filter `agreement`.
+    confidence: float = Field(ge=0, lt=1)
+    # Share of the unlabeled images that get a label at all, the least strange ones.
+    keep_frac: float = Field(gt=0, le=1)
+
+
+class Teacher(ABC):
+    """Fit once on a draw and on unlabeled images, then give class probabilities of any images.
+
+    A subclass sets `network` in `fit` or `build`; its state is all there is to keep. The same
+    configuration, seed and images give the same bits.
+    """
+
+    Config: ClassVar[type[TeacherConfig]]
+    network: nn.Module
+
+    def __init__(self, config: Any, seed: int) -> None:
+        self.config = config
+        self.seed = seed
+
+    @abstractmethod
+    def build(self, data: LabeledImages) -> None:
+        """Set `network`, untrained, for images and classes like those of `data`."""
+
+    @abstractmethod
+    def fit(self, draw: LabeledImages, unlabeled: Images) -> Teacher:
+        """Train from scratch, return self. Raises `DivergedError` when training does."""
+
+    @abstractmethod
+    def predict_proba(self, images: Images) -> NDArray[np.float32]:
+        """Class probabilities (n, num_classes) for uint8 images (n, c, h, w); rows sum to 1."""
+
+    def restore(self, data: LabeledImages, path: Path) -> Teacher:
+        """Become the teacher whose weights are at `path`, of images like `data`; return self."""
+        self.build(data)
+        self.network.load_state_dict(load_file(path))
+        self.network.eval()
+        return self
+
+    def strangeness(self, images: Images) -> NDArray[np.float32]:
+        """How unlike the known classes each image is, (n,), higher is stranger: doubt, here."""
+        return 1 - self.predict_proba(images).max(axis=1)
+
+
+def refuse_unusable(draw: LabeledImages, unlabeled: Images) -> None:
+    """Raise `TrialError` for images that no teacher could make sense of.
+
+    No unlabeled images, a class without a labeled one, or unlabeled images of another kind. For the
+    last, Schilling's (1986) test: were both samples alike, the image nearest to a labeled one would
+    be another labeled one in few cases, binomially; it refuses below one in a million.
+    """
+    counts = np.bincount(draw.labels, minlength=draw.num_classes)
+    if (counts == 0).any():
+        raise TrialError(
+            draw.source,
+            f"expected a labeled image of every class, found none of class {int(counts.argmin())}",
+            "label one, or leave the class out",
+        )
+    if len(unlabeled) == 0:
+        raise TrialError(
+            "the pool",
+            "expected unlabeled images, found none beside the draw",
+            "lower study.budgets",
+        )
+    both = flat(np.concatenate([draw.images, unlabeled]))
+    known = len(draw)
+    nearest = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(both)
+    first, second = nearest.kneighbors(both[:known], return_distance=False).T
+    other = np.where(first == np.arange(known), second, first)  # two equal images may change places
+    alike = int((other < known).sum())
+    chance = (known - 1) / (len(both) - 1)
+    if binom.sf(alike - 1, known, chance) < FOREIGN_P:
+        raise TrialError(
+            "the pool",
+            f"expected unlabeled images like the labeled ones, found that {alike} of {known} "
+            f"labeled images lie nearest to another labeled one, where {chance * known:.1f} would "
+            "by chance",
+            "take the foreign images out of the pool, or label some of all kinds",
+        )
