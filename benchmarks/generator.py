@@ -96,7 +96,7 @@ def build(recipe: str, spec: ImageSpec, seed: int, **changes: object) -> Generat
         section = {**SETTINGS, **changes}
         config: GeneratorConfig = member_config(TEXTBOOK[recipe].Config, section, recipe)
         return create(TEXTBOOK[recipe], config, spec, seed)
-    section = {**load_params(ROOT).generators[recipe], **ALL_LABELS, **changes}
+    section = {**load_params(ROOT).generators[recipe].settings, **ALL_LABELS, **changes}
     family = GENERATORS[recipe]
     return create(family, member_config(family.Config, section, f"generators.{recipe}"), spec, seed)
 

@@ -15,6 +15,7 @@ from pipeline.generators import GENERATORS
 from pipeline.params import Params, load_params
 from pipeline.sections import FILE, Member, Section, member_config
 from pipeline.stats import SEEDS_FOR_A_CLAIM
+from pipeline.teachers import TEACHERS
 from pipeline.transforms import TRANSFORMS
 from pipeline.trials import expected_trials
 
@@ -24,9 +25,11 @@ def check_params(root: Path) -> Params:
     params = load_params(root)
     known("data.name", [params.data.name], DATASETS)
     known("engine.kind", [params.engine.kind], ENGINES)
-    members(
-        "generators", params.generators, {name: each.Config for name, each in GENERATORS.items()}
-    )
+    for name, generator in params.generators.items():
+        family = params.family(name)
+        known(f"generators.{name}: family", [family], GENERATORS)
+        member_config(GENERATORS[family].Config, generator.settings, f"generators.{name}")
+    members("teachers", params.teachers, {name: each.Config for name, each in TEACHERS.items()})
     members("classifiers", params.classifiers, {k: each.Config for k, each in CLASSIFIERS.items()})
     members("transforms", params.transforms, {k: config for k, (config, _) in TRANSFORMS.items()})
     for name, arm in params.arms.items():

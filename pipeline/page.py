@@ -100,7 +100,9 @@ def rival_answers(rows: pd.DataFrame, params: Params) -> dict[str, list[tuple[st
         f"({params.report.pseudo_rival})?": "labeled+unlabeled",
     }
     return {
-        question: [_answer(row, params) for row in rows[rows["regime"] == regime].to_dict("records")]
+        question: [
+            _answer(row, params) for row in rows[rows["regime"] == regime].to_dict("records")
+        ]
         for question, regime in questions.items()
     }
 

@@ -1,13 +1,16 @@
 """Ready-made settings: small YAML files laid over params.yaml, its comments kept.
 
 A preset names only what differs from `default`, which names the shipped value of everything that
-any preset touches and is laid first: what came before a preset leaves no trace in it.
+any preset touches and is laid first: what came before a preset leaves no trace in it. A member that
+a preset gives as a whole (`inputs` and all, or a teacher) comes and goes with that preset; of the
+others, those that the user took out stay out.
 """
 
 from __future__ import annotations
 
 import copy
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +49,31 @@ def apply(name: str, root: Path) -> list[str]:
     parse_yaml(before, FILE)
     document = yaml.load(before)
     original = copy.deepcopy(document)
+    layers = {each: parse_yaml((FOLDER / f"{each}.yaml").read_text("utf-8"), each)
+              for each in names()}  # fmt: skip
+    for family, member, _ in whole_members(layers.values()):
+        document[family].pop(member, None)
     for layer in dict.fromkeys(("default", name)):
-        _lay_over(document, parse_yaml((FOLDER / f"{layer}.yaml").read_text("utf-8"), layer))
+        _lay_over(document, layers[layer])
+        for family, member, value in whole_members([layers[layer]]):
+            document[family][member] = value
     changed = _differences(original, document, "")
     text = io.StringIO()
     yaml.dump(document, text)
     validate(Params, parse_yaml(text.getvalue(), FILE), FILE)
     write_text(root / FILE, text.getvalue())
     return changed
+
+
+def whole_members(layers: Iterable[dict[str, Any]]) -> list[tuple[str, str, Any]]:
+    """Family, name and value of every member that a preset gives as a whole."""
+    return [
+        (family, name, value)
+        for layer in layers
+        for family in ("teachers", "generators", "arms")
+        for name, value in (layer.get(family) or {}).items()
+        if family == "teachers" or "inputs" in value
+    ]
 
 
 def _lay_over(document: CommentedMap, overlay: dict[str, Any]) -> None:
@@ -69,10 +89,11 @@ def _lay_over(document: CommentedMap, overlay: dict[str, Any]) -> None:
 def _differences(before: CommentedMap, after: CommentedMap, prefix: str) -> list[str]:
     """Dotted keys of the values that differ."""
     changed = []
-    for key, value in after.items():
-        if isinstance(value, CommentedMap):
-            changed += _differences(before[key], value, f"{prefix}{key}.")
-        elif before.get(key) != value:
+    for key in dict.fromkeys([*before, *after]):
+        first, second = before.get(key), after.get(key)
+        if isinstance(first, CommentedMap) and isinstance(second, CommentedMap):
+            changed += _differences(first, second, f"{prefix}{key}.")
+        elif first != second or key not in before or key not in after:
             changed.append(f"{prefix}{key}")
     return changed
 

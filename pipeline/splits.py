@@ -20,9 +20,7 @@ def canonical(data: LabeledImages) -> LabeledImages:
     return data.take(np.lexsort((data.labels, content_ids(data.images))))
 
 
-def without_classes(
-    data: LabeledImages, foreign: list[int]
-) -> tuple[LabeledImages, LabeledImages]:
+def without_classes(data: LabeledImages, foreign: list[int]) -> tuple[LabeledImages, LabeledImages]:
     """`data` without the classes `foreign`, the others numbered anew from 0, and what was taken out.
 
     The latter is unlabeled. Raises `ParamsError` when one of them is no class of `data` or fewer

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from pipeline.sections import Member, Section, member_config
 
+KNOTS = 7  # of the coarse grid along each side: some four pixels apart on a digit
 Transform = Callable[[Tensor, torch.Generator], Tensor]
 
 
@@ -38,18 +39,51 @@ def affine(config: AffineConfig) -> Transform:
     """
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
-        n, _, height, width = images.shape
-        uniform = torch.rand((5, n), generator=generator).mul_(2).sub_(1)
-        angle = uniform[0] * math.radians(config.degrees)
-        shear = uniform[1] * math.radians(config.shear)
-        scale = 1 + uniform[2] * config.scale
-        shift = uniform[3:] * config.translate * torch.tensor([[width], [height]])
-        grid = functional.affine_grid(
-            inverse_affine(angle, shear, scale, shift, (height, width)),
-            list(images.shape),
-            align_corners=False,
-        )
+        grid = affine_grid(config, images.shape, generator)
         return functional.grid_sample(images, grid, align_corners=False)
+
+    return transform
+
+
+def affine_grid(config: AffineConfig, shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Where each pixel of a batch of that shape comes from, (n, h, w, 2), in -1..1."""
+    n, _, height, width = shape
+    uniform = torch.rand((5, n), generator=generator).mul_(2).sub_(1)
+    angle = uniform[0] * math.radians(config.degrees)
+    shear = uniform[1] * math.radians(config.shear)
+    scale = 1 + uniform[2] * config.scale
+    shift = uniform[3:] * config.translate * torch.tensor([[width], [height]])
+    matrices = inverse_affine(angle, shear, scale, shift, (height, width))
+    return functional.affine_grid(matrices, list(shape), align_corners=False)
+
+
+class ElasticConfig(AffineConfig):
+    """An affine change, a smooth random bend on top of it, and a square that is blotted out."""
+
+    bend: float = Field(ge=0, le=1)  # standard deviation of the bend as a share of the side
+    cutout: float = Field(ge=0, le=1)  # the square's side is up to this share of the image's
+
+
+def elastic(config: ElasticConfig) -> Transform:
+    """Elastic distortion (Simard et al. 2003) and cutout (DeVries and Taylor 2017), per image.
+
+    Deviations: the displacements are normal at the knots of a coarse grid and cubic between them,
+    instead of white noise that is blurred, which costs more; the square varies in size down to
+    nothing, and background covers it.
+    """
+
+    def transform(images: Tensor, generator: torch.Generator) -> Tensor:
+        n, _, height, width = images.shape
+        grid = affine_grid(config, images.shape, generator)
+        knots = torch.randn((n, 2, KNOTS, KNOTS), generator=generator) * (2 * config.bend)
+        bend = functional.interpolate(knots, (height, width), mode="bicubic", align_corners=False)
+        moved = functional.grid_sample(images, grid + bend.permute(0, 2, 3, 1), align_corners=False)
+        side, row, column = torch.rand((3, n, 1, 1), generator=generator)
+        half = side * config.cutout / 2
+        rows, columns = (torch.arange(length) / length for length in (height, width))
+        hidden = (rows[:, None] - row).abs() < half
+        hidden = hidden & ((columns[None, :] - column).abs() < half)
+        return moved.masked_fill(hidden[:, None], 0.0)
 
     return transform
 
@@ -80,6 +114,7 @@ def inverse_affine(
 
 TRANSFORMS: dict[str, tuple[type[Section], Callable[..., Transform]]] = {
     "affine": (AffineConfig, affine),
+    "elastic": (ElasticConfig, elastic),
 }
 
 

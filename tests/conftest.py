@@ -41,7 +41,11 @@ STUDY = """\
 data: {name: toy, test_per_class: 20}
 study: {budgets: [4, 2], curve_budgets: [8], seeds: [3, 1, 2, 0]}
 generators:
-  dcgan: {steps: 5, batch_size: 4, view: {degrees: 10, translate: 0.05, scale: 0.1, shear: 8}}
+  dcgan:
+    inputs: data/splits/draws
+    steps: 5
+    batch_size: 4
+    view: {degrees: 10, translate: 0.05, scale: 0.1, shear: 8}
 synthesize: {per_class: 6, teacher: {classifier: cnn}}
 tune: {latent_std: [1.0], confidence: [0.5], folds: 2}
 classifiers: {cnn: {}, lgbm: {}}
@@ -138,7 +142,7 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory, study: Params) -> P
                 {
                     "stage": "train_generator",
                     "item": "dcgan",
-                    "num_images": 20,
+                    "batch_size": 4,
                     **artifact.replicate.labels(),
                     "seconds": 1.0 + artifact.replicate.seed,
                     "file": artifact.path.as_posix(),
@@ -159,7 +163,8 @@ def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> list[Path
         return [place / f"{stem}.npz"]
     if kind == "models":
         write_text(place / f"{stem}.safetensors", str(artifact.replicate))
-        return [place / f"{stem}.safetensors"]
+        write_text(place / f"{stem}.history.csv", "step,generator\n5,0.5\n")
+        return [place / f"{stem}.safetensors", place / f"{stem}.history.csv"]
     if artifact.is_audit:
         each = artifact.replicate
         rng = numpy_rng("audit", each.budget, each.seed)

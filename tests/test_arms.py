@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.arms import Synthetic, assemble, balanced, first_of_each_class
+from pipeline.arms import Candidates, assemble, balanced, first_of_each_class
 from pipeline.errors import DataError, TrialError
 from pipeline.images import LabeledImages, content_ids, digest
 from pipeline.params import DRAWS, FRESH, SYNTHETIC, ArmParams, Params
@@ -19,13 +19,13 @@ SEED = 0
 
 
 @pytest.fixture
-def synthetic(bars: LabeledImages) -> Synthetic:
+def synthetic(bars: LabeledImages) -> Candidates:
     """Twenty images of each class, classes in turns; the teacher doubts every other round."""
     ranked = [np.flatnonzero(bars.labels == label)[20:40] for label in range(3)]
     data = bars.take(np.stack(ranked, axis=1).reshape(-1))
     sure = np.arange(60) // 3 % 2 == 0
     probabilities = np.where(sure[:, None], np.eye(3)[data.labels], 1 / 3).astype(np.float32)
-    return Synthetic(data, probabilities, confidence=0.5)
+    return Candidates(data, probabilities, confidence=0.5)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_repeated_real_images_come_from_the_draw_in_equal_shares(
 
 @pytest.mark.parametrize("per_class", [1, 7, 20])
 def test_synthetic_images_are_added_to_the_draw(
-    per_class: int, few_bars: LabeledImages, synthetic: Synthetic, study: Params
+    per_class: int, few_bars: LabeledImages, synthetic: Candidates, study: Params
 ) -> None:
     found = assemble(
         ArmParams(inputs=GENERATED, per_class=per_class), few_bars, synthetic, study, SEED
@@ -84,7 +84,7 @@ def test_synthetic_images_are_added_to_the_draw(
 
 
 def test_fewer_images_per_class_are_the_beginning_of_more(
-    few_bars: LabeledImages, synthetic: Synthetic, study: Params
+    few_bars: LabeledImages, synthetic: Candidates, study: Params
 ) -> None:
     sets = [
         assemble(ArmParams(inputs=GENERATED, per_class=count), few_bars, synthetic, study, SEED)
@@ -95,7 +95,7 @@ def test_fewer_images_per_class_are_the_beginning_of_more(
 
 
 def test_a_filter_lets_through_what_it_keeps_and_counts_the_rest(
-    few_bars: LabeledImages, synthetic: Synthetic, study: Params
+    few_bars: LabeledImages, synthetic: Candidates, study: Params
 ) -> None:
     arm = ArmParams(inputs=GENERATED, per_class=6, filter="agreement")
     found = assemble(arm, few_bars, synthetic, study, SEED)
@@ -106,7 +106,7 @@ def test_a_filter_lets_through_what_it_keeps_and_counts_the_rest(
 
 
 def test_the_least_probability_comes_with_the_images(
-    few_bars: LabeledImages, synthetic: Synthetic, study: Params
+    few_bars: LabeledImages, synthetic: Candidates, study: Params
 ) -> None:
     arm = ArmParams(inputs=GENERATED, per_class=6, filter="agreement")
     sure = assemble(arm, few_bars, synthetic, study, SEED)
@@ -115,7 +115,7 @@ def test_the_least_probability_comes_with_the_images(
 
 
 def test_a_class_that_the_filter_thinned_out_gets_what_is_left(
-    few_bars: LabeledImages, synthetic: Synthetic, study: Params
+    few_bars: LabeledImages, synthetic: Candidates, study: Params
 ) -> None:
     doubted = synthetic.probabilities.copy()
     doubted[synthetic.data.labels == 1] = 1 / 3
@@ -128,7 +128,7 @@ def test_a_class_that_the_filter_thinned_out_gets_what_is_left(
 
 
 def test_an_arm_without_real_images_has_none(
-    few_bars: LabeledImages, synthetic: Synthetic, study: Params
+    few_bars: LabeledImages, synthetic: Candidates, study: Params
 ) -> None:
     arm = ArmParams(inputs=GENERATED, per_class=6, real=False)
     training_set = assemble(arm, few_bars, synthetic, study, SEED).training_set
@@ -137,7 +137,7 @@ def test_an_arm_without_real_images_has_none(
 
 
 def test_an_arm_that_is_left_without_any_image_comes_to_nothing(
-    few_bars: LabeledImages, synthetic: Synthetic, study: Params
+    few_bars: LabeledImages, synthetic: Candidates, study: Params
 ) -> None:
     arm = ArmParams(inputs=GENERATED, per_class=6, real=False, filter="agreement")
     nothing = replace(synthetic, probabilities=np.full((60, 3), 1 / 3, dtype=np.float32))
@@ -146,7 +146,7 @@ def test_an_arm_that_is_left_without_any_image_comes_to_nothing(
 
 
 def test_inputs_are_left_as_they_were(
-    few_bars: LabeledImages, synthetic: Synthetic, study: Params
+    few_bars: LabeledImages, synthetic: Candidates, study: Params
 ) -> None:
     before = ids(few_bars), ids(synthetic.data)
     arm = ArmParams(inputs=GENERATED, per_class=6)
@@ -213,7 +213,7 @@ def test_repeating_a_draw_is_no_change_of_what_each_image_counts(
 
 @pytest.mark.parametrize("real", [True, False])
 def test_the_real_images_are_all_but_the_synthetic_ones(
-    real: bool, few_bars: LabeledImages, fresh: LabeledImages, synthetic: Synthetic, study: Params
+    real: bool, few_bars: LabeledImages, fresh: LabeledImages, synthetic: Candidates, study: Params
 ) -> None:
     found = [
         assemble(ArmParams(inputs=inputs, per_class=6, real=real), few_bars, added, study, SEED)
@@ -231,7 +231,7 @@ def test_the_real_images_are_all_but_the_synthetic_ones(
 @pytest.mark.parametrize("filter_name", ["none", "agreement"])
 @pytest.mark.parametrize("seed", [0, 1, 2**62])
 def test_permuted_labels_keep_images_and_counts_and_change_labels(
-    seed: int, filter_name: str, few_bars: LabeledImages, synthetic: Synthetic, study: Params
+    seed: int, filter_name: str, few_bars: LabeledImages, synthetic: Candidates, study: Params
 ) -> None:
     plain, permuted = (
         assemble(
@@ -255,7 +255,7 @@ def test_permuted_labels_keep_images_and_counts_and_change_labels(
 
 
 def test_the_order_of_permuted_labels_is_that_of_the_seed(
-    few_bars: LabeledImages, synthetic: Synthetic, study: Params
+    few_bars: LabeledImages, synthetic: Candidates, study: Params
 ) -> None:
     arm = ArmParams(inputs=GENERATED, per_class=7, permute_labels=True)
     once, again = (
@@ -268,7 +268,7 @@ def test_the_order_of_permuted_labels_is_that_of_the_seed(
 
 
 def test_permuted_labels_are_right_as_often_as_chance(
-    few_bars: LabeledImages, synthetic: Synthetic, study: Params
+    few_bars: LabeledImages, synthetic: Candidates, study: Params
 ) -> None:
     arm = ArmParams(inputs=GENERATED, per_class=20, permute_labels=True)
     right = [
@@ -281,7 +281,7 @@ def test_permuted_labels_are_right_as_often_as_chance(
 
 @pytest.mark.parametrize("changed", [{"transform": "affine"}, {"filter": "agreement"}])
 def test_the_seed_decides_nothing_but_the_order_of_permuted_labels(
-    changed: dict[str, str], few_bars: LabeledImages, synthetic: Synthetic, study: Params
+    changed: dict[str, str], few_bars: LabeledImages, synthetic: Candidates, study: Params
 ) -> None:
     arm = ArmParams(inputs=GENERATED, per_class=6, **changed)
     one, other = (assemble(arm, few_bars, synthetic, study, seed) for seed in (1, 2))

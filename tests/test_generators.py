@@ -36,7 +36,7 @@ def sections() -> dict[str, Member]:
     """The shipped sections, with few steps."""
     shipped = load_params(ROOT).generators
     return {
-        name: {**section, "steps": STEPS, "steps_per_image": 0, "batch_size": 16}
+        name: {**section.settings, "steps": STEPS, "steps_per_image": 0, "batch_size": 16}
         for name, section in shipped.items()
     }
 
@@ -265,7 +265,7 @@ from pipeline.runtime import deterministic
 name, folder, kill_at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 base.CHECKPOINT_S = 0.0
 data = toy.load(DataParams(name="toy", test_per_class=1), Path.cwd()).images
-sections = {name: {**load_params(Path.cwd()).generators[name], "steps": 40,
+sections = {name: {**load_params(Path.cwd()).generators[name].settings, "steps": 40,
                    "steps_per_image": 0, "batch_size": 16}}
 with deterministic():
     config = GENERATORS[name].Config.model_validate(sections[name])

@@ -22,7 +22,7 @@ from pipeline.classifiers.base import Classifier, TrainingSet
 from pipeline.errors import ParamsError
 from pipeline.generators.base import Generator, GeneratorConfig
 from pipeline.images import Images, LabeledImages, content_ids
-from pipeline.params import Params
+from pipeline.params import DRAWS, GeneratorParams, Params
 from pipeline.stages import prepare, synthesize, train_generator
 from pipeline.store import read_npz
 from pipeline.tuning import Choice, Trainers, candidates, choose, stratified
@@ -310,7 +310,8 @@ def small(study: Params) -> Params:
     grid = study.study.model_copy(update={"budgets": [4], "curve_budgets": [], "seeds": [0, 1]})
     tune = study.tune.model_copy(update={"latent_std": [1.0, 1.6], "confidence": [0.3, 0.6]})
     changes = {"study": grid, "tune": tune, "classifiers": classifiers}
-    return study.model_copy(update={**changes, "generators": {"dcgan": {**DCGAN, "steps": 30}}})
+    generator = GeneratorParams(inputs=DRAWS, **{**DCGAN, "steps": 30})
+    return study.model_copy(update={**changes, "generators": {"dcgan": generator}})
 
 
 CNN: dict[str, Any] = {"steps": 20, "batch_size": 8, "learning_rate": 0.003, "weight_decay": 0.01,

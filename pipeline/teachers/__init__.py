@@ -5,7 +5,9 @@ What is in this file is in no trial's fingerprint.
 
 from pipeline.teachers.base import Teacher
 from pipeline.teachers.graph import GraphTeacher
+from pipeline.teachers.kplus1 import KPlusOne
 
 TEACHERS: dict[str, type[Teacher]] = {
     "graph": GraphTeacher,
+    "kplus1": KPlusOne,
 }

@@ -1,0 +1,147 @@
+"""One replicate of the semi-supervised study on full MNIST: error of every arm, and seconds.
+
+`python -m benchmarks.semi --data DIR --labels N --seed K --threads T --out OUT` lays the preset
+`semi` over params.yaml, takes N labels in all (as many of each class) and the seed K, and runs the
+pipeline's own stages, T trials at a time and one thread each, in a folder that is thrown away. It
+writes `OUT/result.json` (test error of every arm and classifier, what the audits found, seconds of
+every part) and `OUT/synthetic.npz` (the images of the generator that learned from pseudo-labels).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from ruamel.yaml import YAML
+
+from benchmarks.generator import ROOT, commit, folder, machine, no_file
+from pipeline import presets
+from pipeline.check import check_params
+from pipeline.errors import PipelineError
+from pipeline.params import Params
+from pipeline.runtime import library_versions
+from pipeline.sections import FILE
+from pipeline.stages import (
+    audit,
+    audit_teacher,
+    prepare,
+    synthesize,
+    teach,
+    train_classifiers,
+    train_generator,
+)
+from pipeline.store import TIMINGS, read_json, write_json
+from pipeline.tables import read_trials, trials_table
+from pipeline.trials import replicates
+
+PRESET = "semi"
+CLASSES = 10
+Stage = Callable[[Params, Path, str], None]
+
+
+def settings(root: Path, arguments: argparse.Namespace) -> Params:
+    """The preset with the wanted data, budget, seed and workers, written to `root`."""
+    shutil.copy(ROOT / FILE, root)
+    presets.apply(PRESET, root)
+    yaml = YAML()
+    document = yaml.load((root / FILE).read_text("utf-8"))
+    budget = arguments.labels // CLASSES
+    document["data"].update(name="mnist", path=str(arguments.data.resolve()))
+    document["study"].update(budgets=[budget], curve_budgets=[], seeds=[arguments.seed])
+    document["report"]["primary"]["budget"] = budget
+    document["engine"].update(kind="processes", workers=arguments.threads)
+    with (root / FILE).open("w", encoding="utf-8") as file:
+        yaml.dump(document, file)
+    return check_params(root)
+
+
+def stages(params: Params) -> Iterable[tuple[Stage, str]]:
+    """Every stage but the first and the last, in order, with its item."""
+    for name in params.teachers:
+        yield teach.run, name
+        yield audit_teacher.run, name
+    for name in params.generators:
+        yield train_generator.run, name
+        yield synthesize.run, name
+        yield audit.run, name
+    for name in params.arms:
+        yield train_classifiers.run, name
+
+
+def result(params: Params, root: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the stages left, as numbers."""
+    trials = trials_table("mnist", list(read_trials(params, root)))
+    errors: dict[str, dict[str, float]] = {}
+    for row in trials.to_dict("records"):
+        errors.setdefault(row["arm"], {})[row["classifier"]] = 1 - row["accuracy"]
+    place = replicates(params.study)[0].file(".json")
+    rows = [row for file in sorted((root / TIMINGS).glob("*.json")) for row in read_json(file)]
+    seconds = pd.DataFrame(rows).groupby(["stage", "item"])["seconds"].sum()
+    return {
+        "labels": arguments.labels,
+        "seed": arguments.seed,
+        "threads": arguments.threads,
+        "test_error": errors,
+        "audits": {
+            name: read_json(root / "data/audit" / name / place)
+            for name in (*params.teachers, *params.generators)
+            if (root / "data/audit" / name / place).is_file()
+        },
+        "seconds": {f"{stage}@{item}": value for (stage, item), value in seconds.items()},
+        "machine": machine(),
+        "commit": commit(),
+        "versions": library_versions(),
+    }
+
+
+def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run one replicate; the result that is also in `OUT/result.json`."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        params = settings(root, arguments)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        prepare.run(params, root)
+        for stage, item in stages(params):
+            stage(params, root, item)
+        found = result(params, root, arguments)
+        taught = next(name for name, each in params.generators.items() if each.teacher)
+        images = root / "data/synthetic" / taught / replicates(params.study)[0].file(".npz")
+        if images.is_file():
+            shutil.copy(images, arguments.out / "synthetic.npz")
+    write_json(arguments.out / "result.json", found)
+    return found
+
+
+def num_labels(text: str) -> int:
+    """Labels in all, as many of each of the ten classes."""
+    value = int(text)
+    if value < CLASSES or value % CLASSES:
+        raise argparse.ArgumentTypeError(f"expected a multiple of {CLASSES} above 0, found {text}")
+    return value
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 0, or the exit code of an error told in one sentence."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.semi", description=__doc__)
+    parser.add_argument("--data", type=folder, required=True, help="folder with MNIST's IDX files")
+    parser.add_argument("--labels", type=num_labels, default=100, help="in all, ten classes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, choices=range(1, 1025), metavar="T")
+    parser.add_argument("--out", type=no_file, required=True, help="folder for the two files")
+    try:
+        print(json.dumps(benchmark(parser.parse_args(arguments)), indent=2))
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""A convolutional network that learns from sure labels and agrees with itself on all other images.
+
+Source: Sohn et al. (2020), FixMatch: what the network says of a weakly changed image, when it is
+sure, is the label of a strongly changed one. Deviations: the averaged network says it, as in mean
+teachers (Tarvainen and Valpola 2017); it does so from the second part of the training on, when
+it has learned from labels that came from elsewhere.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.errors import DivergedError
+from pipeline.images import Images, ImageSpec
+from pipeline.runtime import Precision, derive_seed, numpy_rng, resolve_precision
+from pipeline.sections import Count, Section
+from pipeline.teachers.neighborhood import Rows
+from pipeline.transforms import AffineConfig, ElasticConfig, affine, elastic
+
+KERNEL = 5
+PREDICT_BATCH = 500
+
+
+class ConsistencyConfig(Section):
+    """How the network is trained; presets/semi.yaml gives the values and reasons."""
+
+    channels: Count  # of the first convolution; the second has twice as many
+    features: Count  # width of the dense layer
+    dropout: float = Field(ge=0, lt=1)
+    batch_size: int = Field(gt=1, le=1_000_000)  # images with a label that came from elsewhere
+    unlabeled_batch_size: int = Field(ge=0, le=1_000_000)  # images it labels itself, at most
+    threshold: float = Field(ge=0, lt=1)  # least probability of such a label
+    self_from: float = Field(ge=0, le=1)  # share of the steps after which it does
+    learning_rate: float = Field(gt=0)  # the peak of the cycle
+    weight_decay: float = Field(ge=0)
+    ema_decay: float = Field(ge=0, lt=1)  # of the averaged network, which is the one that counts
+    weak: AffineConfig
+    strong: ElasticConfig
+    precision: Precision
+
+
+class TeacherNet(nn.Module):
+    """Images (n, c, h, w) in 0..1 to class scores (n, num_classes)."""
+
+    def __init__(self, config: ConsistencyConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        width, kernel = config.channels, KERNEL
+        last = kernel if min(spec.height, spec.width) >= 4 * kernel else 3
+        self.embed = nn.Sequential(
+            *_block(spec.channels, width, kernel, kernel // 2),
+            *_block(width, 2 * width, last, 0),
+            nn.Flatten(),
+            nn.LazyLinear(config.features),
+            nn.BatchNorm1d(config.features),
+            nn.ReLU(),
+        )
+        self.scores = nn.Sequential(
+            nn.Dropout(config.dropout), nn.Linear(config.features, spec.num_classes)
+        )
+        with torch.no_grad():  # settles the lazy layer's input width
+            self.eval()(torch.zeros(1, spec.channels, spec.height, spec.width))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See the class."""
+        return cast("Tensor", self.scores(self.embed(images)))
+
+
+def _block(width_in: int, width_out: int, kernel: int, padding: int) -> list[nn.Module]:
+    convolution = nn.Conv2d(width_in, width_out, kernel, padding=padding, bias=False)
+    return [convolution, nn.BatchNorm2d(width_out), nn.ReLU(), nn.MaxPool2d(2)]
+
+
+class Student:
+    """The network in training and the average of it; `average` is the one that counts."""
+
+    def __init__(self, config: ConsistencyConfig, spec: ImageSpec, seed: int) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed("initial", seed))
+            network = TeacherNet(config, spec)
+        self.config = config
+        self.network = network.to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        self.bfloat16 = resolve_precision(config.precision) == "bfloat16"
+
+    def scores(self, network: nn.Module, images: Tensor) -> Tensor:
+        """`network` of images in the precision of training; float32."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            return cast("Tensor", network(images)).float()
+
+    def opinion(self, images: Tensor) -> Tensor:
+        """Class probabilities by the averaged network, in float32 throughout."""
+        return cast("Tensor", self.average(images)).softmax(dim=1)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """The averaged network's dense layer, (n, features)."""
+        return self.average.embed(images)
+
+    def follow(self, step: int) -> None:
+        """Move the average after the network; faster in the beginning, to forget the start."""
+        decay = min(self.config.ema_decay, (1 + step) / (10 + step))
+        pairs = zip(
+            self.average.state_dict().values(), self.network.state_dict().values(), strict=True
+        )
+        for mean, value in pairs:
+            if mean.dtype.is_floating_point:
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+
+def train(
+    config: ConsistencyConfig, labeled: tuple[Images, Rows, Rows], unlabeled: Images, steps: int,
+    seed: int,
+) -> Student:  # fmt: skip
+    """A network trained on `labeled` and, later on, in agreement with itself on `unlabeled`.
+
+    `labeled` are images, class probabilities (n, num_classes) and how often each image is drawn
+    relative to others, (n,). Raises `DivergedError` at the first loss that is not finite.
+    """
+    images, targets, weights = labeled
+    spec = ImageSpec(*images.shape[1:], num_classes=targets.shape[1])
+    student = Student(config, spec, seed)
+    optimizer = torch.optim.AdamW(
+        student.network.parameters(), config.learning_rate, weight_decay=config.weight_decay,
+        fused=True,
+    )  # fmt: skip
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=steps
+    )
+    edges = np.cumsum(weights, dtype=np.float64) / weights.sum(dtype=np.float64)
+    edges[-1] = 1.0  # rounding must not leave a gap above the last image
+    for step in range(steps):
+        rng = numpy_rng("step", seed, step)
+        chosen = np.searchsorted(edges, rng.random(config.batch_size))
+        views = torch.Generator().manual_seed(derive_seed("view", seed, step))
+        batch, wanted = as_input(images[chosen]), torch.from_numpy(targets[chosen])
+        count = len(batch)
+        if step >= config.self_from * steps and config.unlabeled_batch_size:
+            others = rng.integers(0, len(unlabeled), config.unlabeled_batch_size)
+            sure, says = own_labels(student, as_input(unlabeled[others]), views)
+            batch, wanted = torch.cat([batch, sure]), torch.cat([wanted, says])
+            count += config.unlabeled_batch_size
+        student.network.train()
+        scores = student.scores(student.network, elastic(config.strong)(batch, views))
+        loss = -(wanted * scores.log_softmax(dim=1)).sum() / count
+        refuse_divergence(loss, step)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        student.follow(step)
+    return student
+
+
+@torch.no_grad()
+def own_labels(student: Student, images: Tensor, views: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The images whose weakly changed form the averaged network is sure of, and what it says."""
+    weak = affine(student.config.weak)(images, views)
+    opinion = student.scores(student.average, weak).softmax(dim=1)
+    most, first = opinion.max(dim=1)
+    sure = most >= student.config.threshold
+    return images[sure], functional.one_hot(first[sure], opinion.shape[1]).float()
+
+
+def refuse_divergence(loss: Tensor, step: int) -> None:
+    """Raise `DivergedError` when the loss of a step is NaN or infinite."""
+    if not torch.isfinite(loss):
+        raise DivergedError(
+            f"teacher, step {step + 1}", f"expected a finite loss, found {float(loss.detach())}",
+            "lower that teacher's learning rate in params.yaml",
+        )  # fmt: skip
+
+
+def as_input(images: Images) -> Tensor:
+    """uint8 images as float32 in 0..1, channels last."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).to(torch.float32).div_(255)
+    return pixels.to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def in_batches(images: Images, function: Callable[[Tensor], Tensor]) -> Rows:
+    """`function` of all images, float32 rows; every batch is of one size, so none sees another."""
+    parts = []
+    for start in range(0, len(images), PREDICT_BATCH):
+        batch = as_input(images[start : start + PREDICT_BATCH])
+        missing = PREDICT_BATCH - len(batch)
+        padded = torch.cat([batch, batch.new_zeros((missing, *batch.shape[1:]))])
+        parts.append(function(padded)[: len(batch)].float().numpy())
+    return np.concatenate(parts)

@@ -1,0 +1,103 @@
+"""A teacher that links unseen styles to their class through the pool, then learns from itself.
+
+First labels spread over the neighbor graph of pixels; a network learns from the surest of them and
+from its own on the rest; its features give a better graph, and so on in rounds. Sources: see
+`neighborhood` and `consistency`; Iscen et al. (2019) spread labels over learned features as well.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from pipeline.images import UNLABELED, Images, ImageSpec, LabeledImages, Labels
+from pipeline.runtime import derive_seed
+from pipeline.sections import Count, Section
+from pipeline.teachers.base import Teacher, TeacherConfig
+from pipeline.teachers.consistency import ConsistencyConfig, Student, in_batches, train
+from pipeline.teachers.neighborhood import Rows, affinity, reduced, scaled, spread, straightened
+
+OWN_WEIGHT = 5.0  # how often an image of the draw is drawn, relative to one of the pool
+
+
+class Round(Section):
+    """Training on labels that were spread, and on the network's own."""
+
+    steps: int = Field(gt=1, le=1_000_000)
+    surest_frac: float = Field(gt=0, le=1)  # of every class, by the margin of the first choice
+
+
+class GraphConfig(TeacherConfig):
+    """presets/semi.yaml gives the values and reasons."""
+
+    components: Count  # principal components of the pixels
+    neighbors: Count
+    alpha: float = Field(gt=0, lt=1)  # how far labels spread; 1: to the end of every path
+    pixel_share: float = Field(ge=0)  # weight of pixels beside learned features, for later graphs
+    graph_share: float = Field(ge=0, le=1)  # of the opinion a round begins with; rest: the network
+    rounds: list[Round] = Field(min_length=1)
+    network: ConsistencyConfig
+
+
+class GraphTeacher(Teacher):
+    """See the module."""
+
+    Config = GraphConfig
+    config: GraphConfig
+
+    def build(self, data: LabeledImages) -> None:
+        """See `Teacher.build`."""
+        self.student = Student(self.config.network, data.spec(), self.seed)
+        self.network = self.student.average
+
+    def fit(self, draw: LabeledImages, unlabeled: Images) -> GraphTeacher:
+        """See `Teacher.fit`."""
+        config = self.config
+        self.build(draw)
+        images = np.concatenate([draw.images, unlabeled])
+        labels = np.concatenate([draw.labels, np.full(len(unlabeled), UNLABELED)])
+        pixels = reduced(straightened(images), config.components)
+        opinion = self._spread(pixels, labels, draw.num_classes)
+        for number, each in enumerate(config.rounds):
+            if number > 0:
+                features = scaled(in_batches(images, self.student.embed))
+                both = np.concatenate([features, config.pixel_share * pixels], axis=1)
+                linked = self._spread(both, labels, draw.num_classes)
+                opinion = config.graph_share * linked + (1 - config.graph_share) * opinion
+            chosen = surest(opinion, each.surest_frac, known=len(draw))
+            targets = np.eye(draw.num_classes, dtype=np.float32)[opinion.argmax(axis=1)]
+            targets[: len(draw)] = np.eye(draw.num_classes, dtype=np.float32)[draw.labels]
+            weights = np.where(np.arange(len(images)) < len(draw), OWN_WEIGHT, 1.0)
+            seed = derive_seed("round", self.seed, number)
+            self.student = train(
+                config.network, (images[chosen], targets[chosen], weights[chosen]), unlabeled,
+                each.steps, seed,
+            )  # fmt: skip
+            self.network = self.student.average
+            opinion = self.predict_proba(images)
+        return self
+
+    def _spread(self, rows: Rows, labels: Labels, num_classes: int) -> Rows:
+        links = affinity(rows, self.config.neighbors)
+        return spread(links, labels, num_classes, self.config.alpha)
+
+    def predict_proba(self, images: Images) -> NDArray[np.float32]:
+        """See `Teacher.predict_proba`."""
+        return in_batches(images, self.student.opinion)
+
+
+def surest(opinion: Rows, frac: float, known: int) -> NDArray[np.int64]:
+    """Positions of the first `known` rows and of the surest share of every class among the rest.
+
+    By the margin between the first and the second choice, at least one of a class.
+    """
+    second, first = np.partition(opinion, -2, axis=1)[:, -2:].T
+    choice = opinion.argmax(axis=1)
+    parts = [np.arange(known)]
+    for label in np.unique(choice):
+        members = known + np.flatnonzero(choice[known:] == label)
+        margin = (first - second)[members]
+        count = int(np.ceil(frac * len(members)))
+        parts.append(members[np.argsort(-margin, kind="stable")[:count]])
+    return np.concatenate(parts)
