@@ -6,6 +6,7 @@ would have it; `diagnostics_table` shows the same comparison without it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,9 +41,9 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
     """One row per classifier, arm, baseline, budget and metric, paired over seeds.
 
     Besides the declared baseline, arms with synthetic images are compared with their rival. Holm's
-    correction runs over all claims that answer the same question (same baseline and metric) but the
-    primary one, which was chosen beforehand, and over the controls that must show nothing. An arm
-    that only measures has an interval and a p-value, neither a corrected one nor a verdict.
+    correction runs over all claims that answer the same question (same baseline, metric and regime)
+    but the primary one, which was chosen beforehand, and over the controls that must show nothing.
+    An arm that only measures has an interval and a p-value, neither a corrected one nor a verdict.
     """
     keys = [
         dict(zip(COMPARISON, (classifier, arm, baseline, budget, metric), strict=True))
@@ -94,14 +95,12 @@ def least_adjusted_p(params: Params) -> float:
     Above 1 - confidence, no comparison but the primary one could be called a gain, whatever it is.
     """
     baseline = params.report.baseline
-    arms = [
-        arm
-        for arm, against in pairs(params)
-        if against == baseline != arm and params.arms[arm].role == "claim"
-    ]
-    size = len(arms) * len(params.classifiers) * len(params.study.budgets)
-    size -= params.report.primary.arm in arms
-    return float(size * 2.0 ** (1 - len(params.study.seeds)))
+    sizes: Counter[str] = Counter()
+    for arm, against in pairs(params):
+        if against == baseline != arm and params.arms[arm].role == "claim":
+            tests = len(params.classifiers) * len(params.study.budgets)
+            sizes[params.regime(arm)] += tests - (arm == params.report.primary.arm)
+    return float(max(sizes.values(), default=0) * 2.0 ** (1 - len(params.study.seeds)))
 
 
 def rows_of(table: pd.DataFrame) -> list[dict[Any, Any]]:
@@ -163,7 +162,7 @@ def _adjusted(table: pd.DataFrame, params: Params) -> pd.Series:
     claims = table[(role == "claim") & ~itself & ~_is_primary(table, params)]
     nulls = table[role.isin(NULLS)]
     for family in (claims, nulls):
-        for _, members in family.groupby(["baseline", "metric"], sort=False):
+        for _, members in family.groupby(["baseline", "regime", "metric"], sort=False):
             adjusted.loc[members.index] = stats.holm(members["p_value"].tolist())
     return adjusted
 

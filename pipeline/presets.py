@@ -8,7 +8,6 @@ others, those that the user took out stay out.
 
 from __future__ import annotations
 
-import copy
 import io
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,6 +23,7 @@ from pipeline.params import Params
 from pipeline.sections import FILE, parse_yaml, read_text, validate
 from pipeline.store import write_text
 
+LONGEST_FLOW = 8  # entries of a mapping that is written on one line
 FOLDER = Path(__file__).resolve().parent.parent / "presets"
 
 
@@ -47,16 +47,16 @@ def apply(name: str, root: Path) -> list[str]:
     yaml.representer.add_representer(type(None), _write_null)
     before = read_text(root)
     parse_yaml(before, FILE)
-    document = yaml.load(before)
-    original = copy.deepcopy(document)
+    original = yaml.load(before)
     layers = {each: parse_yaml((FOLDER / f"{each}.yaml").read_text("utf-8"), each)
               for each in names()}  # fmt: skip
     for family, member, _ in whole_members(layers.values()):
-        document[family].pop(member, None)
+        before = without(before, family, member)
+    document = yaml.load(before)
     for layer in dict.fromkeys(("default", name)):
         _lay_over(document, layers[layer])
-        for family, member, value in whole_members([layers[layer]]):
-            document[family][member] = value
+        for family, member, value in reversed(whole_members([layers[layer]])):
+            document[family].insert(0, member, _flow(value))  # at the end it would part comments
     changed = _differences(original, document, "")
     text = io.StringIO()
     yaml.dump(document, text)
@@ -74,6 +74,27 @@ def whole_members(layers: Iterable[dict[str, Any]]) -> list[tuple[str, str, Any]
         for name, value in (layer.get(family) or {}).items()
         if family == "teachers" or "inputs" in value
     ]
+
+
+def without(text: str, family: str, member: str) -> str:
+    """`text` without the lines of one member; what stands below it stays, comments too."""
+    lines = text.splitlines(keepends=True)
+    if f"{family}:\n" not in lines:
+        return text
+    first = lines.index(f"{family}:\n") + 1
+    last = first
+    while last < len(lines) and lines[last][0] in " \n#":
+        last += 1
+    for start in range(first, last):
+        if lines[start].startswith(f"  {member}:"):
+            end = start + 1
+            while end < last and lines[end].startswith("   "):
+                end += 1
+            del lines[start:end]
+            break
+    if not lines[first].startswith(" "):
+        lines[first - 1] = f"{family}: {{}}\n"
+    return "".join(lines)
 
 
 def _lay_over(document: CommentedMap, overlay: dict[str, Any]) -> None:
@@ -104,8 +125,12 @@ def _write_null(representer: RoundTripRepresenter, _: None) -> ScalarNode:
 
 
 def _flow(value: Any) -> Any:
-    """Lists on one line, as params.yaml writes them."""
+    """Lists and the small sections inside members on one line, as params.yaml writes them."""
     if isinstance(value, list):
-        value = CommentedSeq(value)
+        value = CommentedSeq(map(_flow, value))
         value.fa.set_flow_style()
+    elif isinstance(value, dict):
+        value = CommentedMap({key: _flow(each) for key, each in value.items()})
+        if len(value) <= LONGEST_FLOW:
+            value.fa.set_flow_style()
     return value

@@ -21,7 +21,7 @@ def canonical(data: LabeledImages) -> LabeledImages:
 
 
 def without_classes(data: LabeledImages, foreign: list[int]) -> tuple[LabeledImages, LabeledImages]:
-    """`data` without the classes `foreign`, the others numbered anew from 0, and what was taken out.
+    """`data` without the classes `foreign`, the rest numbered anew from 0, and what was taken out.
 
     The latter is unlabeled. Raises `ParamsError` when one of them is no class of `data` or fewer
     than two would be left.

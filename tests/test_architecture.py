@@ -16,8 +16,8 @@ PACKAGE = ROOT / "pipeline"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 FLOORS = (
     {"errors", "sections", "params", "images", "runtime", "store", "progress"},
-    {"splits", "datasets", "generators", "teachers", "transforms", "classifiers", "filters", "metrics",
-     "fidelity", "memorization", "stats", "wording"},
+    {"splits", "datasets", "generators", "teachers", "transforms", "classifiers", "filters",
+     "metrics", "fidelity", "memorization", "stats", "wording"},
     {"trials", "provenance", "arms", "tuning", "engine", "integrity", "comparisons", "tables",
      "plots", "page", "headline"},
     {"stages", "presets", "check", "__main__"},
@@ -32,8 +32,10 @@ FORBIDDEN_CALLS = {
     "pickle.load", "pickle.loads", "joblib.load", "torch.load", "torch.jit.load", "torch.hub.load",
     "torch.export.load", "os.system", "eval", "exec", "globals", "shelve.open",
 }  # fmt: skip
-GROUPS = {"teach": "teachers", "audit_teacher": "teachers", "train_generator": "generators", "synthesize": "generators", "audit": "generators",
-          "train_classifiers": "arms"}  # fmt: skip
+GROUPS = {
+    "teach": "teachers", "audit_teacher": "teachers", "train_generator": "generators",
+    "synthesize": "generators", "audit": "generators", "train_classifiers": "arms",
+}  # fmt: skip
 
 
 def part(path: Path) -> str:

@@ -1,10 +1,10 @@
 """synthesize@<generator>: labeled images from every trained generator, and a teacher's opinion.
 
 The teacher is a classifier trained on the replicate's own labels, or the one whose labels the
-generator learned from; filters judge by its class probabilities. `data/synthetic/<generator>/` gets one `.npz` per replicate: `images` uint8
-(n, c, h, w), `labels` int64 (n,), `teacher` float32 (n, classes); classes take turns. The numbers
-`latent_std`, with which they were drawn, and `confidence`, which filters want, are those of
-params.yaml or what the replicate chose among them.
+generator learned from; filters judge by its class probabilities. `data/synthetic/<generator>/` gets
+one `.npz` per replicate: `images` uint8 (n, c, h, w), `labels` int64 (n,), `teacher` float32
+(n, classes); classes take turns. The numbers `latent_std`, with which they were drawn, and
+`confidence`, which filters want, are those of params.yaml or what the replicate chose among them.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from pipeline.runtime import derive_seed
 from pipeline.sections import member_config
 from pipeline.stages.entry import enter_group
 from pipeline.store import require, write_npz
-from pipeline.transforms import build_transform
 from pipeline.teachers import TEACHERS
+from pipeline.transforms import build_transform
 from pipeline.trials import Replicate, replicates
 from pipeline.tuning import Trainers, choose
 

@@ -2,8 +2,9 @@
 
 `results/<arm>/` gets one `.npz` per replicate and classifier: `probabilities` float32 (n, classes)
 of the test images, their `labels` int64 (n,), a digest of what the classifier learned, and how the
-training set came about. An arm of a teacher itself scores that in the place of every classifier. Any metric can be computed from these later; nothing here looks at a score.
-A trial whose generator failed, or whose filter left nothing, has its manifest alone.
+training set came about. An arm of a teacher itself scores that in the place of every classifier.
+Any metric can be computed from these later; nothing here looks at a score. A trial whose generator
+or teacher failed, or whose filter left nothing, has its manifest alone.
 """
 
 from __future__ import annotations

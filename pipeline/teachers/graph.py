@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline.images import UNLABELED, Images, ImageSpec, LabeledImages, Labels
+from pipeline.images import UNLABELED, Images, LabeledImages, Labels
 from pipeline.runtime import derive_seed
 from pipeline.sections import Count, Section
 from pipeline.teachers.base import Teacher, TeacherConfig

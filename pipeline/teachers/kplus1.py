@@ -10,6 +10,7 @@ normalized without the data-dependent start.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import cast
 
@@ -58,7 +59,7 @@ class Discriminator(nn.Module):
         width = config.channels
         sizes = (spec.channels, width, 2 * width, 2 * width)
         layers: list[nn.Module] = []
-        for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+        for before, after in itertools.pairwise(sizes):
             layers += [
                 weight_norm(nn.Conv2d(before, after, 4, stride=2, padding=1)),
                 nn.LeakyReLU(SLOPE),

@@ -94,5 +94,5 @@ def spread(links: sparse.csr_matrix, labels: Labels, num_classes: int, alpha: fl
 
 
 def num_steps(alpha: float) -> int:
-    """After so many steps a seventh (e to the -2) of the first labels' weight is still on its way."""
+    """After so many steps a seventh (e to the -2) of the labels' weight is still on its way."""
     return int(np.ceil(2 / -np.log(alpha)))

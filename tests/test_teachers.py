@@ -1,0 +1,279 @@
+"""Every teacher keeps its contract; labels spread as the literature says; misuse is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from scipy.sparse import csgraph
+from sklearn.neighbors import kneighbors_graph
+from sklearn.semi_supervised import LabelSpreading
+
+from pipeline.errors import DivergedError, TrialError
+from pipeline.images import Images, LabeledImages, flat
+from pipeline.runtime import deterministic, numpy_rng
+from pipeline.stages import audit_teacher
+from pipeline.store import write_npz
+from pipeline.teachers import TEACHERS
+from pipeline.teachers.base import Teacher, refuse_unusable
+from pipeline.teachers.graph import surest
+from pipeline.teachers.neighborhood import affinity, reduced, spread, straightened
+
+EVERY = sorted(TEACHERS)
+STILL = {"degrees": 2.0, "translate": 0.02, "scale": 0.02, "shear": 2.0}
+SECTIONS: dict[str, dict[str, Any]] = {
+    "graph": {
+        "confidence": 0.8, "keep_frac": 1.0, "components": 20, "neighbors": 5, "alpha": 0.9,
+        "pixel_share": 0.3, "graph_share": 0.5,
+        "rounds": [{"steps": 40, "surest_frac": 0.8}, {"steps": 60, "surest_frac": 0.9}],
+        "network": {
+            "channels": 8, "features": 16, "dropout": 0.1, "batch_size": 16,
+            "unlabeled_batch_size": 16, "threshold": 0.9, "self_from": 0.3, "learning_rate": 0.003,
+            "weight_decay": 0.01, "ema_decay": 0.9, "weak": STILL,
+            "strong": {**STILL, "translate": 0.1, "bend": 0.02, "cutout": 0.2},
+            "precision": "float32",
+        },
+    },
+    "kplus1": {
+        "confidence": 0.8, "keep_frac": 1.0, "steps": 120, "batch_size": 16, "latent_dim": 8,
+        "generator_channels": 8, "channels": 8, "features": 16, "noise_std": 0.1, "dropout": 0.0,
+        "learning_rate": 0.003, "ema_decay": 0.9, "view": STILL, "precision": "float32",
+    },
+}  # fmt: skip
+
+
+def taught(name: str, draw: LabeledImages, unlabeled: Images, **changes: object) -> Teacher:
+    config = TEACHERS[name].Config.model_validate({**SECTIONS[name], **changes})
+    with deterministic():
+        return TEACHERS[name](config, 3).fit(draw, unlabeled)
+
+
+@pytest.fixture(scope="module")
+def halves(bars: LabeledImages) -> tuple[LabeledImages, LabeledImages]:
+    """Six labeled bars of each class, and all others."""
+    chosen = np.concatenate([np.flatnonzero(bars.labels == label)[:6] for label in range(3)])
+    return bars.take(chosen), bars.take(np.setdiff1d(np.arange(len(bars)), chosen))
+
+
+@pytest.fixture(scope="module", params=EVERY)
+def trained(
+    request: pytest.FixtureRequest, halves: tuple[LabeledImages, LabeledImages]
+) -> tuple[str, Teacher]:
+    draw, rest = halves
+    return request.param, taught(request.param, draw, rest.images)
+
+
+def test_every_teacher_has_a_section_here() -> None:
+    assert sorted(SECTIONS) == EVERY
+
+
+def test_a_teacher_is_right_far_more_often_than_chance(
+    trained: tuple[str, Teacher], halves: tuple[LabeledImages, LabeledImages]
+) -> None:
+    _, rest = halves
+    right = trained[1].predict_proba(rest.images).argmax(axis=1) == rest.labels
+    assert right.mean() > 0.65
+
+
+def test_probabilities_are_rows_that_sum_to_one(
+    trained: tuple[str, Teacher], halves: tuple[LabeledImages, LabeledImages]
+) -> None:
+    opinion = trained[1].predict_proba(halves[1].images)
+    assert opinion.dtype == np.float32
+    assert opinion.shape == (len(halves[1]), 3)
+    assert (opinion >= 0).all()
+    np.testing.assert_allclose(opinion.sum(axis=1), 1, atol=1e-5)
+
+
+def test_an_image_is_judged_alike_in_any_company(
+    trained: tuple[str, Teacher], halves: tuple[LabeledImages, LabeledImages]
+) -> None:
+    images = halves[1].images
+    for function in (trained[1].predict_proba, trained[1].strangeness):
+        np.testing.assert_array_equal(function(images)[5:7], function(images[5:7]))
+
+
+def test_a_teacher_is_restored_from_its_weights(
+    trained: tuple[str, Teacher], halves: tuple[LabeledImages, LabeledImages], tmp_path: Path
+) -> None:
+    name, teacher = trained
+    draw, rest = halves
+    weights = {key: value.contiguous() for key, value in teacher.network.state_dict().items()}
+    save_file(weights, tmp_path / "teacher.safetensors")
+    other = TEACHERS[name](teacher.config, 99).restore(draw, tmp_path / "teacher.safetensors")
+    np.testing.assert_array_equal(
+        other.predict_proba(rest.images), teacher.predict_proba(rest.images)
+    )
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_same_images_and_seed_give_the_same_bits_and_touch_nothing(
+    name: str, halves: tuple[LabeledImages, LabeledImages]
+) -> None:
+    draw, rest = halves
+    before = draw.images.copy(), draw.labels.copy(), rest.images.copy()
+    state = torch.get_rng_state()
+    brief = {"rounds": [{"steps": 5, "surest_frac": 0.8}]} if name == "graph" else {"steps": 5}
+    first, second = (taught(name, draw, rest.images, **brief) for _ in range(2))
+    assert torch.equal(state, torch.get_rng_state())
+    np.testing.assert_array_equal(
+        first.predict_proba(rest.images), second.predict_proba(rest.images)
+    )
+    for old, new in zip(before, (draw.images, draw.labels, rest.images), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_loss_that_is_not_finite_stops_the_training(
+    name: str, halves: tuple[LabeledImages, LabeledImages]
+) -> None:
+    draw, rest = halves
+    rate = 1e30
+    network = {**SECTIONS["graph"]["network"], "learning_rate": rate}
+    changes = {"network": network} if name == "graph" else {"learning_rate": rate}
+    with pytest.raises(DivergedError, match="finite loss"):
+        taught(name, draw, rest.images, **changes)
+
+
+def test_labels_spread_as_in_scikit_learn(halves: tuple[LabeledImages, LabeledImages]) -> None:
+    draw, rest = halves
+    rows = flat(np.concatenate([draw.images, rest.images]))
+    labels = np.concatenate([draw.labels, np.full(len(rest), -1)])
+    links = kneighbors_graph(rows, 5).maximum(kneighbors_graph(rows, 5).T)
+    library = LabelSpreading(kernel=lambda *_: links.toarray(), alpha=0.9, max_iter=19, tol=0)
+    with pytest.warns(UserWarning, match="max_iter"):
+        library.fit(rows, labels)
+    normalized = -csgraph.laplacian(links.toarray(), normed=True)
+    np.fill_diagonal(normalized, 0)
+    found = spread(normalized, labels, 3, 0.9)
+    # The library does not give classes equal mass; put that on top of what it gives.
+    assert (found.argmax(axis=1) == library.label_distributions_.argmax(axis=1)).mean() > 0.95
+
+
+def test_spread_labels_solve_the_equation_of_the_paper() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(60, 3)).astype(np.float32)
+    links = affinity(rows, 6)
+    labels = np.full(60, -1)
+    labels[:4] = [0, 1, 0, 1]
+    start = np.zeros((60, 2))
+    start[range(4), labels[:4]] = 1
+    exact = np.linalg.solve(np.eye(60) - 0.5 * links.toarray(), start)
+    exact /= exact.sum(axis=0)
+    reached = exact.sum(axis=1) > 1e-6
+    exact = exact[reached] / exact[reached].sum(axis=1, keepdims=True)
+    # Few steps at this alpha: what is still on its way is small.
+    np.testing.assert_allclose(spread(links, labels, 2, 0.5)[reached], exact, atol=0.15)
+
+
+def test_links_are_symmetric_and_normalized() -> None:
+    links = affinity(np.random.default_rng(1).normal(size=(50, 4)).astype(np.float32), 5)
+    dense = links.toarray()
+    np.testing.assert_allclose(dense, dense.T, atol=1e-6)
+    assert (np.diag(dense) == 0).all()
+    assert (links.getnnz(axis=1) >= 5).all()
+    assert np.abs(np.linalg.eigvalsh(dense)).max() <= 1 + 1e-4
+
+
+def test_a_row_that_no_label_reaches_says_nothing() -> None:
+    rows = np.array([[0.0], [0.1], [0.2], [50.0], [50.1], [50.2]], dtype=np.float32)
+    labels = np.array([0, 1, -1, -1, -1, -1])
+    found = spread(affinity(rows, 1), labels, 2, 0.9)
+    np.testing.assert_allclose(found[3:], 0.5)
+
+
+def test_straightening_undoes_a_slant_and_a_shift() -> None:
+    image = np.zeros((1, 1, 28, 28), np.uint8)
+    slanted = image.copy()
+    for row in range(4, 24):
+        image[0, 0, row, 13:15] = 255
+        column = 13 + round((row - 14) * 0.4) + 3
+        slanted[0, 0, row, column : column + 2] = 255
+    upright, found = straightened(image), straightened(slanted)
+    assert np.abs(upright - found).mean() < 0.35 * np.abs(flat(image) - flat(slanted)).mean()
+
+
+def test_components_are_scaled_and_no_more_than_there_are() -> None:
+    rows = np.random.default_rng(0).normal(size=(12, 30)).astype(np.float32)
+    found = reduced(rows, 50)
+    assert found.shape == (12, 12)
+    assert np.linalg.norm(found, axis=1).mean() == pytest.approx(1, rel=1e-5)
+
+
+def test_the_surest_are_those_with_the_widest_margin_of_every_class() -> None:
+    opinion = np.array([[0.5, 0.5], [0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]], np.float32)
+    np.testing.assert_array_equal(np.sort(surest(opinion, 0.5, known=1)), [0, 1, 3, 4])
+
+
+def noise(count: int, *names: str) -> Images:
+    return numpy_rng("noise", *names).integers(0, 256, (count, 1, 8, 8)).astype(np.uint8)
+
+
+def test_a_pool_of_nothing_like_the_labeled_images_is_refused(
+    halves: tuple[LabeledImages, LabeledImages],
+) -> None:
+    with pytest.raises(TrialError, match="like the labeled ones"):
+        refuse_unusable(halves[0], noise(400))
+
+
+def test_a_pool_of_its_own_kind_is_not_refused_with_foreign_images_in_it(
+    halves: tuple[LabeledImages, LabeledImages],
+) -> None:
+    draw, rest = halves
+    refuse_unusable(draw, rest.images)
+    refuse_unusable(draw, np.concatenate([rest.images, noise(len(rest))]))
+
+
+def test_an_empty_pool_and_a_class_without_labels_are_refused(
+    halves: tuple[LabeledImages, LabeledImages],
+) -> None:
+    draw, rest = halves
+    with pytest.raises(TrialError, match="expected unlabeled images, found none"):
+        refuse_unusable(draw, rest.images[:0])
+    with pytest.raises(TrialError, match="none of class 1"):
+        refuse_unusable(draw.take(draw.labels != 1), rest.images)
+
+
+def audited(tmp_path: Path, truth: list[int], **arrays: object) -> dict[str, float | None]:
+    write_npz(tmp_path / "labels.npz", labels=np.array(truth))
+    found = {"confidence": 0.8, **arrays}
+    write_npz(tmp_path / "seed-00.npz", **{name: np.array(each) for name, each in found.items()})
+    manifest = {name: {} for name in audit_teacher_parts()} | {"failure": None}
+    (tmp_path / "seed-00.manifest.json").write_text(json.dumps(manifest))
+    audit_teacher.audit(tmp_path / "labels.npz", tmp_path / "seed-00.npz", tmp_path)
+    report: dict[str, float | None] = json.loads((tmp_path / "audit.json").read_text())
+    return report
+
+
+def audit_teacher_parts() -> tuple[str, ...]:
+    from pipeline.provenance import PARTS
+
+    return PARTS
+
+
+def test_an_audit_counts_right_sure_and_foreign_labels(tmp_path: Path) -> None:
+    # Places 0 and 5 of the pool are the draw; 4 is foreign, found strange, and sure all the same.
+    report = audited(
+        tmp_path, [0, 0, 1, 1, -1, 1], index=[1, 2, 3, 4], labels=[0, 1, 0, 1],
+        teacher=[[0.9, 0.1], [0.3, 0.7], [0.85, 0.15], [0.05, 0.95]], unlabeled=[1, 2, 3, 4],
+        strangeness=[0.1, 0.3, 0.2, 0.9],
+    )  # fmt: skip
+    assert report == {
+        "num_unlabeled": 4, "label_accuracy": pytest.approx(2 / 3), "sure_frac": 0.75,
+        "sure_accuracy": 0.5, "foreign_frac": 0.25, "foreign_sure_frac": pytest.approx(1 / 3),
+        "strangeness_auroc": 1.0,
+    }  # fmt: skip
+
+
+def test_without_foreign_images_nothing_is_said_of_strangeness(tmp_path: Path) -> None:
+    report = audited(
+        tmp_path, [0, 1, 1], index=[1, 2], labels=[1, 1], teacher=[[0.1, 0.9], [0.4, 0.6]],
+        unlabeled=[1, 2], strangeness=[0.1, 0.4],
+    )  # fmt: skip
+    assert report["strangeness_auroc"] is None
+    assert report["sure_frac"] == 0.5
