@@ -24,6 +24,7 @@ from pipeline.runtime import derive_seed, numpy_rng
 from pipeline.sections import parse_yaml, validate
 from pipeline.stages import audit, prepare
 from pipeline.store import TIMINGS, file_digest, write_json, write_npz, write_text
+from pipeline.tables import TEACHER_COLUMNS
 from pipeline.trials import Trial
 
 # One thread per test process: two run at once on two cores, and results are defined for one thread.
@@ -125,13 +126,18 @@ def project(tmp_path: Path, finished_study: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished_study(tmp_path_factory: pytest.TempPathFactory, study: Params) -> Path:
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with hand-made results, audits and seconds of `study`, as its stages leave them.
 
     Its draws are those of `prepare`; every artifact has the manifest of an honest trial.
     """
-    folder = tmp_path_factory.mktemp("study")
-    (folder / "params.yaml").write_text(STUDY, encoding="utf-8")
+    return leave_study(tmp_path_factory.mktemp("study"), STUDY)
+
+
+def leave_study(folder: Path, text: str) -> Path:
+    """Write everything that the stages of the study with this params.yaml leave."""
+    study = validate(Params, parse_yaml(text, "study"), "study")
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
     prepare.run(study, folder)
     seconds = []
     for artifact in artifacts(study):
@@ -165,6 +171,10 @@ def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> list[Path
         write_text(place / f"{stem}.safetensors", str(artifact.replicate))
         write_text(place / f"{stem}.history.csv", "step,generator\n5,0.5\n")
         return [place / f"{stem}.safetensors", place / f"{stem}.history.csv"]
+    if artifact.names["stage"] == "audit_teacher":
+        numbers = dict.fromkeys(TEACHER_COLUMNS[3:], 0.75)
+        write_json(place / f"{stem}.json", numbers | {"strangeness_auroc": None})
+        return [place / f"{stem}.json"]
     if artifact.is_audit:
         each = artifact.replicate
         rng = numpy_rng("audit", each.budget, each.seed)
@@ -208,7 +218,7 @@ def scored(trial: Trial, params: Params) -> dict[str, np.ndarray]:
     counts: dict[str, Any] = {
         "num_train": 3 * (each.budget * arm.real + arm.per_class),
         "num_synthetic": 3 * arm.per_class if arm.generator else 0,
-        "num_candidates": 18 if arm.generator else 0,
+        "num_candidates": 18 if arm.generator or arm.teacher else 0,
         "num_rejected": each.seed if arm.filter != "none" else 0,
         "learned": derive_seed(trial.classifier, trial.arm, each.budget, each.seed),
     }

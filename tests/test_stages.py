@@ -25,8 +25,8 @@ TRIAL_COLUMNS = [
     "num_train", "num_synthetic", "failed",
 ]  # fmt: skip
 DELTA_COLUMNS = [
-    "classifier", "arm", "baseline", "budget", "metric", "n", "num_failed", "mean_arm",
-    "mean_baseline", "delta", "ci_low", "ci_high", "smallest_detectable", "p_value", "p_holm",
+    "classifier", "arm", "baseline", "budget", "metric", "regime", "baseline_regime", "n",
+    "num_failed", "mean_arm", "mean_baseline", "delta", "ci_low", "ci_high", "smallest_detectable", "p_value", "p_holm",
     "verdict", "failed_controls",
 ]  # fmt: skip
 pytestmark = pytest.mark.slow

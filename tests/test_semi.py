@@ -1,0 +1,270 @@
+"""A study with unlabeled images: its stages end to end on toy data, its poison tests, its report."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import STUDY, leave_study
+from ruamel.yaml import YAML
+from test_leaks import digests, learned
+from test_teachers import SECTIONS
+
+from pipeline import headline, presets
+from pipeline.check import check_params
+from pipeline.comparisons import pairs
+from pipeline.errors import ParamsError
+from pipeline.images import read_images
+from pipeline.params import DRAWS, PSEUDO, Params, load_params
+from pipeline.runtime import numpy_rng
+from pipeline.sections import FILE, parse_yaml, validate
+from pipeline.stages import (
+    audit,
+    audit_teacher,
+    prepare,
+    report,
+    synthesize,
+    teach,
+    train_classifiers,
+    train_generator,
+)
+from pipeline.store import read_json, read_npz, write_npz
+
+ROOT = Path(__file__).resolve().parent.parent
+ADDED = """\
+teachers: {graph: {}}
+generators:
+  taught: {family: dcgan, inputs: data/pseudo/graph}
+"""
+ARMS = """\
+arms:
+  pseudo_label: {inputs: data/pseudo/graph, per_class: 6, filter: agreement}
+  taught: {inputs: data/synthetic/taught, per_class: 6, filter: agreement}
+  teacher: {inputs: data/pseudo/graph, per_class: 0, teacher_itself: true, role: measure}
+"""
+TEXT = (
+    STUDY.replace("generators:\n", ADDED)
+    .replace("arms:\n", ARMS)
+    .replace("  rival: classical\n", "  rival: classical\n  pseudo_rival: pseudo_label\n")
+)
+
+
+def params_of(text: str) -> Params:
+    return validate(Params, parse_yaml(text, FILE), FILE)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hand-made results of a study with both regimes."""
+    return leave_study(tmp_path_factory.mktemp("both"), TEXT)
+
+
+def test_an_arm_is_compared_with_the_rival_of_its_own_regime() -> None:
+    params = params_of(TEXT)
+    rivals = [(arm, against) for arm, against in pairs(params) if against != "real"]
+    assert rivals == [("taught", "pseudo_label"), ("dcgan", "classical"),
+                      ("dcgan_classical", "classical")]  # fmt: skip
+    assert params.regime("taught") == params.regime("teacher") == "labeled+unlabeled"
+    assert params.regime("dcgan") == params.regime("fresh_real") == "labeled"
+
+
+def test_the_report_groups_arms_by_regime_and_says_what_it_compares(
+    finished: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(finished, tmp_path / "project"))
+    params = load_params(folder)
+    report.run(params, folder)
+    page = (folder / "reports/report.html").read_text("utf-8")
+    assert "Does the generator add anything beyond the labels that it was trained on" in page
+    first, _, second = page.partition("labeled+unlabeled: from unlabeled images as well")
+    table = first.rpartition("<h2>Test accuracy of every arm</h2>")[2]
+    assert '<td class="text">dcgan</td>' in table
+    assert '<td class="text">taught</td>' not in table
+    assert '<td class="text">taught</td>' in second.partition("</table>")[0]
+    assert "real, which saw no unlabeled images," in page
+    assert "How right the teachers are" in page
+    deltas = headline.read_deltas(folder)
+    rows = headline.lines(deltas, params)
+    assert [row[2] for row in rows if row[:2] == ("cnn", "2")][-3:] == [
+        "pseudo_label*", "taught*", "teacher*"
+    ]  # fmt: skip
+    assert headline.markdown(deltas, params).endswith(headline.UNLABELED)
+
+
+def changed(text: str, old: str, new: str) -> str:
+    assert old in text
+    return text.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("inputs: data/pseudo/graph, per_class: 6", "inputs: data/pseudo/grph, per_class: 6",
+         ["arms.pseudo_label.inputs", "graph", "grph"]),
+        ("family: dcgan, inputs: data/pseudo/graph", "inputs: data/synthetic/dcgan",
+         ["generators.taught.inputs", "data/pseudo/<name>"]),
+        ("per_class: 0, teacher_itself: true, role: measure",
+         "per_class: 0, teacher_itself: true", ["arms.teacher.teacher_itself", "measure"]),
+        ("inputs: data/splits/draws, per_class: 6, transform: affine",
+         "inputs: data/splits/draws, per_class: 6, teacher_itself: true, role: measure",
+         ["arms.classical.teacher_itself", "data/pseudo/<teacher>"]),
+        ("pseudo_rival: pseudo_label", "pseudo_rival: classical", ["report.pseudo_rival"]),
+        ("teachers: {graph: {}}", "teachers: {graph: {}, dcgan: {}}", ["teachers", "dcgan"]),
+        ("latent_std: [1.0]", "latent_std: [1.0, 1.5]", ["tune", "generators.taught"]),
+        ("test_per_class: 20}", "test_per_class: 20, foreign: {frac: 0.2}}", ["foreign.classes"]),
+    ],
+)  # fmt: skip
+def test_wrong_settings_are_refused_in_one_sentence(old: str, new: str, words: list[str]) -> None:
+    with pytest.raises(ParamsError) as error:
+        params_of(changed(TEXT, old, new))
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Params:
+    """The preset `semi`, but small: toy data, one replicate, brief training."""
+    folder = tmp_path_factory.mktemp("semi")
+    shutil.copy(ROOT / FILE, folder)
+    presets.apply("semi", folder)
+    yaml = YAML()
+    document = yaml.load((folder / FILE).read_text("utf-8"))
+    document["data"].update(name="toy", test_per_class=15)
+    document["study"].update(budgets=[5], curve_budgets=[], seeds=[0])
+    document["report"]["primary"]["budget"] = 5
+    document["engine"]["kind"] = "serial"
+    document["teachers"] = SECTIONS
+    for generator in document["generators"].values():
+        generator.update(steps=20, most_steps=20, batch_size=8, generator_channels=[8, 4],
+                         discriminator_channels=4, features=16)  # fmt: skip
+    document["synthesize"]["per_class"] = 20
+    document["classifiers"]["cnn"].update(steps=20, batch_size=16)
+    document["classifiers"]["lgbm"].update(num_trees=10)
+    for arm in document["arms"].values():
+        arm["per_class"] = min(arm["per_class"], 15)
+    with (folder / FILE).open("w", encoding="utf-8") as file:
+        yaml.dump(document, file)
+    return check_params(folder)
+
+
+def run_trials(params: Params, root: Path) -> None:
+    """Every stage between `prepare` and `report`."""
+    stages: tuple[tuple[Any, Any], ...] = (
+        (teach, params.teachers), (audit_teacher, params.teachers),
+        (train_generator, params.generators), (synthesize, params.generators),
+        (audit, params.generators), (train_classifiers, params.arms),
+    )  # fmt: skip
+    for stage, items in stages:
+        for name in items:
+            stage.run(params, root, name)
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory, small: Params) -> Path:
+    """A finished study of both regimes, but for its report."""
+    folder = tmp_path_factory.mktemp("honest")
+    prepare.run(small, folder)
+    run_trials(small, folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_preset_runs_to_its_report(honest: Path, small: Params, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(honest, tmp_path / "study"))
+    (folder / FILE).write_text("")
+    report.run(small, folder)
+    page = (folder / "reports/report.html").read_text("utf-8")
+    assert "learned from unlabeled images" not in page
+    for name in small.arms:
+        assert f">{name}</td>" in page
+
+
+@pytest.mark.slow
+def test_a_teacher_labels_the_rest_of_the_pool_and_its_arms_use_that(
+    honest: Path, small: Params
+) -> None:
+    splits = honest / "data/splits"
+    place = "budget-0005/seed-00.npz"
+    draw = read_npz(splits / "draws" / place)
+    pool = read_npz(splits / "pool.npz")["images"]
+    found = read_npz(honest / PSEUDO / "graph" / place)
+    assert not set(found["index"]) & set(draw["index"])
+    assert len(found["index"]) == len(pool) - len(draw["index"])
+    np.testing.assert_array_equal(found["images"], pool[found["index"]])
+    np.testing.assert_array_equal(found["labels"], found["teacher"].argmax(axis=1))
+    right = read_json(honest / "data/audit/graph/budget-0005/seed-00.json")["label_accuracy"]
+    assert right > 0.6
+    scored = [read_npz(honest / "results/teacher" / f"budget-0005/seed-00.{each}.npz")
+              for each in small.classifiers]  # fmt: skip
+    np.testing.assert_array_equal(scored[0]["probabilities"], scored[1]["probabilities"])
+    trial = read_npz(honest / "results/pseudo_label/budget-0005/seed-00.cnn.npz")
+    assert trial["num_synthetic"] == 0
+    assert trial["num_candidates"] == len(found["index"])
+    assert trial["num_train"] > 15
+
+
+@pytest.mark.slow
+def test_no_test_image_and_no_label_outside_the_draw_reaches_a_teacher_or_what_it_teaches(
+    honest: Path, small: Params, tmp_path: Path
+) -> None:
+    poisoned = tmp_path / "poisoned"
+    shutil.copytree(honest, poisoned, ignore=shutil.ignore_patterns(".trials", "results", "models",
+                    "pseudo", "synthetic", "audit"))  # fmt: skip
+    splits, rng = poisoned / "data/splits", numpy_rng("poison")
+    labels = read_npz(splits / "labels.npz")["labels"]
+    inside = read_npz(poisoned / DRAWS / "budget-0005/seed-00.npz")["index"]
+    outside = np.setdiff1d(np.arange(len(labels)), inside)
+    labels[outside] = rng.permutation(labels[outside])
+    write_npz(splits / "labels.npz", labels=labels)
+    test = read_images(splits / "test.npz")
+    write_npz(splits / "test.npz", images=rng.permutation(test.images), labels=test.labels)
+    run_trials(small, poisoned)
+    for part in ("models", "data/pseudo", "data/synthetic"):
+        found = digests(honest / part)
+        assert found
+        assert digests(poisoned / part) == found, part
+    assert learned(poisoned) == learned(honest)
+    for name in small.teachers:
+        ours, theirs = (digests(each / "data/audit" / name) for each in (honest, poisoned))
+        assert ours != theirs
+
+
+def test_foreign_images_come_into_the_pool_alone(small: Params, tmp_path: Path) -> None:
+    foreign = small.data.foreign.model_copy(update={"classes": [1], "frac": 0.25})
+    data = small.data.model_copy(update={"foreign": foreign})
+    prepare.run(small.model_copy(update={"data": data}), tmp_path)
+    splits = tmp_path / "data/splits"
+    labels = read_npz(splits / "labels.npz")["labels"]
+    assert (labels == -1).mean() == pytest.approx(0.25, abs=0.01)
+    assert set(labels) == {-1, 0, 1}
+    assert set(read_images(splits / "test.npz").labels) == {0, 1}
+    assert set(read_images(splits / "draws/budget-0005/seed-00.npz").labels) == {0, 1}
+    manifest = read_json(splits / "manifest.json")
+    assert manifest["class_names"] == ["horizontal", "diagonal"]
+    assert manifest["pool"]["num_foreign"] == (labels == -1).sum()
+
+
+@pytest.mark.parametrize(
+    ("classes", "frac", "words"),
+    [([7], 0.1, "data.foreign.classes"), ([0, 1], 0.1, "at least two others"),
+     ([1], 0.9, "data.foreign.frac")],
+)  # fmt: skip
+def test_foreign_classes_that_cannot_be_are_refused(
+    classes: list[int], frac: float, words: str, small: Params, tmp_path: Path
+) -> None:
+    foreign = small.data.foreign.model_copy(update={"classes": classes, "frac": frac})
+    data = small.data.model_copy(update={"foreign": foreign})
+    with pytest.raises(ParamsError, match=words):
+        prepare.run(small.model_copy(update={"data": data}), tmp_path)
+    assert not (tmp_path / "data/splits").exists()
+
+
+def test_a_draw_that_takes_the_whole_pool_leaves_nothing_to_a_teacher(
+    small: Params, tmp_path: Path
+) -> None:
+    study = small.study.model_copy(update={"budgets": [45]})
+    arms = {name: arm for name, arm in small.arms.items() if name != "fresh_real"}
+    with pytest.raises(ParamsError, match="expected unlabeled images beside the draw"):
+        prepare.run(small.model_copy(update={"study": study, "arms": arms}), tmp_path)
