@@ -122,6 +122,7 @@ def quality_rows(found: Results) -> list[Row]:
             "n": str(len(results)),
             "CAS %": percent(results, "cas"),
             "kept %": percent(results, "kept_frac"),
+            "label fidelity of these %": percent(results, "label_fidelity"),
             "CAS as drawn %": percent(drawn(results), "cas"),
             "label fidelity as drawn %": percent(drawn(results), "label_fidelity"),
             "coverage": value(drawn(results), "coverage", 3),

@@ -34,11 +34,12 @@ class Artifact:
     names: Mapping[str, str]  # stage, item and classifier
     sections: tuple[str, ...]  # of params.yaml that decide it
     may_use_fresh: bool = False
+    teacher: str | None = None  # that is scored in the classifier's place
 
     @property
     def group(self) -> tuple[str, str]:
         """Trials of one group ran the same code: arms share it, classifiers do not."""
-        return self.names["stage"], self.names.get("classifier", self.names["item"])
+        return self.names["stage"], self.teacher or self.names.get("classifier", self.names["item"])
 
     @property
     def is_audit(self) -> bool:
@@ -106,13 +107,14 @@ def artifacts(params: Params) -> Iterator[Artifact]:
                 path = Path(folder) / name / each.file(MANIFEST)
                 yield Artifact(path, each, {"stage": stage, "item": name}, sections)
     for trial in expected_trials(params):
-        names = {"item": trial.arm, "classifier": trial.classifier}
+        names, arm = {"item": trial.arm, "classifier": trial.classifier}, params.arms[trial.arm]
         yield Artifact(
             Path("results") / trial.file().with_suffix(MANIFEST),
             trial.replicate,
             {"stage": "train_classifiers", **names},
             (f"arms.{trial.arm}", f"classifiers.{trial.classifier}"),
-            may_use_fresh=params.arms[trial.arm].inputs == FRESH,
+            may_use_fresh=arm.inputs == FRESH,
+            teacher=arm.teacher if arm.teacher_itself else None,
         )
 
 

@@ -164,12 +164,12 @@ def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> list[Path
     kind, stem = artifact.path.parts[0], artifact.path.name.removesuffix(MANIFEST)
     place = folder / artifact.path.parent
     if kind == "results":
-        trial = Trial(artifact.group[1], artifact.path.parts[1], artifact.replicate)
+        trial = Trial(artifact.names["classifier"], artifact.path.parts[1], artifact.replicate)
         write_npz(place / f"{stem}.npz", **scored(trial, params))
         return [place / f"{stem}.npz"]
     if kind == "models":
         write_text(place / f"{stem}.safetensors", str(artifact.replicate))
-        write_text(place / f"{stem}.history.csv", "step,generator\n5,0.5\n")
+        write_text(place / f"{stem}.history.csv", "step,generator,generator_learning_rate\n5,0.5,0.1\n")
         return [place / f"{stem}.safetensors", place / f"{stem}.history.csv"]
     if artifact.names["stage"] == "audit_teacher":
         numbers = dict.fromkeys(TEACHER_COLUMNS[3:], 0.75)

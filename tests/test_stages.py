@@ -26,8 +26,8 @@ TRIAL_COLUMNS = [
 ]  # fmt: skip
 DELTA_COLUMNS = [
     "classifier", "arm", "baseline", "budget", "metric", "regime", "baseline_regime", "n",
-    "num_failed", "mean_arm", "mean_baseline", "delta", "ci_low", "ci_high", "smallest_detectable", "p_value", "p_holm",
-    "verdict", "failed_controls",
+    "num_failed", "mean_arm", "mean_baseline", "delta", "ci_low", "ci_high",
+    "smallest_detectable", "p_value", "p_holm", "verdict", "failed_controls",
 ]  # fmt: skip
 pytestmark = pytest.mark.slow
 

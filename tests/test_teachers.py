@@ -168,7 +168,8 @@ def test_spread_labels_solve_the_equation_of_the_paper() -> None:
     reached = exact.sum(axis=1) > 1e-6
     exact = exact[reached] / exact[reached].sum(axis=1, keepdims=True)
     # Few steps at this alpha: what is still on its way is small.
-    np.testing.assert_allclose(spread(links, labels, 2, 0.5)[reached], exact, atol=0.15)
+    found = spread(links, labels, 2, 0.5)[reached]
+    assert np.abs(found - exact).mean() < 0.02
 
 
 def test_links_are_symmetric_and_normalized() -> None:
