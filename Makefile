@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check calibrate bench format lock clean
+.PHONY: help setup run test check lint calibrate bench format lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -27,11 +27,13 @@ run: setup ## run the whole study, print the headline table, name the report
 test: setup ## run the whole test suite
 	@python -m pytest -q
 
-check: setup ## format check, lint, types and the fast tests
+check: lint ## format check, lint, types and the fast tests
+	@python -m pytest -q -m "not slow"
+
+lint: setup ## format check, lint, types
 	@ruff format --check .
 	@ruff check .
 	@mypy
-	@python -m pytest -q -m "not slow"
 
 calibrate: setup ## how often the statistics are wrong where the truth is known (minutes)
 	@python -m benchmarks.calibration

@@ -94,8 +94,8 @@ def artifacts(params: Params) -> Iterator[Artifact]:
         for stage, folder in (("teach", "data/pseudo"), ("audit_teacher", "data/audit")):
             for each in replicates(params.study):
                 path = Path(folder) / name / each.file(MANIFEST)
-                sections = (f"teachers.{name}",) if stage == "teach" else ()
-                yield Artifact(path, each, {"stage": stage, "item": name}, sections)
+                settings = (f"teachers.{name}",)[: stage == "teach"]
+                yield Artifact(path, each, {"stage": stage, "item": name}, settings)
     for name in params.generators:
         stages: dict[str, tuple[str, tuple[str, ...]]] = {
             "train_generator": ("models", (f"generators.{name}",)),

@@ -169,7 +169,8 @@ def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> list[Path
         return [place / f"{stem}.npz"]
     if kind == "models":
         write_text(place / f"{stem}.safetensors", str(artifact.replicate))
-        write_text(place / f"{stem}.history.csv", "step,generator,generator_learning_rate\n5,0.5,0.1\n")
+        history = "step,generator,generator_learning_rate\n5,0.5,0.1\n"
+        write_text(place / f"{stem}.history.csv", history)
         return [place / f"{stem}.safetensors", place / f"{stem}.history.csv"]
     if artifact.names["stage"] == "audit_teacher":
         numbers = dict.fromkeys(TEACHER_COLUMNS[3:], 0.75)

@@ -17,7 +17,7 @@ from pipeline.engine import ENGINES
 from pipeline.errors import ParamsError
 from pipeline.filters import FILTERS
 from pipeline.generators import GENERATORS
-from pipeline.params import Params
+from pipeline.params import DRAWS, Params
 from pipeline.sections import FILE, Section
 from pipeline.transforms import TRANSFORMS
 from pipeline.trials import expected_trials, replicates
@@ -202,8 +202,9 @@ def test_sizes_that_no_machine_can_hold_are_refused_before_anything_runs(
 def test_a_member_that_does_not_exist_is_refused_with_the_choices(
     family: str, root: Path, tmp_path: Path
 ) -> None:
-    text = refused(edited(root, tmp_path, f"{family}.unheard-of", {}))
-    assert f"{FILE}: {family}: " in text
+    section = {"inputs": DRAWS} if family == "generators" else {}
+    text = refused(edited(root, tmp_path, f"{family}.unheard-of", section))
+    assert f"{FILE}: {family}" in text
     assert "'unheard-of'" in text
     choices = [place.partition(".")[2] for place in CONFIGS if place.startswith(family)]
     assert all(choice in text for choice in choices)

@@ -15,8 +15,8 @@ from pydantic import BaseModel
 
 from pipeline import wording
 from pipeline.errors import ParamsError
-from pipeline.params import MAX_BYTES, ArmParams, Params, Role, load_params
-from pipeline.sections import FILE, Section, member_config, parse_yaml, validate
+from pipeline.params import ArmParams, Params, Role, load_params
+from pipeline.sections import FILE, MAX_BYTES, Section, member_config, parse_yaml, validate
 
 Edit = Callable[[dict[str, Any]], None]
 

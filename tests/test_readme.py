@@ -47,6 +47,22 @@ def test_the_table_of_errors_is_the_committed_one(root: Path) -> None:
     assert "BROKEN" not in written
 
 
+def test_the_table_of_generators_is_part_of_the_committed_one(root: Path) -> None:
+    block = re.search(r"<!-- generator -->\n(.*?)\n<!-- /generator -->", README, re.DOTALL)
+    assert block is not None
+    written = (root / "benchmarks/generator.md").read_text("utf-8")
+    ours, theirs = (cells(each) for each in (block[1], written.partition("## After")[2]))
+    columns = [theirs[0].index(name) for name in ours[0]]
+    assert ours == [[row[column] for column in columns] for row in theirs[: len(ours)]]
+    assert ours[-1][0] == "real"
+
+
+def cells(text: str) -> list[list[str]]:
+    """The cells of the Markdown tables in `text`, row by row."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
 def test_the_first_two_commands_are_run_and_test() -> None:
     block = re.search(r"```sh\n(.*?)```", README, re.DOTALL)
     assert block is not None

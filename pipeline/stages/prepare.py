@@ -62,8 +62,8 @@ def run(params: Params, root: Path) -> None:
         write_npz(folder / "test.npz", images=test.images, labels=test.labels)
         write_npz(folder / "ids.npz", pool=content_ids(pool.images), test=content_ids(test.images))
         for replicate in curve_replicates(params.study):
-            own, fresh = draws(pool, replicate, name)
-            write_draw(folder / "draws" / replicate.file(".npz"), pool, own)
+            drawn, fresh = draws(pool, replicate, name)
+            write_draw(folder / "draws" / replicate.file(".npz"), pool, drawn)
             if replicate.budget in params.study.budgets:
                 write_draw(folder / "fresh" / replicate.file(".npz"), pool, fresh)
         names = tuple(np.delete(raw.class_names, foreign.classes).tolist())

@@ -54,8 +54,8 @@ def run(params: Params, root: Path, name: str) -> None:
             files.append(require(added, "prepare"))
         # No arm's name in the seed: an arm and its baseline share initial weights and order.
         seed = derive_seed("classifier", classifier, replicate.budget, replicate.seed)
-        member = TEACHERS[arm.teacher] if arm.teacher_itself else CLASSIFIERS[classifier]
-        code = trial_code(__file__, member.__module__, "pipeline.arms")
+        scored = TEACHERS[str(arm.teacher)] if arm.teacher_itself else CLASSIFIERS[classifier]
+        code = trial_code(__file__, scored.__module__, "pipeline.arms")
         work = score_teacher if arm.teacher_itself else score
         return Task(
             provenance=provenance(

@@ -126,7 +126,8 @@ def train(
     relative to others, (n,). Raises `DivergedError` at the first loss that is not finite.
     """
     images, targets, weights = labeled
-    spec = ImageSpec(*images.shape[1:], num_classes=targets.shape[1])
+    _, channels, height, width = images.shape
+    spec = ImageSpec(channels, height, width, targets.shape[1])
     student = Student(config, spec, seed)
     optimizer = torch.optim.AdamW(
         student.network.parameters(), config.learning_rate, weight_decay=config.weight_decay,
