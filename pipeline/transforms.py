@@ -45,6 +45,13 @@ def affine(config: AffineConfig) -> Transform:
     return transform
 
 
+def unison(config: AffineConfig, images: Tensor, seed: int) -> Tensor:
+    """All `images` changed alike, as `seed` says."""
+    generator = torch.Generator().manual_seed(seed)
+    grid = affine_grid(config, images[:1].shape, generator).expand(len(images), -1, -1, -1)
+    return functional.grid_sample(images, grid, align_corners=False)
+
+
 def affine_grid(config: AffineConfig, shape: torch.Size, generator: torch.Generator) -> Tensor:
     """Where each pixel of a batch of that shape comes from, (n, h, w, 2), in -1..1."""
     n, _, height, width = shape
@@ -75,9 +82,14 @@ def elastic(config: ElasticConfig) -> Transform:
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         n, _, height, width = images.shape
         grid = affine_grid(config, images.shape, generator)
-        knots = torch.randn((n, 2, KNOTS, KNOTS), generator=generator) * (2 * config.bend)
-        bend = functional.interpolate(knots, (height, width), mode="bicubic", align_corners=False)
-        moved = functional.grid_sample(images, grid + bend.permute(0, 2, 3, 1), align_corners=False)
+        if config.bend:
+            knots = torch.randn((n, 2, KNOTS, KNOTS), generator=generator) * (2 * config.bend)
+            size = (height, width)
+            bend = functional.interpolate(knots, size, mode="bicubic", align_corners=False)
+            grid = grid + bend.permute(0, 2, 3, 1)
+        moved = functional.grid_sample(images, grid, align_corners=False)
+        if not config.cutout:
+            return moved
         side, row, column = torch.rand((3, n, 1, 1), generator=generator)
         half = side * config.cutout / 2
         rows, columns = (torch.arange(length) / length for length in (height, width))

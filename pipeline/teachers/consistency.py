@@ -23,7 +23,7 @@ from pipeline.images import Images, ImageSpec
 from pipeline.runtime import Precision, derive_seed, numpy_rng, resolve_precision
 from pipeline.sections import Count, Section
 from pipeline.teachers.neighborhood import Rows
-from pipeline.transforms import AffineConfig, ElasticConfig, affine, elastic
+from pipeline.transforms import AffineConfig, ElasticConfig, affine, elastic, unison
 
 KERNEL = 5
 PREDICT_BATCH = 500
@@ -42,6 +42,7 @@ class ConsistencyConfig(Section):
     learning_rate: float = Field(gt=0)  # the peak of the cycle
     weight_decay: float = Field(ge=0)
     ema_decay: float = Field(ge=0, lt=1)  # of the averaged network, which is the one that counts
+    glances: int = Field(ge=0, le=100)  # at changed forms of an image, before it is judged
     weak: AffineConfig
     strong: ElasticConfig
     precision: Precision
@@ -96,12 +97,19 @@ class Student:
             return cast("Tensor", network(images)).float()
 
     def opinion(self, images: Tensor) -> Tensor:
-        """Class probabilities by the averaged network, in float32 throughout."""
-        return cast("Tensor", self.average(images)).softmax(dim=1)
+        """Class probabilities, mean over the image and `glances` weakly changed forms of it.
+
+        By the averaged network; the changes are the same for every image at every call.
+        """
+        found = self.scores(self.average, images).softmax(dim=1)
+        for number in range(self.config.glances):
+            changed = unison(self.config.weak, images, derive_seed("glance", number))
+            found = found + self.scores(self.average, changed).softmax(dim=1)
+        return found / (1 + self.config.glances)
 
     def embed(self, images: Tensor) -> Tensor:
         """The averaged network's dense layer, (n, features)."""
-        return self.average.embed(images)
+        return self.scores(self.average.embed, images)
 
     def follow(self, step: int) -> None:
         """Move the average after the network; faster in the beginning, to forget the start."""

@@ -1,6 +1,6 @@
 """A teacher that links unseen styles to their class through the pool, then learns from itself.
 
-First labels spread over the neighbor graph of pixels; a network learns from the surest of them and
+First labels spread over the graph of images with like strokes; a network learns from the surest of them and
 from its own on the rest; its features give a better graph, and so on in rounds. Sources: see
 `neighborhood` and `consistency`; Iscen et al. (2019) spread labels over learned features as well.
 """
@@ -16,7 +16,7 @@ from pipeline.runtime import derive_seed
 from pipeline.sections import Count, Section
 from pipeline.teachers.base import Teacher, TeacherConfig
 from pipeline.teachers.consistency import ConsistencyConfig, Student, in_batches, train
-from pipeline.teachers.neighborhood import Rows, affinity, reduced, scaled, spread, straightened
+from pipeline.teachers.neighborhood import Rows, affinity, reduced, scaled, spread, strokes
 
 OWN_WEIGHT = 5.0  # how often an image of the draw is drawn, relative to one of the pool
 
@@ -31,10 +31,10 @@ class Round(Section):
 class GraphConfig(TeacherConfig):
     """presets/semi.yaml gives the values and reasons."""
 
-    components: Count  # principal components of the pixels
+    components: Count  # principal components of the strokes
     neighbors: Count
     alpha: float = Field(gt=0, lt=1)  # how far labels spread; 1: to the end of every path
-    pixel_share: float = Field(ge=0)  # weight of pixels beside learned features, for later graphs
+    stroke_share: float = Field(ge=0)  # weight of strokes beside learned features, in later graphs
     graph_share: float = Field(ge=0, le=1)  # of the opinion a round begins with; rest: the network
     rounds: list[Round] = Field(min_length=1)
     network: ConsistencyConfig
@@ -57,12 +57,12 @@ class GraphTeacher(Teacher):
         self.build(draw)
         images = np.concatenate([draw.images, unlabeled])
         labels = np.concatenate([draw.labels, np.full(len(unlabeled), UNLABELED)])
-        pixels = reduced(straightened(images), config.components)
-        opinion = self._spread(pixels, labels, draw.num_classes)
+        seen = reduced(strokes(images), config.components)
+        opinion = self._spread(seen, labels, draw.num_classes)
         for number, each in enumerate(config.rounds):
             if number > 0:
                 features = scaled(in_batches(images, self.student.embed))
-                both = np.concatenate([features, config.pixel_share * pixels], axis=1)
+                both = np.concatenate([features, config.stroke_share * seen], axis=1)
                 linked = self._spread(both, labels, draw.num_classes)
                 opinion = config.graph_share * linked + (1 - config.graph_share) * opinion
             chosen = surest(opinion, each.surest_frac, known=len(draw))
