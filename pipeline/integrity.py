@@ -91,7 +91,7 @@ def verify(params: Params, root: Path) -> None:
 def artifacts(params: Params) -> Iterator[Artifact]:
     """Every trial that the study is made of: teachers, generators, images, audits, classifiers."""
     for name in params.teachers:
-        for stage, folder in (("teach", "data/pseudo"), ("audit_teacher", "data/audit")):
+        for stage, folder in (("teach", "models"), ("audit_teacher", "data/audit")):
             for each in replicates(params.study):
                 path = Path(folder) / name / each.file(MANIFEST)
                 settings = (f"teachers.{name}",)[: stage == "teach"]
@@ -169,7 +169,7 @@ def check_files(facts: Facts, artifact: Artifact, found: dict[str, Any]) -> None
     for file, digest in {**found["inputs"], **outputs}.items():
         if file not in facts.digests:
             path = facts.root / file
-            readable = file.startswith((DRAWS, FRESH, "data/synthetic", "data/pseudo", "models",
+            readable = file.startswith((DRAWS, FRESH, "data/synthetic", "models",
                                         "results", "data/audit"))  # fmt: skip
             known = readable and path.is_file()
             facts.digests[file] = file_digest(path) if known else digest

@@ -18,7 +18,7 @@ from pipeline.sections import FILE, Count, Member, Name, Section, parse_yaml, re
 DRAWS = "data/splits/draws"
 FRESH = "data/splits/fresh"
 SYNTHETIC = "data/synthetic/"
-PSEUDO = "data/pseudo/"
+MODELS = "models/"
 
 # What an arm is there for; the last three are controls, which test the study itself.
 Role = Literal["claim", "measure", "must_not_differ", "must_not_help", "must_help"]
@@ -86,7 +86,7 @@ class GeneratorParams(Section):
     @property
     def teacher(self) -> str | None:
         """The teacher whose labels of unlabeled images it learns from, or None."""
-        return self.inputs.removeprefix(PSEUDO) if self.inputs.startswith(PSEUDO) else None
+        return self.inputs.removeprefix(MODELS) if self.inputs.startswith(MODELS) else None
 
 
 class TeacherParams(Section):
@@ -132,7 +132,7 @@ class ArmParams(Section):
     @property
     def teacher(self) -> str | None:
         """The teacher whose labels of unlabeled images are added, or None."""
-        return self.inputs.removeprefix(PSEUDO) if self.inputs.startswith(PSEUDO) else None
+        return self.inputs.removeprefix(MODELS) if self.inputs.startswith(MODELS) else None
 
     @property
     def is_control(self) -> bool:
@@ -184,7 +184,7 @@ class Params(Section):
     @model_validator(mode="after")
     def _names_exist(self) -> Params:
         for name, generator in self.generators.items():
-            made = {PSEUDO: list(self.teachers)}
+            made = {MODELS: list(self.teachers)}
             _source(f"generators.{name}.inputs", generator.inputs, [DRAWS], made)
         for name, arm in self.arms.items():
             self._check_arm(f"arms.{name}", arm)
@@ -199,7 +199,7 @@ class Params(Section):
         return self
 
     def _check_arm(self, where: str, arm: ArmParams) -> None:
-        made = {SYNTHETIC: list(self.generators), PSEUDO: list(self.teachers)}
+        made = {SYNTHETIC: list(self.generators), MODELS: list(self.teachers)}
         _source(f"{where}.inputs", arm.inputs, [DRAWS, FRESH], made)
         most = self.synthesize.per_class
         if arm.generator is not None and arm.per_class > most:
@@ -211,7 +211,7 @@ class Params(Section):
             raise ValueError(f"{where}: expected images, found real: false and per_class: 0")
         if arm.teacher_itself and (arm.teacher is None or arm.role != "measure"):
             raise ValueError(
-                f"{where}.teacher_itself: expected inputs: {PSEUDO}<teacher> and role: measure, "
+                f"{where}.teacher_itself: expected inputs: {MODELS}<teacher> and role: measure, "
                 f"found inputs: {arm.inputs} and role: {arm.role}"
             )
         self._check_role(where, arm)
@@ -260,7 +260,7 @@ class Params(Section):
                 _known(f"report.{key}", rival, claims)
         if report.pseudo_rival and self.arms[report.pseudo_rival].teacher is None:
             raise ValueError(
-                f"report.pseudo_rival: expected an arm with inputs: {PSEUDO}<teacher>, "
+                f"report.pseudo_rival: expected an arm with inputs: {MODELS}<teacher>, "
                 f"found {report.pseudo_rival}"
             )
         others = [name for name in claims if name != report.baseline]

@@ -19,7 +19,7 @@ from pipeline.check import check_params
 from pipeline.comparisons import pairs
 from pipeline.errors import ParamsError
 from pipeline.images import read_images
-from pipeline.params import DRAWS, PSEUDO, Params, load_params
+from pipeline.params import DRAWS, MODELS, Params, load_params
 from pipeline.runtime import numpy_rng
 from pipeline.sections import FILE, parse_yaml, validate
 from pipeline.stages import (
@@ -38,13 +38,13 @@ ROOT = Path(__file__).resolve().parent.parent
 ADDED = """\
 teachers: {graph: {}}
 generators:
-  taught: {family: dcgan, inputs: data/pseudo/graph}
+  taught: {family: dcgan, inputs: models/graph}
 """
 ARMS = """\
 arms:
-  pseudo_label: {inputs: data/pseudo/graph, per_class: 6, filter: agreement}
+  pseudo_label: {inputs: models/graph, per_class: 6, filter: agreement}
   taught: {inputs: data/synthetic/taught, per_class: 6, filter: agreement}
-  teacher: {inputs: data/pseudo/graph, per_class: 0, teacher_itself: true, role: measure}
+  teacher: {inputs: models/graph, per_class: 0, teacher_itself: true, role: measure}
 """
 TEXT = (
     STUDY.replace("generators:\n", ADDED)
@@ -103,15 +103,15 @@ def changed(text: str, old: str, new: str) -> str:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("inputs: data/pseudo/graph, per_class: 6", "inputs: data/pseudo/grph, per_class: 6",
+        ("inputs: models/graph, per_class: 6", "inputs: models/grph, per_class: 6",
          ["arms.pseudo_label.inputs", "graph", "grph"]),
-        ("family: dcgan, inputs: data/pseudo/graph", "inputs: data/synthetic/dcgan",
-         ["generators.taught.inputs", "data/pseudo/<name>"]),
+        ("family: dcgan, inputs: models/graph", "inputs: data/synthetic/dcgan",
+         ["generators.taught.inputs", "models/<name>"]),
         ("per_class: 0, teacher_itself: true, role: measure",
          "per_class: 0, teacher_itself: true", ["arms.teacher.teacher_itself", "measure"]),
         ("inputs: data/splits/draws, per_class: 6, transform: affine",
          "inputs: data/splits/draws, per_class: 6, teacher_itself: true, role: measure",
-         ["arms.classical.teacher_itself", "data/pseudo/<teacher>"]),
+         ["arms.classical.teacher_itself", "models/<teacher>"]),
         ("pseudo_rival: pseudo_label", "pseudo_rival: classical", ["report.pseudo_rival"]),
         ("teachers: {graph: {}}", "teachers: {graph: {}, dcgan: {}}", ["teachers", "dcgan"]),
         ("latent_std: [1.0]", "latent_std: [1.0, 1.5]", ["tune", "generators.taught"]),
@@ -190,7 +190,7 @@ def test_a_teacher_labels_the_rest_of_the_pool_and_its_arms_use_that(
     place = "budget-0005/seed-00.npz"
     draw = read_npz(splits / "draws" / place)
     pool = read_npz(splits / "pool.npz")["images"]
-    found = read_npz(honest / PSEUDO / "graph" / place)
+    found = read_npz(honest / MODELS / "graph" / place)
     assert not set(found["index"]) & set(draw["index"])
     assert len(found["index"]) == len(pool) - len(draw["index"])
     np.testing.assert_array_equal(found["images"], pool[found["index"]])
@@ -212,7 +212,7 @@ def test_no_test_image_and_no_label_outside_the_draw_reaches_a_teacher_or_what_i
 ) -> None:
     poisoned = tmp_path / "poisoned"
     shutil.copytree(honest, poisoned, ignore=shutil.ignore_patterns(".trials", "results", "models",
-                    "pseudo", "synthetic", "audit"))  # fmt: skip
+                    "synthetic", "audit"))  # fmt: skip
     splits, rng = poisoned / "data/splits", numpy_rng("poison")
     labels = read_npz(splits / "labels.npz")["labels"]
     inside = read_npz(poisoned / DRAWS / "budget-0005/seed-00.npz")["index"]
@@ -222,7 +222,7 @@ def test_no_test_image_and_no_label_outside_the_draw_reaches_a_teacher_or_what_i
     test = read_images(splits / "test.npz")
     write_npz(splits / "test.npz", images=rng.permutation(test.images), labels=test.labels)
     run_trials(small, poisoned)
-    for part in ("models", "data/pseudo", "data/synthetic"):
+    for part in ("models", "data/synthetic"):
         found = digests(honest / part)
         assert found
         assert digests(poisoned / part) == found, part

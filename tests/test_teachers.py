@@ -27,11 +27,14 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "graph": {
         "confidence": 0.8, "keep_frac": 1.0, "components": 20, "neighbors": 5, "alpha": 0.9,
         "stroke_share": 0.3, "graph_share": 0.5,
-        "rounds": [{"steps": 40, "surest_frac": 0.8}, {"steps": 60, "surest_frac": 0.9}],
+        "rounds": [
+            {"steps": 40, "batch_size": 16, "own_batch_size": 0, "surest_frac": 0.8},
+            {"steps": 60, "batch_size": 16, "own_batch_size": 16, "surest_frac": 0.9},
+        ],
         "network": {
-            "channels": 8, "features": 16, "dropout": 0.1, "batch_size": 16,
-            "unlabeled_batch_size": 16, "threshold": 0.9, "self_from": 0.3, "learning_rate": 0.003,
-            "weight_decay": 0.01, "ema_decay": 0.9, "glances": 2, "weak": STILL,
+            "channels": 8, "features": 16, "dropout": 0.1, "threshold": 0.9, "self_from": 0.3,
+            "learning_rate": 0.003, "weight_decay": 0.01, "ema_decay": 0.9, "glances": 2,
+            "weak": STILL,
             "strong": {**STILL, "translate": 0.1, "bend": 0.02, "cutout": 0.2},
             "precision": "float32",
         },
@@ -115,7 +118,8 @@ def test_the_same_images_and_seed_give_the_same_bits_and_touch_nothing(
     draw, rest = halves
     before = draw.images.copy(), draw.labels.copy(), rest.images.copy()
     state = torch.get_rng_state()
-    brief = {"rounds": [{"steps": 5, "surest_frac": 0.8}]} if name == "graph" else {"steps": 5}
+    rounds = [{**each, "steps": 5} for each in SECTIONS["graph"]["rounds"]]
+    brief = {"rounds": rounds} if name == "graph" else {"steps": 5}
     first, second = (taught(name, draw, rest.images, **brief) for _ in range(2))
     assert torch.equal(state, torch.get_rng_state())
     np.testing.assert_array_equal(

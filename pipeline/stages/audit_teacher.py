@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from pipeline.engine import Task, compute, lay_out
 from pipeline.filters import agreement
 from pipeline.images import UNLABELED, LabeledImages
-from pipeline.params import PSEUDO, Params
+from pipeline.params import MODELS, Params
 from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
 from pipeline.runtime import derive_seed
 from pipeline.stages.entry import enter_group
@@ -29,7 +29,7 @@ def run(params: Params, root: Path, name: str) -> None:
     code = trial_code(__file__, "pipeline.filters")
 
     def task(replicate: Replicate) -> Task:
-        pseudo = root / PSEUDO / name / replicate.file(".npz")
+        pseudo = root / MODELS / name / replicate.file(".npz")
         inputs = [labels, *made_by(pseudo, f"teach@{name}")]
         return Task(
             provenance=provenance(code, inputs, params, [], derive_seed("audit"), root),

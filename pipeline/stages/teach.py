@@ -1,6 +1,6 @@
 """teach@<teacher>: per replicate, a teacher from its draw and the unlabeled rest of the pool.
 
-`data/pseudo/<teacher>/` gets, per replicate, `.safetensors` (the teacher) and `.npz`, in the form
+`models/<teacher>/` gets, per replicate, `.safetensors` (the teacher) and `.npz`, in the form
 of synthetic images: `images` uint8 (n, c, h, w) of the pool without the draw, `labels` int64 (n,),
 the teacher's first choice, `teacher` float32 (n, classes), its probabilities, and `confidence`,
 which filters want. For audits, `index` (n,) are their places in the pool; `unlabeled` (m,) are the
@@ -30,7 +30,7 @@ from pipeline.trials import Replicate, replicates
 
 
 def run(params: Params, root: Path, name: str) -> None:
-    """Write `data/pseudo/<name>/`."""
+    """Write `models/<name>/`."""
     family = TEACHERS[name]
     config = member_config(family.Config, params.teachers[name], f"teachers.{name}")
     code = trial_code(__file__, family.__module__)
@@ -50,7 +50,7 @@ def run(params: Params, root: Path, name: str) -> None:
         )
 
     tasks = [task(replicate) for replicate in replicates(params.study)]
-    lay_out(root, Path("data/pseudo") / name, tasks, compute(tasks, params.engine, root))
+    lay_out(root, Path("models") / name, tasks, compute(tasks, params.engine, root))
 
 
 def teach(teacher: Teacher, draw_path: Path, pool_path: Path, folder: Path) -> LabeledImages:

@@ -35,8 +35,6 @@ class ConsistencyConfig(Section):
     channels: Count  # of the first convolution; the second has twice as many
     features: Count  # width of the dense layer
     dropout: float = Field(ge=0, lt=1)
-    batch_size: int = Field(gt=1, le=1_000_000)  # images with a label that came from elsewhere
-    unlabeled_batch_size: int = Field(ge=0, le=1_000_000)  # images it labels itself, at most
     threshold: float = Field(ge=0, lt=1)  # least probability of such a label
     self_from: float = Field(ge=0, le=1)  # share of the steps after which it does
     learning_rate: float = Field(gt=0)  # the peak of the cycle
@@ -46,6 +44,14 @@ class ConsistencyConfig(Section):
     weak: AffineConfig
     strong: ElasticConfig
     precision: Precision
+
+
+class Phase(Section):
+    """How long it is trained, and on how much at a time."""
+
+    steps: int = Field(gt=1, le=1_000_000)
+    batch_size: int = Field(gt=1, le=1_000_000)  # images with a label that came from elsewhere
+    own_batch_size: int = Field(ge=0, le=1_000_000)  # images it labels itself, at most
 
 
 class TeacherNet(nn.Module):
@@ -125,7 +131,7 @@ class Student:
 
 
 def train(
-    config: ConsistencyConfig, labeled: tuple[Images, Rows, Rows], unlabeled: Images, steps: int,
+    config: ConsistencyConfig, phase: Phase, labeled: tuple[Images, Rows, Rows], unlabeled: Images,
     seed: int,
 ) -> Student:  # fmt: skip
     """A network trained on `labeled` and, later on, in agreement with itself on `unlabeled`.
@@ -142,21 +148,21 @@ def train(
         fused=True,
     )  # fmt: skip
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=steps
+        optimizer, config.learning_rate, total_steps=phase.steps
     )
     edges = np.cumsum(weights, dtype=np.float64) / weights.sum(dtype=np.float64)
     edges[-1] = 1.0  # rounding must not leave a gap above the last image
-    for step in range(steps):
+    for step in range(phase.steps):
         rng = numpy_rng("step", seed, step)
-        chosen = np.searchsorted(edges, rng.random(config.batch_size))
+        chosen = np.searchsorted(edges, rng.random(phase.batch_size))
         views = torch.Generator().manual_seed(derive_seed("view", seed, step))
         batch, wanted = as_input(images[chosen]), torch.from_numpy(targets[chosen])
         count = len(batch)
-        if step >= config.self_from * steps and config.unlabeled_batch_size:
-            others = rng.integers(0, len(unlabeled), config.unlabeled_batch_size)
+        if step >= config.self_from * phase.steps and phase.own_batch_size:
+            others = rng.integers(0, len(unlabeled), phase.own_batch_size)
             sure, says = own_labels(student, as_input(unlabeled[others]), views)
             batch, wanted = torch.cat([batch, sure]), torch.cat([wanted, says])
-            count += config.unlabeled_batch_size
+            count += phase.own_batch_size
         student.network.train()
         scores = student.scores(student.network, elastic(config.strong)(batch, views))
         loss = -(wanted * scores.log_softmax(dim=1)).sum() / count

@@ -1,8 +1,8 @@
 """A teacher that links unseen styles to their class through the pool, then learns from itself.
 
-First labels spread over the graph of images with like strokes; a network learns from the surest of them and
-from its own on the rest; its features give a better graph, and so on in rounds. Sources: see
-`neighborhood` and `consistency`; Iscen et al. (2019) spread labels over learned features as well.
+First labels spread over the graph of images with like strokes; a network learns from the surest of
+them and from its own on the rest; its features give a better graph, and so on in rounds. Sources:
+see `neighborhood` and `consistency`; Iscen et al. (2019) spread labels over learned features, too.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ from pydantic import Field
 
 from pipeline.images import UNLABELED, Images, LabeledImages, Labels
 from pipeline.runtime import derive_seed
-from pipeline.sections import Count, Section
+from pipeline.sections import Count
 from pipeline.teachers.base import Teacher, TeacherConfig
-from pipeline.teachers.consistency import ConsistencyConfig, Student, in_batches, train
+from pipeline.teachers.consistency import ConsistencyConfig, Phase, Student, in_batches, train
 from pipeline.teachers.neighborhood import Rows, affinity, reduced, scaled, spread, strokes
 
 OWN_WEIGHT = 5.0  # how often an image of the draw is drawn, relative to one of the pool
 
 
-class Round(Section):
+class Round(Phase):
     """Training on labels that were spread, and on the network's own."""
 
-    steps: int = Field(gt=1, le=1_000_000)
     surest_frac: float = Field(gt=0, le=1)  # of every class, by the margin of the first choice
 
 
@@ -70,10 +69,8 @@ class GraphTeacher(Teacher):
             targets[: len(draw)] = np.eye(draw.num_classes, dtype=np.float32)[draw.labels]
             weights = np.where(np.arange(len(images)) < len(draw), OWN_WEIGHT, 1.0)
             seed = derive_seed("round", self.seed, number)
-            self.student = train(
-                config.network, (images[chosen], targets[chosen], weights[chosen]), unlabeled,
-                each.steps, seed,
-            )  # fmt: skip
+            labeled = images[chosen], targets[chosen], weights[chosen]
+            self.student = train(config.network, each, labeled, unlabeled, seed)
             self.network = self.student.average
             opinion = self.predict_proba(images)
         return self

@@ -1,8 +1,8 @@
 """The pool's graph of neighbors, and labels that spread along it.
 
-Images whose strokes run alike are linked; a label reaches a style of writing that the draw does not show
-through the images between. Sources: Zhou et al. (2004) for the spreading, which is scikit-learn's;
-Zelnik-Manor and Perona (2004), equation 2, for the width of each link.
+Images whose strokes run alike are linked; a label reaches a style of writing that the draw does not
+show through the images between. Sources: Zhou et al. (2004) for the spreading, which is
+scikit-learn's; Zelnik-Manor and Perona (2004), equation 2, for the width of each link.
 """
 
 from __future__ import annotations
