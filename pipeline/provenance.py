@@ -48,7 +48,8 @@ class Provenance:
 
 def trial_code(stage_file: str, *modules: str) -> str:
     """The digest of the code that decides what a trial gives: its stage, the engine, `modules`."""
-    alone = (stage_file, str(Path(__file__).parent / "engine.py"), __file__)
+    package = Path(__file__).parent
+    alone = (stage_file, str(package / "engine.py"), str(package / "params.py"), __file__)
     return code_digest(alone, *modules)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_teachers import SECTIONS
 
 from pipeline.errors import CollapsedError, IntegrityError, TrialError
 from pipeline.images import LabeledImages, content_ids
@@ -34,7 +35,7 @@ from pipeline.provenance import (
     trial_code,
 )
 from pipeline.runtime import NUM_THREADS, library_versions, resolve_precision
-from pipeline.stages import audit, synthesize, train_classifiers, train_generator
+from pipeline.stages import audit, synthesize, teach, train_classifiers, train_generator
 from pipeline.store import (
     PACKAGE,
     file_digest,
@@ -319,6 +320,7 @@ def test_the_code_of_a_trial_does_not_depend_on_where_the_project_lies(copied: P
         ([STAGE], True),
         (["engine.py"], True),
         (["provenance.py"], True),
+        (["params.py"], True),
         (["generators/dcgan.py"], True),
         (["generators/base.py"], True),
         (["errors.py", "plots.py", "generators/__init__.py", "stages/synthesize.py"], False),
@@ -345,6 +347,7 @@ def seen(*arguments: object) -> list[Path]:
 # Modules that name, schedule or describe, and registries without logic: they decide no result.
 UNCOUNTED = {"errors.py", "trials.py", "stages/entry.py"}
 STAGES = [
+    pytest.param(teach, "graph", id="teach"),
     pytest.param(train_generator, "dcgan", id="train_generator"),
     pytest.param(synthesize, "dcgan", id="synthesize"),
     pytest.param(train_classifiers, "dcgan", id="train_classifiers"),
@@ -357,7 +360,8 @@ def test_a_trial_is_named_by_all_the_code_that_its_stage_imports(
     stage: ModuleType, item: str, study: Params, smoke: Params, project: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    counted = {PACKAGE / "engine.py", PACKAGE / "provenance.py", Path(stage.__file__)}
+    always = ("engine.py", "provenance.py", "params.py")
+    counted = {*(PACKAGE / name for name in always), Path(stage.__file__)}
 
     def listen(stage_file: str, *modules: str) -> str:
         assert Path(stage_file) == Path(stage.__file__)
@@ -369,7 +373,11 @@ def test_a_trial_is_named_by_all_the_code_that_its_stage_imports(
     monkeypatch.setattr(stage, "trial_code", listen)
     monkeypatch.setattr(stage, "compute", seen)
     params = study.model_copy(
-        update={"generators": smoke.generators, "classifiers": smoke.classifiers}
+        update={
+            "generators": smoke.generators,
+            "classifiers": smoke.classifiers,
+            "teachers": SECTIONS,
+        }
     )
     with pytest.raises(SeenError):
         stage.run(params, project, item)
