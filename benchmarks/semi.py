@@ -2,9 +2,10 @@
 
 `python -m benchmarks.semi --data DIR --labels N --seed K --threads T --out OUT` lays the preset
 `semi` over params.yaml, takes N labels in all (as many of each class) and the seed K, and runs the
-pipeline's own stages, T trials at a time and one thread each, in a folder that is thrown away. It
-writes `OUT/result.json` (test error of every arm and classifier, what the audits found, seconds of
-every part) and `OUT/synthetic.npz` (the images of the generator that learned from pseudo-labels).
+pipeline's own stages, T trials at a time and one thread each, in a folder that is thrown away. Of
+the arms that see labeled images alone it runs the baseline and the rival. It writes
+`OUT/result.json` (test error of every arm and classifier, what the audits found, seconds of every
+part) and `OUT/synthetic.npz` (the images of the generator that learned from pseudo-labels).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from benchmarks.generator import ROOT, commit, folder, machine, no_file
 from pipeline import presets
 from pipeline.check import check_params
 from pipeline.errors import PipelineError
-from pipeline.params import Params
+from pipeline.params import DRAWS, Params
 from pipeline.runtime import library_versions
 from pipeline.sections import FILE
 from pipeline.stages import (
@@ -57,6 +58,14 @@ def settings(root: Path, arguments: argparse.Namespace) -> Params:
     document["study"].update(budgets=[budget], curve_budgets=[], seeds=[arguments.seed])
     document["report"]["primary"]["budget"] = budget
     document["engine"].update(kind="processes", workers=arguments.threads)
+    kept = {document["report"]["baseline"], document["report"]["rival"]}
+    labeled = [name for name, each in document["generators"].items() if each["inputs"] == DRAWS]
+    params = check_params(root)
+    for name in [name for name in document["arms"] if params.regime(name) == "labeled"]:
+        if name not in kept:
+            del document["arms"][name]
+    for name in labeled:
+        del document["generators"][name]
     with (root / FILE).open("w", encoding="utf-8") as file:
         yaml.dump(document, file)
     return check_params(root)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import comparison, generator
+from benchmarks import comparison, generator, semi
 from benchmarks.textbook import TEXTBOOK
 from pipeline.datasets import mnist
 from pipeline.datasets.base import DIGIT_NAMES, RawDataset
@@ -205,3 +206,33 @@ def test_a_finished_run_is_not_repeated_and_a_failed_one_is_left_out(
     assert comparison.measure(tmp_path, ("dcgan", 30, 0), tmp_path) == {"cas": 0.5}
     assert comparison.measure(tmp_path, ("dcgan", 30, 1), tmp_path) == {}
     assert "dcgan, 30 s, seed 1: error: " in capsys.readouterr().out
+
+
+def wished(folder: Path, **changes: object) -> Namespace:
+    return Namespace(**{"data": folder, "labels": 50, "seed": 3, "threads": 2, **changes})
+
+
+def test_a_replicate_with_unlabeled_images_has_its_regime_baseline_and_rival(
+    tmp_path: Path,
+) -> None:
+    params = semi.settings(tmp_path, wished(tmp_path))
+    assert params.study.budgets == [5]
+    assert params.study.seeds == [3]
+    assert params.engine.workers == 2
+    labeled = [name for name in params.arms if params.regime(name) == "labeled"]
+    assert labeled == ["real", "classical"]
+    assert {"teacher", "pseudo_label", "ss_dcgan", "ss_dcgan_classical", "ss_dcgan_only"} < set(
+        params.arms
+    )
+    assert all(each.teacher for each in params.generators.values())
+    items = [item for _, item in semi.stages(params)]
+    assert set(items) == {*params.teachers, *params.generators, *params.arms}
+
+
+@pytest.mark.parametrize("text", ["0", "-10", "15", "ten"])
+def test_a_number_of_labels_that_classes_cannot_share_is_refused(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        semi.main(["--data", str(tmp_path), "--out", str(tmp_path), "--labels", text])
+    assert "--labels" in capsys.readouterr().err
