@@ -38,8 +38,8 @@ from pipeline.stages import (
     train_classifiers,
     train_generator,
 )
-from pipeline.store import TIMINGS, read_json, write_json
-from pipeline.tables import read_trials, trials_table
+from pipeline.store import TIMINGS, file_digest, read_json, write_json
+from pipeline.tables import failures_table, read_trials, trials_table
 from pipeline.trials import replicates
 
 PRESET = "semi"
@@ -87,9 +87,10 @@ def stages(params: Params) -> Iterable[tuple[Stage, str]]:
 def result(params: Params, root: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """What the stages left, as numbers."""
     trials = trials_table("mnist", list(read_trials(params, root)))
-    errors: dict[str, dict[str, float]] = {}
-    for row in trials.to_dict("records"):
-        errors.setdefault(row["arm"], {})[row["classifier"]] = 1 - row["accuracy"]
+    errors: dict[str, dict[str, float | None]] = {}
+    for row in trials.to_dict("records"):  # a failed trial has its baseline's score there
+        error = None if row["failed"] else 1 - row["accuracy"]
+        errors.setdefault(row["arm"], {})[row["classifier"]] = error
     place = replicates(params.study)[0].file(".json")
     rows = [row for file in sorted((root / TIMINGS).glob("*.json")) for row in read_json(file)]
     seconds = pd.DataFrame(rows).groupby(["stage", "item"])["seconds"].sum()
@@ -98,6 +99,8 @@ def result(params: Params, root: Path, arguments: argparse.Namespace) -> dict[st
         "seed": arguments.seed,
         "threads": arguments.threads,
         "test_error": errors,
+        "failures": failures_table(params, root)["reason"].tolist(),
+        "params_sha256": file_digest(root / FILE),
         "audits": {
             name: read_json(root / "data/audit" / name / place)
             for name in (*params.teachers, *params.generators)

@@ -34,11 +34,14 @@ class Candidates:
 
 @dataclass(frozen=True)
 class ArmSet:
-    """An arm's training set, its real images with their true labels, and what the filter did."""
+    """An arm's training set, its real images with their true labels, and what the filter did.
+
+    `num_made` counts images in it that a generator made or a teacher labeled.
+    """
 
     training_set: TrainingSet
     real: LabeledImages
-    num_synthetic: int
+    num_made: int
     num_candidates: int
     num_rejected: int
 
@@ -73,7 +76,7 @@ def assemble(arm: ArmParams, draw: LabeledImages, added: Candidates | LabeledIma
         raise TrialError(
             f"arm with inputs {arm.inputs}",
             f"expected images to train on, found that filter {arm.filter} turned all away",
-            "lower tune.confidence or let the arm keep real images",
+            "lower tune.confidence, or the teacher's, or let the arm keep real images",
         )
     is_extra = np.arange(len(data)) >= len(own)
     training_set = TrainingSet(
@@ -83,8 +86,8 @@ def assemble(arm: ArmParams, draw: LabeledImages, added: Candidates | LabeledIma
         num_classes=draw.num_classes,
         transform=build_transform(arm.transform, params.transforms),
     )
-    num_synthetic = 0 if arm.generator is None else len(extra)
-    return ArmSet(training_set, real, num_synthetic, num_candidates, num_candidates - num_kept)
+    num_made = len(extra) if is_filtered else 0
+    return ArmSet(training_set, real, num_made, num_candidates, num_candidates - num_kept)
 
 
 def refuse_fewer(source: LabeledImages, draw: LabeledImages) -> None:

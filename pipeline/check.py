@@ -44,6 +44,7 @@ def summary(params: Params) -> str:
     text = (
         f"{len(params.generators) * draws} generators and {len(expected_trials(params))} "
         f"classifiers over {draws} label draws"
+        + (f", and {len(params.teachers) * draws} teachers" if params.teachers else "")
     )
     tune = params.tune
     pairs = len(tune.latent_std) * len(tune.confidence)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline import stats
 from pipeline.metrics import METRICS
-from pipeline.params import Params
+from pipeline.params import DRAWS, FRESH, Params
 from pipeline.trials import Trial, arm_replicates
 from pipeline.wording import ROLES
 
@@ -24,7 +24,7 @@ PRIMARY_METRIC = "accuracy"
 COMPARISON = ["classifier", "arm", "baseline", "budget", "metric"]
 KEYS = ["classifier", "arm", "baseline", "budget"]
 WORTH_COLUMNS = ["classifier", "arm", "budget", "worth", "low", "high", "least", "most",
-                 "verdict"]  # fmt: skip
+                 "verdict", "regime"]  # fmt: skip
 # What a control must not turn out to be, by its role. Nothing may come of repeating images or of
 # wrong labels; a study that does not see twice the labels sees nothing.
 FAILS: dict[str, Callable[[str], bool]] = {
@@ -84,7 +84,7 @@ def pairs(params: Params) -> list[tuple[str, str]]:
     found = [(arm, baseline) for arm in params.arms]
     for name, arm in params.arms.items():
         rival = params.rival(name)
-        if arm.generator and arm.role == "claim" and rival not in (None, name, baseline):
+        if arm.role == "claim" and rival not in (None, name, baseline):
             found.append((name, str(rival)))
     return found
 
@@ -204,8 +204,8 @@ def _outcome(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params
 def _blamed(row: Mapping[Any, Any], failed: set[tuple[str, int, str]], params: Params) -> list[str]:
     """The failed controls that forbid a verdict on this row.
 
-    A control of real images speaks for all arms of its classifier and budget, one of a generator's
-    images for the arms that use the same generator.
+    A control of real images speaks for all arms of its classifier and budget, one of images that
+    were made for the arms that add the same.
     """
     arm = params.arms[row["arm"]]
     if arm.role != "claim" or row["arm"] == row["baseline"]:
@@ -213,7 +213,7 @@ def _blamed(row: Mapping[Any, Any], failed: set[tuple[str, int, str]], params: P
     return [
         name for name, control in params.arms.items()
         if (row["classifier"], row["budget"], name) in failed
-        and control.generator in (None, arm.generator)
+        and control.inputs in (DRAWS, FRESH, arm.inputs)
     ]  # fmt: skip
 
 
@@ -311,7 +311,7 @@ def worth_table(
                 )
                 names = (classifier, arm, budget)
                 values = (found.mean, found.low, found.high, budgets[0], budgets[-1])
-                rows.append((*names, *values, verdicts[names]))
+                rows.append((*names, *values, verdicts[names], params.regime(arm)))
     return pd.DataFrame(rows, columns=WORTH_COLUMNS)
 
 

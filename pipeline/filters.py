@@ -1,8 +1,9 @@
 """Which synthetic images an arm keeps.
 
-A filter judges by a teacher's class probabilities; the teacher was trained on the same draw's
-labels and on nothing else. How sure it must be is `tune.confidence`, or what a replicate chose from
-it. Knows no classifier: it receives probabilities.
+A filter judges by a teacher's class probabilities. The teacher was trained on the draw's labels
+and, where the arm's regime says so, on unlabeled images. How sure it must be is `tune.confidence`,
+or what a replicate chose from it, or the teacher's own setting. Knows no classifier: it receives
+probabilities.
 """
 
 from __future__ import annotations

@@ -96,9 +96,9 @@ def rival_answers(rows: pd.DataFrame, params: Params) -> dict[str, list[tuple[st
     questions = {
         "And is it better than simply augmenting the images at hand "
         f"({params.report.rival})?": "labeled",
-        "Does the generator add anything beyond the labels that it was trained on "
-        f"({params.report.pseudo_rival})?": "labeled+unlabeled",
-    }
+        "Are a generator's images better than the unlabeled images and labels it learned from?":
+            "labeled+unlabeled",
+    }  # fmt: skip
     return {
         question: [
             _answer(row, params) for row in rows[rows["regime"] == regime].to_dict("records")

@@ -153,7 +153,6 @@ class ReportParams(Section):
 
     baseline: str
     rival: str | None = None
-    pseudo_rival: str | None = None
     primary: Comparison
     confidence: float = Field(gt=0.5, lt=1)
     smallest_effect: float = Field(ge=0, lt=1)
@@ -209,10 +208,11 @@ class Params(Section):
             )
         if not arm.real and arm.per_class == 0:
             raise ValueError(f"{where}: expected images, found real: false and per_class: 0")
-        if arm.teacher_itself and (arm.teacher is None or arm.role != "measure"):
+        plain = (arm.per_class, arm.real, arm.filter, arm.transform) == (0, True, "none", "none")
+        if arm.teacher_itself and not (arm.teacher and arm.role == "measure" and plain):
             raise ValueError(
-                f"{where}.teacher_itself: expected inputs: {MODELS}<teacher> and role: measure, "
-                f"found inputs: {arm.inputs} and role: {arm.role}"
+                f"{where}.teacher_itself: expected inputs: {MODELS}<teacher>, per_class: 0, role: "
+                "measure and nothing else, since no training set is made, found other values"
             )
         self._check_role(where, arm)
         _known(f"{where}.transform", arm.transform, ["none", *self.transforms])
@@ -255,14 +255,8 @@ class Params(Section):
         claims = [name for name, arm in self.arms.items() if arm.role == "claim"]
         inside = [name for name in claims if self.arms[name].inputs == DRAWS]
         _known("report.baseline", report.baseline, inside)
-        for key, rival in (("rival", report.rival), ("pseudo_rival", report.pseudo_rival)):
-            if rival is not None:
-                _known(f"report.{key}", rival, claims)
-        if report.pseudo_rival and self.arms[report.pseudo_rival].teacher is None:
-            raise ValueError(
-                f"report.pseudo_rival: expected an arm with inputs: {MODELS}<teacher>, "
-                f"found {report.pseudo_rival}"
-            )
+        if report.rival is not None:
+            _known("report.rival", report.rival, claims)
         others = [name for name in claims if name != report.baseline]
         _known("report.primary.arm", report.primary.arm, others)
         _known("report.primary.classifier", report.primary.classifier, self.classifiers)
@@ -294,10 +288,24 @@ class Params(Section):
         teacher = self.generators[made.generator].teacher if made.generator else made.teacher
         return "labeled" if teacher is None else "labeled+unlabeled"
 
-    def rival(self, arm: str) -> str | None:
-        """The arm of the same regime that an arm with a generator has to beat."""
-        unlabeled = self.regime(arm) == "labeled+unlabeled"
-        return self.report.pseudo_rival if unlabeled else self.report.rival
+    def rival(self, name: str) -> str | None:
+        """The arm of the same regime that an arm with a generator has to beat, or None.
+
+        Where unlabeled images took part, one that adds the labels which the generator learned from,
+        changed alike.
+        """
+        arm = self.arms[name]
+        if arm.generator is None:
+            return None
+        teacher = self.generators[arm.generator].teacher
+        if teacher is None:
+            return self.report.rival
+        alike = {"teacher": teacher, "transform": arm.transform, "real": arm.real,
+                 "teacher_itself": False, "permute_labels": False}  # fmt: skip
+        for other, each in self.arms.items():
+            if all(getattr(each, key) == value for key, value in alike.items()):
+                return other
+        return None
 
     def family(self, generator: str) -> str:
         """The family of a generator: by its own name unless it says otherwise."""
@@ -321,6 +329,10 @@ def _yaml(value: object) -> str:
 def _source(where: str, inputs: str, real: list[str], made: dict[str, list[str]]) -> None:
     """Refuse a source of images that is none, or that nobody makes."""
     folder, _, maker = inputs.rpartition("/")
+    if f"{folder}/" in made and not made[f"{folder}/"]:
+        raise ValueError(
+            f"{where}: expected teachers to make {inputs!r}, found none (the preset semi has some)"
+        )
     if f"{folder}/" in made:
         _known(f"{where}: the last part", maker, made[f"{folder}/"])
     else:

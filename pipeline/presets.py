@@ -85,15 +85,16 @@ def without(text: str, family: str, member: str) -> str:
     last = first
     while last < len(lines) and lines[last][0] in " \n#":
         last += 1
-    for start in range(first, last):
-        if lines[start].startswith(f"  {member}:"):
-            end = start + 1
-            while end < last and lines[end].startswith("   "):
-                end += 1
-            del lines[start:end]
-            break
-    if not lines[first].startswith(" "):
+    starts = [place for place in range(first, last) if lines[place].startswith(f"  {member}:")]
+    if not starts:
+        return text
+    end = starts[0] + 1
+    while end < last and lines[end].startswith("   "):
+        end += 1
+    left = lines[first : starts[0]] + lines[end:last]
+    if not any(line.startswith("  ") and line.strip()[:1] not in ("", "#") for line in left):
         lines[first - 1] = f"{family}: {{}}\n"
+    del lines[starts[0] : end]
     return "".join(lines)
 
 

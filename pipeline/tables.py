@@ -64,7 +64,7 @@ def read_trials(params: Params, root: Path) -> Iterator[tuple[Trial, dict[str, n
                 f"expected a baseline to fall back on, found that it failed ({failure})",
                 "change that classifier's settings in params.yaml",
             )
-        none = {name: np.array(0) for name in ("num_synthetic", "num_candidates", "num_rejected")}
+        none = {name: np.array(0) for name in ("num_made", "num_candidates", "num_rejected")}
         yield trial, read_npz(baseline) | none | {"failed": np.array(True)}
 
 
@@ -81,7 +81,7 @@ def trials_table(dataset: str, found: Found) -> pd.DataFrame:
                 for name, metric in METRICS.items()
             },
             "num_train": int(arrays["num_train"]),
-            "num_synthetic": int(arrays["num_synthetic"]),
+            "num_made": int(arrays["num_made"]),
             "failed": bool(arrays["failed"]),
         }
         for trial, arrays in found
@@ -124,7 +124,7 @@ def filters_table(found: Found) -> pd.DataFrame:
             **trial.replicate.labels(),
             "num_candidates": int(arrays["num_candidates"]),
             "num_rejected": int(arrays["num_rejected"]),
-            "num_used": int(arrays["num_synthetic"]),
+            "num_used": int(arrays["num_made"]),
         }
         for trial, arrays in found
         if arrays["num_candidates"] > 0

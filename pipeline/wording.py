@@ -29,7 +29,7 @@ ROLES = {
     "labels",
 }
 REGIMES = {
-    "labeled": "from the draw's labeled images alone",
+    "labeled": "from labeled images alone",
     "labeled+unlabeled": "from unlabeled images as well",
 }
 FLAGS = {
@@ -184,7 +184,8 @@ def worth_sentence(row: Mapping[str, Any]) -> str:
             f"For {row['classifier']}, what {labels(row['budget'])} with {row['arm']} are worth "
             "cannot be told, because a control failed."
         )
+    more = " and unlabeled images" if row.get("regime", "labeled") != "labeled" else ""
     return (
-        f"For {row['classifier']}, {labels(row['budget'])} with {row['arm']} perform like "
+        f"For {row['classifier']}, {labels(row['budget'])} with {row['arm']}{more} perform like "
         f"{worth(row)} labels per class alone."
     )

@@ -218,7 +218,7 @@ def scored(trial: Trial, params: Params) -> dict[str, np.ndarray]:
     scores = rng.random((60, 3)) + 0.5 * np.eye(3)[labels]
     counts: dict[str, Any] = {
         "num_train": 3 * (each.budget * arm.real + arm.per_class),
-        "num_synthetic": 3 * arm.per_class if arm.generator else 0,
+        "num_made": 3 * arm.per_class if arm.generator else 0,
         "num_candidates": 18 if arm.generator or arm.teacher else 0,
         "num_rejected": each.seed if arm.filter != "none" else 0,
         "learned": derive_seed(trial.classifier, trial.arm, each.budget, each.seed),

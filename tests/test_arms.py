@@ -47,7 +47,7 @@ def test_the_baseline_is_the_draw_and_nothing_else(few_bars: LabeledImages, stud
     assert not training_set.extra.any()
     assert training_set.transform is None
     assert training_set.num_classes == 3
-    assert (found.num_synthetic, found.num_candidates, found.num_rejected) == (0, 0, 0)
+    assert (found.num_made, found.num_candidates, found.num_rejected) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("per_class", [1, 10, 13, 25])
@@ -63,7 +63,7 @@ def test_repeated_real_images_come_from_the_draw_in_equal_shares(
     assert [known[each] for each in ids(added)] == added.labels.tolist()
     times = np.unique(ids(added), return_counts=True)[1]
     assert times.max() - times.min() <= 1
-    assert found.num_synthetic == 0
+    assert found.num_made == 0
 
 
 @pytest.mark.parametrize("per_class", [1, 7, 20])
@@ -80,7 +80,7 @@ def test_synthetic_images_are_added_to_the_draw(
     assert ids(real) == ids(few_bars)
     assert ids(added) == ids(synthetic.data)[: 3 * per_class]
     np.testing.assert_array_equal(added.labels, synthetic.data.labels[: 3 * per_class])
-    assert (found.num_synthetic, found.num_candidates, found.num_rejected) == (3 * per_class, 60, 0)
+    assert (found.num_made, found.num_candidates, found.num_rejected) == (3 * per_class, 60, 0)
 
 
 def test_fewer_images_per_class_are_the_beginning_of_more(
@@ -102,7 +102,7 @@ def test_a_filter_lets_through_what_it_keeps_and_counts_the_rest(
     added = found.training_set.data.take(found.training_set.extra)
     sure = synthetic.data.take(synthetic.probabilities.max(axis=1) > 0.5)
     assert ids(added) == ids(sure)[:18]
-    assert (found.num_synthetic, found.num_candidates, found.num_rejected) == (18, 60, 30)
+    assert (found.num_made, found.num_candidates, found.num_rejected) == (18, 60, 30)
 
 
 def test_the_least_probability_comes_with_the_images(
@@ -123,7 +123,7 @@ def test_a_class_that_the_filter_thinned_out_gets_what_is_left(
     found = assemble(arm, few_bars, replace(synthetic, probabilities=doubted), study, SEED)
     added = found.training_set.data.take(found.training_set.extra)
     np.testing.assert_array_equal(np.bincount(added.labels, minlength=3), [6, 0, 6])
-    assert found.num_synthetic == 12
+    assert found.num_made == 12
     assert found.training_set.num_classes == 3
 
 
@@ -175,7 +175,7 @@ def test_fresh_images_are_repeated_up_to_the_number_asked_for(
     times = np.unique(ids(added), return_counts=True)[1]
     assert times.max() - times.min() <= 1
     assert len(times) == 3 * min(per_class, 10)
-    assert (found.num_synthetic, found.num_candidates, found.num_rejected) == (0, 0, 0)
+    assert (found.num_made, found.num_candidates, found.num_rejected) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("left", [[0, 1], [2], []])
@@ -248,8 +248,8 @@ def test_permuted_labels_keep_images_and_counts_and_change_labels(
     assert 0 < kept.mean() < 0.8
     np.testing.assert_array_equal(after.extra, before.extra)
     np.testing.assert_array_equal(after.weights, before.weights)
-    assert (permuted.num_synthetic, permuted.num_candidates, permuted.num_rejected) == (
-        plain.num_synthetic, plain.num_candidates, plain.num_rejected
+    assert (permuted.num_made, permuted.num_candidates, permuted.num_rejected) == (
+        plain.num_made, plain.num_candidates, plain.num_rejected
     )  # fmt: skip
     assert ids(permuted.real) == ids(few_bars)
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("pipeline", "presets", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore")
 TRIAL_COLUMNS = [
     "dataset", "classifier", "arm", "budget", "seed", "accuracy", "macro_f1", "log_loss", "ece",
-    "num_train", "num_synthetic", "failed",
+    "num_train", "num_made", "failed",
 ]  # fmt: skip
 DELTA_COLUMNS = [
     "classifier", "arm", "baseline", "budget", "metric", "regime", "baseline_regime", "n",

@@ -172,7 +172,7 @@ def test_a_failed_trial_keeps_its_place_with_the_score_of_the_baseline(
     assert fallen["failed"]
     for metric in METRICS:
         assert fallen[metric] == baseline[metric]
-    assert fallen["num_synthetic"] == 0
+    assert fallen["num_made"] == 0
     others = rows.drop(("cnn", "dcgan", 2, 1))
     pd.testing.assert_frame_equal(
         others, trials.set_index(names).sort_index().drop(("cnn", "dcgan", 2, 1))

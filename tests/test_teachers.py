@@ -93,9 +93,12 @@ def test_probabilities_are_rows_that_sum_to_one(
 def test_an_image_is_judged_alike_in_any_company(
     trained: tuple[str, Teacher], halves: tuple[LabeledImages, LabeledImages]
 ) -> None:
-    images = halves[1].images
-    for function in (trained[1].predict_proba, trained[1].strangeness):
-        np.testing.assert_array_equal(function(images)[5:7], function(images[5:7]))
+    images, teacher = halves[1].images, trained[1]
+    opinion, alone = teacher.predict_proba(images), teacher.predict_proba(images[5:7])
+    np.testing.assert_array_equal(opinion[5:7], alone)
+    np.testing.assert_array_equal(
+        teacher.strangeness(images, opinion)[5:7], teacher.strangeness(images[5:7], alone)
+    )
 
 
 def test_a_teacher_is_restored_from_its_weights(
@@ -194,6 +197,11 @@ def test_components_are_scaled_and_no_more_than_there_are() -> None:
 def test_the_surest_are_those_with_the_widest_margin_of_every_class() -> None:
     opinion = np.array([[0.5, 0.5], [0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]], np.float32)
     np.testing.assert_array_equal(np.sort(surest(opinion, 0.5, known=1)), [0, 1, 3, 4])
+
+
+def test_rows_that_no_label_reaches_are_never_among_the_surest() -> None:
+    opinion = np.array([[1.0, 0.0], [0.5, 0.5], [0.5, 0.5], [0.1, 0.9]], np.float32)
+    np.testing.assert_array_equal(surest(opinion, 1.0, known=1), [0, 3])
 
 
 def noise(count: int, *names: str) -> Images:

@@ -265,8 +265,8 @@ def page_figures(reports: Path, params: Params) -> dict[str, Path]:
     }  # fmt: skip
     for name in params.generators:
         figures[
-            f"Images of {name}, and for each the nearest image that its generator was trained "
-            "on: pairs that are alike were memorized."
+            f"Images of {name}, and for each the nearest labeled image of its draw: pairs that are "
+            "alike were memorized."
         ] = reports / f"plots/nearest-{name}.png"
         figures[f"Training of {name}: mean over all generators, and their range."] = (
             reports / f"plots/losses-{name}.png"

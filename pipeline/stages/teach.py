@@ -17,6 +17,7 @@ import numpy as np
 from safetensors.torch import save
 
 from pipeline.engine import Task, compute, lay_out
+from pipeline.errors import DivergedError
 from pipeline.images import LabeledImages, read_images
 from pipeline.params import Params
 from pipeline.provenance import provenance, trial_code
@@ -60,17 +61,23 @@ def teach(teacher: Teacher, draw_path: Path, pool_path: Path, folder: Path) -> L
     rest = np.setdiff1d(np.arange(len(images)), index)
     refuse_unusable(draw, images[rest])
     teacher.fit(draw, images[rest])
-    strangeness = teacher.strangeness(images[rest])
+    opinion = teacher.predict_proba(images[rest])
+    if not np.isfinite(opinion).all():
+        raise DivergedError(
+            "the trained teacher",
+            "expected finite class probabilities, found others",
+            "lower that teacher's learning rate in params.yaml",
+        )
+    strangeness = teacher.strangeness(images[rest], opinion)
     # A stable order, so that equally strange images are told apart by their place.
     count = int(np.ceil(teacher.config.keep_frac * len(rest)))
     kept = np.sort(np.argsort(strangeness, kind="stable")[:count])
     chosen = rest[kept]
-    opinion = teacher.predict_proba(images[chosen])
     write_npz(
         folder / "pseudo.npz",
         images=images[chosen],
-        labels=opinion.argmax(axis=1),
-        teacher=opinion,
+        labels=opinion[kept].argmax(axis=1),
+        teacher=opinion[kept],
         confidence=np.array(teacher.config.confidence),
         index=chosen,
         unlabeled=rest,

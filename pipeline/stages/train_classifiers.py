@@ -106,7 +106,7 @@ def score(
         labels=test.labels,
         learned=np.array(learned),
         num_train=np.array(len(chosen.training_set.data)),
-        num_synthetic=np.array(chosen.num_synthetic),
+        num_made=np.array(chosen.num_made),
         num_candidates=np.array(chosen.num_candidates),
         num_rejected=np.array(chosen.num_rejected),
     )
@@ -131,7 +131,7 @@ def score_teacher(
         labels=test.labels,
         learned=np.array(file_digest(weights)),
         num_train=np.array(len(draw) + len(read_npz(labeled_path)["unlabeled"])),
-        num_synthetic=np.array(0),
+        num_made=np.array(0),
         num_candidates=np.array(0),
         num_rejected=np.array(0),
     )

@@ -22,7 +22,7 @@ from pipeline.errors import TrialError
 from pipeline.images import Images, LabeledImages, flat
 from pipeline.sections import Section
 
-FOREIGN_P = 1e-6
+FOREIGN_P = 1e-4
 
 
 class TeacherConfig(Section):
@@ -67,17 +67,21 @@ class Teacher(ABC):
         self.network.eval()
         return self
 
-    def strangeness(self, images: Images) -> NDArray[np.float32]:
-        """How unlike the known classes each image is, (n,), higher is stranger: doubt, here."""
-        return 1 - self.predict_proba(images).max(axis=1)
+    def strangeness(self, images: Images, opinion: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How unlike the known classes each image is, (n,), higher is stranger: doubt, here.
+
+        `opinion` are the teacher's class probabilities of the images.
+        """
+        return 1 - opinion.max(axis=1)
 
 
 def refuse_unusable(draw: LabeledImages, unlabeled: Images) -> None:
     """Raise `TrialError` for images that no teacher could make sense of.
 
-    No unlabeled images, a class without a labeled one, or unlabeled images of another kind. For the
-    last, Schilling's (1986) test: were both samples alike, the image nearest to a labeled one would
-    be another labeled one in few cases, binomially; it refuses below one in a million.
+    No unlabeled images, a class without a labeled one, or unlabeled images of wholly another kind:
+    the latter where far more than half of the labeled images lie nearest to another labeled one
+    (after Schilling 1986; below one in ten thousand by a binomial). It is no test of whether some are
+    foreign, or all of a like kind, such as other digits: `strangeness` is for that.
     """
     counts = np.bincount(draw.labels, minlength=draw.num_classes)
     if (counts == 0).any():
@@ -98,12 +102,12 @@ def refuse_unusable(draw: LabeledImages, unlabeled: Images) -> None:
     first, second = nearest.kneighbors(both[:known], return_distance=False).T
     other = np.where(first == np.arange(known), second, first)  # two equal images may change places
     alike = int((other < known).sum())
-    chance = (known - 1) / (len(both) - 1)
-    if binom.sf(alike - 1, known, chance) < FOREIGN_P:
+    most = max(0.5, known / len(both))  # where the draw is most of all images
+    if binom.sf(alike - 1, known, most) < FOREIGN_P:
         raise TrialError(
             "the pool",
             f"expected unlabeled images like the labeled ones, found that {alike} of {known} "
-            f"labeled images lie nearest to another labeled one, where {chance * known:.1f} would "
-            "by chance",
+            "labeled images lie nearest to another labeled one, as if the others were of another "
+            "kind",
             "take the foreign images out of the pool, or label some of all kinds",
         )

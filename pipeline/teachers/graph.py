@@ -53,7 +53,6 @@ class GraphTeacher(Teacher):
     def fit(self, draw: LabeledImages, unlabeled: Images) -> GraphTeacher:
         """See `Teacher.fit`."""
         config = self.config
-        self.build(draw)
         images = np.concatenate([draw.images, unlabeled])
         labels = np.concatenate([draw.labels, np.full(len(unlabeled), UNLABELED)])
         seen = reduced(strokes(images), config.components)
@@ -63,7 +62,8 @@ class GraphTeacher(Teacher):
                 features = scaled(in_batches(images, self.student.embed))
                 both = np.concatenate([features, config.stroke_share * seen], axis=1)
                 linked = self._spread(both, labels, draw.num_classes)
-                opinion = config.graph_share * linked + (1 - config.graph_share) * opinion
+                mixed = config.graph_share * linked + (1 - config.graph_share) * opinion
+                opinion = linked if config.graph_share == 1 else mixed
             chosen = surest(opinion, each.surest_frac, known=len(draw))
             targets = np.eye(draw.num_classes, dtype=np.float32)[opinion.argmax(axis=1)]
             targets[: len(draw)] = np.eye(draw.num_classes, dtype=np.float32)[draw.labels]
@@ -72,7 +72,8 @@ class GraphTeacher(Teacher):
             labeled = images[chosen], targets[chosen], weights[chosen]
             self.student = train(config.network, each, labeled, unlabeled, seed)
             self.network = self.student.average
-            opinion = self.predict_proba(images)
+            if config.graph_share < 1 and each is not config.rounds[-1]:
+                opinion = self.predict_proba(images)
         return self
 
     def _spread(self, rows: Rows, labels: Labels, num_classes: int) -> Rows:
@@ -87,13 +88,14 @@ class GraphTeacher(Teacher):
 def surest(opinion: Rows, frac: float, known: int) -> NDArray[np.int64]:
     """Positions of the first `known` rows and of the surest share of every class among the rest.
 
-    By the margin between the first and the second choice, at least one of a class.
+    By the margin between the first and the second choice, at least one of a class. A row without a
+    margin was reached by no label and is never among them.
     """
     second, first = np.partition(opinion, -2, axis=1)[:, -2:].T
     choice = opinion.argmax(axis=1)
     parts = [np.arange(known)]
     for label in np.unique(choice):
-        members = known + np.flatnonzero(choice[known:] == label)
+        members = known + np.flatnonzero((choice == label)[known:] & (first > second)[known:])
         margin = (first - second)[members]
         count = int(np.ceil(frac * len(members)))
         parts.append(members[np.argsort(-margin, kind="stable")[:count]])

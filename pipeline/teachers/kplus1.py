@@ -23,6 +23,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from pipeline.errors import ParamsError
 from pipeline.images import Images, ImageSpec, LabeledImages
 from pipeline.runtime import Precision, derive_seed, numpy_rng, resolve_precision
 from pipeline.sections import Count
@@ -116,6 +117,13 @@ class KPlusOne(Teacher):
     def build(self, data: LabeledImages) -> None:
         """See `Teacher.build`."""
         spec = data.spec()
+        if spec.height % 4 or spec.width % 4 or min(spec.height, spec.width) < 8:
+            raise ParamsError(
+                "teachers.kplus1",
+                "expected image sides that are divisible by 4 and at least 8, found "
+                f"{spec.height} x {spec.width}",
+                "pad the images to the next multiple of 4, or use another teacher",
+            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("initial", self.seed))
             self.discriminator = Discriminator(self.config, spec)
@@ -188,6 +196,6 @@ class KPlusOne(Teacher):
         """See `Teacher.predict_proba`."""
         return in_batches(images, lambda batch: self.network(batch).softmax(dim=1))
 
-    def strangeness(self, images: Images) -> NDArray[np.float32]:
+    def strangeness(self, images: Images, opinion: NDArray[np.float32]) -> NDArray[np.float32]:
         """How little the discriminator takes an image for real: minus the logarithm of Z, (n,)."""
         return in_batches(images, lambda batch: -self.network(batch).logsumexp(dim=1))
