@@ -191,6 +191,24 @@ def test_a_member_of_the_users_own_is_left_alone(folder: Path) -> None:
     assert "mine" in load_params(folder).arms
 
 
+@pytest.mark.parametrize("family", ["arms", "generators"])
+@pytest.mark.parametrize("line", ["\n", "# mine\n", "  # mine\n"])
+def test_a_line_of_ones_own_below_a_heading_does_no_harm(
+    family: str, line: str, folder: Path
+) -> None:
+    text = (folder / FILE).read_text("utf-8")
+    (folder / FILE).write_text(text.replace(f"\n{family}:\n", f"\n{family}:\n{line}"))
+    presets.apply("semi", folder)
+    presets.apply("default", folder)
+    assert load_params(folder).arms.keys() == load_params(presets.FOLDER.parent).arms.keys()
+
+
+def test_a_member_at_the_end_of_a_file_leaves_an_empty_family() -> None:
+    assert presets.without("a: 1\narms:\n  mine:\n    x: 1\n", "arms", "mine") == (
+        "a: 1\narms: {}\n"
+    )
+
+
 def test_an_arm_that_was_taken_out_stays_out(root: Path, tmp_path: Path) -> None:
     text = (root / FILE).read_text("utf-8")
     (tmp_path / FILE).write_text(re.sub(r"\n  oversample: .*", "", text), encoding="utf-8")
