@@ -80,8 +80,8 @@ def refuse_unusable(draw: LabeledImages, unlabeled: Images) -> None:
 
     No unlabeled images, a class without a labeled one, or unlabeled images of wholly another kind:
     the latter where far more than half of the labeled images lie nearest to another labeled one
-    (after Schilling 1986; below one in ten thousand by a binomial). It is no test of whether some are
-    foreign, or all of a like kind, such as other digits: `strangeness` is for that.
+    (after Schilling 1986; below one in ten thousand by a binomial). It is no test of whether some
+    are foreign, or all of a like kind, such as other digits: `strangeness` is for that.
     """
     counts = np.bincount(draw.labels, minlength=draw.num_classes)
     if (counts == 0).any():
