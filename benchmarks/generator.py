@@ -38,7 +38,7 @@ from pipeline import fidelity
 from pipeline.classifiers.base import plain
 from pipeline.classifiers.cnn import CNN, CNNConfig
 from pipeline.datasets import mnist
-from pipeline.errors import PipelineError
+from pipeline.errors import exit_on_error
 from pipeline.filters import agreement
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import (
@@ -299,12 +299,9 @@ def no_file(text: str) -> Path:
 
 
 def main() -> int:
-    """Run the command line; 0, or the exit code of an error told in one sentence."""
-    try:
+    """Run the command line; 0, or it leaves with an error told in one sentence."""
+    with exit_on_error():
         print(json.dumps(benchmark(parse()), indent=2))
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
     return 0
 
 

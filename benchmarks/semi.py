@@ -25,7 +25,7 @@ from ruamel.yaml import YAML
 from benchmarks.generator import ROOT, commit, folder, machine, no_file
 from pipeline import presets
 from pipeline.check import check_params
-from pipeline.errors import PipelineError
+from pipeline.errors import exit_on_error
 from pipeline.params import DRAWS, Params
 from pipeline.runtime import library_versions
 from pipeline.sections import FILE
@@ -140,18 +140,15 @@ def num_labels(text: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 0, or the exit code of an error told in one sentence."""
+    """Run the command line; 0, or it leaves with an error told in one sentence."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.semi", description=__doc__)
     parser.add_argument("--data", type=folder, required=True, help="folder with MNIST's IDX files")
     parser.add_argument("--labels", type=num_labels, default=100, help="in all, ten classes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, choices=range(1, 1025), metavar="T")
     parser.add_argument("--out", type=no_file, required=True, help="folder for the two files")
-    try:
+    with exit_on_error():
         print(json.dumps(benchmark(parser.parse_args(arguments)), indent=2))
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
     return 0
 
 

@@ -204,7 +204,8 @@ def test_a_member_that_does_not_exist_is_refused_with_the_choices(
 ) -> None:
     section = {"inputs": DRAWS} if family == "generators" else {}
     text = refused(edited(root, tmp_path, f"{family}.unheard-of", section))
-    assert f"{FILE}: {family}" in text
+    place = f"{family}.unheard-of: family" if family == "generators" else family
+    assert f"{FILE}: {place}: " in text
     assert "'unheard-of'" in text
     choices = [place.partition(".")[2] for place in CONFIGS if place.startswith(family)]
     assert all(choice in text for choice in choices)
