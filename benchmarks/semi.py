@@ -25,8 +25,8 @@ from ruamel.yaml import YAML
 from benchmarks.generator import ROOT, commit, folder, machine, no_file
 from pipeline import presets
 from pipeline.check import check_params
-from pipeline.errors import exit_on_error
-from pipeline.params import DRAWS, Params
+from pipeline.errors import ParamsError, exit_on_error
+from pipeline.params import SYNTHETIC, Params
 from pipeline.runtime import library_versions
 from pipeline.sections import FILE
 from pipeline.stages import (
@@ -58,25 +58,36 @@ def settings(root: Path, arguments: argparse.Namespace) -> Params:
     document["study"].update(budgets=[budget], curve_budgets=[], seeds=[arguments.seed])
     document["report"]["primary"]["budget"] = budget
     document["engine"].update(kind="processes", workers=arguments.threads)
-    kept = {document["report"]["baseline"], document["report"]["rival"]}
-    labeled = [name for name, each in document["generators"].items() if each["inputs"] == DRAWS]
-    params = check_params(root)
-    for name in [name for name in document["arms"] if params.regime(name) == "labeled"]:
-        if name not in kept:
-            del document["arms"][name]
-    for name in labeled:
-        del document["generators"][name]
+    wanted = wanted_arms(check_params(root), arguments.arms)
+    for name in set(document["arms"]) - wanted:
+        del document["arms"][name]
     with (root / FILE).open("w", encoding="utf-8") as file:
         yaml.dump(document, file)
     return check_params(root)
 
 
+def wanted_arms(params: Params, chosen: list[str] | None) -> set[str]:
+    """The baseline, its rival and the arms that see images without labels, or `chosen` of them."""
+    report = params.report
+    always = {name for name in (report.baseline, report.rival, report.primary.arm) if name}
+    semi = {name for name in params.arms if params.regime(name) != "labeled"}
+    if unknown := set(chosen or ()) - semi:
+        raise ParamsError(
+            "--arms", f"expected some of {', '.join(sorted(semi))}, found {min(unknown)}",
+            "leave it out for all of them",
+        )  # fmt: skip
+    return always | (set(chosen) if chosen else semi)
+
+
 def stages(params: Params) -> Iterable[tuple[Stage, str]]:
-    """Every stage but the first and the last, in order, with its item."""
-    for name in params.teachers:
+    """Every stage but the first and the last that an arm needs, in order, with its item."""
+    generators = [arm.generator for arm in params.arms.values() if arm.generator]
+    teachers = [arm.teacher for arm in params.arms.values()]
+    teachers += [params.generators[name].teacher for name in generators]
+    for name in [name for name in params.teachers if name in teachers]:
         yield teach.run, name
         yield audit_teacher.run, name
-    for name in params.generators:
+    for name in [name for name in params.generators if name in generators]:
         yield train_generator.run, name
         yield synthesize.run, name
         yield audit.run, name
@@ -123,9 +134,7 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
         for stage, item in stages(params):
             stage(params, root, item)
         found = result(params, root, arguments)
-        taught = next(name for name, each in params.generators.items() if each.teacher)
-        images = root / "data/synthetic" / taught / replicates(params.study)[0].file(".npz")
-        if images.is_file():
+        for images in root.glob(f"{SYNTHETIC}*/{replicates(params.study)[0].file('.npz')}"):
             shutil.copy(images, arguments.out / "synthetic.npz")
     write_json(arguments.out / "result.json", found)
     return found
@@ -146,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--labels", type=num_labels, default=100, help="in all, ten classes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, choices=range(1, 1025), metavar="T")
+    parser.add_argument("--arms", nargs="+", metavar="ARM", help="some of the preset's own arms")
     parser.add_argument("--out", type=no_file, required=True, help="folder for the two files")
     with exit_on_error():
         print(json.dumps(benchmark(parser.parse_args(arguments)), indent=2))

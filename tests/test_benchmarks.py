@@ -209,7 +209,9 @@ def test_a_finished_run_is_not_repeated_and_a_failed_one_is_left_out(
 
 
 def wished(folder: Path, **changes: object) -> Namespace:
-    return Namespace(**{"data": folder, "labels": 50, "seed": 3, "threads": 2, **changes})
+    return Namespace(
+        **{"data": folder, "labels": 50, "seed": 3, "threads": 2, "arms": None, **changes}
+    )
 
 
 def test_a_replicate_with_unlabeled_images_has_its_regime_baseline_and_rival(
@@ -224,9 +226,23 @@ def test_a_replicate_with_unlabeled_images_has_its_regime_baseline_and_rival(
     assert {"teacher", "pseudo_label", "ss_dcgan", "ss_dcgan_classical", "ss_dcgan_only"} < set(
         params.arms
     )
-    assert all(each.teacher for each in params.generators.values())
     items = [item for _, item in semi.stages(params)]
-    assert set(items) == {*params.teachers, *params.generators, *params.arms}
+    assert set(items) == {*params.teachers, "ss_dcgan", *params.arms}
+
+
+def test_a_replicate_of_chosen_arms_trains_nothing_else(tmp_path: Path) -> None:
+    params = semi.settings(tmp_path, wished(tmp_path, arms=["teacher"]))
+    assert set(params.arms) == {"real", "classical", "pseudo_label", "teacher"}
+    assert {item for _, item in semi.stages(params)} == {*params.arms, "graph"}
+
+
+def test_an_arm_that_no_replicate_has_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        semi.main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--arms", "dcgan"])
+    assert "found dcgan" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("text", ["0", "-10", "15", "ten"])

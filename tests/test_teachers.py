@@ -26,7 +26,7 @@ STILL = {"degrees": 2.0, "translate": 0.02, "scale": 0.02, "shear": 2.0}
 SECTIONS: dict[str, dict[str, Any]] = {
     "graph": {
         "confidence": 0.8, "keep_frac": 1.0, "components": 20, "neighbors": 5, "alpha": 0.9,
-        "stroke_share": 0.3, "graph_share": 0.5,
+        "stroke_share": 0.3,
         "rounds": [
             {"steps": 40, "batch_size": 16, "own_batch_size": 0, "surest_frac": 0.8},
             {"steps": 60, "batch_size": 16, "own_batch_size": 16, "surest_frac": 0.9},

@@ -25,14 +25,13 @@ from pipeline.sections import Count, Section
 from pipeline.teachers.neighborhood import Rows
 from pipeline.transforms import AffineConfig, ElasticConfig, affine, elastic, unison
 
-KERNEL = 5
 PREDICT_BATCH = 500
 
 
 class ConsistencyConfig(Section):
     """How the network is trained; presets/semi.yaml gives the values and reasons."""
 
-    channels: Count  # of the first convolution; the second has twice as many
+    channels: Count  # of the first convolution; the others have twice as many
     features: Count  # width of the dense layer
     dropout: float = Field(ge=0, lt=1)
     threshold: float = Field(ge=0, lt=1)  # least probability of such a label
@@ -59,11 +58,13 @@ class TeacherNet(nn.Module):
 
     def __init__(self, config: ConsistencyConfig, spec: ImageSpec) -> None:
         super().__init__()
-        width, kernel = config.channels, KERNEL
-        last = kernel if min(spec.height, spec.width) >= 4 * kernel else 3
+        width = config.channels
         self.embed = nn.Sequential(
-            *_block(spec.channels, width, kernel, kernel // 2),
-            *_block(width, 2 * width, last, 0),
+            *_block(spec.channels, width, kernel=5, padding=2),
+            nn.MaxPool2d(2),
+            *_block(width, 2 * width, kernel=3, padding=1),
+            *_block(2 * width, 2 * width, kernel=3, padding=0),
+            nn.MaxPool2d(2),
             nn.Flatten(),
             nn.LazyLinear(config.features),
             nn.BatchNorm1d(config.features),
@@ -80,9 +81,9 @@ class TeacherNet(nn.Module):
         return cast("Tensor", self.scores(self.embed(images)))
 
 
-def _block(width_in: int, width_out: int, kernel: int, padding: int) -> list[nn.Module]:
+def _block(width_in: int, width_out: int, *, kernel: int, padding: int) -> list[nn.Module]:
     convolution = nn.Conv2d(width_in, width_out, kernel, padding=padding, bias=False)
-    return [convolution, nn.BatchNorm2d(width_out), nn.ReLU(), nn.MaxPool2d(2)]
+    return [convolution, nn.BatchNorm2d(width_out), nn.ReLU()]
 
 
 class Student:

@@ -34,7 +34,6 @@ class GraphConfig(TeacherConfig):
     neighbors: Count
     alpha: float = Field(gt=0, lt=1)  # how far labels spread; 1: to the end of every path
     stroke_share: float = Field(ge=0)  # weight of strokes beside learned features, in later graphs
-    graph_share: float = Field(ge=0, le=1)  # of the opinion a round begins with; rest: the network
     rounds: list[Round] = Field(min_length=1)
     network: ConsistencyConfig
 
@@ -56,14 +55,13 @@ class GraphTeacher(Teacher):
         images = np.concatenate([draw.images, unlabeled])
         labels = np.concatenate([draw.labels, np.full(len(unlabeled), UNLABELED)])
         seen = reduced(strokes(images), config.components)
+        # The sum over all graphs so far: they err on different images.
         opinion = self._spread(seen, labels, draw.num_classes)
         for number, each in enumerate(config.rounds):
             if number > 0:
                 features = scaled(in_batches(images, self.student.embed))
                 both = np.concatenate([features, config.stroke_share * seen], axis=1)
-                linked = self._spread(both, labels, draw.num_classes)
-                mixed = config.graph_share * linked + (1 - config.graph_share) * opinion
-                opinion = linked if config.graph_share == 1 else mixed
+                opinion = opinion + self._spread(both, labels, draw.num_classes)
             chosen = surest(opinion, each.surest_frac, known=len(draw))
             targets = np.eye(draw.num_classes, dtype=np.float32)[opinion.argmax(axis=1)]
             targets[: len(draw)] = np.eye(draw.num_classes, dtype=np.float32)[draw.labels]
@@ -72,8 +70,6 @@ class GraphTeacher(Teacher):
             labeled = images[chosen], targets[chosen], weights[chosen]
             self.student = train(config.network, each, labeled, unlabeled, seed)
             self.network = self.student.average
-            if config.graph_share < 1 and each is not config.rounds[-1]:
-                opinion = self.predict_proba(images)
         return self
 
     def _spread(self, rows: Rows, labels: Labels, num_classes: int) -> Rows:
