@@ -26,7 +26,7 @@ from benchmarks.generator import ROOT, commit, folder, machine, no_file
 from pipeline import presets
 from pipeline.check import check_params
 from pipeline.errors import ParamsError, exit_on_error
-from pipeline.params import SYNTHETIC, Params
+from pipeline.params import MODELS, SYNTHETIC, Params
 from pipeline.runtime import library_versions
 from pipeline.sections import FILE
 from pipeline.stages import (
@@ -61,6 +61,7 @@ def settings(root: Path, arguments: argparse.Namespace) -> Params:
     wanted = wanted_arms(check_params(root), arguments.arms)
     for name in set(document["arms"]) - wanted:
         del document["arms"][name]
+    drop_idle(document)
     with (root / FILE).open("w", encoding="utf-8") as file:
         yaml.dump(document, file)
     return check_params(root)
@@ -79,15 +80,23 @@ def wanted_arms(params: Params, chosen: list[str] | None) -> set[str]:
     return always | (set(chosen) if chosen else semi)
 
 
+def drop_idle(document: dict[str, Any]) -> None:
+    """Take out the generators and teachers that no arm needs."""
+    arms, generators, teachers = (document[key] for key in ("arms", "generators", "teachers"))
+    needed = {each.get("inputs", "") for each in arms.values()}
+    for name in [name for name in generators if f"{SYNTHETIC}{name}" not in needed]:
+        del generators[name]
+    needed |= {each["inputs"] for each in generators.values()}
+    for name in [name for name in teachers if f"{MODELS}{name}" not in needed]:
+        del teachers[name]
+
+
 def stages(params: Params) -> Iterable[tuple[Stage, str]]:
-    """Every stage but the first and the last that an arm needs, in order, with its item."""
-    generators = [arm.generator for arm in params.arms.values() if arm.generator]
-    teachers = [arm.teacher for arm in params.arms.values()]
-    teachers += [params.generators[name].teacher for name in generators]
-    for name in [name for name in params.teachers if name in teachers]:
+    """Every stage but the first and the last, in order, with its item."""
+    for name in params.teachers:
         yield teach.run, name
         yield audit_teacher.run, name
-    for name in [name for name in params.generators if name in generators]:
+    for name in params.generators:
         yield train_generator.run, name
         yield synthesize.run, name
         yield audit.run, name

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from pipeline.generators.base import Generator, GeneratorConfig
 from pipeline.images import ImageSpec
+from pipeline.sections import Count
 
 LEARNING_RATE, BETAS = 0.0002, (0.5, 0.999)
 SLOPE = 0.2  # of leaky ReLU
@@ -36,10 +37,16 @@ SETTINGS = {
 }
 
 
+class TextbookConfig(GeneratorConfig):
+    """What both recipes need."""
+
+    latent_dim: Count
+
+
 class MLPSampler(nn.Module):
     """Noise (n, latent_dim) and labels (n,) to images (n, c, h, w) in -1..1."""
 
-    def __init__(self, config: GeneratorConfig, spec: ImageSpec) -> None:
+    def __init__(self, config: TextbookConfig, spec: ImageSpec) -> None:
         super().__init__()
         self.shape = (spec.channels, spec.height, spec.width)
         self.embed = nn.Embedding(spec.num_classes, spec.num_classes)
@@ -79,10 +86,11 @@ class MLPCritic(nn.Module):
 class MLPGAN(Generator):
     """Conditional GAN of dense layers. Source: Mirza and Osindero (2014), with squared losses."""
 
-    Config = GeneratorConfig
+    Config = TextbookConfig
 
-    def __init__(self, config: GeneratorConfig, spec: ImageSpec) -> None:
+    def __init__(self, config: TextbookConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
+        self.noise_dim = config.latent_dim
         self.sampler, self.critic = MLPSampler(config, spec), MLPCritic(spec)
         self.networks = nn.ModuleDict({"sampler": self.sampler, "critic": self.critic})
         self.optimizers = {name: _adam(each) for name, each in self.networks.items()}
@@ -90,7 +98,7 @@ class MLPGAN(Generator):
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`; first the generator, then the discriminator."""
         wanted = torch.randint(self.spec.num_classes, (len(real),))
-        noise = torch.randn(len(real), self.config.latent_dim)
+        noise = self.draw_noise(len(real))
         fake = self.in_precision(self.sampler, noise, wanted)
         generator = (self.in_precision(self.critic, fake, wanted) - 1).square().mean()
         _step(self.optimizers["sampler"], generator)
@@ -104,7 +112,7 @@ class MLPGAN(Generator):
 class ACSampler(nn.Module):
     """Noise (n, latent_dim) and labels (n,) to images (n, c, h, w) in -1..1."""
 
-    def __init__(self, config: GeneratorConfig, spec: ImageSpec) -> None:
+    def __init__(self, config: TextbookConfig, spec: ImageSpec) -> None:
         super().__init__()
         self.start = (128, spec.height // 4, spec.width // 4)
         self.embed = nn.Embedding(spec.num_classes, config.latent_dim)
@@ -152,10 +160,11 @@ class ACGAN(Generator):
     norm begin at 1, not around it.
     """
 
-    Config = GeneratorConfig
+    Config = TextbookConfig
 
-    def __init__(self, config: GeneratorConfig, spec: ImageSpec) -> None:
+    def __init__(self, config: TextbookConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
+        self.noise_dim = config.latent_dim
         self.sampler = ACSampler(config, spec).to(memory_format=torch.channels_last)
         self.critic = ACCritic(spec).to(memory_format=torch.channels_last)
         self.networks = nn.ModuleDict({"sampler": self.sampler, "critic": self.critic})
@@ -167,7 +176,7 @@ class ACGAN(Generator):
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`; first the generator, then the discriminator."""
         wanted = torch.randint(self.spec.num_classes, (len(real),))
-        noise = torch.randn(len(real), self.config.latent_dim)
+        noise = self.draw_noise(len(real))
         fake = self.in_precision(self.sampler, noise, wanted)
         generator = self._loss(fake, 1.0, wanted)
         _step(self.optimizers["sampler"], generator)

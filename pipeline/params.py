@@ -171,7 +171,7 @@ class Params(Section):
     data: DataParams
     study: StudyParams
     teachers: dict[Name, Member] = Field(default_factory=dict)
-    generators: dict[Name, GeneratorParams] = Field(min_length=1)
+    generators: dict[Name, GeneratorParams]
     synthesize: SynthesizeParams
     tune: TuneParams
     classifiers: dict[Name, Member] = Field(min_length=1)

@@ -16,12 +16,13 @@ from hypothesis import settings
 from pipeline import presets
 from pipeline.datasets import toy
 from pipeline.errors import TrialError
+from pipeline.generators import GENERATORS
 from pipeline.images import LabeledImages, read_images
 from pipeline.integrity import Artifact, artifacts
 from pipeline.params import DRAWS, DataParams, Params, load_params
 from pipeline.provenance import MANIFEST, describe, provenance
 from pipeline.runtime import derive_seed, numpy_rng
-from pipeline.sections import parse_yaml, validate
+from pipeline.sections import Member, parse_yaml, validate
 from pipeline.stages import audit, prepare
 from pipeline.store import TIMINGS, file_digest, write_json, write_npz, write_text
 from pipeline.tables import TEACHER_COLUMNS
@@ -97,11 +98,46 @@ def bars() -> LabeledImages:
     return toy.load(DataParams(name="toy", test_per_class=1), ROOT).images
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def few_bars(bars: LabeledImages) -> LabeledImages:
     """Ten toy images of each class."""
     chosen = np.concatenate([np.flatnonzero(bars.labels == label)[:10] for label in range(3)])
     return bars.take(chosen)
+
+
+@pytest.fixture(scope="session")
+def whole_sections(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Member]:
+    """The sections of all generators, from the preset `zoo`."""
+    folder = tmp_path_factory.mktemp("zoo")
+    shutil.copy(ROOT / "params.yaml", folder)
+    presets.apply("zoo", folder)
+    members = load_params(folder).generators
+    return {name: members[name].settings for name in GENERATORS}
+
+
+@pytest.fixture(scope="session")
+def sections(whole_sections: dict[str, Member]) -> dict[str, Member]:
+    """The same with few steps and narrow networks."""
+    brief = {"steps": 40, "steps_per_image": 0, "batch_size": 16}
+    return {name: {**narrow(section), **brief} for name, section in whole_sections.items()}
+
+
+def narrow(settings: Member) -> Member:
+    """`settings` with narrow layers, short noise and few sampling steps."""
+    most = {"latent_dim": 8, "sampling_steps": 4, "code_dim": 4}
+    widths = {"width", "features", "label_dim"}
+    found: Member = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            found[key] = narrow(value)
+        elif isinstance(value, list):
+            widest = 128 if key.endswith("widths") else 16  # dense layers need more to learn much
+            found[key] = [min(widest, each) for each in value]
+        elif key in most or key in widths or key.endswith("channels"):
+            found[key] = min(most.get(key, 16), value)
+        else:
+            found[key] = value
+    return found
 
 
 @pytest.fixture(scope="session")

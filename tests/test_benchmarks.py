@@ -226,8 +226,9 @@ def test_a_replicate_with_unlabeled_images_has_its_regime_baseline_and_rival(
     assert {"teacher", "pseudo_label", "ss_dcgan", "ss_dcgan_classical", "ss_dcgan_only"} < set(
         params.arms
     )
+    assert all(each.teacher for each in params.generators.values())
     items = [item for _, item in semi.stages(params)]
-    assert set(items) == {*params.teachers, "ss_dcgan", *params.arms}
+    assert set(items) == {*params.teachers, *params.generators, *params.arms}
 
 
 def test_a_replicate_of_chosen_arms_trains_nothing_else(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from test_leaks import digests, learned
 from test_page import rendered
 from test_teachers import SECTIONS
 
+from benchmarks import semi
 from pipeline import headline, presets
 from pipeline.check import check_params
 from pipeline.comparisons import pairs
@@ -175,6 +177,30 @@ def test_the_preset_runs_to_its_report(honest: Path, small: Params, tmp_path: Pa
     assert "ss_dcgan learned from unlabeled images of the pool as well" in page
     for name in small.arms:
         assert f">{name}</td>" in page
+
+
+@pytest.mark.slow
+def test_the_benchmark_reports_every_arm_and_part(
+    honest: Path, small: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepared(root: Path, _: Namespace) -> Params:
+        shutil.copytree(honest, root, dirs_exist_ok=True)
+        (root / FILE).write_text("")
+        return small
+
+    monkeypatch.setattr(semi, "settings", prepared)
+    monkeypatch.setattr(semi.prepare, "run", lambda *_: None)
+    monkeypatch.setattr(semi, "stages", lambda _: [])
+    semi.benchmark(Namespace(labels=50, seed=0, threads=1, out=tmp_path / "out"))
+    found = read_json(tmp_path / "out/result.json")
+    assert set(found["test_error"]) == set(small.arms)
+    for errors in found["test_error"].values():
+        assert set(errors) == set(small.classifiers)
+        assert all(0 <= error <= 1 for error in errors.values())
+    assert {"teach@graph", "train_generator@ss_dcgan", "train_classifiers@teacher"} < set(
+        found["seconds"]
+    )
+    assert (tmp_path / "out/synthetic.npz").is_file()
 
 
 @pytest.mark.slow

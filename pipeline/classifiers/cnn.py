@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -72,11 +72,12 @@ def _block(width_in: int, width_out: int, padding: int) -> list[nn.Module]:
 
 
 class CNN(Classifier):
-    """`LeNet` trained with cross-entropy for a fixed number of steps."""
+    """`Network` trained with cross-entropy for a fixed number of steps."""
 
     Config = CNNConfig
+    Network: ClassVar[type[nn.Module]] = LeNet
     config: CNNConfig
-    network: LeNet
+    network: nn.Module
 
     def fit(self, training_set: TrainingSet) -> CNN:
         """See `Classifier.fit`. Batches are drawn with replacement, each from a seed of its own.
@@ -87,7 +88,7 @@ class CNN(Classifier):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("initial", self.seed))
             spec = replace(data.spec(), num_classes=training_set.num_classes)
-            network = LeNet(config, spec)
+            network = self.Network(config, spec)
             self.network = network.to(memory_format=torch.channels_last)
             optimizer = torch.optim.AdamW(
                 network.parameters(), config.learning_rate, weight_decay=config.weight_decay,
@@ -128,7 +129,7 @@ class CNN(Classifier):
 
     def embed(self, images: Images) -> NDArray[np.float32]:
         """The dense layer's activations, (n, features): where distances between sets are taken."""
-        return self._in_batches(images, self.network.features)
+        return self._in_batches(images, cast("nn.Module", self.network.features))
 
     @torch.no_grad()
     def _in_batches(

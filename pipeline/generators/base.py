@@ -51,7 +51,6 @@ class GeneratorConfig(Section):
     steps_per_image: float = Field(ge=0)  # and so many more for each real image
     most_steps: Count  # but no more than these
     batch_size: int = Field(gt=1, le=1_000_000)  # real images per step
-    latent_dim: Count
     ema_decay: float = Field(ge=0, lt=1)  # of the averaged weights that are sampled from
     decay_from: float = Field(ge=0, le=1)  # share of the steps after which learning rates fall to 0
     rare_weight: float = Field(ge=1)  # how often rare real images are drawn, relative to others
@@ -74,11 +73,13 @@ class GeneratorConfig(Section):
 class Generator(ABC):
     """A conditional generative model of labeled images.
 
-    A subclass sets `networks` (everything that is trained), `sampler` (the network among them that
-    maps noise (n, latent_dim) and labels (n,) to images (n, c, h, w) in -1..1) and `optimizers`.
+    A subclass sets `noise_dim`, `networks` (everything that is trained), `sampler` (the network
+    among them that maps noise (n, noise_dim) and labels (n,) to images (n, c, h, w) in -1..1) and
+    `optimizers`.
     """
 
     Config: ClassVar[type[GeneratorConfig]]
+    noise_dim: int
     networks: nn.ModuleDict
     sampler: nn.Module
     optimizers: dict[str, torch.optim.Optimizer]
@@ -97,10 +98,17 @@ class Generator(ABC):
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One optimization step of every network on real images in -1..1; the losses by name."""
 
+    def conclude(self, data: LabeledImages) -> None:  # noqa: B027 (most families have nothing)
+        """What is left to do once training on `data` is over and the sampler averaged."""
+
+    def draw_noise(self, count: int) -> Tensor:
+        """Latents (count, noise_dim) of training, by torch's global random state."""
+        return torch.randn(count, self.noise_dim)
+
     def noise(self, seeds: list[int], std: float = 1.0) -> Tensor:
-        """Normal latents (n, latent_dim) of standard deviation `std`, one stream per image."""
+        """Normal latents (n, noise_dim) of standard deviation `std`, one stream per image."""
         rows = [
-            torch.randn(self.config.latent_dim, generator=torch.Generator().manual_seed(seed))
+            torch.randn(self.noise_dim, generator=torch.Generator().manual_seed(seed))
             for seed in seeds
         ]
         return torch.stack(rows) * std
@@ -173,6 +181,7 @@ def fit(
             state.save(folder, step)
             saved_at = time.monotonic()
     generator.sampler.load_state_dict(averaged.module.state_dict())
+    generator.conclude(data)
     torch.manual_seed(derive_seed("settle", seed))
     settle_batch_norm(generator)
     return state.history
@@ -210,7 +219,7 @@ def settle_batch_norm(generator: Generator) -> None:
     sampler.train()
     labels = torch.arange(SETTLE_BATCH) % generator.spec.num_classes
     for _ in range(SETTLE_BATCHES if layers else 0):
-        sampler(torch.randn(SETTLE_BATCH, generator.config.latent_dim), labels)
+        sampler(generator.draw_noise(SETTLE_BATCH), labels)
     sampler.eval()
 
 

@@ -46,6 +46,7 @@ LEAST_DISTANCE = 0.02
 class DCGANConfig(GeneratorConfig):
     """Widths and rates; params.yaml gives the values and reasons."""
 
+    latent_dim: Count
     label_dim: Count  # length of the label's embedding beside the noise
     # At a quarter, at half and, if there is a third width, at the full size.
     generator_channels: list[Count] = Field(min_length=2, max_length=3)
@@ -148,6 +149,7 @@ class DCGAN(Generator):
                 f"{spec.height} x {spec.width}",
                 "pad the images to the next multiple of 4",
             )
+        self.noise_dim = config.latent_dim
         self.sampler = Sampler(config, spec).to(memory_format=torch.channels_last)
         self.discriminator = Discriminator(config, spec).to(memory_format=torch.channels_last)
         self.networks = nn.ModuleDict({"sampler": self.sampler, "critic": self.discriminator})
@@ -159,7 +161,7 @@ class DCGAN(Generator):
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`. Synthetic labels come in pairs, for the mode-seeking term."""
         pairs = labels[: (len(labels) + 1) // 2].repeat_interleave(2)
-        z = torch.randn(len(pairs), self.config.latent_dim)
+        z = torch.randn(len(pairs), self.noise_dim)
         fake = self.in_precision(self.sampler, z, pairs)
         both, wanted = torch.cat([real, fake.detach()]), torch.cat([labels, pairs])
         scores = self.in_precision(self.discriminator, both, wanted)

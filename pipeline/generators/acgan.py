@@ -1,0 +1,100 @@
+"""A GAN whose discriminator also names the class, and the noise that it reads out of an image.
+
+Sources: Odena, Olah and Shlens (2017) for the class as a second output (`acgan`), the alternative
+to telling the discriminator the class, as projection does; Chen et al. (2016), InfoGAN, section 5,
+for continuous codes: the first `code_dim` numbers of the noise must be readable from the image, so
+that each comes to mean something. Deviations: the code's distribution is a normal of fixed width,
+so its likelihood is a squared error; the averaged sampler and the decay of rates of the one fit
+loop.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.generators.adversarial import Adversarial, AdversarialConfig, cross_entropy
+from pipeline.generators.convolution import (
+    ConvolutionalFeatures,
+    ConvolutionalSampler,
+    CriticConfig,
+    SamplerConfig,
+    normal_weights,
+)
+from pipeline.images import ImageSpec
+
+
+class ACGANConfig(AdversarialConfig):
+    """presets/zoo.yaml gives the values."""
+
+    sampler: SamplerConfig
+    critic: CriticConfig
+    realness: float = Field(gt=0.5, le=1)  # target of real images; 0.9 is label smoothing
+    class_weight: float = Field(ge=0)  # of the loss by class, in both players' losses
+    code_dim: int = Field(ge=0)  # how many numbers of the noise are to be readable; 0: none
+    code_weight: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _codes_fit(self) -> ACGANConfig:
+        if self.code_dim > self.latent_dim:
+            raise ValueError(
+                f"code_dim: expected at most latent_dim ({self.latent_dim}), found {self.code_dim}"
+            )
+        return self
+
+
+class NamingCritic(nn.Module):
+    """Images (n, c, h, w) to realness, class scores and code, (n, 1 + classes + code_dim)."""
+
+    def __init__(self, config: ACGANConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        self.features = ConvolutionalFeatures(config.critic, spec)
+        self.answer = nn.Linear(self.features.num_features, 1 + spec.num_classes + config.code_dim)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """See the class; `y` is not looked at."""
+        return cast("Tensor", self.answer(self.features(x, y)))
+
+
+class ACGAN(Adversarial):
+    """See the module."""
+
+    Config = ACGANConfig
+    config: ACGANConfig
+
+    def __init__(self, config: ACGANConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        sampler = ConvolutionalSampler(config.sampler, config.latent_dim, spec)
+        self.play(normal_weights(sampler), normal_weights(NamingCritic(config, spec)))
+
+    def critic_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """See `Adversarial.critic_loss`; it learns classes from real images alone."""
+        game = cross_entropy(real[:, 0], self.config.realness) + cross_entropy(fake[:, 0], 0.0)
+        named = self.config.class_weight * self._wrong_class(real, labels)
+        return game / 2 + named + self._wrong_code(fake, z)
+
+    def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """See `Adversarial.generator_loss`."""
+        named = self.config.class_weight * self._wrong_class(fake, labels)
+        return cross_entropy(fake[:, 0], 1.0) + named + self._wrong_code(fake, z)
+
+    def mismatch_loss(self, wrong: Tensor, right: Tensor) -> Tensor:
+        """See `Adversarial.mismatch_loss`: its discriminator is told no label."""
+        return wrong.new_zeros(())
+
+    def accuracy(self, real: Tensor, fake: Tensor) -> Tensor:
+        """See `Adversarial.accuracy`."""
+        return super().accuracy(real[:, 0], fake[:, 0])
+
+    def _wrong_class(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return functional.cross_entropy(outputs[:, 1 : 1 + self.spec.num_classes], labels)
+
+    def _wrong_code(self, outputs: Tensor, z: Tensor) -> Tensor:
+        count = self.config.code_dim
+        if count == 0:
+            return outputs.new_zeros(())
+        read = outputs[:, -count:]
+        return self.config.code_weight * (read - z[:, :count]).square().mean()

@@ -1,0 +1,192 @@
+"""Two networks that play against each other: what all such families share, but for `dcgan`.
+
+Source: Goodfellow et al. (2014), algorithm 1. A family sets its two players and says what each of
+them loses; who moves when, the optimizers and the discriminator's accuracy are here. One batch of
+real images serves all moves of a step, shared out among the discriminator's. Synthetic images have
+the labels of the real ones beside them.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from pipeline.generators.base import Generator, GeneratorConfig
+from pipeline.images import ImageSpec
+from pipeline.sections import Count
+
+SECOND_MOMENT = 0.999  # of Adam
+
+
+class AdversarialConfig(GeneratorConfig):
+    """What every such family needs."""
+
+    latent_dim: Count
+    noise: Literal["normal", "uniform"]  # uniform: from -1 to 1, and sampled from so
+    optimizer: Literal["adam", "rmsprop"]
+    momentum: float = Field(ge=0, lt=1)  # of Adam (beta 1); RMSprop has none
+    generator_learning_rate: float = Field(gt=0)
+    discriminator_learning_rate: float = Field(gt=0)
+    discriminator_steps: Count  # per step, each on its share of the batch
+    generator_steps: Count  # per step
+    # Weight of real images under a wrong label, which the discriminator has to refuse as well
+    # (Reed et al. 2016, section 4.2); 0: it has to find out by itself that the label matters.
+    mismatch: float = Field(ge=0)
+
+
+class Adversarial(Generator):
+    """See the module; a subclass calls `play` last in its `__init__`."""
+
+    config: AdversarialConfig
+    critic: nn.Module
+
+    def __init__(self, config: AdversarialConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.noise_dim = config.latent_dim
+        self.mismatch = config.mismatch if spec.num_classes > 1 else 0.0
+
+    def play(self, sampler: nn.Module, critic: nn.Module) -> None:
+        """Set the players: images of noise and labels, and what is said of images and labels."""
+        self.sampler = sampler.to(memory_format=torch.channels_last)
+        self.critic = critic.to(memory_format=torch.channels_last)
+        self.networks = nn.ModuleDict({"sampler": self.sampler, "critic": self.critic})
+        config = self.config
+        self.optimizers = {
+            "generator": optimizer(config, self.sampler, config.generator_learning_rate),
+            "discriminator": optimizer(config, self.critic, config.discriminator_learning_rate),
+        }
+
+    @abstractmethod
+    def critic_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """Of what the discriminator said of real images and of synthetic ones, made from `z`."""
+
+    @abstractmethod
+    def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """Of what the discriminator said of the images made from `z`."""
+
+    def prepare(self, real: Tensor) -> Tensor:
+        """Real images as the discriminator sees them."""
+        return real
+
+    def imagine(self, z: Tensor, labels: Tensor, real: Tensor) -> Tensor:
+        """Synthetic images as the discriminator sees them; `real` are prepared."""
+        return self.in_precision(self.sampler, z, labels)
+
+    @abstractmethod
+    def mismatch_loss(self, wrong: Tensor, right: Tensor) -> Tensor:
+        """Of what the discriminator said of real images under a wrong and the right label."""
+
+    def penalty(self, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
+        """What the discriminator pays on top, by the images."""
+        return real.new_zeros(())
+
+    def constrain(self) -> None:
+        """What is done to the discriminator's weights after each of its moves."""
+
+    def extras(self) -> dict[str, Tensor]:
+        """More numbers for the history."""
+        return {}
+
+    def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """See `Generator.update`."""
+        config = self.config
+        parts = zip(
+            self.prepare(real).chunk(config.discriminator_steps),
+            labels.chunk(config.discriminator_steps),
+            strict=True,
+        )
+        for images, wanted in parts:
+            z = self.draw_noise(len(wanted))
+            with torch.no_grad():
+                fake = self.imagine(z, wanted, images)
+            said_real = self.in_precision(self.critic, images, wanted)
+            said_fake = self.in_precision(self.critic, fake, wanted)
+            critic = self.critic_loss(said_real, said_fake, wanted, z)
+            extra = self.penalty(images, fake, wanted)
+            if self.mismatch:
+                others = wanted + torch.randint(1, self.spec.num_classes, wanted.shape)
+                wrong = self.in_precision(self.critic, images, others % self.spec.num_classes)
+                extra = extra + self.mismatch * self.mismatch_loss(wrong, said_real)
+            descend(self.optimizers["discriminator"], critic + extra)
+            self.constrain()
+        self.critic.requires_grad_(False)  # its gradients would be thrown away
+        for _ in range(config.generator_steps):
+            z = self.draw_noise(len(wanted))
+            said = self.in_precision(self.critic, self.imagine(z, wanted, images), wanted)
+            generator = self.generator_loss(said, wanted, z)
+            descend(self.optimizers["generator"], generator)
+        self.critic.requires_grad_(True)
+        accuracy = self.accuracy(said_real, said_fake)
+        return {"generator": generator, "discriminator": critic, "accuracy": accuracy,
+                **self.extras()}  # fmt: skip
+
+    def accuracy(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Share of images that the discriminator takes for what they are: real ones above 0."""
+        return (torch.cat([real, -fake]) > 0).float().mean()
+
+    def draw_noise(self, count: int) -> Tensor:
+        """See `Generator.draw_noise`."""
+        if self.config.noise == "uniform":
+            return torch.rand(count, self.noise_dim) * 2 - 1
+        return super().draw_noise(count)
+
+    def noise(self, seeds: list[int], std: float = 1.0) -> Tensor:
+        """See `Generator.noise`; the distribution function makes normal noise uniform."""
+        normal = super().noise(seeds)
+        if self.config.noise == "uniform":
+            normal = torch.erf(normal / 2**0.5)
+        return normal * std
+
+
+class CrossEntropyConfig(AdversarialConfig):
+    """Of a game for cross-entropy."""
+
+    realness: float = Field(gt=0.5, le=1)  # target of real images; 0.9 is label smoothing
+
+
+class CrossEntropyGame(Adversarial):
+    """The game of Goodfellow et al. (2014) with the loss that does not saturate.
+
+    A target below 1 is one-sided label smoothing: Salimans et al. (2016), section 3.4.
+    """
+
+    config: CrossEntropyConfig
+
+    def critic_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """See `Adversarial.critic_loss`."""
+        return (cross_entropy(real, self.config.realness) + cross_entropy(fake, 0.0)) / 2
+
+    def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """See `Adversarial.generator_loss`: that synthetic images pass for real."""
+        return cross_entropy(fake, 1.0)
+
+    def mismatch_loss(self, wrong: Tensor, right: Tensor) -> Tensor:
+        """See `Adversarial.mismatch_loss`."""
+        return cross_entropy(wrong, 0.0)
+
+
+def optimizer(
+    config: AdversarialConfig, network: nn.Module, learning_rate: float
+) -> torch.optim.Optimizer:
+    """The one that the configuration names."""
+    if config.optimizer == "rmsprop":
+        return torch.optim.RMSprop(network.parameters(), learning_rate)
+    betas = (config.momentum, SECOND_MOMENT)
+    return torch.optim.Adam(network.parameters(), learning_rate, betas=betas, fused=True)
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down the gradient of `loss`."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def cross_entropy(scores: Tensor, realness: float) -> Tensor:
+    """Binary cross-entropy of logits against one target for all."""
+    target = torch.full_like(scores, realness)
+    return nn.functional.binary_cross_entropy_with_logits(scores, target)

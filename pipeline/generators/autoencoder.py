@@ -1,0 +1,146 @@
+"""A convolutional autoencoder, and normal distributions of its codes to draw new ones from.
+
+Sources: Hinton and Salakhutdinov (2006) for the autoencoder; layers as textbooks have them: two
+convolutions of 5 x 5 with stride 2 to 16 and 32 channels, 20 codes, and back. An autoencoder says
+nothing of which codes occur: after training, a normal of every class is fitted to the codes of its
+real images, with the covariance shrunk as by Ledoit and Wolf (2004), since few images cannot give a
+whole one. Deviation: codes are standardized, so that noise of 1 is on their scale.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import cast
+
+import numpy as np
+import torch
+from pydantic import Field
+from sklearn.covariance import ledoit_wolf
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.generators.base import Generator, GeneratorConfig, as_input
+from pipeline.generators.convolution import KERNEL, enlarge, shrink
+from pipeline.images import ImageSpec, LabeledImages
+from pipeline.sections import Count
+
+ENCODE_BATCH = 500
+
+
+class AutoencoderConfig(GeneratorConfig):
+    """presets/zoo.yaml gives the values."""
+
+    latent_dim: Count  # codes
+    channels: list[Count] = Field(min_length=2, max_length=2)  # at half and quarter size
+    learning_rate: float = Field(gt=0)
+
+
+class Encoder(nn.Module):
+    """Images (n, c, h, w) in -1..1, beside `told` numbers each, to `outputs` numbers each."""
+
+    def __init__(self, channels: list[int], spec: ImageSpec, outputs: int, told: int = 0) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise((spec.channels, *channels)):
+            layers += [shrink(before, after), nn.BatchNorm2d(after), nn.ReLU()]
+        self.convolve = nn.Sequential(*layers, nn.Flatten())
+        size = channels[-1] * -(-spec.height // 4) * -(-spec.width // 4)
+        self.dense = nn.Linear(size + told, outputs)
+
+    def forward(self, x: Tensor, *beside: Tensor) -> Tensor:
+        """See the class."""
+        return cast("Tensor", self.dense(torch.cat([self.convolve(x), *beside], dim=1)))
+
+
+class Decoder(nn.Module):
+    """Numbers (n, inputs) to images (n, c, h, w) in -1..1; the encoder's layers backwards."""
+
+    def __init__(self, channels: list[int], spec: ImageSpec, inputs: int) -> None:
+        super().__init__()
+        half, quarter = channels
+        self.size = (spec.height, spec.width)
+        self.start = (quarter, -(-spec.height // 4), -(-spec.width // 4))
+        self.dense = nn.Sequential(nn.Linear(inputs, math.prod(self.start)), nn.ReLU())
+        self.enlarge = nn.Sequential(
+            *enlarge(quarter, half, 2, upsample=False), nn.BatchNorm2d(half), nn.ReLU(),
+            *enlarge(half, half, 2, upsample=False), nn.BatchNorm2d(half), nn.ReLU(),
+            nn.Conv2d(half, spec.channels, KERNEL, padding=KERNEL // 2), nn.Tanh(),
+        )  # fmt: skip
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """See the class."""
+        images = cast("Tensor", self.enlarge(self.dense(codes).unflatten(1, self.start)))
+        return images[:, :, : self.size[0], : self.size[1]]
+
+
+class CodeSampler(nn.Module):
+    """Noise (n, latent_dim) and labels (n,) to images: a class's normal, then the decoder."""
+
+    mean: Tensor  # (classes, latent_dim)
+    spread: Tensor  # (classes, latent_dim, latent_dim), lower triangular
+
+    def __init__(self, config: AutoencoderConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        self.decode = Decoder(config.channels, spec, config.latent_dim)
+        shape = (spec.num_classes, config.latent_dim)
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("spread", torch.eye(shape[1]).repeat(shape[0], 1, 1))
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        codes = self.mean[y] + (self.spread[y] @ z[:, :, None])[:, :, 0]
+        return cast("Tensor", self.decode(codes))
+
+
+class Autoencoder(Generator):
+    """See the module."""
+
+    Config = AutoencoderConfig
+    config: AutoencoderConfig
+    sampler: CodeSampler
+
+    def __init__(self, config: AutoencoderConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.noise_dim = config.latent_dim
+        self.sampler = CodeSampler(config, spec).to(memory_format=torch.channels_last)
+        encoder = nn.Sequential(
+            Encoder(config.channels, spec, config.latent_dim),
+            nn.BatchNorm1d(config.latent_dim, affine=False),
+        )
+        self.encoder = encoder.to(memory_format=torch.channels_last)
+        self.networks = nn.ModuleDict({"sampler": self.sampler, "encoder": self.encoder})
+        self.optimizers = {
+            "autoencoder": torch.optim.Adam(
+                self.networks.parameters(), config.learning_rate, fused=True
+            )
+        }
+
+    def restore(self, images: Tensor) -> Tensor:
+        """Images in -1..1, coded and decoded."""
+        return self.in_precision(self.sampler.decode, self.in_precision(self.encoder, images))
+
+    def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """See `Generator.update`; the squared error, summed over pixels."""
+        loss = functional.mse_loss(self.restore(real), real, reduction="sum") / len(real)
+        (adam,) = self.optimizers.values()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        return {"reconstruction": loss}
+
+    @torch.no_grad()
+    def conclude(self, data: LabeledImages) -> None:
+        """See `Generator.conclude`: the normal of every class."""
+        self.encoder.eval()
+        codes = np.concatenate([
+            self.encoder(as_input(data.images[start : start + ENCODE_BATCH])).double().numpy()
+            for start in range(0, len(data), ENCODE_BATCH)
+        ])  # fmt: skip
+        for label in np.unique(data.labels):
+            own = codes[data.labels == label]
+            # One image has no spread of its own: that of all codes, which is 1 each.
+            covariance = ledoit_wolf(own)[0] if len(own) > 1 else np.eye(codes.shape[1])
+            covariance = covariance + 1e-6 * np.eye(codes.shape[1])
+            self.sampler.mean[label] = torch.from_numpy(own.mean(axis=0))
+            self.sampler.spread[label] = torch.from_numpy(np.linalg.cholesky(covariance))

@@ -1,0 +1,95 @@
+"""A GAN whose discriminator is an autoencoder, kept in balance with the generator.
+
+Source: Berthelot, Schumm and Metz (2017), BEGAN, section 3.3: real images are to be restored well,
+synthetic ones badly, and a controller k keeps the ratio of the two errors at `gamma`: low gives
+clear images of few kinds, high varied ones. The history has k and the convergence measure M
+(equation in section 3.4), which falls as training goes well. Deviations: both players are told the
+class, the discriminator at its narrow middle as well; convolutions with stride in place of pooling;
+the averaged sampler and the decay of rates of the one fit loop.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from pipeline.generators.adversarial import Adversarial, AdversarialConfig
+from pipeline.generators.convolution import (
+    ConvolutionalFeatures,
+    ConvolutionalSampler,
+    CriticConfig,
+    SamplerConfig,
+)
+from pipeline.images import ImageSpec
+from pipeline.sections import Count
+
+
+class BEGANConfig(AdversarialConfig):
+    """presets/zoo.yaml gives the values."""
+
+    sampler: SamplerConfig  # of the generator, and of the discriminator's second half
+    critic: CriticConfig
+    code_dim: Count  # width of the discriminator's narrow middle
+    gamma: float = Field(gt=0, le=1)  # wanted error of synthetic images as a share of real ones'
+    control: float = Field(gt=0)  # how fast k follows, per step
+
+
+class AutoencoderCritic(nn.Module):
+    """Images (n, c, h, w) and labels (n,) to how badly each is restored, (n,), at least 0."""
+
+    k: Tensor
+
+    def __init__(self, config: BEGANConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        self.features = ConvolutionalFeatures(config.critic, spec, told=True)
+        self.squeeze = nn.Linear(self.features.num_features, config.code_dim)
+        self.restore = ConvolutionalSampler(config.sampler, config.code_dim, spec)
+        self.register_buffer("k", torch.zeros(()))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        restored = cast("Tensor", self.restore(self.squeeze(self.features(x, y)), y))
+        return (restored.float() - x).abs().flatten(1).mean(dim=1)
+
+
+class BEGAN(Adversarial):
+    """See the module."""
+
+    Config = BEGANConfig
+    config: BEGANConfig
+    critic: AutoencoderCritic
+
+    def __init__(self, config: BEGANConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        sampler = ConvolutionalSampler(config.sampler, config.latent_dim, spec)
+        self.play(sampler, AutoencoderCritic(config, spec))
+        self.convergence = torch.tensor(math.nan)
+
+    def critic_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """See `Adversarial.critic_loss`; moves k."""
+        loss = real.mean() - self.critic.k.clone() * fake.mean()
+        with torch.no_grad():
+            off = self.config.gamma * real.mean() - fake.mean()
+            self.critic.k.add_(self.config.control * off).clamp_(0, 1)
+            self.convergence = real.mean() + off.abs()
+        return loss
+
+    def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """See `Adversarial.generator_loss`."""
+        return fake.mean()
+
+    def accuracy(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Share of pairs in which the real image is restored better."""
+        return (real[:, None] < fake[None]).float().mean()
+
+    def mismatch_loss(self, wrong: Tensor, right: Tensor) -> Tensor:
+        """See `Adversarial.mismatch_loss`: to be restored as badly as a synthetic image."""
+        return -self.critic.k.clone() * wrong.mean()
+
+    def extras(self) -> dict[str, Tensor]:
+        """See `Adversarial.extras`."""
+        return {"k": self.critic.k.clone(), "convergence": self.convergence}

@@ -1,0 +1,130 @@
+"""A GAN of half the size, and a network that doubles its images.
+
+Source: Ledig et al. (2017), SRGAN, equations 3 to 6: residual blocks and a pixel shuffle, trained
+to restore real images from smaller ones, by their pixels and by a discriminator. Deviations: there
+is no network that was trained on photographs to compare features by, so the content loss is the
+mean squared error of pixels, as in the paper's SRResNet; the network adds to the bicubically
+enlarged image; two blocks of few channels suffice for digits. The two halves are trained at the
+same time and do not see each other: the doubling network learns from real images that were made
+smaller and can follow any generator of half the size; here it is `Half`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.generators.adversarial import Adversarial, cross_entropy
+from pipeline.generators.convolution import ConvolutionalCritic, resized
+from pipeline.generators.plain_dcgan import PlainDCGAN, PlainDCGANConfig
+from pipeline.images import ImageSpec
+from pipeline.sections import Count
+
+NUM_BLOCKS = 2
+
+
+class SRGANConfig(PlainDCGANConfig):
+    """Of `Half` and more; presets/zoo.yaml gives the values."""
+
+    double_channels: Count  # of the doubling network
+    adversarial_weight: float = Field(ge=0)  # beside the content loss, which has 1
+
+
+class Doubler(nn.Module):
+    """Images (n, c, h/2, w/2) in -1..1, halves rounded up, to images (n, c, h, w) in -1..1."""
+
+    def __init__(self, channels: int, spec: ImageSpec) -> None:
+        super().__init__()
+        self.size = (spec.height, spec.width)
+        self.first = nn.Conv2d(spec.channels, channels, 5, padding=2)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(channels, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.PReLU(),
+                nn.Conv2d(channels, channels, 3, padding=1), nn.BatchNorm2d(channels),
+            )
+            for _ in range(NUM_BLOCKS)
+        )  # fmt: skip
+        self.last = nn.Conv2d(channels, 4 * spec.channels, 3, padding=1)
+
+    def forward(self, small: Tensor) -> Tensor:
+        """See the class."""
+        x = functional.relu(self.first(small))
+        for block in self.blocks:
+            x = x + block(x)
+        detail = functional.pixel_shuffle(self.last(x), 2)
+        height, width = self.size
+        return (resized(small, self.size) + detail[:, :, :height, :width]).clamp(-1, 1)
+
+
+class DoublingSampler(nn.Module):
+    """Noise (n, latent_dim) and labels (n,) to images: the smaller sampler, then the doubler."""
+
+    def __init__(self, smaller: nn.Module, doubler: nn.Module) -> None:
+        super().__init__()
+        self.smaller, self.doubler = smaller, doubler
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        return cast("Tensor", self.doubler(self.smaller(z, y)))
+
+
+class SRGAN(Adversarial):
+    """See the module; the game is that of the doubling network."""
+
+    Config = SRGANConfig
+    Half = PlainDCGAN
+    config: SRGANConfig
+
+    def __init__(self, config: SRGANConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.size = (-(-spec.height // 2), -(-spec.width // 2))
+        self.smaller = self.Half(config, replace(spec, height=self.size[0], width=self.size[1]))
+        self.doubler = Doubler(config.double_channels, spec)
+        self.play(self.doubler, ConvolutionalCritic(config.critic, spec))
+        self.sampler = DoublingSampler(self.smaller.sampler, self.doubler)
+        self.networks = nn.ModuleDict(
+            {"sampler": self.sampler, "critic": self.critic, "smaller_critic": self.smaller.critic}
+        )
+        self.optimizers |= {
+            f"smaller_{key}": value for key, value in self.smaller.optimizers.items()
+        }
+
+    def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """See `Generator.update`."""
+        small = resized(real, self.size)
+        losses = {
+            f"smaller_{name}": value for name, value in self.smaller.update(small, labels).items()
+        }
+        return {**losses, **super().update(real, labels)}
+
+    def imagine(self, z: Tensor, labels: Tensor, real: Tensor) -> Tensor:
+        """See `Adversarial.imagine`: the real images, made smaller and doubled."""
+        found = self.in_precision(self.doubler, resized(real, self.size))
+        self.content = functional.mse_loss(found, real)
+        return found
+
+    def critic_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """See `Adversarial.critic_loss`."""
+        return (cross_entropy(real, 1.0) + cross_entropy(fake, 0.0)) / 2
+
+    def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """See `Adversarial.generator_loss`: content, and that doubled images pass for real."""
+        return self.content + self.config.adversarial_weight * cross_entropy(fake, 1.0)
+
+    def mismatch_loss(self, wrong: Tensor, right: Tensor) -> Tensor:
+        """See `Adversarial.mismatch_loss`."""
+        return cross_entropy(wrong, 0.0)
+
+    def extras(self) -> dict[str, Tensor]:
+        """See `Adversarial.extras`: peak signal-to-noise ratio of the last batch, in decibels."""
+        return {"psnr": psnr(self.content.detach())}
+
+
+def psnr(mse: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in decibels, of a mean squared error of pixels in -1..1."""
+    return 10 * torch.log10(4 / mse.clamp_min(1e-10))

@@ -1,0 +1,99 @@
+"""GANs whose discriminator measures how far synthetic images are from real ones.
+
+Sources: Arjovsky, Chintala and Bottou (2017), algorithm 1, for the Wasserstein loss and clipped
+weights (`wgan`); Gulrajani et al. (2017), algorithm 1, for the gradient penalty (`wgan_gp`).
+Deviations: both players are told the class, as in `plain_dcgan`; the averaged sampler and the decay
+of rates of the one fit loop. The discriminator's loss, sign turned, is an estimate of the distance:
+it is the one loss here that tells how good the samples are.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from pipeline.generators.adversarial import Adversarial, AdversarialConfig
+from pipeline.generators.convolution import (
+    ConvolutionalCritic,
+    ConvolutionalSampler,
+    CriticConfig,
+    SamplerConfig,
+)
+from pipeline.images import ImageSpec
+
+
+class WassersteinConfig(AdversarialConfig):
+    """What both have; presets/zoo.yaml gives the values."""
+
+    sampler: SamplerConfig
+    critic: CriticConfig
+
+
+class WGANConfig(WassersteinConfig):
+    """Of `wgan`."""
+
+    clip: float = Field(gt=0)  # largest weight of the discriminator, either way
+
+
+class WGANGPConfig(WassersteinConfig):
+    """Of `wgan_gp`."""
+
+    gradient_penalty: float = Field(ge=0)  # its weight
+
+
+class Wasserstein(Adversarial):
+    """What both share."""
+
+    config: WassersteinConfig
+
+    def __init__(self, config: WassersteinConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        sampler = ConvolutionalSampler(config.sampler, config.latent_dim, spec)
+        self.play(sampler, ConvolutionalCritic(config.critic, spec))
+
+    def critic_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """See `Adversarial.critic_loss`: minus the estimate of the distance."""
+        return fake.mean() - real.mean()
+
+    def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """See `Adversarial.generator_loss`."""
+        return -fake.mean()
+
+    def mismatch_loss(self, wrong: Tensor, right: Tensor) -> Tensor:
+        """See `Adversarial.mismatch_loss`."""
+        return wrong.mean() - right.mean()
+
+    def accuracy(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Scores have no zero here: share of pairs in which the real image has the higher one."""
+        return (real[:, None] > fake[None]).float().mean()
+
+
+class WGAN(Wasserstein):
+    """Weights are clipped, so that scores cannot rise steeply; see the module."""
+
+    Config = WGANConfig
+    config: WGANConfig
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """See `Adversarial.constrain`."""
+        for weight in self.critic.parameters():
+            weight.clamp_(-self.config.clip, self.config.clip)
+
+
+class WGANGP(Wasserstein):
+    """Scores are to rise by 1 per distance between real and synthetic images; see the module."""
+
+    Config = WGANGPConfig
+    config: WGANGPConfig
+
+    def penalty(self, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
+        """See `Adversarial.penalty`; in full precision, since it is differentiated twice."""
+        share = torch.rand(len(real), 1, 1, 1)
+        between = torch.lerp(fake, real, share).requires_grad_(True)
+        (slope,) = torch.autograd.grad(
+            self.critic(between, labels).sum(), between, create_graph=True
+        )
+        steepness = slope.flatten(1).norm(dim=1)
+        return self.config.gradient_penalty * (steepness - 1).square().mean()

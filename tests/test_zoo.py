@@ -1,0 +1,239 @@
+"""What each generator of the preset `zoo` must show, beyond the contract of all."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, distributions, nn
+from torch.nn import functional
+
+from pipeline.generators.adversarial import cross_entropy
+from pipeline.generators.autoencoder import Autoencoder
+from pipeline.generators.base import Generator, create, draw_images, fit
+from pipeline.generators.convolution import (
+    ConvolutionalCritic,
+    ConvolutionalSampler,
+    CriticConfig,
+    MinibatchDiscrimination,
+    SamplerConfig,
+    resized,
+)
+from pipeline.generators.cvae import CVAE, divergence
+from pipeline.generators.diffusion import schedule
+from pipeline.generators.lapgan import LAPGAN, flattened, pyramid_shapes, unflattened
+from pipeline.generators.mlp_gan import MLPGAN
+from pipeline.generators.plain_dcgan import PlainDCGAN
+from pipeline.generators.srgan import SRGAN, psnr
+from pipeline.generators.wgan import WGAN, WGANGP
+from pipeline.images import ImageSpec, LabeledImages
+from pipeline.runtime import deterministic
+from pipeline.sections import Member
+
+DIGITS = ImageSpec(1, 28, 28, 10)
+BARS = ImageSpec(1, 8, 8, 3)
+# Of the toy proof: a linear generator against two narrow layers.
+PLANE: Member = {
+    "steps": 3000, "batch_size": 256, "latent_dim": 2, "ema_decay": 0.998, "decay_from": 0.3,
+    "view": {"degrees": 0, "translate": 0, "scale": 0, "shear": 0}, "precision": "float32",
+    "generator_learning_rate": 0.002, "discriminator_learning_rate": 0.01,
+    "generator_widths": [], "discriminator_widths": [64, 64], "output": "linear", "realness": 1.0,
+    "mismatch": 0.0,
+}  # fmt: skip
+
+
+def count(network: nn.Module, trained: bool = False) -> int:
+    """Numbers in a network, running statistics of norms among them unless only `trained`."""
+    numbers = list(network.parameters())
+    if not trained:
+        numbers += [each for key, each in network.named_buffers() if "num_batches" not in key]
+    return sum(each.numel() for each in numbers)
+
+
+def built(name: str, family: type[Generator], sections: dict[str, Member], spec: ImageSpec = BARS,
+          **changes: object) -> Any:  # fmt: skip
+    config = family.Config.model_validate({**sections[name], **changes})
+    return create(family, config, spec, 0)
+
+
+def test_the_textbooks_networks_have_their_number_of_weights() -> None:
+    sampler = ConvolutionalSampler(
+        SamplerConfig(channels=[256, 128, 64], label_dim=0, upsample=False, dropout=0.0),
+        100,
+        DIGITS,
+    )
+    critic = ConvolutionalCritic(
+        CriticConfig(channels=[64, 128], dropout=0.3, minibatch_kernels=0), DIGITS, told=False
+    )
+    assert count(sampler) == 2_343_681
+    assert count(sampler, trained=True) == 2_318_209
+    assert count(critic) == 212_865
+
+
+def test_dense_players_have_the_textbooks_layers(whole_sections: dict[str, Member]) -> None:
+    gan = built("mlp_gan", MLPGAN, whole_sections, DIGITS)
+    widths = {
+        name: [each.out_features for each in player.modules() if isinstance(each, nn.Linear)]
+        for name, player in gan.networks.items()
+    }
+    assert widths == {"sampler": [256, 512, 1024, 784], "critic": [512, 256, 1]}
+    assert gan.noise_dim == 100
+
+
+def test_upsampling_and_transposed_convolutions_give_the_same_sizes() -> None:
+    for upsample in (False, True):
+        config = SamplerConfig(channels=[8, 8, 4], label_dim=2, upsample=upsample, dropout=0.5)
+        for spec in (DIGITS, BARS, ImageSpec(3, 15, 10, 4)):
+            network = ConvolutionalSampler(config, 5, spec)
+            images = network(torch.randn(2, 5), torch.tensor([0, 1]))
+            assert images.shape == (2, spec.channels, spec.height, spec.width)
+
+
+def test_smoothed_targets_are_met_by_their_own_logit() -> None:
+    logit = torch.tensor([math.log(0.9 / 0.1)], requires_grad=True)
+    cross_entropy(logit, 0.9).backward()
+    assert abs(float(logit.grad)) < 1e-6
+    sure = torch.tensor([5.0])
+    assert cross_entropy(sure, 0.9) > cross_entropy(sure, 1.0)
+
+
+def test_minibatch_discrimination_tells_a_batch_of_copies_from_a_varied_one() -> None:
+    torch.manual_seed(0)
+    layer = MinibatchDiscrimination(6, kernels=4)
+    varied = torch.randn(8, 6)
+    copies = varied[:1].expand(8, 6)
+    assert torch.allclose(layer(copies), torch.full((8, 4), 7.0))
+    assert (layer(varied) < layer(copies)).all()
+    assert MinibatchDiscrimination(6, kernels=0)(varied).shape == (8, 0)
+
+
+def test_uniform_noise_is_uniform_and_normal_noise_normal(sections: dict[str, Member]) -> None:
+    seeds = list(range(400))
+    uniform = built("plain_dcgan", PlainDCGAN, sections, noise="uniform").noise(seeds)
+    normal = built("plain_dcgan", PlainDCGAN, sections, noise="normal").noise(seeds)
+    assert uniform.abs().max() <= 1
+    assert abs(float(uniform.std()) - 1 / math.sqrt(3)) < 0.03
+    assert abs(float(normal.std()) - 1) < 0.03
+
+
+def test_clipped_weights_stay_within_their_bound(
+    sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path
+) -> None:
+    gan = built("wgan", WGAN, sections, clip=0.02)
+    with deterministic():
+        fit(gan, few_bars, 0, tmp_path)
+    largest = max(float(each.detach().abs().max()) for each in gan.networks["critic"].parameters())
+    assert largest <= 0.02 + 1e-9
+
+
+def test_the_gradient_penalty_is_that_of_a_critic_whose_slope_is_known(
+    sections: dict[str, Member],
+) -> None:
+    gan = built("wgan_gp", WGANGP, sections, gradient_penalty=10.0)
+
+    class Slope(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return 3 * x.flatten(1)[:, 0]
+
+    gan.critic = Slope()
+    images = torch.randn(4, 1, 8, 8)
+    found = gan.penalty(images, torch.randn(4, 1, 8, 8), torch.zeros(4, dtype=torch.long))
+    assert float(found) == pytest.approx(10 * (3 - 1) ** 2)
+
+
+def test_the_divergence_is_that_of_the_two_normals(
+    sections: dict[str, Member], few_bars: LabeledImages
+) -> None:
+    model = built("cvae", CVAE, sections)
+    mean, log_variance = torch.randn(6, 4), torch.randn(6, 4)
+    wanted = distributions.kl_divergence(
+        distributions.Normal(mean, (log_variance / 2).exp()), distributions.Normal(0.0, 1.0)
+    )
+    assert float(divergence(mean, log_variance)) == pytest.approx(float(wanted.sum() / 6), rel=1e-5)
+    assert model.noise_dim == sections["cvae"]["latent_dim"]
+
+
+def test_codes_of_a_class_are_drawn_from_its_own_normal(
+    sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
+) -> None:
+    model = built("autoencoder", Autoencoder, sections)
+    with deterministic():
+        fit(model, bars, 0, tmp_path)
+    sampler = model.sampler
+    assert len({tuple(row.tolist()) for row in sampler.mean}) == 3
+    for spread in sampler.spread:
+        assert torch.equal(spread, spread.tril())
+        assert (spread.diagonal() > 0).all()
+
+
+def test_an_autoencoder_restores_images_better_than_their_mean(
+    sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
+) -> None:
+    model = built("autoencoder", Autoencoder, sections, steps=300)
+    with deterministic():
+        fit(model, bars, 0, tmp_path)
+    images = torch.from_numpy(bars.images).float() / 127.5 - 1
+    with torch.no_grad():
+        restored = model.restore(images)
+    error = functional.mse_loss(restored, images)
+    assert error < 0.5 * functional.mse_loss(images.mean(0, keepdim=True).expand_as(images), images)
+
+
+def test_a_pyramid_is_its_parts_and_its_true_details_give_the_image_back(
+    sections: dict[str, Member],
+) -> None:
+    spec = ImageSpec(2, 9, 12, 3)
+    gan = built("lapgan", LAPGAN, sections, spec)
+    real = torch.rand(4, 2, 9, 12) * 2 - 1
+    parts = unflattened(gan.prepare(real), pyramid_shapes(spec))
+    assert [tuple(part.shape[1:]) for part in parts] == pyramid_shapes(spec)
+    assert torch.equal(parts[-2], real)
+    assert torch.allclose(parts[2], resized(parts[0], parts[1].shape[2:]))
+    assert torch.equal(flattened(parts[::2][:1] + parts[1::2], parts[2::2]), gan.prepare(real))
+
+
+def test_doubling_beats_bicubic_on_held_out_images(
+    sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
+) -> None:
+    order = np.random.default_rng(0).permutation(len(bars))
+    gan = built("srgan", SRGAN, sections, steps=400)
+    with deterministic():
+        fit(gan, bars.take(order[:120]), 0, tmp_path)
+    held = torch.from_numpy(bars.images[order[120:]]).float() / 127.5 - 1
+    small = resized(held, gan.size)
+    gan.doubler.eval()
+    with torch.no_grad():
+        ours, bicubic = gan.doubler(small), resized(small, (8, 8))
+    found = [psnr(functional.mse_loss(each, held)) for each in (ours, bicubic)]
+    assert found[0] > found[1] + 1
+
+
+def test_shares_of_image_and_noise_go_from_all_to_none() -> None:
+    signal, noise = schedule(torch.linspace(0, 1, 11))
+    assert torch.allclose(signal**2 + noise**2, torch.ones(11))
+    assert (signal.diff() < 0).all()
+    assert signal[0] == 1
+    assert abs(float(signal[-1])) < 1e-6
+
+
+@pytest.mark.slow
+def test_a_linear_generator_learns_mean_and_covariance_of_a_plane_normal(
+    sections: dict[str, Member], tmp_path: Path
+) -> None:
+    mean, covariance = np.array([1.0, 2.0]), np.array([[1.01, 1.95], [1.95, 4.25]])
+    rng = np.random.default_rng(0)
+    points = rng.multivariate_normal(mean, covariance, 20_000)
+    reach = 12.0  # pixel 0 stands for minus so much, 255 for plus
+    pixels = ((points / reach + 1) * 127.5).round().clip(0, 255).astype(np.uint8)
+    data = LabeledImages(pixels.reshape(-1, 1, 1, 2), np.zeros(len(pixels), dtype=np.int64))
+    gan = built("mlp_gan", MLPGAN, sections, ImageSpec(1, 1, 2, 1), **PLANE)
+    with deterministic():
+        fit(gan, data, 0, tmp_path)
+    drawn = draw_images(gan, np.zeros(20_000, dtype=np.int64), list(range(20_000)))
+    found = (drawn.reshape(-1, 2) / 127.5 - 1) * reach
+    np.testing.assert_allclose(found.mean(axis=0), mean, rtol=0.1)
+    np.testing.assert_allclose(np.cov(found.T), covariance, rtol=0.1)
