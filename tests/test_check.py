@@ -17,14 +17,15 @@ from pipeline.engine import ENGINES
 from pipeline.errors import ParamsError
 from pipeline.filters import FILTERS
 from pipeline.generators import GENERATORS
-from pipeline.params import DRAWS, Params
+from pipeline.params import DRAWS, Params, load_params
 from pipeline.sections import FILE, Section
 from pipeline.transforms import TRANSFORMS
 from pipeline.trials import expected_trials, replicates
 
+SHIPPED = load_params(Path(__file__).resolve().parent.parent)
 CONFIGS: dict[str, type[Section]] = {
-    **{f"generators.{name}": each.Config for name, each in GENERATORS.items()},
-    **{f"classifiers.{name}": each.Config for name, each in CLASSIFIERS.items()},
+    **{f"generators.{name}": GENERATORS[name].Config for name in SHIPPED.generators},
+    **{f"classifiers.{name}": CLASSIFIERS[name].Config for name in SHIPPED.classifiers},
     **{f"transforms.{name}": config for name, (config, _) in TRANSFORMS.items()},
 }
 MEMBER_KEYS = [
