@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint calibrate bench format lock clean
+.PHONY: help setup run test check proofs lint calibrate bench format lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -28,7 +28,10 @@ test: setup ## run the whole test suite
 	@python -m pytest -q
 
 check: lint ## format check, lint, types and the fast tests
-	@python -m pytest -q -m "not slow"
+	@python -m pytest -q -m "not slow and not proof"
+
+proofs: setup ## what `make test` tries on a few members, on all
+	@python -m pytest -q -m proof
 
 lint: setup ## format check, lint, types
 	@ruff format --check .

@@ -19,6 +19,7 @@ from pipeline.params import Params, load_params
 from pipeline.runtime import deterministic
 
 pytestmark = pytest.mark.parametrize("name", CLASSIFIERS)
+DEEPER = {"steps": 100, "channels": 8, "features": 64}  # twice as many convolutions
 Split = tuple[LabeledImages, LabeledImages]
 Build = Callable[..., Classifier]
 
@@ -33,7 +34,7 @@ def split(bars: LabeledImages) -> Split:
 def configured(name: str, params: Params, seed: int) -> Classifier:
     family = CLASSIFIERS[name]
     # One that the shipped study does not run is a variant of `cnn`.
-    section = params.classifiers.get(name, params.classifiers["cnn"])
+    section = params.classifiers.get(name) or {**params.classifiers["cnn"], **DEEPER}
     return family(family.Config.model_validate(section), seed)
 
 

@@ -30,6 +30,9 @@ from pipeline.transforms import AffineConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 EVERY = sorted(GENERATORS)
+# What takes long is tried on two in every run, on all by `make proofs`.
+QUICK = ("cvae", "dcgan")
+SLOWLY = [each if each in QUICK else pytest.param(each, marks=pytest.mark.proof) for each in EVERY]
 STEPS = 40
 Fitted = Callable[[str], tuple[Generator, History]]
 
@@ -144,7 +147,7 @@ def test_every_class_is_drawn_in_turns_and_more_begin_with_fewer(name: str, fitt
     assert not np.array_equal(draw_classes(generator, 2, 4).images, few.images)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", SLOWLY)
 def test_labels_are_obeyed_after_a_short_fit(
     name: str, sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
 ) -> None:
@@ -217,7 +220,7 @@ def test_a_loss_that_is_not_finite_stops_the_fit_at_that_step(
         trained(name, sections, few_bars, tmp_path / "a")
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", SLOWLY)
 @pytest.mark.parametrize("at", [25, STEPS])
 def test_weights_that_are_not_finite_stop_the_fit_and_its_last_good_checkpoint_stays(
     name: str, at: int, sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path,
@@ -329,7 +332,7 @@ def test_a_killed_fit_resumes_to_the_same_bits(name: str, tmp_path: Path) -> Non
     assert same(dict(first), dict(second))
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", SLOWLY)
 def test_a_checkpoint_holds_all_state_that_matters(
     name: str, sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.textbook import SETTINGS
+from benchmarks.textbook import SETTINGS, TextbookConfig
 from pipeline.classifiers.base import Classifier, TrainingSet
 from pipeline.errors import ParamsError
 from pipeline.generators.base import Generator, GeneratorConfig
@@ -28,7 +28,7 @@ from pipeline.store import read_npz
 from pipeline.tuning import Choice, Trainers, candidates, choose, stratified
 
 SIDE, NUM_CLASSES, PER_CLASS = 4, 3, 6
-CONFIG = GeneratorConfig.model_validate({**SETTINGS, "latent_dim": 64})
+CONFIG = TextbookConfig.model_validate({**SETTINGS, "latent_dim": 64})
 
 
 def tuned(params: Params, **changes: Any) -> Params:
