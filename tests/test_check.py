@@ -76,7 +76,7 @@ def test_the_shipped_file_passes(root: Path) -> None:
         ("study.seeds", [], ["at least 1"]),
         ("study.seeds", [0, 1.5], ["integer"]),
         ("synthesize.per_class", 0, ["greater than 0"]),
-        ("synthesize.teacher.classifier", "cnm", list(CLASSIFIERS)),
+        ("synthesize.teacher.classifier", "cnm", list(SHIPPED.classifiers)),
         ("arms.real.inputs", "data/raw", ["data/splits/draws"]),
         ("arms.dcgan.filter", "agree", list(FILTERS)),
         ("arms.classical.transform", "rotate", list(TRANSFORMS)),

@@ -79,6 +79,7 @@ class Planted(Generator):
 
     def __init__(self, world: World, data: LabeledImages) -> None:
         super().__init__(CONFIG, data.spec())
+        self.noise_dim = CONFIG.latent_dim
         self.sampler = world
 
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
