@@ -5,9 +5,9 @@ The map, by floor; imports only go down:
 * 0  `errors`, `sections`, `params`, `images`, `runtime`, `store`, `progress`: sentences, settings,
      arrays, determinism, files
 * 1  `splits`, `datasets/`, `generators/`, `teachers/`, `transforms`, `classifiers/`, `filters`,
-     `metrics`, `fidelity`, `memorization`, `stats`, `wording`: the parts; siblings do not know each
-     other, but what is trained may be handed a transform
-* 2  `trials`, `provenance`, `arms`, `tuning`, `engine`, `integrity`, `comparisons`, `tables`,
-     `plots`, `page`, `headline`: the parts put together
+     `metrics`, `fidelity`, `memorization`, `stats`, `health`, `wording`: the parts; siblings do not
+     know each other, but what is trained may be handed a transform
+* 2  `trials`, `provenance`, `arms`, `tuning`, `engine`, `integrity`, `comparisons`, `ranking`,
+     `tables`, `plots`, `gallery`, `page`, `headline`: the parts put together
 * 3  `stages/`, `presets`, `check`, `__main__`: one module per DVC stage, and the command line
 """

@@ -31,7 +31,7 @@ def check() -> None:
 def show(
     markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown.")] = False,
 ) -> None:
-    """Print the headline table of the last report and name the page."""
+    """Print the headline table of the last report, rank generators, and name the page."""
     from pipeline import headline, page
     from pipeline.params import load_params
     from pipeline.stages import report
@@ -40,7 +40,7 @@ def show(
         root = Path.cwd()
         params = load_params(root)
         if markdown:
-            print(headline.markdown(headline.read_deltas(root), params))
+            print(headline.report_markdown(root, params))
             return
         if (root / "results").exists() and not page.is_current(root):
             report.run(params, root)

@@ -1,7 +1,12 @@
-"""The headline table on the terminal, or as Markdown for a README, from the last report's files."""
+"""The headline table on the terminal, or as Markdown for a README, from the last report's files.
+
+With two or more generators their ranking follows.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +18,7 @@ from pipeline import wording
 from pipeline.comparisons import main_rows
 from pipeline.page import PAGE
 from pipeline.params import Params
+from pipeline.ranking import with_places
 from pipeline.store import require
 
 COLUMNS = (
@@ -24,7 +30,10 @@ COLUMNS = (
     "interval",
     "verdict",
 )
-
+RANKING_COLUMNS = ("place", "generator", "labels", "CAS", "interval", "label fidelity")
+TEXT_COLUMNS = ("classifier", "arm", "verdict", "generator")
+WIDTH = 120  # characters; outside a terminal the library would cut tables to 80
+RANKING_WIDTH = 200
 
 UNLABELED = "* learned from unlabeled images as well; the baseline did not"
 
@@ -66,32 +75,81 @@ def order(column: pd.Series, params: Params) -> pd.Series:
 
 def markdown(deltas: pd.DataFrame, params: Params) -> str:
     """The headline table in Markdown."""
-    rows = [COLUMNS, ("---",) * len(COLUMNS), *lines(deltas, params)]
-    text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    rows = lines(deltas, params)
+    text = _markdown(COLUMNS, rows)
     return text + (f"\n\n{UNLABELED}" if any(row[2].endswith("*") for row in rows) else "")
 
 
+def _markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    every = [columns, ("---",) * len(columns), *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in every)
+
+
+def report_markdown(root: Path, params: Params) -> str:
+    """The headline table and, with two or more generators, their ranking in Markdown."""
+    parts = [markdown(read_deltas(root), params)]
+    if len(params.generators) > 1:
+        parts.append(_markdown(ranking_columns(params), ranking_lines(root, params)))
+    return "\n\n".join(parts)
+
+
+def ranking_columns(params: Params) -> tuple[str, ...]:
+    """The titles of the ranking; deltas are against the declared baseline, in points."""
+    deltas = [name for each in params.classifiers for name in (f"delta {each}", "interval")]
+    return (*RANKING_COLUMNS, *deltas, "failed", "seconds")
+
+
+def ranking_lines(root: Path, params: Params) -> list[tuple[str, ...]]:
+    """The cells of the ranking, one tuple per generator and budget; `-` is what is not known.
+
+    Seconds are of training one generator, where they were measured on this machine.
+    """
+    found = pd.read_csv(require(root / "reports/ranking.csv", "report"))
+    timings = root / "reports/timings.csv"
+    columns = ["stage", "item", "budget", "seconds"]
+    seconds = pd.read_csv(timings) if timings.exists() else pd.DataFrame(columns=columns)
+    return [
+        (
+            _number(row["cas_place"], "{:.0f}"),
+            str(row["generator"]) + ("*" if row["regime"] != "labeled" else ""),
+            str(row["budget"]),
+            _number(100 * row["cas"], "{:.1f} %"),
+            wording.share_interval(row, "cas_low", "cas_high"),
+            _number(100 * row["label_fidelity"], "{:.1f} %"),
+            *(
+                cell
+                for each in params.classifiers
+                for cell in (
+                    _number(100 * row[f"delta_{each}"], "{:+.2f}"),
+                    wording.interval(row, f"ci_low_{each}", f"ci_high_{each}"),
+                )
+            ),
+            f"{row['num_failed']} of {row['n']}",
+            _number(row["seconds"], "{:.1f}"),
+        )
+        for _, row in with_places(found, seconds, params).iterrows()
+    ]
+
+
+def _number(value: float, form: str) -> str:
+    return "-" if math.isnan(value) else form.format(value)
+
+
 def show(root: Path, params: Params) -> None:
-    """Print the table, what it says about the rival, and where the page is."""
+    """Print the table, the ranking, what is said about the rival, and where the page is."""
     deltas = read_deltas(root)
     console = Console()
-    seeds = len(params.study.seeds)
-    table = Table(
-        title=f"Test accuracy, {seeds} seeds, {100 * params.report.confidence:g} % intervals"
-    )
-    for name in COLUMNS:
-        side: Literal["left", "right"] = (
-            "left" if name in ("classifier", "arm", "verdict") else "right"
-        )
-        table.add_column(name, justify=side, no_wrap=True)
+    about = f"{len(params.study.seeds)} seeds, {100 * params.report.confidence:g} % intervals"
+    table = empty_table(f"Test accuracy, {about}", COLUMNS)
     cells = lines(deltas, params)
     for row, following in zip(cells, [*cells[1:], cells[0]], strict=True):
         table.add_row(*row, end_section=row[:2] != following[:2])
-    # Outside a terminal the library would cut the table to 80 columns.
-    console.width = max(console.width, 120)
+    console.width = max(console.width, WIDTH)
     console.print(table)
     if any(row[2].endswith("*") for row in cells):
         print(f"{UNLABELED}\n")
+    if len(params.generators) > 1:
+        show_ranking(root, params, about)
     accuracy = deltas[deltas["metric"] == "accuracy"]
     for _, row in accuracy[accuracy["baseline"] != params.report.baseline].iterrows():
         print(wording.sentence(row, params.report.confidence))
@@ -99,3 +157,22 @@ def show(root: Path, params: Params) -> None:
         print(wording.worth_sentence(row))
     made = (root / PAGE).exists()
     print(f"\nreport: {root / PAGE if made else 'none yet, `make run` makes it'}")
+
+
+def show_ranking(root: Path, params: Params, about: str) -> None:
+    """Print the generators, the best CAS first."""
+    table = empty_table(f"Generators by CAS, {about}", ranking_columns(params))
+    for row in ranking_lines(root, params):
+        table.add_row(*row)
+    console = Console()
+    console.width = max(console.width, RANKING_WIDTH)
+    console.print(table)
+
+
+def empty_table(title: str, columns: Iterable[str]) -> Table:
+    """A table without rows: words stand left, numbers right."""
+    table = Table(title=title)
+    for name in columns:
+        side: Literal["left", "right"] = "left" if name in TEXT_COLUMNS else "right"
+        table.add_column(name, justify=side, no_wrap=True)
+    return table

@@ -10,6 +10,7 @@ import base64
 import math
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,21 @@ TEMPLATE = "page.html.j2"
 PAGE = Path("reports/report.html")
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """PNG files: figures by title, galleries by generator and exhibit, in the order of the page."""
+
+    figures: Mapping[str, Path]
+    galleries: Mapping[str, Mapping[str, Path]]
+    side_by_side: Path | None  # the best generator of either kind, where there are both
+
+
 def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
-               figures: Mapping[str, Path], manifest: Mapping[str, Any]) -> None:  # fmt: skip
+               pictures: Pictures, manifest: Mapping[str, Any]) -> None:  # fmt: skip
     """Render the page to `path`.
 
-    `tables` are those of the report, each with one row per line of the page; `figures` maps a title
-    to a PNG file in the order of the page; `manifest` is that of `data/splits`.
+    `tables` are those of the report, each with one row per line of the page; `manifest` is that of
+    `data/splits`.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -39,7 +49,8 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
     )  # fmt: skip
     environment.filters.update(
         beyond=wording.beyond, interval=wording.interval, percent=wording.percent,
-        p_value=p_value, points=wording.points, worth_sentence=wording.worth_sentence,
+        embedded=embedded, exhibit=wording.exhibit, p_value=p_value, points=wording.points,
+        share_interval=wording.share_interval, worth_sentence=wording.worth_sentence,
     )  # fmt: skip
     root = path.parent.parent
     main = tables["main"]
@@ -56,8 +67,9 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
         verdicts=wording.VERDICTS,
         roles=wording.ROLES,
         flags=wording.FLAGS,
+        warnings=wording.WARNINGS,
         cost=cost(tables["timings"]),
-        figures={title: embedded(file) for title, file in figures.items()},
+        pictures=pictures,
         manifest=manifest,
         params_text=(root / "params.yaml").read_text(encoding="utf-8"),
         versions=library_versions(),

@@ -14,21 +14,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline import health
 from pipeline.comparisons import PRIMARY_METRIC
 from pipeline.errors import IntegrityError
 from pipeline.integrity import artifacts
 from pipeline.metrics import METRICS, confusion
-from pipeline.params import DRAWS, SYNTHETIC, Params
+from pipeline.params import DRAWS, MODELS, SYNTHETIC, Params
 from pipeline.provenance import MANIFEST, failure_of, manifest_of, read_manifest
+from pipeline.ranking import only_arm
 from pipeline.stats import mean_overlap
 from pipeline.store import TIMINGS, file_digest, read_json, read_npz
-from pipeline.trials import Trial, curve_replicates, expected_trials, replicates
+from pipeline.trials import Replicate, Trial, curve_replicates, expected_trials, replicates
 
 FAILURE_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "reason"]
 TIMING_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "seconds", "images_per_s"]
 TEACHER_COLUMNS = ["teacher", "budget", "seed", "num_unlabeled", "label_accuracy", "sure_frac",
                    "sure_accuracy", "foreign_frac", "foreign_sure_frac",
                    "strangeness_auroc"]  # fmt: skip
+HEALTH_COLUMNS = ["generator", "budget", "seed", "accuracy", "least_spread", "warnings"]
 # What an audit finds per class or in words; all else is a number per replicate.
 NOT_NUMBERS = ("classes", "flags")
 
@@ -206,14 +209,54 @@ def classes_table(params: Params, root: Path) -> pd.DataFrame:
 
 
 def _cas(params: Params, generator: str, trials: pd.DataFrame) -> dict[object, float]:
-    for name, arm in params.arms.items():
-        plain = arm.filter == arm.transform == "none" and not arm.permute_labels
-        if arm.generator == generator and not arm.real and plain:
-            first = next(iter(params.classifiers))
-            rows = trials[(trials["arm"] == name) & (trials["classifier"] == first)]
-            rows = rows[~rows["failed"]]
-            return dict(rows.set_index(["budget", "seed"])[PRIMARY_METRIC])
-    return {}
+    first = next(iter(params.classifiers))
+    rows = trials[(trials["arm"] == only_arm(params, generator)) & ~trials["failed"]]
+    rows = rows[rows["classifier"] == first]
+    return dict(rows.set_index(["budget", "seed"])[PRIMARY_METRIC])
+
+
+def read_history(folder: Path, each: Replicate) -> pd.DataFrame:
+    """What was noted while one replicate's generator was trained; empty where that failed."""
+    failure = failure_of(folder / each.file(".npz"))
+    return pd.DataFrame() if failure else pd.read_csv(folder / each.file(".history.csv"))
+
+
+def finished(folder: Path, params: Params) -> list[Replicate]:
+    """The replicates whose trial in `folder` gave a result, those of the primary budget first."""
+    primary = params.report.primary.budget
+    grid = sorted(replicates(params.study), key=lambda each: each.budget != primary)
+    return [each for each in grid if failure_of(folder / each.file(".npz")) is None]
+
+
+def read_losses(name: str, params: Params, root: Path) -> pd.DataFrame:
+    """Losses and learning rates of one generator, all replicates that came to an end."""
+    models = root / MODELS / name
+    parts = [
+        read_history(models, each).assign(**each.labels()) for each in finished(models, params)
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def health_table(params: Params, root: Path) -> pd.DataFrame:
+    """One row per generator and replicate: how its training went, as `health` reads its history.
+
+    `accuracy`: the discriminator's at the end, empty where there is none. `least_spread`: the
+    variety of the class that has least, from the audit.
+    """
+    rows = []
+    for names, audit in audits(params, root):
+        each = Replicate(names["budget"], names["seed"])
+        history = read_history(root / MODELS / names["generator"], each)
+        spreads = [row["spread"] for row in audit.get("classes", ()) if row["spread"] is not None]
+        rows.append(
+            {
+                **names,
+                "accuracy": health.final_accuracy(history),
+                "least_spread": min(spreads, default=np.nan),
+                "warnings": "; ".join(health.warnings(history)),
+            }
+        )
+    return pd.DataFrame(rows, columns=HEALTH_COLUMNS)
 
 
 def confusions(found: Found, budget: int) -> dict[tuple[str, str], NDArray[np.int64]]:

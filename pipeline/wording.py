@@ -38,6 +38,52 @@ FLAGS = {
     "collapsed": "some class has next to no variety",
 }
 
+# What a rule of thumb of `health` noticed: the words of the table, and what they mean.
+WARNINGS = {
+    "discriminator_wins": (
+        "discriminator sure of itself",
+        "At the end it took more than 99 in 100 images for what they are. A discriminator that is "
+        "never wrong gives its opponent next to nothing to learn from.",
+    ),
+    "discriminator_falls_fast": (
+        "discriminator done too soon",
+        "Its loss lost nine tenths within the first tenth of training: it found an easy mark "
+        "before the generator had learned anything.",
+    ),
+    "generator_collapses": (
+        "generator passes with anything",
+        "Its loss fell below a tenth of what was usual while the discriminator did no better than "
+        "luck: it may have found images that pass, whatever they show.",
+    ),
+    "discriminator_blind": (
+        "discriminator guesses",
+        "Over the second half it was right in 48 to 52 of 100 cases, as by luck: either images "
+        "are as good as real ones, or it cannot see what is wrong with them.",
+    ),
+}
+# Captions of what a generator has to show, in the order of the page.
+EXHIBITS = {
+    "sheet": "400 images, equal runs of every class, row by row; blank where fewer were made.",
+    "over_training": "The same noise as training went on; row k is class k.",
+    "interpolation": "From one noise to another in ten steps; row k is class k. Images that change "
+    "smoothly speak against mere repetition.",
+    "morph": "The same noise from one class to the next: row k leads from class k to class k + 1, "
+    "the last row to the first class.",
+    "reconstruction": "Pairs of rows: real images above, below what is restored from their codes.",
+    "traversal": "What single numbers of the code do: row d changes number d from -2.5 to 2.5, all "
+    "others are 0.",
+    "levels": "Ten images grow, a column each, five rows from top to bottom: the smallest image, "
+    "what is added at half size (gray is nothing), the image at half size, what is added at full "
+    "size, the image.",
+    "doubling": "Three rows in turns: real images, the same doubled from half size by bicubic "
+    "interpolation, and doubled by the network.",
+}
+
+
+def exhibit(key: str) -> str:
+    """The caption of an exhibit; one that nobody wrote a caption for is called by its key."""
+    return EXHIBITS.get(key, key)
+
 
 def points(share: float) -> str:
     """A share as signed percentage points: `+1.25`."""
@@ -54,6 +100,13 @@ def interval(row: Mapping[str, Any], low: str = "ci_low", high: str = "ci_high")
     if math.isnan(row[low]):
         return "none"
     return f"{points(row[low])} to {points(row[high])}"
+
+
+def share_interval(row: Mapping[str, Any], low: str, high: str) -> str:
+    """The ends of an interval of a share, in percent: `69.0 to 73.4`; a single seed has none."""
+    if math.isnan(row[low]):
+        return "none"
+    return f"{100 * row[low]:.1f} to {100 * row[high]:.1f}"
 
 
 def percent(share: float) -> str:

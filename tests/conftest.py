@@ -182,8 +182,8 @@ def leave_study(folder: Path, text: str) -> Path:
         if artifact.path.parts[0] == "models":
             seconds.append(
                 {
-                    "stage": "train_generator",
-                    "item": "dcgan",
+                    "stage": artifact.names["stage"],
+                    "item": artifact.names["item"],
                     "batch_size": 4,
                     **artifact.replicate.labels(),
                     "seconds": 1.0 + artifact.replicate.seed,
@@ -204,10 +204,7 @@ def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> list[Path
         write_npz(place / f"{stem}.npz", **scored(trial, params))
         return [place / f"{stem}.npz"]
     if kind == "models":
-        write_text(place / f"{stem}.safetensors", str(artifact.replicate))
-        history = "step,generator,generator_learning_rate\n5,0.5,0.1\n"
-        write_text(place / f"{stem}.history.csv", history)
-        return [place / f"{stem}.safetensors", place / f"{stem}.history.csv"]
+        return leave_generator(place / stem, artifact)
     if artifact.names["stage"] == "audit_teacher":
         numbers = dict.fromkeys(TEACHER_COLUMNS[3:], 0.75)
         write_json(place / f"{stem}.json", numbers | {"strangeness_auroc": None})
@@ -227,6 +224,23 @@ def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> list[Path
     write_npz(place / f"{stem}.npz", images=np.zeros((3, 1, 8, 8), np.uint8), labels=np.arange(3),
               latent_std=np.array(1.0), confidence=np.array(0.5))  # fmt: skip
     return [place / f"{stem}.npz"]
+
+
+def leave_generator(stem: Path, artifact: Artifact) -> list[Path]:
+    """Write what training leaves beside its manifest: of an autoencoder if named cvae."""
+    suffixes = (".safetensors", ".history.csv", ".snapshots.npz", ".exhibits.npz")
+    files = [stem.with_name(stem.name + suffix) for suffix in suffixes]
+    shades = np.arange(48, dtype=np.uint8).repeat(64).reshape(48, 1, 8, 8)
+    is_autoencoder = artifact.names["item"] == "cvae"
+    players = {"loss": 0.5} if is_autoencoder else {"generator": 0.7, "discriminator": 0.5}
+    numbers = players if is_autoencoder else players | {"accuracy": 0.75}
+    history = {"step": 5, **numbers, **{f"{name}_learning_rate": 0.1 for name in players}}
+    write_text(files[0], str(artifact.replicate))
+    write_text(files[1], ",".join(history) + "\n" + ",".join(map(str, history.values())) + "\n")
+    write_npz(files[2], step_000002=shades[:24], step_000005=shades[24:48])
+    exhibits = {"interpolation": shades[:30], "something_new": shades[:10]}
+    write_npz(files[3], **exhibits, **({"reconstruction": shades[:20]} if is_autoencoder else {}))
+    return files
 
 
 def leave_manifest(

@@ -17,9 +17,9 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 FLOORS = (
     {"errors", "sections", "params", "images", "runtime", "store", "progress"},
     {"splits", "datasets", "generators", "teachers", "transforms", "classifiers", "filters",
-     "metrics", "fidelity", "memorization", "stats", "wording"},
-    {"trials", "provenance", "arms", "tuning", "engine", "integrity", "comparisons", "tables",
-     "plots", "page", "headline"},
+     "metrics", "fidelity", "memorization", "stats", "health", "wording"},
+    {"trials", "provenance", "arms", "tuning", "engine", "integrity", "comparisons", "ranking",
+     "tables", "plots", "gallery", "page", "headline"},
     {"stages", "presets", "check", "__main__"},
 )  # fmt: skip
 # The siblings on floor 1 that may meet: a training set carries its arm's transform, and a generator

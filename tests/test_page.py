@@ -53,10 +53,13 @@ def rendered(params: Params, root: Path, **changes: Any) -> str:
     Image.new("L", (2, 2)).save(picture)
     timings = tables.timings_table(params, root)
     path = root / "reports/report.html"
-    page.write_page(
-        path, params, page_tables(find(params, root, "toy"), timings, params),
-        {"A figure of " + str(changes.get("dataset", "toy")): picture}, manifest(**changes),
-    )  # fmt: skip
+    pictures = page.Pictures(
+        figures={"A figure of " + str(changes.get("dataset", "toy")): picture},
+        galleries={name: {"sheet": picture, "other": picture} for name in params.generators},
+        side_by_side=picture,
+    )
+    found = page_tables(find(params, root, "toy"), timings, params)
+    page.write_page(path, params, found, pictures, manifest(**changes))
     return path.read_text(encoding="utf-8")
 
 

@@ -12,24 +12,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from sklearn.metrics import pairwise_distances_argmin
 
-from pipeline import comparisons, plots, tables
-from pipeline.images import Images, LabeledImages, read_images
+from pipeline import comparisons, gallery, plots, ranking, tables
+from pipeline.gallery import SHEET_PER_CLASS
+from pipeline.images import read_images
 from pipeline.integrity import verify
-from pipeline.page import PAGE, write_page
+from pipeline.page import PAGE, Pictures, write_page
 from pipeline.params import Params
-from pipeline.provenance import failure_of
 from pipeline.stages.entry import enter
-from pipeline.store import read_json, read_npz, replacing, require, write_json, write_text
-from pipeline.trials import Replicate, replicates
-
-SHEET_PER_CLASS = 8
+from pipeline.store import read_json, replacing, require, write_json, write_text
+from pipeline.trials import Replicate
 
 
 @dataclass(frozen=True)
 class Findings:
-    """All tables of the report."""
+    """All tables of the report, and what `gallery.kinds` tells of generators."""
 
     trials: pd.DataFrame
     deltas: pd.DataFrame
@@ -41,7 +38,10 @@ class Findings:
     teachers: pd.DataFrame
     filters: pd.DataFrame
     failures: pd.DataFrame
+    ranking: pd.DataFrame
+    health: pd.DataFrame
     confusions: dict[tuple[str, str], np.ndarray]
+    kinds: dict[str, str]
 
 
 def run(params: Params, root: Path) -> None:
@@ -49,8 +49,9 @@ def run(params: Params, root: Path) -> None:
     reports = root / "reports"
     manifest = read_json(require(root / "data/splits/manifest.json", "prepare"))
     findings = find(params, root, manifest["dataset"])
-    for name in (field.name for field in fields(Findings) if field.name != "confusions"):
-        write_csv(reports / f"{name}.csv", getattr(findings, name))
+    for name in (field.name for field in fields(Findings)):
+        if isinstance(table := getattr(findings, name), pd.DataFrame):
+            write_csv(reports / f"{name}.csv", table)
     write_json(reports / "metrics.json", comparisons.headline(findings.deltas, params))
     with replacing(reports / "plots") as folder:
         write_plot_data(folder, findings, params, root)
@@ -61,7 +62,7 @@ def run(params: Params, root: Path) -> None:
     write_csv(reports / "timings.csv", timings)
     write_page(
         root / PAGE, params, page_tables(findings, timings, params),
-        page_figures(reports, params), manifest,
+        page_pictures(reports, params), manifest,
     )  # fmt: skip
 
 
@@ -73,18 +74,22 @@ def find(params: Params, root: Path, dataset: str) -> Findings:
     overlaps = tables.draw_overlaps(params, root)
     right = tables.right(found)
     deltas = comparisons.deltas_table(trials, params, overlaps)
+    fidelity = tables.fidelity_table(params, root, trials)
     return Findings(
         trials=trials,
         deltas=deltas,
         diagnostics=comparisons.diagnostics_table(trials, right, params, overlaps),
         worth=comparisons.worth_table(trials, deltas, params, overlaps),
-        fidelity=tables.fidelity_table(params, root, trials),
+        fidelity=fidelity,
         fidelity_classes=tables.classes_table(params, root),
         tuning=tables.tuning_table(params, root),
         teachers=tables.teachers_table(params, root),
         filters=tables.filters_table(found),
         failures=tables.failures_table(params, root),
+        ranking=ranking.ranking_table(trials, deltas, fidelity, params, overlaps),
+        health=tables.health_table(params, root),
         confusions=tables.confusions(found, params.report.primary.budget),
+        kinds=gallery.kinds(params, root),
     )
 
 
@@ -106,25 +111,10 @@ def write_plot_data(folder: Path, findings: Findings, params: Params, root: Path
     cells = np.repeat(np.argwhere(counts >= 0), counts.reshape(-1), axis=0)
     write_csv(folder / "confusion.csv", pd.DataFrame(cells, columns=["actual", "predicted"]))
     losses = [
-        read_losses(name, params, root).assign(generator_name=name) for name in params.generators
+        tables.read_losses(name, params, root).assign(generator_name=name)
+        for name in params.generators
     ]
     write_csv(folder / "losses.csv", pd.concat(losses, ignore_index=True))
-
-
-def read_losses(name: str, params: Params, root: Path) -> pd.DataFrame:
-    """Losses and learning rates of one generator family, all replicates that came to an end."""
-    parts = [
-        pd.read_csv(root / "models" / name / each.file(".history.csv")).assign(**each.labels())
-        for each in finished(root / "models" / name, params)
-    ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-
-
-def finished(folder: Path, params: Params) -> list[Replicate]:
-    """The replicates whose trial in `folder` gave a result, those of the primary budget first."""
-    primary = params.report.primary.budget
-    grid = sorted(replicates(params.study), key=lambda each: each.budget != primary)
-    return [each for each in grid if failure_of(folder / each.file(".npz")) is None]
 
 
 def draw_figures(folder: Path, findings: Findings, params: Params, root: Path,
@@ -143,9 +133,15 @@ def draw_figures(folder: Path, findings: Findings, params: Params, root: Path,
     recall = {arm: counts.diagonal() / counts.sum(axis=1) for arm, counts in matrices.items()}
     plots.save(plots.recalls(pd.DataFrame(recall, index=class_names)), folder / "recall.png")
     draw = read_images(root / "data/splits/draws" / shown.file(".npz"))
-    panels = {"real, labeled": sheet(draw)}
+    panels = {"real, labeled": gallery.sheet(draw)}
     for name in params.generators:
-        panels |= draw_generator(folder, name, params, root, class_names)
+        panels |= gallery.draw_generator(folder, name, params, root, class_names)
+        gallery.draw_gallery(folder, name, params, root, class_names)
+    best = ranking.champions(findings.ranking, findings.kinds, primary.budget)
+    if best:
+        pair = {name: panels[name] for name in best.values()}
+        figure = plots.sheets(pair, SHEET_PER_CLASS, class_names)
+        plots.save(figure, folder / "side_by_side.png")
     return {
         "deltas": plots.forest(rows, params.report.smallest_effect),
         "samples": plots.sheets(panels, SHEET_PER_CLASS, class_names),
@@ -159,42 +155,6 @@ def without_controls(findings: Findings, params: Params) -> pd.DataFrame:
     return pd.concat([findings.trials[findings.trials["arm"] == name] for name in order])
 
 
-def draw_generator(
-    folder: Path, name: str, params: Params, root: Path, class_names: list[str]
-) -> dict[str, Images]:
-    """Draw the figures of one generator; its sample sheet by name.
-
-    Of the first replicate that gave images; nothing where every one came to nothing.
-    """
-    for each in finished(root / "models" / name, params)[:1]:
-        plots.save(plots.losses(read_losses(name, params, root)), folder / f"losses-{name}.png")
-        snapshots = read_npz(root / "models" / name / each.file(".snapshots.npz"))
-        for step, images in snapshots.items():
-            figure = plots.sheets({f"{name}, {step}": images}, SHEET_PER_CLASS, class_names)
-            plots.save(figure, folder / "samples" / name / f"{step.removeprefix('step_')}.png")
-    for each in finished(root / "data/synthetic" / name, params)[:1]:
-        synthetic = sheet(read_images(root / "data/synthetic" / name / each.file(".npz")))
-        draw = read_images(root / "data/splits/draws" / each.file(".npz"))
-        pairs = {name: synthetic, "nearest image of the draw": nearest(synthetic, draw.images)}
-        figure = plots.sheets(pairs, SHEET_PER_CLASS, class_names)
-        plots.save(figure, folder / f"nearest-{name}.png")
-        return {name: synthetic}
-    return {}
-
-
-def sheet(data: LabeledImages) -> Images:
-    """The first images of every class, a row per class; a class with fewer starts over."""
-    rows = [np.resize(np.flatnonzero(data.labels == label), SHEET_PER_CLASS)
-            for label in np.unique(data.labels)]  # fmt: skip
-    return data.images[np.concatenate(rows)]
-
-
-def nearest(images: Images, references: Images) -> Images:
-    """For each image the reference with the least squared pixel difference."""
-    flat, other = (part.reshape(len(part), -1).astype(np.float32) for part in (images, references))
-    return references[pairwise_distances_argmin(flat, other)]
-
-
 def page_tables(
     findings: Findings, timings: pd.DataFrame, params: Params
 ) -> dict[str, pd.DataFrame]:
@@ -206,6 +166,7 @@ def page_tables(
     diagnostics = findings.diagnostics.merge(accuracy, on=comparisons.KEYS)
     filters = findings.filters.drop(columns="seed").groupby(["arm", "budget"], sort=False)
     classes = findings.fidelity_classes
+    places = ranking.with_places(findings.ranking, timings, params)
     return {
         "main": main,
         "rival": accuracy[accuracy["baseline"] != params.report.baseline],
@@ -215,7 +176,10 @@ def page_tables(
         "diagnostics": diagnostics,
         "failures": findings.failures,
         "worth": findings.worth,
-        "fidelity": mean_fidelity(findings.fidelity),
+        "ranking": places,
+        "sides": side_by_side(findings, places, params),
+        "health": mean_health(findings.health),
+        "fidelity": seed_means(findings.fidelity, "flags"),
         "classes": classes.drop(columns="seed")
         .groupby(["generator", "budget", "label"], sort=False).mean().reset_index(),
         "tuning": count_chosen(findings.tuning),
@@ -226,15 +190,38 @@ def page_tables(
     }  # fmt: skip
 
 
-def mean_fidelity(fidelity: pd.DataFrame) -> pd.DataFrame:
-    """Means over seeds by generator and budget, and in how many seeds each flag was raised."""
+def side_by_side(findings: Findings, places: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """The best adversarial generator and the best autoencoder at the primary budget, if both are.
+
+    Means over seeds, and the median seconds of training one. `places` is the ranking with seconds.
+    """
+    budget = params.report.primary.budget
+    best = ranking.champions(findings.ranking, findings.kinds, budget)
+    means = seed_means(findings.fidelity, "flags").merge(
+        places[["generator", "budget", "seconds"]], on=["generator", "budget"]
+    )
+    rows = means[means["budget"] == budget].set_index("generator", drop=False)
+    return rows.loc[list(best.values())]
+
+
+def mean_health(health: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds and counted warnings; no rows where no training tells of a discriminator."""
+    means = seed_means(health, "warnings")
+    return means if means["accuracy"].notna().any() else means[:0]
+
+
+def seed_means(table: pd.DataFrame, words: str) -> pd.DataFrame:
+    """Means over seeds by generator and budget; in how many seeds each of `words` was found.
+
+    `words` names a column of words joined by `; `, which become a mapping to their number.
+    """
     rows = []
-    for names, group in fidelity.groupby(["generator", "budget"], sort=False):
-        raised = [flag for flags in group["flags"] for flag in flags.split("; ") if flag]
-        counts = {flag: raised.count(flag) for flag in dict.fromkeys(raised)}
-        means = group.drop(columns=["generator", "budget", "seed", "flags"]).mean()
+    for names, group in table.groupby(["generator", "budget"], sort=False):
+        raised = [word for found in group[words] for word in found.split("; ") if word]
+        counts = {word: raised.count(word) for word in dict.fromkeys(raised)}
+        means = group.drop(columns=["generator", "budget", "seed", words]).mean()
         keys = dict(zip(("generator", "budget"), names, strict=True))
-        rows.append({**keys, **means, "n": len(group), "flags": counts})
+        rows.append({**keys, **means, "n": len(group), words: counts})
     return pd.DataFrame(rows)
 
 
@@ -249,8 +236,8 @@ def count_chosen(tuning: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def page_figures(reports: Path, params: Params) -> dict[str, Path]:
-    """Titles and files of the page's figures, in order."""
+def page_pictures(reports: Path, params: Params) -> Pictures:
+    """The files of the page's pictures, figures by title and in order."""
     primary = params.report.primary
     scope = f"{primary.classifier}, {primary.budget} labels per class, all seeds"
     figures = {
@@ -271,7 +258,12 @@ def page_figures(reports: Path, params: Params) -> dict[str, Path]:
         figures[f"Training of {name}: mean over all generators, and their range."] = (
             reports / f"plots/losses-{name}.png"
         )  # fmt: skip
-    return {title: file for title, file in figures.items() if file.exists()}
+    beside = reports / "plots/side_by_side.png"
+    return Pictures(
+        figures={title: file for title, file in figures.items() if file.exists()},
+        galleries={name: gallery.files(reports, name) for name in params.generators},
+        side_by_side=beside if beside.exists() else None,
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,110 @@
+"""Which generator is best: by its images alone (CAS), and by what they add to real ones (delta).
+
+Pure functions over the report's tables. The rows of one budget are compared with each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from pipeline import stats
+from pipeline.comparisons import main_rows
+from pipeline.params import Params
+
+COLUMNS = ["generator", "budget", "regime", "n", "num_failed", "cas", "cas_low", "cas_high",
+           "label_fidelity", "arm"]  # fmt: skip
+# Of a delta; in the ranking each stands once per classifier, as `delta_cnn`.
+DELTAS = ("delta", "ci_low", "ci_high")
+
+
+def only_arm(params: Params, generator: str) -> str | None:
+    """The arm that the CAS is taken from: unfiltered images of `generator` alone."""
+    for name, arm in params.arms.items():
+        plain = arm.filter == arm.transform == "none" and not arm.permute_labels
+        if arm.generator == generator and not arm.real and plain:
+            return name
+    return None
+
+
+def adding_arm(params: Params, generator: str) -> str | None:
+    """The arm that adds images of `generator` to the real ones, if possible one without transform.
+
+    The first in params.yaml where several do.
+    """
+    found = [
+        name for name, arm in params.arms.items()
+        if arm.generator == generator and arm.real and not arm.permute_labels
+    ]  # fmt: skip
+    return min(found, key=lambda name: params.arms[name].transform != "none", default=None)
+
+
+def ranking_table(
+    trials: pd.DataFrame, deltas: pd.DataFrame, fidelity: pd.DataFrame, params: Params,
+    overlaps: Mapping[int, float],
+) -> pd.DataFrame:  # fmt: skip
+    """One row per generator and budget; within a budget by mean CAS, the best first.
+
+    `cas_low`, `cas_high`: Student's t interval over the seeds whose images gave a score. `delta_*`
+    and its interval are those of `arm` against the declared baseline, by classifier; blank without
+    such an arm. `num_failed` of `n` seeds: those in which generator, audit or either arm came to
+    nothing. `overlaps` as in `comparisons.deltas_table`.
+    """
+    against = main_rows(deltas, params).set_index(["classifier", "arm", "budget"])
+    # Without a single audit there is no such column.
+    found = fidelity.assign(label_fidelity=fidelity.get("label_fidelity", np.nan))
+    rows = []
+    for (name, budget), group in found.groupby(["generator", "budget"], sort=False):
+        arms = only_arm(params, name), adding_arm(params, name)
+        lost = trials["failed"] & trials["arm"].isin(arms) & (trials["budget"] == budget)
+        failed = {*trials[lost]["seed"], *group[group["label_fidelity"].isna()]["seed"]}
+        scores = group["cas"].dropna().to_numpy(dtype=np.float64)
+        cas = stats.Interval(np.nan, np.nan, np.nan)
+        if len(scores):
+            cas = stats.t_interval(scores, params.report.confidence, overlaps[budget])
+        regime = "labeled" if params.generators[name].teacher is None else "labeled+unlabeled"
+        values = (name, budget, regime, len(group), len(failed), cas.mean, cas.low, cas.high,
+                  group["label_fidelity"].mean(), arms[1])  # fmt: skip
+        cells = {
+            f"{column}_{each}": against.loc[(each, arms[1], budget), column] if arms[1] else np.nan
+            for each in params.classifiers
+            for column in DELTAS
+        }
+        rows.append(dict(zip(COLUMNS, values, strict=True)) | cells)
+    return pd.DataFrame(rows).sort_values(
+        ["budget", "cas"], ascending=[True, False], kind="stable", ignore_index=True
+    )
+
+
+def with_places(ranking: pd.DataFrame, timings: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """The ranking with places within a budget, and the median `seconds` of training one generator.
+
+    `cas_place` is by CAS, `delta_place` by the delta of the first classifier; ties share a place.
+    What is unknown is NaN.
+    """
+    trained = timings[timings["stage"] == "train_generator"]
+    medians = (
+        trained["seconds"].astype(float).groupby([trained["item"], trained["budget"]]).median()
+    )
+    keys = zip(ranking["generator"], ranking["budget"], strict=True)
+    by_budget = ranking.groupby("budget")
+    first = next(iter(params.classifiers))
+    return ranking.assign(
+        cas_place=by_budget["cas"].rank(ascending=False, method="min"),
+        delta_place=by_budget[f"delta_{first}"].rank(ascending=False, method="min"),
+        seconds=[medians.get(key, np.nan) for key in keys],
+    )
+
+
+def champions(ranking: pd.DataFrame, kinds: Mapping[str, str], budget: int) -> dict[str, str]:
+    """The generator of the best CAS at `budget` of every kind, the better one first.
+
+    Empty where fewer than two kinds have a generator whose CAS is known: nothing to compare.
+    """
+    found: dict[str, str] = {}
+    for name in ranking[(ranking["budget"] == budget) & ranking["cas"].notna()]["generator"]:
+        if name in kinds:
+            found.setdefault(kinds[name], name)
+    return found if len(found) > 1 else {}
