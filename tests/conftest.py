@@ -69,6 +69,16 @@ report:
   smallest_effect: 0.005
 engine: {kind: serial, workers: 1}
 """
+# The same with a generator that restores images, and one that no arm asks for.
+ZOO = STUDY.replace(
+    "generators:\n",
+    "generators:\n  cvae: {inputs: data/splits/draws}\n  acgan: {inputs: data/splits/draws}\n",
+).replace(
+    "arms:\n",
+    "arms:\n"
+    "  cvae: {inputs: data/synthetic/cvae, per_class: 6, role: measure}\n"
+    "  cvae_only: {inputs: data/synthetic/cvae, per_class: 6, real: false, role: measure}\n",
+)
 DISTANCES = ("label_fidelity", *audit.DISTANCES, "nearest_drawn", "exact_copies",
              "near_copies_frac", "copying_pixels", "copying_pixels_p", "copying_features",
              "copying_features_p")  # fmt: skip
@@ -168,6 +178,18 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Its draws are those of `prepare`; every artifact has the manifest of an honest trial.
     """
     return leave_study(tmp_path_factory.mktemp("study"), STUDY)
+
+
+@pytest.fixture(scope="session")
+def finished_zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of a study with three generators."""
+    return leave_study(tmp_path_factory.mktemp("zoo_study"), ZOO)
+
+
+@pytest.fixture
+def zoo(tmp_path: Path, finished_zoo: Path) -> Path:
+    """A copy of `finished_zoo` that a test may change."""
+    return Path(shutil.copytree(finished_zoo, tmp_path / "zoo"))
 
 
 def leave_study(folder: Path, text: str) -> Path:

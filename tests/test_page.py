@@ -16,11 +16,11 @@ from PIL import Image
 
 from pipeline import page, tables
 from pipeline.integrity import artifacts
-from pipeline.params import Params
+from pipeline.params import Params, load_params
 from pipeline.provenance import manifest_of
-from pipeline.stages.report import find, page_tables
+from pipeline.stages.report import find, mean_health, page_tables
 from pipeline.store import file_digest, read_json, read_npz, write_json, write_npz
-from pipeline.wording import VERDICTS
+from pipeline.wording import EXHIBITS, VERDICTS, WARNINGS
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}&amp;\x1b[31m'
 
@@ -291,3 +291,61 @@ def test_outside_a_repository_there_is_no_commit(tmp_path: Path) -> None:
 def test_a_broken_repository_does_not_stop_the_report(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     assert page.commit(tmp_path) == "unknown"
+
+
+@pytest.fixture(scope="module")
+def zoo_text(finished_zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = Path(shutil.copytree(finished_zoo, tmp_path_factory.mktemp("page") / "zoo"))
+    return rendered(load_params(folder), folder)
+
+
+def test_one_generator_is_neither_ranked_nor_set_beside_another(text: str) -> None:
+    assert "Generators, ranked" not in text
+    assert "GAN and VAE side by side" not in text
+    assert "<details open><summary>Gallery of dcgan</summary>" in text
+
+
+def test_several_generators_are_ranked(zoo_text: str) -> None:
+    part = zoo_text.partition("Generators, ranked")[2].partition("<h2>")[0]
+    assert part.count("<tr>") == 1 + 3 * 2
+    rows = [Elements(row).text for row in part.split("<tr>")[2:]]
+    assert [re.sub(r"\d.*", "", row.strip()) for row in rows[:3]] == ["cvae", "dcgan", "acgan"]
+    assert "nan" not in part.lower()
+    assert "not corrected for the number of generators" in part
+
+
+def test_the_best_of_both_kinds_stand_side_by_side(zoo_text: str) -> None:
+    part = zoo_text.partition("GAN and VAE side by side")[2].partition("<h2>")[0]
+    assert part.count("<img") == 1
+    assert re.findall(r"<tr><td>(\w+)</td>", part) == ["cvae", "dcgan"]
+
+
+def test_galleries_of_several_generators_are_closed(zoo_text: str) -> None:
+    for name in ("dcgan", "cvae", "acgan"):
+        gallery = zoo_text.partition(f"<details><summary>Gallery of {name}</summary>")[2]
+        gallery = gallery.partition("</details>")[0]
+        captions = re.findall("<figcaption>(.*?)</figcaption>", gallery)
+        assert captions == [EXHIBITS["sheet"], "other"]
+
+
+def test_warnings_are_counted_over_seeds_and_explained(study: Params, project: Path) -> None:
+    for seed in (0, 2):
+        path = project / f"models/dcgan/budget-0002/seed-{seed:02d}.history.csv"
+        path.write_text(path.read_text("utf-8").replace("0.75", "1.0"), "utf-8")
+        record = read_json(manifest_of(path.with_name(f"seed-{seed:02d}.npz")))
+        record["outputs"][path.name] = file_digest(path)
+        write_json(manifest_of(path.with_name(f"seed-{seed:02d}.npz")), record)
+    text = rendered(study, project)
+    part = text.partition("Did training stay healthy?")[2].partition("<h2>")[0]
+    first, second = part.split("<tr>")[2:]
+    assert "87.5 %" in first
+    assert "discriminator sure of itself (in 2 of 4 seeds)" in first
+    assert "75.0 %" in second
+    assert ">nothing<" in second
+    assert all(meaning in Elements(part).text for _, meaning in WARNINGS.values())
+
+
+def test_a_study_without_discriminators_has_no_word_on_their_health(finished_zoo: Path) -> None:
+    health = tables.health_table(load_params(finished_zoo), finished_zoo)
+    assert len(mean_health(health)) == 3 * 2
+    assert mean_health(health[health["generator"] == "cvae"]).empty

@@ -225,3 +225,27 @@ def test_every_class_of_every_generator_is_listed(project: Path, study: Params) 
     table = tables.classes_table(study, project)
     assert len(table) == 8 * 3
     assert {"label_fidelity", "label_fidelity_low", "coverage", "spread"} <= set(table)
+
+
+def test_how_training_went_is_told_of_every_replicate(project: Path, study: Params) -> None:
+    failed = manifest_of(project / "models/dcgan/budget-0004/seed-00.npz")
+    write_json(failed, read_json(failed) | {"failure": ["where", "what", "fix"]})
+    table = tables.health_table(study, project).set_index(["budget", "seed"])
+    assert list(table.reset_index()[tables.HEALTH_COLUMNS]) == tables.HEALTH_COLUMNS
+    assert len(table) == 8
+    assert np.isnan(table.loc[(4, 0), "accuracy"])
+    assert (table.drop((4, 0))["accuracy"] == 0.75).all()
+    assert (table["warnings"] == "").all()
+    classes = tables.classes_table(study, project)
+    least = classes.groupby(["budget", "seed"])["spread"].min()
+    pd.testing.assert_series_equal(table["least_spread"].sort_index(), least, check_names=False)
+
+
+def test_histories_of_finished_replicates_are_joined_the_primary_budget_first(
+    project: Path, study: Params
+) -> None:
+    failed = manifest_of(project / "models/dcgan/budget-0002/seed-01.npz")
+    write_json(failed, read_json(failed) | {"failure": ["where", "what", "fix"]})
+    losses = tables.read_losses("dcgan", study, project)
+    assert losses["budget"].tolist() == [2] * 3 + [4] * 4
+    assert 1 not in losses[losses["budget"] == 2]["seed"].tolist()

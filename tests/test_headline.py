@@ -1,0 +1,57 @@
+"""What `python -m pipeline show` prints of one generator, and of several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import headline
+from pipeline.params import load_params
+from pipeline.stages import report
+from pipeline.tables import timings_table
+
+
+def left(root: Path) -> Path:
+    """The tables of a report, as `report` writes them, in the study at `root`."""
+    params = load_params(root)
+    found = report.find(params, root, "toy")
+    for name in ("deltas", "ranking", "worth"):
+        report.write_csv(root / f"reports/{name}.csv", getattr(found, name))
+    report.write_csv(root / "reports/timings.csv", timings_table(params, root))
+    return root
+
+
+def test_one_generator_is_not_ranked(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    params = load_params(left(project))
+    deltas = headline.read_deltas(project)
+    assert headline.report_markdown(project, params) == headline.markdown(deltas, params)
+    headline.show(project, params)
+    assert "Generators" not in capsys.readouterr().out
+
+
+def test_several_are_ranked_below_the_headline_table(
+    zoo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = load_params(left(zoo))
+    first, second = headline.report_markdown(zoo, params).split("\n\n")
+    assert first == headline.markdown(headline.read_deltas(zoo), params)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in second.split("\n")]
+    assert {len(row) for row in rows} == {len(headline.ranking_columns(params))}
+    assert tuple(rows[0]) == headline.ranking_columns(params)
+    assert [row[0] for row in rows[2:]] == ["1", "2", "-"] * 2
+    assert [row[2] for row in rows[2:]] == ["2"] * 3 + ["4"] * 3
+    assert rows[4][1:5] == ["acgan", "2", "-", "none"]
+    assert {row[-1] for row in rows[2:]} == {"2.5"}
+    assert {row[-2] for row in rows[2:]} == {"0 of 4"}
+    headline.show(zoo, params)
+    shown = capsys.readouterr().out
+    assert shown.index("Test accuracy") < shown.index("Generators by CAS") < shown.index("report:")
+    for row in rows[2:]:
+        assert all(cell in shown for cell in row)
+
+
+def test_without_recorded_seconds_there_is_a_dash(zoo: Path) -> None:
+    params = load_params(left(zoo))
+    (zoo / "reports/timings.csv").unlink()
+    assert {row[-1] for row in headline.ranking_lines(zoo, params)} == {"-"}

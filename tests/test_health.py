@@ -1,0 +1,100 @@
+"""Warnings on hand-made histories: each rule where it must speak, and where it must be silent."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import health
+from pipeline.wording import WARNINGS
+
+ROWS = 60
+HALVES = np.repeat([0.7, 0.8], ROWS // 2)
+
+
+def history(**changes: Any) -> pd.DataFrame:
+    """A history in which nothing is to be noticed; `changes` are numbers or (60,) columns."""
+    columns = {"generator": 0.8, "discriminator": 0.6, "accuracy": 0.75} | changes
+    table = pd.DataFrame(columns, index=range(ROWS))
+    return table.assign(step=15 * np.arange(1, ROWS + 1), generator_learning_rate=0.1)
+
+
+def last(usual: float, end: float, rows: int = ROWS // 5) -> np.ndarray:
+    """A column that is `usual`, and `end` in its last rows."""
+    return np.r_[np.full(ROWS - rows, usual), np.full(rows, end)]
+
+
+def test_a_balanced_game_has_no_warnings() -> None:
+    assert health.warnings(history()) == []
+    assert health.warnings(history(accuracy=HALVES)) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "columns"),
+    [
+        ("discriminator_wins", {"accuracy": last(0.8, 0.995)}),
+        ("discriminator_falls_fast", {"discriminator": np.r_[0.7, np.full(ROWS - 1, 0.05)]}),
+        ("generator_collapses", {"generator": last(2.0, 0.1), "accuracy": last(0.8, 0.4)}),
+        ("discriminator_blind", {"accuracy": last(0.9, 0.51, ROWS // 2)}),
+    ],
+)
+def test_every_rule_speaks_where_it_must(word: str, columns: dict[str, Any]) -> None:
+    assert health.warnings(history(**columns)) == [word]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"accuracy": last(0.8, 0.985)},
+        {"accuracy": last(0.8, 1.0, 1)},
+        {"discriminator": np.r_[0.7, 0.05, np.full(ROWS - 2, 0.4)]},
+        {"discriminator": np.r_[np.full(10, 0.7), np.full(ROWS - 10, 0.05)]},
+        {"generator": last(2.0, 0.1)},
+        {"generator": last(-2.0, -9.0), "accuracy": last(0.8, 0.4)},
+        {"accuracy": last(0.5, 0.6)},
+        {"accuracy": last(0.9, 0.45, ROWS // 2)},
+    ],
+)
+def test_no_rule_speaks_beside_its_mark(columns: dict[str, Any]) -> None:
+    assert health.warnings(history(**columns)) == []
+
+
+def test_a_measured_distance_may_win_but_not_be_blind() -> None:
+    distance = {"discriminator": np.linspace(-9.0, -0.1, ROWS), "generator": last(2.0, 0.0)}
+    assert health.warnings(history(**distance, accuracy=1.0)) == []
+    assert health.warnings(history(**distance, accuracy=0.5)) == ["discriminator_blind"]
+
+
+def test_without_a_discriminator_nothing_is_said() -> None:
+    plain = history().drop(columns=["accuracy", "discriminator"])
+    for table in (plain, pd.DataFrame()):
+        assert health.warnings(table) == []
+        assert math.isnan(health.final_accuracy(table))
+
+
+def test_the_final_accuracy_is_that_of_the_last_fifth() -> None:
+    assert health.final_accuracy(history(accuracy=last(0.2, 0.9))) == pytest.approx(0.9)
+    assert health.final_accuracy(history()[:1]) == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_a_short_training_can_be_read(rows: int) -> None:
+    assert set(health.warnings(history(accuracy=1.0)[:rows])) == {"discriminator_wins"}
+
+
+def test_every_warning_has_words_with_its_threshold() -> None:
+    texts = {word: text for word, (_, text) in WARNINGS.items()}
+    assert f"{100 * health.SURE:.0f} in 100" in texts["discriminator_wins"]
+    low, high = (100 * (health.CHANCE + sign * health.NEAR_CHANCE) for sign in (-1, 1))
+    assert f"{low:.0f} to {high:.0f} of 100" in texts["discriminator_blind"]
+    found: set[str] = set()
+    for columns in (
+        {"accuracy": 1.0, "discriminator": np.r_[1.0, np.zeros(ROWS - 1)]},
+        {"accuracy": 0.5, "generator": last(2.0, 0.1)},
+    ):
+        found |= set(health.warnings(history(**columns)))
+    assert found == set(WARNINGS)
