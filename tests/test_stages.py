@@ -125,6 +125,11 @@ def test_every_trial_and_every_comparison_is_in_the_tables(finished: Path) -> No
     fidelity = pd.read_csv(finished / "reports/fidelity.csv")
     assert len(fidelity) == 2
     assert fidelity["cas"].notna().all()
+    ranking = pd.read_csv(finished / "reports/ranking.csv")
+    assert ranking[["generator", "arm", "n", "num_failed"]].to_numpy().tolist() == [
+        ["dcgan", "dcgan", 2, 0]
+    ]
+    assert len(pd.read_csv(finished / "reports/health.csv")) == 2
 
 
 def test_synthetic_files_keep_their_promise(finished: Path) -> None:
