@@ -21,7 +21,7 @@ EARLY_FRAC = 0.1  # of the steps: the texts say "quickly"
 SURE = 0.99
 LOST_FRAC = 0.1  # what is left of a loss that "goes to zero"
 CHANCE = 0.5  # accuracy of who guesses
-# Half of 60 rows of 128 images each: chance alone moves their mean by 0.006.
+# Half of 60 rows of 128 images each: chance alone moves their mean by 0.008.
 NEAR_CHANCE = 0.02
 
 
