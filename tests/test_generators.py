@@ -20,8 +20,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from pipeline.errors import DivergedError, ParamsError
 from pipeline.generators import GENERATORS
 from pipeline.generators import base as fitting
-from pipeline.generators.base import Generator, create, draw_classes, draw_images, fit
+from pipeline.generators.base import Generator, create, draw_classes, draw_images, fit, render
 from pipeline.generators.checkpoint import History, TrainingState, newest_first
+from pipeline.generators.exhibits import COLUMNS, exhibits
 from pipeline.images import ImageSpec, LabeledImages
 from pipeline.params import load_params
 from pipeline.runtime import deterministic
@@ -111,6 +112,33 @@ def test_a_fit_leaves_inputs_and_global_randomness_alone(
     assert np.array_equal(labels, few_bars.labels)
     assert torch.equal(before_torch, torch.get_rng_state())
     assert np.array_equal(before_numpy, np.random.get_state()[1])
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_exhibits_are_rows_of_ten_images(
+    name: str, fitted: Fitted, few_bars: LabeledImages
+) -> None:
+    generator, _ = fitted(name)
+    found = exhibits(generator, few_bars, 0)
+    assert set(found) >= {"interpolation", "morph"}
+    for images in found.values():
+        assert images.dtype == np.uint8
+        assert images.shape[1:] == few_bars.images.shape[1:]
+        assert len(images) % COLUMNS == 0
+    assert len(found["interpolation"]) == len(found["morph"]) == 3 * COLUMNS
+    again = exhibits(generator, few_bars, 0)
+    assert all(np.array_equal(again[key], images) for key, images in found.items())
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_whole_share_is_its_label_and_halves_lie_between(name: str, fitted: Fitted) -> None:
+    generator, _ = fitted(name)
+    noise, labels = generator.noise([1, 2, 3]), torch.tensor([0, 1, 2])
+    whole = render(generator.sampler, noise, labels).astype(int)
+    shares = torch.eye(3)
+    assert np.abs(render(generator.sampler, noise, shares) - whole).max() <= 1
+    other = render(generator.sampler, noise, (shares + shares.roll(1, dims=0)) / 2)
+    assert np.abs(other - whole).max() > 1
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -264,7 +292,8 @@ from pathlib import Path
 import numpy as np
 from pipeline.datasets import toy
 from pipeline.generators import GENERATORS, base
-from pipeline.params import DataParams, load_params
+from pipeline.params import load_params
+from pipeline.study import DataParams
 from pipeline.runtime import deterministic
 name, folder, kill_at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 base.CHECKPOINT_S = 0.0
