@@ -51,10 +51,11 @@ from pipeline.generators.base import (
 )
 from pipeline.images import ImageSpec, LabeledImages
 from pipeline.metrics import accuracy
-from pipeline.params import DataParams, load_params
+from pipeline.params import load_params
 from pipeline.runtime import derive_seed, deterministic, library_versions, numpy_rng
 from pipeline.sections import member_config
 from pipeline.store import write_json, write_npz
+from pipeline.study import DataParams
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL = "real"  # no generator: as many training images, for what the score would be at best

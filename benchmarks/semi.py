@@ -5,7 +5,9 @@
 pipeline's own stages, T trials at a time and one thread each, in a folder that is thrown away. Of
 the arms that see labeled images alone it runs the baseline and the rival. It writes
 `OUT/result.json` (test error of every arm and classifier, what the audits found, seconds of every
-part) and `OUT/synthetic.npz` (the images of the generator that learned from pseudo-labels).
+part) and `OUT/synthetic.npz` (the images of the generator that learned from pseudo-labels). With
+`--foreign D` digit D is no task but lies among the unlabeled images; the audits then say how well
+teachers know it for strange. `benchmarks.semi_summary` takes means over replicates.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from pipeline.trials import replicates
 
 PRESET = "semi"
 CLASSES = 10
+FOREIGN_FRAC = 0.1  # of the unlabeled images, with --foreign: as many as of any other digit
 Stage = Callable[[Params, Path, str], None]
 
 
@@ -55,6 +58,8 @@ def settings(root: Path, arguments: argparse.Namespace) -> Params:
     document = yaml.load((root / FILE).read_text("utf-8"))
     budget = arguments.labels // CLASSES
     document["data"].update(name="mnist", path=str(arguments.data.resolve()))
+    if arguments.foreign is not None:
+        document["data"]["foreign"] = {"classes": [arguments.foreign], "frac": FOREIGN_FRAC}
     document["study"].update(budgets=[budget], curve_budgets=[], seeds=[arguments.seed])
     document["report"]["primary"]["budget"] = budget
     document["engine"].update(kind="processes", workers=arguments.threads)
@@ -118,6 +123,7 @@ def result(params: Params, root: Path, arguments: argparse.Namespace) -> dict[st
         "labels": arguments.labels,
         "seed": arguments.seed,
         "threads": arguments.threads,
+        "foreign": arguments.foreign,
         "test_error": errors,
         "failures": failures_table(params, root)["reason"].tolist(),
         "params_sha256": file_digest(root / FILE),
@@ -165,6 +171,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, choices=range(1, 1025), metavar="T")
     parser.add_argument("--arms", nargs="+", metavar="ARM", help="some of the preset's own arms")
+    parser.add_argument(
+        "--foreign",
+        type=int,
+        choices=range(CLASSES),
+        metavar="DIGIT",
+        help="one that is no task: its images lie in the pool without a label",
+    )
     parser.add_argument("--out", type=no_file, required=True, help="folder for the two files")
     with exit_on_error():
         print(json.dumps(benchmark(parser.parse_args(arguments)), indent=2))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline import stats
 from pipeline.metrics import METRICS
 from pipeline.params import DRAWS, FRESH, Params
-from pipeline.trials import Trial, arm_replicates
+from pipeline.trials import Trial, arm_classifiers, arm_replicates
 from pipeline.wording import ROLES
 
 PRIMARY_METRIC = "accuracy"
@@ -51,6 +51,7 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
         for classifier in params.classifiers
         for budget in sorted(params.study.budgets)
         for arm, baseline in pairs(params)
+        if classifier in arm_classifiers(params, arm)
     ]
     deltas = [paired(trials, key, key["arm"]) - paired(trials, key, key["baseline"])
               for key in keys]  # fmt: skip
@@ -98,7 +99,7 @@ def least_adjusted_p(params: Params) -> float:
     sizes: Counter[str] = Counter()
     for arm, against in pairs(params):
         if against == baseline != arm and params.arms[arm].role == "claim":
-            tests = len(params.classifiers) * len(params.study.budgets)
+            tests = len(arm_classifiers(params, arm)) * len(params.study.budgets)
             sizes[params.regime(arm)] += tests - (arm == params.report.primary.arm)
     return float(max(sizes.values(), default=0) * 2.0 ** (1 - len(params.study.seeds)))
 
@@ -244,7 +245,7 @@ def diagnostics_table(
         for classifier in params.classifiers
         for budget in sorted(params.study.budgets)
         for arm, baseline in pairs(params)
-        if arm != baseline
+        if arm != baseline and classifier in arm_classifiers(params, arm)
     ]
     return pd.DataFrame(
         [_diagnose(trials, right, key, params, overlaps[key["budget"]]) for key in keys]
@@ -299,12 +300,13 @@ def worth_table(
     claims = [name for name, arm in params.arms.items() if arm.role == "claim" and name != baseline]
     rows = []
     for classifier in params.classifiers if len(budgets) > 1 else ():
+        own = [arm for arm in claims if classifier in arm_classifiers(params, arm)]
         keys = [{"classifier": classifier, "budget": budget, "metric": PRIMARY_METRIC}
                 for budget in budgets]  # fmt: skip
         curve = np.stack([paired(trials, key, baseline) for key in keys], axis=1)
         shared = np.array([overlaps[budget] for budget in budgets])
         for budget in sorted(params.study.budgets):
-            for arm in claims:
+            for arm in own:
                 scores = paired(trials, {**keys[0], "budget": budget}, arm)
                 found = stats.worth(
                     scores, curve, np.array(budgets), params.report.confidence, shared

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from pipeline.sections import FILE, Count, Member, Name, Section, parse_yaml, read_text, validate
+from pipeline.study import DataParams, StudyParams
 
 DRAWS = "data/splits/draws"
 FRESH = "data/splits/fresh"
@@ -24,50 +25,6 @@ MODELS = "models/"
 Role = Literal["claim", "measure", "must_not_differ", "must_not_help", "must_help"]
 # What an arm's images, their makers and their judges may have learned from beside the draw.
 Regime = Literal["labeled", "labeled+unlabeled"]
-
-
-class ForeignParams(Section):
-    """Classes that are no task of the study, and their share of the unlabeled images."""
-
-    classes: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
-    frac: float = Field(default=0.0, ge=0, lt=1)
-
-    @model_validator(mode="after")
-    def _has_classes(self) -> ForeignParams:
-        if self.frac > 0 and not self.classes:
-            raise ValueError(
-                f"foreign.classes: expected classes to take a share of {self.frac} from, found none"
-            )
-        return self
-
-
-class DataParams(Section):
-    """Which images, and how many of them are set aside for scoring."""
-
-    name: str
-    path: str | None = None
-    test_per_class: Count
-    foreign: ForeignParams = ForeignParams()
-
-
-class StudyParams(Section):
-    """The replicate grid: every budget with every seed, and more budgets for the baseline."""
-
-    budgets: list[Annotated[int, Field(gt=0)]] = Field(min_length=1)
-    curve_budgets: list[Annotated[int, Field(gt=0)]] = Field(default_factory=list)
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _no_repeats(self) -> StudyParams:
-        budgets = self.budgets + self.curve_budgets
-        key = "budgets and study.curve_budgets" if self.curve_budgets else "budgets"
-        for name, values in ((key, budgets), ("seeds", self.seeds)):
-            repeated = sorted({value for value in values if values.count(value) > 1})
-            if repeated:
-                raise ValueError(
-                    f"study.{name}: expected different values, found {repeated} more than once"
-                )
-        return self
 
 
 class GeneratorParams(Section):
@@ -122,6 +79,8 @@ class ArmParams(Section):
     transform: str = "none"
     permute_labels: bool = False
     teacher_itself: bool = False
+    start_from_critic: bool = False
+    classifiers: list[str] | None = Field(default=None, min_length=1)  # None: all
     role: Role = "claim"
 
     @property
@@ -132,6 +91,15 @@ class ArmParams(Section):
     @property
     def teacher(self) -> str | None:
         """The teacher whose labels of unlabeled images are added, or None."""
+        return None if self.start_from_critic else self._model
+
+    @property
+    def critic(self) -> str | None:
+        """The generator whose discriminator classifiers start from, or None."""
+        return self._model if self.start_from_critic else None
+
+    @property
+    def _model(self) -> str | None:
         return self.inputs.removeprefix(MODELS) if self.inputs.startswith(MODELS) else None
 
     @property
@@ -198,7 +166,8 @@ class Params(Section):
         return self
 
     def _check_arm(self, where: str, arm: ArmParams) -> None:
-        made = {SYNTHETIC: list(self.generators), MODELS: list(self.teachers)}
+        models = self.generators if arm.start_from_critic else self.teachers
+        made = {SYNTHETIC: list(self.generators), MODELS: list(models)}
         _source(f"{where}.inputs", arm.inputs, [DRAWS, FRESH], made)
         most = self.synthesize.per_class
         if arm.generator is not None and arm.per_class > most:
@@ -214,6 +183,13 @@ class Params(Section):
                 f"{where}.teacher_itself: expected inputs: {MODELS}<teacher>, per_class: 0, role: "
                 "measure and nothing else, since no training set is made, found other values"
             )
+        if arm.start_from_critic and not (arm.critic and arm.real and arm.filter == "none"):
+            raise ValueError(
+                f"{where}.start_from_critic: expected inputs: {MODELS}<generator>, real: true and "
+                f"filter: none, found {arm.inputs}, {_yaml(arm.real)} and {arm.filter}"
+            )
+        for classifier in arm.classifiers or ():
+            _known(f"{where}.classifiers", classifier, self.classifiers)
         self._check_role(where, arm)
         _known(f"{where}.transform", arm.transform, ["none", *self.transforms])
         if arm.filter != "none" and arm.inputs in (DRAWS, FRESH):
@@ -285,7 +261,8 @@ class Params(Section):
     def regime(self, arm: str) -> Regime:
         """What the images of an arm, their maker and their judge learned from."""
         made = self.arms[arm]
-        teacher = self.generators[made.generator].teacher if made.generator else made.teacher
+        generator = made.generator or made.critic
+        teacher = self.generators[generator].teacher if generator else made.teacher
         return "labeled" if teacher is None else "labeled+unlabeled"
 
     def rival(self, name: str) -> str | None:
@@ -314,12 +291,14 @@ class Params(Section):
     def section(self, key: str) -> Any:
         """The plain values of `synthesize` or `classifiers.cnn`, as they decide a trial.
 
-        An arm's role is left out: it decides what the report makes of a trial, not the trial.
+        An arm's role and classifiers are left out: they decide what the report makes of a trial and
+        which trials there are, not a trial.
         """
         name, _, member = key.partition(".")
         value = getattr(self, name)
         value = value[member] if member else value
-        return value.model_dump(exclude={"role"}) if isinstance(value, Section) else value
+        left_out = {"role", "classifiers"}
+        return value.model_dump(exclude=left_out) if isinstance(value, Section) else value
 
 
 def _yaml(value: object) -> str:

@@ -2,8 +2,8 @@
 
 A preset names only what differs from `default`, which names the shipped value of everything that
 any preset touches and is laid first: what came before a preset leaves no trace in it. A member that
-a preset gives as a whole (`inputs` and all, or a teacher) comes and goes with that preset; of the
-others, those that the user took out stay out.
+`default` does not name is given as a whole and comes and goes with its preset; of the others, those
+that the user took out stay out.
 """
 
 from __future__ import annotations
@@ -50,13 +50,14 @@ def apply(name: str, root: Path) -> list[str]:
     original = yaml.load(before)
     layers = {each: parse_yaml((FOLDER / f"{each}.yaml").read_text("utf-8"), each)
               for each in names()}  # fmt: skip
-    for family, member, _ in whole_members(layers.values()):
+    for family, member, _ in whole_members(layers.values(), layers["default"]):
         before = without(before, family, member)
     document = yaml.load(before)
     for layer in dict.fromkeys(("default", name)):
         _lay_over(document, layers[layer])
-        for family, member, value in reversed(whole_members([layers[layer]])):
-            document[family].insert(0, member, _flow(value))  # at the end it would part comments
+        for family, member, value in reversed(whole_members([layers[layer]], layers["default"])):
+            # At the end it would part comments; but the first classifier stays first.
+            document[family].insert(family == "classifiers", member, _flow(value))
     changed = _differences(original, document, "")
     text = io.StringIO()
     yaml.dump(document, text)
@@ -65,14 +66,16 @@ def apply(name: str, root: Path) -> list[str]:
     return changed
 
 
-def whole_members(layers: Iterable[dict[str, Any]]) -> list[tuple[str, str, Any]]:
-    """Family, name and value of every member that a preset gives as a whole."""
+def whole_members(
+    layers: Iterable[dict[str, Any]], shipped: dict[str, Any]
+) -> list[tuple[str, str, Any]]:
+    """Family, name and value of every member that is given as a whole: `shipped` has none of it."""
     return [
         (family, name, value)
         for layer in layers
-        for family in ("teachers", "generators", "arms")
+        for family in ("teachers", "generators", "classifiers", "arms")
         for name, value in (layer.get(family) or {}).items()
-        if family == "teachers" or "inputs" in value
+        if name not in (shipped.get(family) or {})
     ]
 
 

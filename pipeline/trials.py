@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.params import Params, StudyParams
+from pipeline.params import Params
+from pipeline.study import StudyParams
 
 
 @dataclass(frozen=True, order=True)
@@ -61,11 +62,18 @@ def arm_replicates(params: Params, arm: str) -> list[Replicate]:
     return curve_replicates(params.study) if is_baseline else replicates(params.study)
 
 
+def arm_classifiers(params: Params, arm: str) -> list[str]:
+    """The classifiers that an arm is for, in the order of params.yaml."""
+    chosen = params.arms[arm].classifiers
+    return [each for each in params.classifiers if chosen is None or each in chosen]
+
+
 def expected_trials(params: Params) -> list[Trial]:
     """Every classifier trial the study asks for, in the order of params.yaml."""
     return [
         Trial(classifier, arm, replicate)
         for classifier in params.classifiers
         for arm in params.arms
+        if classifier in arm_classifiers(params, arm)
         for replicate in arm_replicates(params, arm)
     ]

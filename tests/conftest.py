@@ -19,12 +19,13 @@ from pipeline.errors import TrialError
 from pipeline.generators import GENERATORS
 from pipeline.images import LabeledImages, read_images
 from pipeline.integrity import Artifact, artifacts
-from pipeline.params import DRAWS, DataParams, Params, load_params
+from pipeline.params import DRAWS, Params, load_params
 from pipeline.provenance import MANIFEST, describe, provenance
 from pipeline.runtime import derive_seed, numpy_rng
 from pipeline.sections import Member, parse_yaml, validate
 from pipeline.stages import audit, prepare
 from pipeline.store import TIMINGS, file_digest, write_json, write_npz, write_text
+from pipeline.study import DataParams
 from pipeline.tables import TEACHER_COLUMNS
 from pipeline.trials import Trial
 

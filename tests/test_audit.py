@@ -14,11 +14,11 @@ from safetensors.torch import save_file
 from pipeline.classifiers.cnn import LeNet
 from pipeline.datasets import digits, mnist5k
 from pipeline.images import LabeledImages
-from pipeline.params import DataParams
 from pipeline.runtime import deterministic
 from pipeline.splits import draw
 from pipeline.stages import audit as stage
 from pipeline.store import read_npz, write_npz
+from pipeline.study import DataParams
 
 POOL_PER_CLASS = 240  # of 500: the others play what a generator made
 Audit = Callable[..., dict[str, Any]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from argparse import Namespace
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import comparison, generator, semi
+from benchmarks import comparison, generator, semi, semi_summary
 from benchmarks.textbook import TEXTBOOK
 from pipeline.datasets import mnist
 from pipeline.datasets.base import DIGIT_NAMES, RawDataset
 from pipeline.images import ImageSpec, LabeledImages
 from pipeline.runtime import deterministic
+from pipeline.store import write_json
 
 FITTED = [name for name in generator.RECIPES if name != generator.REAL]
 QUALITY = ("cas", "label_fidelity", "coverage", "density")
@@ -210,7 +212,15 @@ def test_a_finished_run_is_not_repeated_and_a_failed_one_is_left_out(
 
 def wished(folder: Path, **changes: object) -> Namespace:
     return Namespace(
-        **{"data": folder, "labels": 50, "seed": 3, "threads": 2, "arms": None, **changes}
+        **{
+            "data": folder,
+            "labels": 50,
+            "seed": 3,
+            "threads": 2,
+            "arms": None,
+            "foreign": None,
+            **changes,
+        }
     )
 
 
@@ -235,6 +245,32 @@ def test_a_replicate_of_chosen_arms_trains_nothing_else(tmp_path: Path) -> None:
     params = semi.settings(tmp_path, wished(tmp_path, arms=["teacher"]))
     assert set(params.arms) == {"real", "classical", "pseudo_label", "teacher"}
     assert {item for _, item in semi.stages(params)} == {*params.arms, "graph"}
+
+
+def test_a_foreign_digit_is_no_task_but_lies_in_the_pool(tmp_path: Path) -> None:
+    foreign = semi.settings(tmp_path, wished(tmp_path, foreign=9)).data.foreign
+    assert foreign.classes == [9]
+    assert foreign.frac == semi.FOREIGN_FRAC
+
+
+def test_means_over_replicates_are_those_of_the_errors(tmp_path: Path) -> None:
+    for seed, (own, made) in enumerate([(0.010, 0.015), (0.020, 0.023)]):
+        errors = {"pseudo_label": {"cnn": own}, "ss_dcgan": {"cnn": made}, "kplus1": {"cnn": None}}
+        (tmp_path / str(seed)).mkdir()
+        write_json(tmp_path / str(seed) / "result.json",
+                   {"labels": 100, "seed": seed, "test_error": errors})  # fmt: skip
+    text = semi_summary.summary(semi_summary.read_errors(tmp_path))
+    assert re.search(r"\| 100 \| `pseudo_label` \| 1\.50 \[.*\], n = 2 \|", text)
+    assert re.search(r"`ss_dcgan` against `pseudo_label` \| -0\.40 \[.*\], n = 2 \|", text)
+    assert "kplus1" not in text
+
+
+def test_a_folder_without_replicates_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        semi_summary.main([str(tmp_path)])
+    assert "found none" in capsys.readouterr().err
 
 
 def test_an_arm_that_no_replicate_has_is_refused(

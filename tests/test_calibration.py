@@ -9,8 +9,9 @@ from benchmarks import calibration
 from pipeline import stats
 from pipeline.datasets import DATASETS
 from pipeline.images import LabeledImages
-from pipeline.params import DataParams, Params, load_params
+from pipeline.params import Params, load_params
 from pipeline.splits import canonical
+from pipeline.study import DataParams
 
 
 def some_deltas(noise: str, n: int, num_studies: int = 3) -> np.ndarray:

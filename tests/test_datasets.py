@@ -21,8 +21,8 @@ from pipeline.datasets.base import RawDataset
 from pipeline.datasets.idx import find_idx, read_idx
 from pipeline.errors import DataError
 from pipeline.images import LabeledImages, digest
-from pipeline.params import DataParams
 from pipeline.splits import refuse_overlap
+from pipeline.study import DataParams
 
 STEMS = list(mnist.SHA256)
 

@@ -25,8 +25,8 @@ from pipeline.fidelity import (
     wrong_label_frac,
 )
 from pipeline.images import LabeledImages, flat
-from pipeline.params import DataParams
 from pipeline.splits import draw
+from pipeline.study import DataParams
 
 
 def cloud(seed: int, n: int = 60, d: int = 4, shift: float = 0.0) -> np.ndarray:

@@ -20,8 +20,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from pipeline.errors import DivergedError, ParamsError
 from pipeline.generators import GENERATORS
 from pipeline.generators import base as fitting
-from pipeline.generators.base import Generator, create, draw_classes, draw_images, fit
+from pipeline.generators.base import Generator, create, draw_classes, draw_images, fit, render
 from pipeline.generators.checkpoint import History, TrainingState, newest_first
+from pipeline.generators.exhibits import COLUMNS, exhibits
 from pipeline.images import ImageSpec, LabeledImages
 from pipeline.params import load_params
 from pipeline.runtime import deterministic
@@ -86,31 +87,50 @@ def test_more_images_are_trained_for_longer_up_to_a_point(sections: dict[str, Me
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_fit_depends_on_its_seed_alone(
+def test_a_fit_depends_on_its_seed_alone_and_leaves_all_else_as_it_was(
     name: str, sections: dict[str, Member], few_bars: LabeledImages, fitted: Fitted, tmp_path: Path
 ) -> None:
     first, history = fitted(name)
+    images, labels = few_bars.images.copy(), few_bars.labels.copy()
     torch.manual_seed(99)
     np.random.seed(99)
+    before_torch, before_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()
     again, repeated = trained(name, sections, few_bars, tmp_path / "b")
-    other, _ = trained(name, sections, few_bars, tmp_path / "c", seed=1)
+    assert torch.equal(before_torch, torch.get_rng_state())
+    assert np.array_equal(before_numpy, np.random.get_state()[1])
+    assert np.array_equal(images, few_bars.images)
+    assert np.array_equal(labels, few_bars.labels)
     assert same(weights(first), weights(again))
     assert history.rows == repeated.rows
+    other, _ = trained(name, sections, few_bars, tmp_path / "c", seed=1)
     assert not same(weights(first), weights(other))
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_fit_leaves_inputs_and_global_randomness_alone(
-    name: str, sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path
+def test_exhibits_are_rows_of_ten_images(
+    name: str, fitted: Fitted, few_bars: LabeledImages
 ) -> None:
-    images, labels = few_bars.images.copy(), few_bars.labels.copy()
-    torch.manual_seed(7)
-    before_torch, before_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()
-    trained(name, sections, few_bars, tmp_path / "a")
-    assert np.array_equal(images, few_bars.images)
-    assert np.array_equal(labels, few_bars.labels)
-    assert torch.equal(before_torch, torch.get_rng_state())
-    assert np.array_equal(before_numpy, np.random.get_state()[1])
+    generator, _ = fitted(name)
+    found = exhibits(generator, few_bars, 0)
+    assert set(found) >= {"interpolation", "morph"}
+    for images in found.values():
+        assert images.dtype == np.uint8
+        assert images.shape[1:] == few_bars.images.shape[1:]
+        assert len(images) % COLUMNS == 0
+    assert len(found["interpolation"]) == len(found["morph"]) == 3 * COLUMNS
+    again = exhibits(generator, few_bars, 0)
+    assert all(np.array_equal(again[key], images) for key, images in found.items())
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_whole_share_is_its_label_and_halves_lie_between(name: str, fitted: Fitted) -> None:
+    generator, _ = fitted(name)
+    noise, labels = generator.noise([1, 2, 3]), torch.tensor([0, 1, 2])
+    whole = render(generator.sampler, noise, labels).astype(int)
+    shares = torch.eye(3)
+    assert np.abs(render(generator.sampler, noise, shares) - whole).max() <= 1
+    other = render(generator.sampler, noise, (shares + shares.roll(1, dims=0)) / 2)
+    assert np.abs(other - whole).max() > 1
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -264,7 +284,8 @@ from pathlib import Path
 import numpy as np
 from pipeline.datasets import toy
 from pipeline.generators import GENERATORS, base
-from pipeline.params import DataParams, load_params
+from pipeline.params import load_params
+from pipeline.study import DataParams
 from pipeline.runtime import deterministic
 name, folder, kill_at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 base.CHECKPOINT_S = 0.0

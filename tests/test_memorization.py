@@ -20,8 +20,8 @@ from pipeline.memorization import (
     is_copied,
     near_copies_frac,
 )
-from pipeline.params import DataParams
 from pipeline.splits import draw
+from pipeline.study import DataParams
 
 
 def distances(*values: float) -> np.ndarray:

@@ -339,6 +339,30 @@ def test_a_control_must_be_what_its_outcome_is_known_for(
     assert word in text
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"inputs": "data/splits/draws"}, ["arms.started.start_from_critic", "models/<generator>"]),
+        ({"inputs": "models/gan"}, ["arms.started.inputs", "dcgan", "gan"]),
+        ({"real": False, "per_class": 6}, ["arms.started.start_from_critic", "real: true"]),
+        ({"classifiers": ["forest"]}, ["arms.started.classifiers", "cnn, lgbm", "forest"]),
+        ({"classifiers": []}, ["arms.started.classifiers"]),
+    ],
+)
+def test_an_arm_that_starts_from_a_discriminator_says_whose_and_for_whom(
+    changes: dict[str, Any], words: list[str], values: dict[str, Any]
+) -> None:
+    arm = {"inputs": "models/dcgan", "per_class": 0, "start_from_critic": True, "role": "measure"}
+    values["arms"]["started"] = arm
+    params = validate(Params, values, FILE)
+    assert params.arms["started"].critic == "dcgan"
+    assert params.arms["started"].teacher is None
+    assert params.regime("started") == "labeled"
+    values["arms"]["started"] = arm | changes
+    text = refused(values)
+    assert all(word in text for word in words), text
+
+
 def test_controls_follow_the_transform_of_the_baseline(values: dict[str, Any]) -> None:
     put(values, "report.baseline", "classical")
     assert "transform: affine for an arm with role must_not_differ" in refused(values)
@@ -432,9 +456,9 @@ def test_the_generator_of_an_arm_is_that_of_its_inputs(inputs: str, generator: s
     assert ArmParams(inputs=inputs, per_class=1).generator == generator
 
 
-def test_a_section_of_an_arm_is_all_of_it_but_its_role(study: Params) -> None:
+def test_a_section_of_an_arm_is_all_of_it_but_its_role_and_classifiers(study: Params) -> None:
     for name, arm in study.arms.items():
-        expected = {key: value for key, value in arm.model_dump().items() if key != "role"}
+        expected = arm.model_dump(exclude={"role", "classifiers"})
         assert study.section(f"arms.{name}") == expected
         assert set(expected) == set(ArmParams.model_fields) - {"role"}
 

@@ -48,7 +48,9 @@ def values(folder: Path) -> dict[str, Any]:
 def brought(name: str) -> set[str]:
     """The members that a preset brings along as a whole."""
     layer = parse_yaml((presets.FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), name)
-    return {f"{family}.{member}" for family, member, _ in presets.whole_members([layer])}
+    shipped = parse_yaml((presets.FOLDER / "default.yaml").read_text(encoding="utf-8"), "default")
+    members = presets.whole_members([layer], shipped)
+    return {f"{family}.{member}" for family, member, _ in members}
 
 
 def key_lines(text: str, without: set[str]) -> list[str]:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from pipeline import tables
-from pipeline.errors import DivergedError
+from pipeline.errors import DivergedError, ParamsError
 from pipeline.images import LabeledImages
 from pipeline.metrics import accuracy
-from pipeline.params import Params
+from pipeline.params import ArmParams, Params
 from pipeline.provenance import PARTS, manifest_of
 from pipeline.stages.train_classifiers import score
 from pipeline.store import read_npz, write_json, write_npz
@@ -83,6 +85,27 @@ def test_a_classifier_that_diverges_is_a_trial_that_came_to_nothing(
     with pytest.raises(DivergedError, match=r"classifiers\.cnn"):
         scored(wild, "real", "cnn", inputs, tmp_path / "wild")
     assert not list((tmp_path / "wild").iterdir())
+
+
+def test_an_arm_lets_its_classifier_start_from_a_discriminator(
+    params: Params, inputs: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    section = params.classifiers["cnn"] | {"channels": 2, "steps": 2}
+    arm = ArmParams(inputs="models/gan", per_class=0, start_from_critic=True, role="measure")
+    changed = params.model_copy(
+        update={"classifiers": {"critic": section}, "arms": params.arms | {"critic": arm}}
+    )
+    weights = inputs[2].with_suffix(".critic.safetensors")
+    shapes = {"0": (2, 1, 5, 5), "1": (4, 2, 5, 5)}
+    save_file({f"{number}.{part}": torch.full(shape[: 4 if part == "weight" else 1], 0.1)
+               for number, shape in shapes.items() for part in ("weight", "bias")},
+              weights)  # fmt: skip
+    first = scored(changed, "critic", "critic", inputs, tmp_path / "first")
+    scratch = scored(changed, "real", "critic", inputs, tmp_path / "scratch")
+    assert first[1] != scratch[1]
+    with pytest.raises(ParamsError, match="start from a discriminator"):
+        scored(params.model_copy(update={"arms": changed.arms}), "critic", "cnn", inputs,
+               tmp_path / "cnn")  # fmt: skip
 
 
 def test_permuted_labels_do_not_pass_for_a_classification_accuracy_score(

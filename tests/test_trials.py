@@ -7,7 +7,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.params import Params, StudyParams
+from pipeline.params import Params
+from pipeline.study import StudyParams
 from pipeline.trials import (
     Replicate,
     Trial,
@@ -32,6 +33,14 @@ def test_budgets_go_up_and_seeds_keep_the_order_of_the_params(study: Params) -> 
     grid = replicates(study.study)
     assert [each.budget for each in grid] == sorted(each.budget for each in grid)
     assert [each.seed for each in grid if each.budget == 2] == study.study.seeds
+
+
+def test_an_arm_meets_the_classifiers_it_is_for(study: Params) -> None:
+    only = study.arms["classical"].model_copy(update={"classifiers": ["lgbm"]})
+    chosen = study.model_copy(update={"arms": study.arms | {"classical": only}})
+    missing = set(expected_trials(study)) - set(expected_trials(chosen))
+    assert {(trial.classifier, trial.arm) for trial in missing} == {("cnn", "classical")}
+    assert len(missing) == len(replicates(study.study))
 
 
 def test_every_classifier_meets_every_arm_in_every_replicate(study: Params) -> None:

@@ -12,6 +12,11 @@ import torch
 from torch import Tensor, distributions, nn
 from torch.nn import functional
 
+from pipeline.classifiers.base import plain
+from pipeline.classifiers.cnn import CNN, CNNConfig
+from pipeline.classifiers.critic import Critic
+from pipeline.errors import ParamsError
+from pipeline.generators import GENERATORS
 from pipeline.generators.adversarial import cross_entropy
 from pipeline.generators.autoencoder import Autoencoder
 from pipeline.generators.base import Generator, create, draw_images, fit
@@ -25,12 +30,14 @@ from pipeline.generators.convolution import (
 )
 from pipeline.generators.cvae import CVAE, divergence
 from pipeline.generators.diffusion import schedule
+from pipeline.generators.exhibits import exhibits, interpolation
 from pipeline.generators.lapgan import LAPGAN, flattened, pyramid_shapes, unflattened
 from pipeline.generators.mlp_gan import MLPGAN
 from pipeline.generators.plain_dcgan import PlainDCGAN
 from pipeline.generators.srgan import SRGAN, psnr
 from pipeline.generators.wgan import WGAN, WGANGP
 from pipeline.images import ImageSpec, LabeledImages
+from pipeline.layers import convolutions
 from pipeline.runtime import deterministic
 from pipeline.sections import Member
 
@@ -44,6 +51,9 @@ PLANE: Member = {
     "generator_widths": [], "discriminator_widths": [64, 64], "output": "linear", "realness": 1.0,
     "mismatch": 0.0,
 }  # fmt: skip
+# A fit that changes next to nothing.
+BRIEF: Member = {"steps": 2, "batch_size": 4, "learning_rate": 1e-9, "weight_decay": 0.0,
+                 "channels": 16, "features": 8, "dropout": 0.0}  # fmt: skip
 
 
 def count(network: nn.Module, trained: bool = False) -> int:
@@ -210,6 +220,56 @@ def test_doubling_beats_bicubic_on_held_out_images(
         ours, bicubic = gan.doubler(small), resized(small, (8, 8))
     found = [psnr(functional.mse_loss(each, held)) for each in (ours, bicubic)]
     assert found[0] > found[1] + 1
+
+
+def test_normal_noise_keeps_its_spread_on_the_way_to_another(sections: dict[str, Member]) -> None:
+    class Copy(nn.Module):
+        def forward(self, z: Tensor, y: Tensor) -> Tensor:
+            return z.unflatten(1, (1, 40, 50)) / 4
+
+    gan = built("plain_dcgan", PlainDCGAN, sections, noise="normal")
+    gan.noise_dim, gan.sampler = 2000, Copy()
+    pixels = interpolation(gan, 0).astype(float)
+    spreads = pixels.reshape(3, 10, -1).std(axis=2) / 127.5 * 4
+    assert (abs(spreads - 1) < 0.1).all()
+
+
+def test_a_restored_row_lies_below_its_real_one(
+    sections: dict[str, Member], bars: LabeledImages
+) -> None:
+    model = built("autoencoder", Autoencoder, sections)
+    found = exhibits(model, bars, 0)["reconstruction"]
+    places = np.linspace(0, len(bars) - 1, 50).round().astype(int)
+    rows = found.reshape(5, 2, 10, 1, 8, 8)
+    assert np.array_equal(rows[:, 0].reshape(-1, 1, 8, 8), bars.images[places])
+
+
+@pytest.mark.parametrize("name", ["plain_dcgan", "wgan", "acgan", "srgan"])
+def test_a_classifier_starts_from_the_convolutions_of_a_discriminator(
+    name: str, sections: dict[str, Member], few_bars: LabeledImages
+) -> None:
+    players = {**sections[name]["critic"], "channels": [16, 32]}
+    gan = built(name, GENERATORS[name], sections, critic=players)
+    critic = {f"{number}.{part}": getattr(layer, part).detach()
+              for number, layer in enumerate(gan.critic_convolutions())
+              for part in ("weight", "bias")}  # fmt: skip
+    classifiers = [Critic(CNNConfig.model_validate(BRIEF), 0) for _ in range(2)]
+    classifiers[0].start_from(critic)
+    with deterministic():
+        started, fresh = (each.fit(plain(few_bars)).network for each in classifiers)
+    for number, layer in enumerate(convolutions(started)):
+        assert torch.allclose(layer.weight, critic[f"{number}.weight"], atol=1e-6)
+    assert torch.allclose(started.scores[1].weight, fresh.scores[1].weight, atol=1e-6)
+    assert not torch.allclose(convolutions(fresh)[0].weight, critic["0.weight"], atol=1e-3)
+
+
+def test_a_classifier_refuses_a_discriminator_of_another_make(few_bars: LabeledImages) -> None:
+    classifier = Critic(CNNConfig.model_validate(BRIEF), 0)
+    classifier.start_from({})
+    with pytest.raises(ParamsError, match=r"convolutions of .* found none"):
+        classifier.fit(plain(few_bars))
+    with pytest.raises(ParamsError, match=r"classifiers: \[critic\]"):
+        CNN(CNNConfig.model_validate(BRIEF), 0).start_from({})
 
 
 def test_shares_of_image_and_noise_go_from_all_to_none() -> None:

@@ -6,10 +6,12 @@ What is in this file is in no trial's fingerprint.
 from pipeline.classifiers.base import Classifier
 from pipeline.classifiers.cnn import CNN
 from pipeline.classifiers.cnn_textbook import CNNTextbook
+from pipeline.classifiers.critic import Critic
 from pipeline.classifiers.lgbm import LightGBM
 
 CLASSIFIERS: dict[str, type[Classifier]] = {
     "cnn": CNN,
     "cnn_textbook": CNNTextbook,
+    "critic": Critic,
     "lgbm": LightGBM,
 }

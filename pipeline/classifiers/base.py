@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from pipeline.errors import ParamsError
 from pipeline.images import Images, LabeledImages
 from pipeline.sections import Section
 from pipeline.transforms import Transform
@@ -53,6 +56,18 @@ class Classifier(ABC):
     @abstractmethod
     def fit(self, training_set: TrainingSet) -> Classifier:
         """Train from scratch, return self; a class without images gets next to no probability."""
+
+    def start_from(self, critic: Mapping[str, Tensor]) -> None:
+        """Let `fit` begin with a discriminator's convolutions in place of random weights.
+
+        `critic` has their `weight` and `bias` by number, from the image on: `0.weight`, `0.bias`,
+        `1.weight`, ... Raises `ParamsError` where a classifier cannot, as most.
+        """
+        raise ParamsError(
+            f"classifiers: {type(self).__name__}",
+            "expected a classifier that can start from a discriminator, found one that cannot",
+            "let the arm say `classifiers: [critic]`",
+        )
 
     @abstractmethod
     def digest(self) -> str:

@@ -8,6 +8,7 @@ and subsampling; AdamW (Loshchilov and Hutter 2019) on a one-cycle schedule (Smi
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar, cast
@@ -42,18 +43,13 @@ class CNNConfig(Section):
     dropout: float = Field(ge=0, lt=1)
 
 
-class LeNet(nn.Module):
-    """Images (n, c, h, w) in 0..1 to class scores (n, num_classes)."""
+class Network(nn.Module, ABC):
+    """Images (n, c, h, w) in 0..1 to class scores (n, num_classes): convolutions, a dense layer."""
 
     def __init__(self, config: CNNConfig, spec: ImageSpec) -> None:
         super().__init__()
-        padding = 0 if min(spec.height, spec.width) >= UNPADDED_FROM else KERNEL // 2
         self.features = nn.Sequential(
-            *_block(spec.channels, config.channels, padding),
-            *_block(config.channels, 2 * config.channels, padding),
-            nn.Flatten(),
-            nn.LazyLinear(config.features),
-            nn.ReLU(),
+            *self.convolve(config, spec), nn.Flatten(), nn.LazyLinear(config.features), nn.ReLU()
         )
         self.scores = nn.Sequential(
             nn.Dropout(config.dropout), nn.Linear(config.features, spec.num_classes)
@@ -65,6 +61,24 @@ class LeNet(nn.Module):
         """See the class."""
         return cast("Tensor", self.scores(self.features(images)))
 
+    @staticmethod
+    @abstractmethod
+    def convolve(config: CNNConfig, spec: ImageSpec) -> list[nn.Module]:
+        """The layers before the dense one."""
+
+
+class LeNet(Network):
+    """See the module."""
+
+    @staticmethod
+    def convolve(config: CNNConfig, spec: ImageSpec) -> list[nn.Module]:
+        """See `Network.convolve`."""
+        padding = 0 if min(spec.height, spec.width) >= UNPADDED_FROM else KERNEL // 2
+        return [
+            *_block(spec.channels, config.channels, padding),
+            *_block(config.channels, 2 * config.channels, padding),
+        ]
+
 
 def _block(width_in: int, width_out: int, padding: int) -> list[nn.Module]:
     convolution = nn.Conv2d(width_in, width_out, KERNEL, padding=padding)
@@ -75,7 +89,7 @@ class CNN(Classifier):
     """`Network` trained with cross-entropy for a fixed number of steps."""
 
     Config = CNNConfig
-    Network: ClassVar[type[nn.Module]] = LeNet
+    Network: ClassVar[type[Network]] = LeNet
     config: CNNConfig
     network: nn.Module
 
@@ -88,7 +102,7 @@ class CNN(Classifier):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("initial", self.seed))
             spec = replace(data.spec(), num_classes=training_set.num_classes)
-            network = self.Network(config, spec)
+            network = self.untrained(spec)
             self.network = network.to(memory_format=torch.channels_last)
             optimizer = torch.optim.AdamW(
                 network.parameters(), config.learning_rate, weight_decay=config.weight_decay,
@@ -114,6 +128,10 @@ class CNN(Classifier):
                 schedule.step()
         network.eval()
         return self
+
+    def untrained(self, spec: ImageSpec) -> nn.Module:
+        """The network before its first step, by torch's global random state."""
+        return self.Network(self.config, spec)
 
     def digest(self) -> str:
         """See `Classifier.digest`."""

@@ -7,38 +7,23 @@ with AdamW on a one-cycle schedule. It takes some forty times the work of `cnn` 
 
 from __future__ import annotations
 
-from typing import cast
+from torch import nn
 
-import torch
-from torch import Tensor, nn
-
-from pipeline.classifiers.cnn import CNN, CNNConfig
+from pipeline.classifiers.cnn import CNN, CNNConfig, Network
 from pipeline.images import ImageSpec
 
 
-class PairsNet(nn.Module):
-    """Images (n, c, h, w) in 0..1 to class scores (n, num_classes).
+class PairsNet(Network):
+    """The dropout of `config` is that of the dense layer; pooled maps have half of it."""
 
-    The dropout of `config` is that of the dense layer; pooled maps have half of it.
-    """
-
-    def __init__(self, config: CNNConfig, spec: ImageSpec) -> None:
-        super().__init__()
+    @staticmethod
+    def convolve(config: CNNConfig, spec: ImageSpec) -> list[nn.Module]:
+        """See `Network.convolve`."""
         width = config.channels
-        self.features = nn.Sequential(
+        return [
             *_pair(spec.channels, width, 5), nn.Dropout(config.dropout / 2),
             *_pair(width, 2 * width, 3), nn.Dropout(config.dropout / 2),
-            nn.Flatten(), nn.LazyLinear(config.features), nn.ReLU(),
-        )  # fmt: skip
-        self.scores = nn.Sequential(
-            nn.Dropout(config.dropout), nn.Linear(config.features, spec.num_classes)
-        )
-        with torch.no_grad():  # settles the lazy layer's input width
-            self.eval()(torch.zeros(1, spec.channels, spec.height, spec.width))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """See the class."""
-        return cast("Tensor", self.scores(self.features(images)))
+        ]  # fmt: skip
 
 
 def _pair(width_in: int, width_out: int, kernel: int) -> list[nn.Module]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.errors import DataError
 from pipeline.images import LabeledImages
-from pipeline.params import DataParams
+from pipeline.study import DataParams
 
 
 @dataclass(frozen=True)

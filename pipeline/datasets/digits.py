@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from pipeline.datasets.base import DIGIT_NAMES, RawDataset
 from pipeline.images import LabeledImages
-from pipeline.params import DataParams
+from pipeline.study import DataParams
 
 LEVELS = 16  # the source counts ink in 4 x 4 blocks: 0 to 16
 

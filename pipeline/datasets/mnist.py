@@ -15,7 +15,7 @@ from pipeline.datasets.base import DIGIT_NAMES, RawDataset
 from pipeline.datasets.idx import find_idx, read_idx
 from pipeline.errors import DataError
 from pipeline.images import LabeledImages
-from pipeline.params import DataParams
+from pipeline.study import DataParams
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.datasets.base import DIGIT_NAMES, RawDataset
 from pipeline.images import LabeledImages
-from pipeline.params import DataParams
+from pipeline.study import DataParams
 
 
 def load(params: DataParams, root: Path) -> RawDataset:

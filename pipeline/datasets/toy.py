@@ -12,8 +12,8 @@ import numpy as np
 
 from pipeline.datasets.base import RawDataset
 from pipeline.images import LabeledImages
-from pipeline.params import DataParams
 from pipeline.runtime import numpy_rng
+from pipeline.study import DataParams
 
 SIZE = 8
 PER_CLASS = 60

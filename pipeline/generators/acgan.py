@@ -16,23 +16,19 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.generators.adversarial import Adversarial, AdversarialConfig, cross_entropy
+from pipeline.generators.adversarial import CrossEntropyConfig, CrossEntropyGame
 from pipeline.generators.convolution import (
     ConvolutionalFeatures,
     ConvolutionalSampler,
-    CriticConfig,
-    SamplerConfig,
+    PlayersConfig,
     normal_weights,
 )
 from pipeline.images import ImageSpec
 
 
-class ACGANConfig(AdversarialConfig):
+class ACGANConfig(CrossEntropyConfig, PlayersConfig):
     """presets/zoo.yaml gives the values."""
 
-    sampler: SamplerConfig
-    critic: CriticConfig
-    realness: float = Field(gt=0.5, le=1)  # target of real images; 0.9 is label smoothing
     class_weight: float = Field(ge=0)  # of the loss by class, in both players' losses
     code_dim: int = Field(ge=0)  # how many numbers of the noise are to be readable; 0: none
     code_weight: float = Field(ge=0)
@@ -56,10 +52,10 @@ class NamingCritic(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """See the class; `y` is not looked at."""
-        return cast("Tensor", self.answer(self.features(x, y)))
+        return cast("Tensor", self.answer(self.features(x)))
 
 
-class ACGAN(Adversarial):
+class ACGAN(CrossEntropyGame):
     """See the module."""
 
     Config = ACGANConfig
@@ -72,14 +68,15 @@ class ACGAN(Adversarial):
 
     def critic_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
         """See `Adversarial.critic_loss`; it learns classes from real images alone."""
-        game = cross_entropy(real[:, 0], self.config.realness) + cross_entropy(fake[:, 0], 0.0)
+        game = super().critic_loss(real[:, 0], fake[:, 0], labels, z)
         named = self.config.class_weight * self._wrong_class(real, labels)
-        return game / 2 + named + self._wrong_code(fake, z)
+        return game + named + self._wrong_code(fake, z)
 
     def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
         """See `Adversarial.generator_loss`."""
+        game = super().generator_loss(fake[:, 0], labels, z)
         named = self.config.class_weight * self._wrong_class(fake, labels)
-        return cross_entropy(fake[:, 0], 1.0) + named + self._wrong_code(fake, z)
+        return game + named + self._wrong_code(fake, z)
 
     def mismatch_loss(self, wrong: Tensor, right: Tensor) -> Tensor:
         """See `Adversarial.mismatch_loss`: its discriminator is told no label."""

@@ -15,8 +15,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.generators.base import Generator, GeneratorConfig
+from pipeline.generators.base import Generator, GeneratorConfig, descend
 from pipeline.images import ImageSpec
+from pipeline.layers import convolutions
 from pipeline.sections import Count
 
 SECOND_MOMENT = 0.999  # of Adam
@@ -91,6 +92,10 @@ class Adversarial(Generator):
         """More numbers for the history."""
         return {}
 
+    def critic_convolutions(self) -> list[nn.Conv2d]:
+        """See `Generator.critic_convolutions`."""
+        return convolutions(self.critic)
+
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`."""
         config = self.config
@@ -128,18 +133,9 @@ class Adversarial(Generator):
         """Share of images that the discriminator takes for what they are: real ones above 0."""
         return (torch.cat([real, -fake]) > 0).float().mean()
 
-    def draw_noise(self, count: int) -> Tensor:
-        """See `Generator.draw_noise`."""
-        if self.config.noise == "uniform":
-            return torch.rand(count, self.noise_dim) * 2 - 1
-        return super().draw_noise(count)
-
-    def noise(self, seeds: list[int], std: float = 1.0) -> Tensor:
-        """See `Generator.noise`; the distribution function makes normal noise uniform."""
-        normal = super().noise(seeds)
-        if self.config.noise == "uniform":
-            normal = torch.erf(normal / 2**0.5)
-        return normal * std
+    def shaped(self, normal: Tensor) -> Tensor:
+        """See `Generator.shaped`; its distribution function makes normal noise uniform."""
+        return torch.erf(normal / 2**0.5) if self.config.noise == "uniform" else normal
 
 
 class CrossEntropyConfig(AdversarialConfig):
@@ -177,13 +173,6 @@ def optimizer(
         return torch.optim.RMSprop(network.parameters(), learning_rate)
     betas = (config.momentum, SECOND_MOMENT)
     return torch.optim.Adam(network.parameters(), learning_rate, betas=betas, fused=True)
-
-
-def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step down the gradient of `loss`."""
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
 
 
 def cross_entropy(scores: Tensor, realness: float) -> Tensor:

@@ -20,12 +20,16 @@ from sklearn.covariance import ledoit_wolf
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.generators.base import Generator, GeneratorConfig, as_input
-from pipeline.generators.convolution import KERNEL, enlarge, shrink
+from pipeline.generators.base import Generator, GeneratorConfig, as_input, descend
+from pipeline.generators.convolution import enlarge
+from pipeline.generators.exhibits import in_turns, spread_out
+from pipeline.generators.labels import as_shares
 from pipeline.images import ImageSpec, LabeledImages
+from pipeline.layers import KERNEL, shrink
 from pipeline.sections import Count
 
 ENCODE_BATCH = 500
+RESTORED_ROWS = 5  # of ten images, in a picture
 
 
 class AutoencoderConfig(GeneratorConfig):
@@ -89,7 +93,9 @@ class CodeSampler(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         """See the class."""
-        codes = self.mean[y] + (self.spread[y] @ z[:, :, None])[:, :, 0]
+        shares = as_shares(y, len(self.mean))
+        spread = (shares @ self.spread.flatten(1)).unflatten(1, self.spread.shape[1:])
+        codes = shares @ self.mean + (spread @ z[:, :, None])[:, :, 0]
         return cast("Tensor", self.decode(codes))
 
 
@@ -123,11 +129,13 @@ class Autoencoder(Generator):
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`; the squared error, summed over pixels."""
         loss = functional.mse_loss(self.restore(real), real, reduction="sum") / len(real)
-        (adam,) = self.optimizers.values()
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
+        descend(self.optimizers["autoencoder"], loss)
         return {"reconstruction": loss}
+
+    def exhibits(self, data: LabeledImages) -> dict[str, Tensor]:
+        """See `Generator.exhibits`: real images, and restored below."""
+        real, _ = spread_out(data, RESTORED_ROWS)
+        return {"reconstruction": in_turns(real, self.restore(real))}
 
     @torch.no_grad()
     def conclude(self, data: LabeledImages) -> None:

@@ -101,17 +101,36 @@ class Generator(ABC):
     def conclude(self, data: LabeledImages) -> None:  # noqa: B027 (most families have nothing)
         """What is left to do once training on `data` is over and the sampler averaged."""
 
+    def exhibits(self, data: LabeledImages) -> dict[str, Tensor]:
+        """Images in -1..1, ten to a row, by name: what only this family has to show.
+
+        Called after `fit` on `data`.
+        """
+        return {}
+
+    def critic_convolutions(self) -> list[nn.Conv2d]:
+        """Those of a discriminator that sees whole images alone, from the image on; if any."""
+        return []
+
+    def shaped(self, normal: Tensor) -> Tensor:
+        """Latents of the family's distribution from standard normal numbers."""
+        return normal
+
     def draw_noise(self, count: int) -> Tensor:
         """Latents (count, noise_dim) of training, by torch's global random state."""
-        return torch.randn(count, self.noise_dim)
+        return self.shaped(torch.randn(count, self.noise_dim))
 
-    def noise(self, seeds: list[int], std: float = 1.0) -> Tensor:
-        """Normal latents (n, noise_dim) of standard deviation `std`, one stream per image."""
+    def normal(self, seeds: list[int]) -> Tensor:
+        """Standard normal numbers (n, noise_dim), one stream per image."""
         rows = [
             torch.randn(self.noise_dim, generator=torch.Generator().manual_seed(seed))
             for seed in seeds
         ]
-        return torch.stack(rows) * std
+        return torch.stack(rows)
+
+    def noise(self, seeds: list[int], std: float = 1.0) -> Tensor:
+        """Latents (n, noise_dim), `std` times as wide as in training, one stream per image."""
+        return self.shaped(self.normal(seeds)) * std
 
 
 def create(
@@ -223,6 +242,13 @@ def settle_batch_norm(generator: Generator) -> None:
     sampler.eval()
 
 
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down the gradient of `loss`."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
 def set_learning_rates(generator: Generator, done: float) -> dict[str, float]:
     """Constant up to `decay_from`, then linear to 0; the rates in force, by optimizer."""
     start = generator.config.decay_from
@@ -266,7 +292,6 @@ def snapshot(generator: Generator, sampler: nn.Module, seed: int) -> Images:
     return draw_images(generator, labels, seeds, sampler)
 
 
-@torch.no_grad()
 def draw_images(
     generator: Generator, labels: Labels, seeds: list[int], sampler: nn.Module | None = None,
     latent_std: float = 1.0,
@@ -276,15 +301,22 @@ def draw_images(
     `latent_std` is the standard deviation of the noise; generators are trained with 1.
     """
     network = generator.sampler if sampler is None else sampler
-    was_training = network.training
-    network.eval()
-    noise = generator.noise(seeds, latent_std)
-    parts = [
-        network(rows, chosen)[:used]
-        for rows, chosen, used in _padded(noise, torch.from_numpy(labels))
-    ]
-    network.train(was_training)
-    pixels = torch.cat(parts).float().add(1).mul(127.5).round().clamp(0, 255)
+    return render(network, generator.noise(seeds, latent_std), torch.from_numpy(labels))
+
+
+@torch.no_grad()
+def render(sampler: nn.Module, noise: Tensor, labels: Tensor) -> Images:
+    """uint8 images of latents (n, noise_dim) and labels (n,), or shares of them (n, classes)."""
+    was_training = sampler.training
+    sampler.eval()
+    parts = [sampler(rows, chosen)[:used] for rows, chosen, used in _padded(noise, labels)]
+    sampler.train(was_training)
+    return as_pixels(torch.cat(parts))
+
+
+def as_pixels(images: Tensor) -> Images:
+    """Images in -1..1 as uint8."""
+    pixels = images.detach().float().add(1).mul(127.5).round().clamp(0, 255)
     return pixels.to(torch.uint8).contiguous().numpy()
 
 
@@ -302,10 +334,11 @@ def draw_classes(
 def _padded(noise: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, int]]:
     """Batches of exactly `SAMPLE_BATCH` rows, the last one filled up, and how many rows count."""
     for start in range(0, len(labels), SAMPLE_BATCH):
-        rows, chosen = noise[start : start + SAMPLE_BATCH], labels[start : start + SAMPLE_BATCH]
+        rows, chosen = (each[start : start + SAMPLE_BATCH] for each in (noise, labels))
         missing = SAMPLE_BATCH - len(rows)
-        filler = rows.new_zeros((missing, rows.shape[1])), chosen.new_zeros(missing)
-        yield torch.cat([rows, filler[0]]), torch.cat([chosen, filler[1]]), len(rows)
+        whole = [torch.cat([each, each.new_zeros((missing, *each.shape[1:]))])
+                 for each in (rows, chosen)]  # fmt: skip
+        yield whole[0], whole[1], len(rows)
 
 
 def as_input(images: Images) -> Tensor:

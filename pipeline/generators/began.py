@@ -4,8 +4,8 @@ Source: Berthelot, Schumm and Metz (2017), BEGAN, section 3.3: real images are t
 synthetic ones badly, and a controller k keeps the ratio of the two errors at `gamma`: low gives
 clear images of few kinds, high varied ones. The history has k and the convergence measure M
 (equation in section 3.4), which falls as training goes well. Deviations: both players are told the
-class, the discriminator at its narrow middle as well; convolutions with stride in place of pooling;
-the averaged sampler and the decay of rates of the one fit loop.
+class, the discriminator by a plane beside the image and again where it restores it; convolutions
+with stride in place of pooling; the averaged sampler and the decay of rates of the one fit loop.
 """
 
 from __future__ import annotations
@@ -21,20 +21,18 @@ from pipeline.generators.adversarial import Adversarial, AdversarialConfig
 from pipeline.generators.convolution import (
     ConvolutionalFeatures,
     ConvolutionalSampler,
-    CriticConfig,
-    SamplerConfig,
+    PlayersConfig,
 )
+from pipeline.generators.labels import LabelEmbedding
 from pipeline.images import ImageSpec
 from pipeline.sections import Count
 
 
-class BEGANConfig(AdversarialConfig):
-    """presets/zoo.yaml gives the values."""
+class BEGANConfig(AdversarialConfig, PlayersConfig):
+    """presets/zoo.yaml gives the values; the discriminator's second half is another `sampler`."""
 
-    sampler: SamplerConfig  # of the generator, and of the discriminator's second half
-    critic: CriticConfig
     code_dim: Count  # width of the discriminator's narrow middle
-    gamma: float = Field(gt=0, le=1)  # wanted error of synthetic images as a share of real ones'
+    gamma: float = Field(gt=0, le=1)  # wanted error of synthetic images, as a share of that of real
     control: float = Field(gt=0)  # how fast k follows, per step
 
 
@@ -45,14 +43,18 @@ class AutoencoderCritic(nn.Module):
 
     def __init__(self, config: BEGANConfig, spec: ImageSpec) -> None:
         super().__init__()
-        self.features = ConvolutionalFeatures(config.critic, spec, told=True)
+        self.plane = (1, spec.height, spec.width)
+        self.embed = LabelEmbedding(spec.num_classes, spec.height * spec.width)
+        self.features = ConvolutionalFeatures(config.critic, spec, beside=1)
         self.squeeze = nn.Linear(self.features.num_features, config.code_dim)
         self.restore = ConvolutionalSampler(config.sampler, config.code_dim, spec)
         self.register_buffer("k", torch.zeros(()))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """See the class."""
-        restored = cast("Tensor", self.restore(self.squeeze(self.features(x, y)), y))
+        plane = self.embed(y).unflatten(1, self.plane).to(x.dtype)
+        features = self.features(torch.cat([x, plane], dim=1))
+        restored = cast("Tensor", self.restore(self.squeeze(features), y))
         return (restored.float() - x).abs().flatten(1).mean(dim=1)
 
 

@@ -16,11 +16,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.generators.labels import LabelEmbedding
 from pipeline.images import ImageSpec
+from pipeline.layers import KERNEL, SLOPE, dropout, halvings
 from pipeline.sections import Count, Section
 
-SLOPE = 0.2  # of leaky ReLU
-KERNEL = 5
 WEIGHT_STD = 0.02  # as Radford et al. have it
 
 
@@ -41,6 +41,13 @@ class CriticConfig(Section):
     minibatch_kernels: int = Field(ge=0)  # of minibatch discrimination; 0: none
 
 
+class PlayersConfig(Section):
+    """Of a generator and a discriminator of convolutions."""
+
+    sampler: SamplerConfig
+    critic: CriticConfig
+
+
 class ConvolutionalSampler(nn.Module):
     """Noise (n, latent_dim) and labels (n,) to images (n, c, h, w) in -1..1."""
 
@@ -49,7 +56,9 @@ class ConvolutionalSampler(nn.Module):
         first, second, third = config.channels
         self.size = (spec.height, spec.width)
         self.start = (first, -(-spec.height // 4), -(-spec.width // 4))
-        self.embed = nn.Embedding(spec.num_classes, config.label_dim) if config.label_dim else None
+        self.embed = (
+            LabelEmbedding(spec.num_classes, config.label_dim) if config.label_dim else None
+        )
         rows = math.prod(self.start)
         self.project = nn.Sequential(
             nn.Linear(latent_dim + config.label_dim, rows), nn.BatchNorm1d(rows),
@@ -69,26 +78,13 @@ class ConvolutionalSampler(nn.Module):
         return images[:, :, : self.size[0], : self.size[1]]
 
 
-class ConvolutionalFeatures(nn.Module):
-    """Images (n, c, h, w), and a plane per label if `told`, to features (n, `num_features`)."""
+class ConvolutionalFeatures(nn.Sequential):
+    """Images (n, c, h, w), with `beside` channels more, to features (n, `num_features`)."""
 
-    def __init__(self, config: CriticConfig, spec: ImageSpec, told: bool = False) -> None:
-        super().__init__()
-        self.plane = (1, spec.height, spec.width)
-        self.embed = nn.Embedding(spec.num_classes, math.prod(self.plane)) if told else None
-        half, quarter = config.channels
-        channels = spec.channels + (1 if told else 0)
-        self.layers = nn.Sequential(
-            shrink(channels, half), nn.LeakyReLU(SLOPE), *dropout(config.dropout),
-            shrink(half, quarter), nn.LeakyReLU(SLOPE), *dropout(config.dropout), nn.Flatten(),
-        )  # fmt: skip
-        self.num_features = quarter * -(-spec.height // 4) * -(-spec.width // 4)
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
-        if self.embed is not None:
-            x = torch.cat([x, self.embed(y).unflatten(1, self.plane).to(x.dtype)], dim=1)
-        return cast("Tensor", self.layers(x))
+    def __init__(self, config: CriticConfig, spec: ImageSpec, beside: int = 0) -> None:
+        channels = (spec.channels + beside, *config.channels)
+        super().__init__(*halvings(channels, config.dropout), nn.Flatten())
+        self.num_features = channels[-1] * -(-spec.height // 4) * -(-spec.width // 4)
 
 
 class ConvolutionalCritic(nn.Module):
@@ -109,11 +105,19 @@ class ConvolutionalCritic(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """See the class."""
-        features = self.features(x, y)
+        features = self.features(x)
         scores = cast("Tensor", self.score(torch.cat([features, self.compare(features)], 1)))[:, 0]
         if self.embed is None:
             return scores
         return scores + (self.embed(y).to(features.dtype) * features).sum(dim=1)
+
+
+def players(
+    config: PlayersConfig, latent_dim: int, spec: ImageSpec
+) -> tuple[ConvolutionalSampler, ConvolutionalCritic]:
+    """A generator network and its discriminator."""
+    sampler = ConvolutionalSampler(config.sampler, latent_dim, spec)
+    return sampler, ConvolutionalCritic(config.critic, spec)
 
 
 class MinibatchDiscrimination(nn.Module):
@@ -147,16 +151,6 @@ def enlarge(before: int, after: int, stride: int, upsample: bool) -> list[nn.Mod
         resize: list[nn.Module] = [nn.Upsample(scale_factor=stride)] if stride > 1 else []
         return [*resize, nn.Conv2d(before, after, KERNEL, padding=KERNEL // 2)]
     return [nn.ConvTranspose2d(before, after, KERNEL, stride, KERNEL // 2, stride - 1)]
-
-
-def shrink(before: int, after: int) -> nn.Conv2d:
-    """A convolution that halves images, rounding up."""
-    return nn.Conv2d(before, after, KERNEL, stride=2, padding=KERNEL // 2)
-
-
-def dropout(share: float) -> list[nn.Module]:
-    """A dropout layer, if any."""
-    return [nn.Dropout(share)] if share else []
 
 
 def normal_weights(network: nn.Module) -> nn.Module:

@@ -15,14 +15,16 @@ from typing import cast
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
-from pipeline.generators.autoencoder import Decoder, Encoder
-from pipeline.generators.base import Generator, GeneratorConfig
-from pipeline.images import ImageSpec
+from pipeline.generators.autoencoder import RESTORED_ROWS, Decoder, Encoder
+from pipeline.generators.base import Generator, GeneratorConfig, descend
+from pipeline.generators.exhibits import COLUMNS, in_turns, spread_out
+from pipeline.generators.labels import as_shares
+from pipeline.images import ImageSpec, LabeledImages
 from pipeline.sections import Count
 
 LEAST = 1e-6  # share of ink that counts as none
+FAR = 2.5  # standard deviations from the mean, to which a code is moved in a picture
 LOG_VARIANCE = 8.0  # at most, either way: exp must stay finite at the first steps
 
 
@@ -45,8 +47,7 @@ class LabeledDecoder(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         """See the class."""
-        told = functional.one_hot(y, self.num_classes).to(z.dtype)
-        return cast("Tensor", self.decode(torch.cat([z, told], dim=1)))
+        return cast("Tensor", self.decode(torch.cat([z, as_shares(y, self.num_classes)], dim=1)))
 
 
 class CVAE(Generator):
@@ -68,20 +69,37 @@ class CVAE(Generator):
             )
         }
 
+    def encode(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and logarithms of variances (n, latent_dim) of the codes of images in -1..1."""
+        told = as_shares(labels, self.spec.num_classes)
+        mean, log_variance = self.in_precision(self.encoder, images, told).chunk(2, dim=1)
+        return mean, log_variance.clamp(-LOG_VARIANCE, LOG_VARIANCE)
+
+    def exhibits(self, data: LabeledImages) -> dict[str, Tensor]:
+        """See `Generator.exhibits`: real images, and restored below; single codes in use, moved.
+
+        In use: their means vary most among real images; the divergence empties the others.
+        """
+        real, labels = spread_out(data, RESTORED_ROWS)
+        means, _ = self.encode(real, labels)
+        used = means.var(dim=0).argsort(descending=True)[:COLUMNS]
+        moved = torch.zeros(len(used), COLUMNS, self.noise_dim)
+        moved[torch.arange(len(used)), :, used] = torch.linspace(-FAR, FAR, COLUMNS)
+        label = torch.full((len(used) * COLUMNS,), self.spec.num_classes // 2)
+        return {
+            "reconstruction": in_turns(real, self.sampler(means, labels)),
+            "traversal": self.sampler(moved.flatten(0, 1), label),
+        }
+
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`; losses in nats per image."""
-        told = functional.one_hot(labels, self.spec.num_classes).float()
-        mean, log_variance = self.in_precision(self.encoder, real, told).chunk(2, dim=1)
-        log_variance = log_variance.clamp(-LOG_VARIANCE, LOG_VARIANCE)
+        mean, log_variance = self.encode(real, labels)
         z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
         found = self.in_precision(self.sampler, z, labels)
         ink, wanted = ((found + 1) / 2).clamp(LEAST, 1 - LEAST), (real + 1) / 2
         missed = -(wanted * ink.log() + (1 - wanted) * (1 - ink).log()).sum() / len(real)
         apart = divergence(mean, log_variance)
-        (adam,) = self.optimizers.values()
-        adam.zero_grad()
-        (missed + self.config.beta * apart).backward()
-        adam.step()
+        descend(self.optimizers["autoencoder"], missed + self.config.beta * apart)
         return {"reconstruction": missed, "divergence": apart}
 
 

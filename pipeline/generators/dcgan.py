@@ -29,11 +29,12 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from pipeline.errors import ParamsError
-from pipeline.generators.base import Generator, GeneratorConfig
+from pipeline.generators.base import Generator, GeneratorConfig, descend
+from pipeline.generators.labels import LabelEmbedding
 from pipeline.images import ImageSpec
+from pipeline.layers import SLOPE, convolutions
 from pipeline.sections import Count
 
-SLOPE = 0.2  # of leaky ReLU, as in the DCGAN paper
 BETAS = (0.0, 0.99)  # no momentum: it chases a loss that the other network keeps moving
 # Classes must differ from the first step on, or few steps are not enough to tell them apart.
 CLASS_SPREAD = 0.1
@@ -63,8 +64,8 @@ class ConditionalBatchNorm(nn.Module):
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.gain = nn.Embedding(num_classes, channels)
-        self.bias = nn.Embedding(num_classes, channels)
+        self.gain = LabelEmbedding(num_classes, channels)
+        self.bias = LabelEmbedding(num_classes, channels)
         nn.init.normal_(self.gain.weight, 1.0, CLASS_SPREAD)
         nn.init.normal_(self.bias.weight, 0.0, CLASS_SPREAD)
 
@@ -86,7 +87,7 @@ class Sampler(nn.Module):
         widths = config.generator_channels
         self.start = (spec.height // 4, spec.width // 4, widths[0])
         inputs = config.latent_dim + config.label_dim
-        self.embed = nn.Embedding(spec.num_classes, config.label_dim)
+        self.embed = LabelEmbedding(spec.num_classes, config.label_dim)
         self.project = _orthogonal(nn.Linear(inputs, math.prod(self.start)))
         self.norm = ConditionalBatchNorm(widths[0], spec.num_classes)
         self.ups, self.norms = nn.ModuleList(), nn.ModuleList()
@@ -167,14 +168,20 @@ class DCGAN(Generator):
         scores = self.in_precision(self.discriminator, both, wanted)
         critic = functional.relu(1 - scores[: len(real)]).mean()
         critic = critic + functional.relu(1 + scores[len(real) :]).mean()
-        _step(self.optimizers["discriminator"], critic)
+        descend(self.optimizers["discriminator"], critic)
 
+        right = torch.cat([scores[: len(real)], -scores[len(real) :]]) > 0
         self.discriminator.requires_grad_(False)  # its gradients would be thrown away
         adversarial = -self.in_precision(self.discriminator, fake, pairs).mean()
         seeking = mode_seeking(z, fake)
-        _step(self.optimizers["generator"], adversarial + self.config.mode_seeking * seeking)
+        descend(self.optimizers["generator"], adversarial + self.config.mode_seeking * seeking)
         self.discriminator.requires_grad_(True)
-        return {"generator": adversarial, "discriminator": critic, "mode_seeking": seeking}
+        return {"generator": adversarial, "discriminator": critic, "mode_seeking": seeking,
+                "accuracy": right.float().mean()}  # fmt: skip
+
+    def critic_convolutions(self) -> list[nn.Conv2d]:
+        """See `Generator.critic_convolutions`."""
+        return convolutions(self.discriminator)
 
 
 def mode_seeking(z: Tensor, images: Tensor) -> Tensor:
@@ -191,9 +198,3 @@ def _orthogonal(layer: nn.Module) -> nn.Module:
 
 def _adam(network: nn.Module, learning_rate: float) -> torch.optim.Adam:
     return torch.optim.Adam(network.parameters(), learning_rate, betas=BETAS, fused=True)
-
-
-def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.errors import ParamsError
-from pipeline.generators.base import Generator, GeneratorConfig
+from pipeline.generators.base import Generator, GeneratorConfig, descend
+from pipeline.generators.labels import LabelEmbedding
 from pipeline.images import ImageSpec
 from pipeline.sections import Count
 
@@ -70,7 +71,7 @@ class UNet(nn.Module):
         width, told = config.channels, 4 * config.channels
         squares = spec.channels * PATCH**2
         self.register_buffer("waves", torch.exp(torch.linspace(0, math.log(1000), NUM_WAVES)))
-        self.embed = nn.Embedding(spec.num_classes + 1, told)
+        self.embed = LabelEmbedding(spec.num_classes + 1, told)
         self.time = nn.Sequential(nn.Linear(2 * NUM_WAVES, told), nn.SiLU(), nn.Linear(told, told))
         self.start = nn.Conv2d(squares, width, 3, padding=1)
         self.down = Block(width, width, told)
@@ -119,7 +120,7 @@ class DenoisingSampler(nn.Module):
         v = cast("Tensor", self.network(x, time, y))
         if self.guidance == 0:
             return v
-        untold = self.network(x, time, torch.full_like(y, self.untold))
+        untold = self.network(x, time, torch.full((len(y),), self.untold))
         return v + self.guidance * (v - untold)
 
 
@@ -158,10 +159,7 @@ class Diffusion(Generator):
         told = labels.masked_fill(untold, self.spec.num_classes)
         v = self.in_precision(self.sampler.network, signal * real + noise * added, times, told)
         loss = functional.mse_loss(v, signal * added - noise * real)
-        (adam,) = self.optimizers.values()
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
+        descend(self.optimizers["denoiser"], loss)
         return {"denoising": loss}
 
 

@@ -15,10 +15,15 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.generators.adversarial import CrossEntropyConfig, CrossEntropyGame
-from pipeline.generators.convolution import SLOPE, resized
-from pipeline.images import ImageSpec
+from pipeline.generators.convolution import resized
+from pipeline.generators.exhibits import COLUMNS, in_turns
+from pipeline.generators.labels import LabelEmbedding
+from pipeline.images import ImageSpec, LabeledImages
+from pipeline.layers import SLOPE, halvings
+from pipeline.runtime import derive_seed
 from pipeline.sections import Count
 
 NUM_LEVELS = 3
@@ -37,7 +42,7 @@ class SmallestSampler(nn.Module):
     def __init__(self, config: LAPGANConfig, spec: ImageSpec, size: tuple[int, int]) -> None:
         super().__init__()
         self.shape = (spec.channels, *size)
-        self.embed = nn.Embedding(spec.num_classes, config.latent_dim)
+        self.embed = LabelEmbedding(spec.num_classes, config.latent_dim)
         self.layers = nn.Sequential(
             *dense(2 * config.latent_dim, config.width, norm=True),
             *dense(config.width, config.width, norm=True),
@@ -56,7 +61,7 @@ class SmallestCritic(nn.Module):
     def __init__(self, config: LAPGANConfig, spec: ImageSpec, size: tuple[int, int]) -> None:
         super().__init__()
         pixels = spec.channels * math.prod(size)
-        self.embed = nn.Embedding(spec.num_classes, pixels)
+        self.embed = LabelEmbedding(spec.num_classes, pixels)
         self.layers = nn.Sequential(
             *dense(2 * pixels, config.width), *dense(config.width, config.width),
             nn.Linear(config.width, 1),
@@ -75,7 +80,7 @@ class DetailSampler(nn.Module):
         super().__init__()
         self.plane = (1, *size)
         self.noise = nn.Linear(config.latent_dim, math.prod(size))
-        self.embed = nn.Embedding(spec.num_classes, math.prod(size))
+        self.embed = LabelEmbedding(spec.num_classes, math.prod(size))
         self.layers = nn.Sequential(
             nn.Conv2d(spec.channels + 2, config.channels, 5, padding=2),
             nn.BatchNorm2d(config.channels), nn.ReLU(),
@@ -96,12 +101,11 @@ class DetailCritic(nn.Module):
     def __init__(self, config: LAPGANConfig, spec: ImageSpec, size: tuple[int, int]) -> None:
         super().__init__()
         self.plane = (1, *size)
-        self.embed = nn.Embedding(spec.num_classes, math.prod(size))
+        self.embed = LabelEmbedding(spec.num_classes, math.prod(size))
         width = config.channels
         quarter = -(-size[0] // 4) * -(-size[1] // 4)
         self.layers = nn.Sequential(
-            nn.Conv2d(2 * spec.channels + 1, width, 5, stride=2, padding=2), nn.LeakyReLU(SLOPE),
-            nn.Conv2d(width, 2 * width, 5, stride=2, padding=2), nn.LeakyReLU(SLOPE),
+            *halvings((2 * spec.channels + 1, width, 2 * width)),
             nn.Flatten(), nn.Linear(2 * width * quarter, 1),
         )  # fmt: skip
 
@@ -182,6 +186,17 @@ class LAPGAN(CrossEntropyGame):
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
             levels = self.sampler.levels(z, labels, lows)
         return flattened(levels, lows).float()
+
+    def exhibits(self, data: LabeledImages) -> dict[str, Tensor]:
+        """See `Generator.exhibits`: of ten images the smallest, then detail and image by level."""
+        labels = torch.arange(COLUMNS) % self.spec.num_classes
+        noise = self.noise([derive_seed("exhibit", place) for place in range(COLUMNS)])
+        images = self.sampler.levels(noise, labels)
+        rows = images[:1]
+        for low, image, size in zip(images, images[1:], self.sizes[1:], strict=False):
+            rows += [image - resized(low, size), image]
+        full = [functional.interpolate(row, self.sizes[-1], mode="nearest") for row in rows]
+        return {"levels": in_turns(*full)}
 
 
 def sizes(spec: ImageSpec) -> list[tuple[int, int]]:

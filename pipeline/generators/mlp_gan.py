@@ -1,11 +1,11 @@
 """The first GAN, of dense layers, told the class by concatenation.
 
 Sources: Goodfellow et al. (2014) for the game and the non-saturating loss; Mirza and Osindero
-(2014), equation 2 and figure 1, for the label as an input of both players; Salimans et al. (2016),
-section 3.4, for one-sided label smoothing. Layers as textbooks have them: 256-512-1024 and
-512-256, leaky ReLU of 0.2, batch norm in the generator. Deviations: the averaged sampler and the
-decay of rates of the one fit loop. Without hidden layers and without the squashing at the end
-(`output: linear`) it is the linear generator of the toy proof in the tests.
+(2014), equation 2 and figure 1, for the label as an input of both players. Layers as
+textbooks have them: 256-512-1024 and 512-256, leaky ReLU of 0.2, batch norm in the generator.
+Deviations: the averaged sampler and the decay of rates of the one fit loop. Without hidden
+layers and without the squashing at the end (`output: linear`) it is the linear generator of the toy
+proof in the tests.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline.generators.adversarial import CrossEntropyConfig, CrossEntropyGame
+from pipeline.generators.labels import as_shares
 from pipeline.images import ImageSpec
+from pipeline.layers import SLOPE
 from pipeline.sections import Count
-
-SLOPE = 0.2  # of leaky ReLU
 
 
 class MLPGANConfig(CrossEntropyConfig):
@@ -51,7 +50,7 @@ class DenseSampler(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         """See the class."""
-        rows = torch.cat([z, functional.one_hot(y, self.num_classes).to(z.dtype)], dim=1)
+        rows = torch.cat([z, as_shares(y, self.num_classes)], dim=1)
         return cast("Tensor", self.layers(rows)).unflatten(1, self.shape)
 
 
@@ -70,7 +69,7 @@ class DenseCritic(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """See the class."""
-        rows = torch.cat([x.flatten(1), functional.one_hot(y, self.num_classes).to(x.dtype)], 1)
+        rows = torch.cat([x.flatten(1), as_shares(y, self.num_classes)], dim=1)
         return cast("Tensor", self.layers(rows))[:, 0]
 
 

@@ -1,10 +1,10 @@
 """The DCGAN of introductory texts, with the switches that they discuss.
 
 Source: Radford, Metz and Chintala (2016); layers in `convolution`. Deviations: both players are
-told the class, the generator by an embedding beside the noise, the discriminator by a plane beside
-the image; the averaged sampler and the decay of rates of the one fit loop. Without a label, in the
-sizes of the texts (7 x 7 x 256, 128, 64 channels; 64 and 128), the generator has 2,343,681 numbers,
-2,318,209 of them trained, and the discriminator 212,865.
+told the class, the generator by an embedding beside the noise, the discriminator by projection
+(Miyato and Koyama 2018, equation 4); the averaged sampler and the decay of rates of the one fit
+loop. Without a label, in the sizes of the texts (7 x 7 x 256, 128, 64 channels; 64 and 128), the
+generator has 2,343,681 numbers, 2,318,209 of them trained, and the discriminator 212,865.
 
 Switches: upsampling in place of transposed convolutions, Adam or RMSprop, label smoothing, dropout
 in either player, several generator steps per step, minibatch discrimination, normal or uniform
@@ -14,21 +14,12 @@ noise.
 from __future__ import annotations
 
 from pipeline.generators.adversarial import CrossEntropyConfig, CrossEntropyGame
-from pipeline.generators.convolution import (
-    ConvolutionalCritic,
-    ConvolutionalSampler,
-    CriticConfig,
-    SamplerConfig,
-    normal_weights,
-)
+from pipeline.generators.convolution import PlayersConfig, normal_weights, players
 from pipeline.images import ImageSpec
 
 
-class PlainDCGANConfig(CrossEntropyConfig):
+class PlainDCGANConfig(CrossEntropyConfig, PlayersConfig):
     """presets/zoo.yaml gives the values."""
-
-    sampler: SamplerConfig
-    critic: CriticConfig
 
 
 class PlainDCGAN(CrossEntropyGame):
@@ -39,6 +30,5 @@ class PlainDCGAN(CrossEntropyGame):
 
     def __init__(self, config: PlainDCGANConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        sampler = ConvolutionalSampler(config.sampler, config.latent_dim, spec)
-        critic = ConvolutionalCritic(config.critic, spec)
+        sampler, critic = players(config, config.latent_dim, spec)
         self.play(normal_weights(sampler), normal_weights(critic))

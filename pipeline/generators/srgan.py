@@ -19,13 +19,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.generators.adversarial import Adversarial, cross_entropy
+from pipeline.generators.adversarial import CrossEntropyGame
 from pipeline.generators.convolution import ConvolutionalCritic, resized
+from pipeline.generators.exhibits import in_turns, spread_out
 from pipeline.generators.plain_dcgan import PlainDCGAN, PlainDCGANConfig
-from pipeline.images import ImageSpec
+from pipeline.images import ImageSpec, LabeledImages
 from pipeline.sections import Count
 
 NUM_BLOCKS = 2
+DOUBLED_ROWS = 3  # of ten images, in a picture
 
 
 class SRGANConfig(PlainDCGANConfig):
@@ -73,7 +75,7 @@ class DoublingSampler(nn.Module):
         return cast("Tensor", self.doubler(self.smaller(z, y)))
 
 
-class SRGAN(Adversarial):
+class SRGAN(CrossEntropyGame):
     """See the module; the game is that of the doubling network."""
 
     Config = SRGANConfig
@@ -108,17 +110,17 @@ class SRGAN(Adversarial):
         self.content = functional.mse_loss(found, real)
         return found
 
-    def critic_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
-        """See `Adversarial.critic_loss`."""
-        return (cross_entropy(real, 1.0) + cross_entropy(fake, 0.0)) / 2
+    def exhibits(self, data: LabeledImages) -> dict[str, Tensor]:
+        """See `Generator.exhibits`: real images, and from half the size bicubic, doubled."""
+        real, _ = spread_out(data, DOUBLED_ROWS)
+        small = resized(real, self.size)
+        bicubic = resized(small, (self.spec.height, self.spec.width))
+        return {"doubling": in_turns(real, bicubic, self.doubler(small))}
 
     def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
         """See `Adversarial.generator_loss`: content, and that doubled images pass for real."""
-        return self.content + self.config.adversarial_weight * cross_entropy(fake, 1.0)
-
-    def mismatch_loss(self, wrong: Tensor, right: Tensor) -> Tensor:
-        """See `Adversarial.mismatch_loss`."""
-        return cross_entropy(wrong, 0.0)
+        game = super().generator_loss(fake, labels, z)
+        return self.content + self.config.adversarial_weight * game
 
     def extras(self) -> dict[str, Tensor]:
         """See `Adversarial.extras`: peak signal-to-noise ratio of the last batch, in decibels."""

@@ -14,20 +14,12 @@ from pydantic import Field
 from torch import Tensor
 
 from pipeline.generators.adversarial import Adversarial, AdversarialConfig
-from pipeline.generators.convolution import (
-    ConvolutionalCritic,
-    ConvolutionalSampler,
-    CriticConfig,
-    SamplerConfig,
-)
+from pipeline.generators.convolution import PlayersConfig, players
 from pipeline.images import ImageSpec
 
 
-class WassersteinConfig(AdversarialConfig):
+class WassersteinConfig(AdversarialConfig, PlayersConfig):
     """What both have; presets/zoo.yaml gives the values."""
-
-    sampler: SamplerConfig
-    critic: CriticConfig
 
 
 class WGANConfig(WassersteinConfig):
@@ -49,8 +41,7 @@ class Wasserstein(Adversarial):
 
     def __init__(self, config: WassersteinConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        sampler = ConvolutionalSampler(config.sampler, config.latent_dim, spec)
-        self.play(sampler, ConvolutionalCritic(config.critic, spec))
+        self.play(*players(config, config.latent_dim, spec))
 
     def critic_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
         """See `Adversarial.critic_loss`: minus the estimate of the distance."""

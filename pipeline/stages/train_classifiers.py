@@ -13,6 +13,7 @@ import functools
 from pathlib import Path
 
 import numpy as np
+from safetensors.torch import load_file
 
 from pipeline.arms import Candidates, assemble
 from pipeline.classifiers import CLASSIFIERS
@@ -26,9 +27,10 @@ from pipeline.sections import member_config
 from pipeline.stages.entry import enter_group
 from pipeline.store import file_digest, read_npz, require, write_npz
 from pipeline.teachers import TEACHERS
-from pipeline.trials import Trial, arm_replicates
+from pipeline.trials import Trial, arm_classifiers, arm_replicates
 
-WEIGHTS = ".safetensors"  # of a teacher, beside the images it labeled
+WEIGHTS = ".safetensors"  # of a teacher, beside the images it labeled, or of a generator
+CRITIC = ".critic.safetensors"  # of a generator: its discriminator's convolutions
 
 
 def run(params: Params, root: Path, name: str) -> None:
@@ -45,7 +47,10 @@ def run(params: Params, root: Path, name: str) -> None:
         draw = require(root / DRAWS / place, "prepare")
         added = root / arm.inputs / place
         files = [test, draw]
-        if arm.generator is not None:
+        if arm.critic is not None:
+            made = made_by(added.with_suffix(WEIGHTS), f"train_generator@{arm.critic}")
+            files += [each.with_name(each.name.replace(WEIGHTS, CRITIC)) for each in made]
+        elif arm.generator is not None:
             files += made_by(added, f"synthesize@{arm.generator}")
         elif arm.teacher is not None:
             files += made_by(added, f"teach@{arm.teacher}")
@@ -71,7 +76,7 @@ def run(params: Params, root: Path, name: str) -> None:
     tasks = [
         task(Trial(classifier, name, replicate))
         for replicate in arm_replicates(params, name)
-        for classifier in params.classifiers
+        for classifier in arm_classifiers(params, name)
     ]
     lay_out(root, Path("results") / name, tasks, compute(tasks, params.engine, root))
 
@@ -90,6 +95,9 @@ def score(
     classifier = family(
         member_config(family.Config, section, f"classifiers.{trial.classifier}"), seed
     )
+    if arm.critic is not None:
+        refuse_failed(added_path)
+        classifier.start_from(load_file(added_path.with_suffix(CRITIC)))
     classifier.fit(chosen.training_set)
     learned = classifier.digest()
     test = read_images(test_path)
@@ -139,8 +147,8 @@ def score_teacher(
 
 
 def read_added(arm: ArmParams, path: Path) -> Candidates | LabeledImages | None:
-    """The images an arm adds, or None where it repeats those of the draw."""
-    if arm.inputs not in (DRAWS, FRESH):
+    """The images an arm adds, or None where it adds at most those of the draw again."""
+    if arm.generator or arm.teacher:
         refuse_failed(path)
         arrays = read_npz(path)
         return Candidates(read_images(path), arrays["teacher"], float(arrays["confidence"]))

@@ -4,7 +4,9 @@ It learns from the draw's images or, when its `inputs` name a teacher, from thos
 images that the teacher is sure of.
 
 Per replicate, `models/<generator>/` gets `.safetensors` (the averaged sampler), `.history.csv`
-(losses and learning rates) and `.snapshots.npz` (images from fixed noise over training).
+(losses and learning rates), `.snapshots.npz` (images from fixed noise over training),
+`.exhibits.npz` (pictures of what it knows, ten images to a row) and `.critic.safetensors` (the
+discriminator's convolutions, numbered from the image on; empty where there are none).
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ from pathlib import Path
 
 import pandas as pd
 from safetensors.torch import save
+from torch import Tensor
 
 from pipeline.engine import Task, compute, lay_out
 from pipeline.filters import agreement
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import Generator, GeneratorConfig, create, fit
+from pipeline.generators.exhibits import exhibits
 from pipeline.images import LabeledImages, joined, read_images
 from pipeline.params import DRAWS, Params
 from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
@@ -28,7 +32,7 @@ from pipeline.stages.entry import enter_group
 from pipeline.store import atomic, read_npz, require, write_npz, write_text
 from pipeline.trials import Replicate, replicates
 
-FILES = (".safetensors", ".history.csv", ".snapshots.npz")
+FILES = (".safetensors", ".history.csv", ".snapshots.npz", ".exhibits.npz", ".critic.safetensors")
 
 
 def run(params: Params, root: Path, name: str) -> None:
@@ -69,16 +73,26 @@ def train(
     data = draw if labeled_path == draw_path else joined(draw, sure(labeled_path))
     generator = create(family, config, draw.spec(), derive_seed("initial", seed))
     history = fit(generator, data, seed, folder)
-    content = save(
-        {key: value.contiguous() for key, value in generator.sampler.state_dict().items()}
-    )
-    with atomic(folder / "generator.safetensors") as temporary:
-        temporary.write_bytes(content)
+    write_weights(folder / "generator.safetensors", generator.sampler.state_dict())
+    critic = {
+        f"{number}.{part}": getattr(layer, part).detach()
+        for number, layer in enumerate(generator.critic_convolutions())
+        for part in ("weight", "bias")
+    }
+    write_weights(folder / "generator.critic.safetensors", critic)
+    write_npz(folder / "generator.exhibits.npz", **exhibits(generator, data, seed))
     table = pd.DataFrame(history.rows).to_csv(index=False, lineterminator="\n", float_format="%.6g")
     write_text(folder / "generator.history.csv", table)
     snapshots = {f"step_{step:06d}": images for step, images in history.snapshots.items()}
     write_npz(folder / "generator.snapshots.npz", **snapshots)
     return draw
+
+
+def write_weights(path: Path, weights: dict[str, Tensor]) -> None:
+    """Write tensors by name, whole or not at all."""
+    content = save({name: value.contiguous() for name, value in weights.items()})
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def sure(path: Path) -> LabeledImages:

@@ -1,0 +1,34 @@
+"""Convolutions that discriminators of the textbooks and a classifier that starts from one share."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from torch import nn
+
+SLOPE = 0.2  # of leaky ReLU, as Radford, Metz and Chintala (2016) have it
+KERNEL = 5
+
+
+def shrink(before: int, after: int) -> nn.Conv2d:
+    """A convolution that halves images, rounding up."""
+    return nn.Conv2d(before, after, KERNEL, stride=2, padding=KERNEL // 2)
+
+
+def halvings(channels: Sequence[int], share: float = 0.0) -> list[nn.Module]:
+    """Layers that halve images once per step in `channels`, each with leaky ReLU and dropout."""
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise(channels):
+        layers += [shrink(before, after), nn.LeakyReLU(SLOPE), *dropout(share)]
+    return layers
+
+
+def dropout(share: float) -> list[nn.Module]:
+    """A dropout layer, if any."""
+    return [nn.Dropout(share)] if share else []
+
+
+def convolutions(network: nn.Module) -> list[nn.Conv2d]:
+    """The convolutions of a network, from the image on."""
+    return [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
