@@ -13,6 +13,7 @@ import pandas as pd
 from pipeline import stats
 from pipeline.comparisons import main_rows
 from pipeline.params import Params
+from pipeline.trials import arm_classifiers
 
 COLUMNS = ["generator", "budget", "regime", "n", "num_failed", "cas", "cas_low", "cas_high",
            "label_fidelity", "arm"]  # fmt: skip
@@ -21,24 +22,40 @@ DELTAS = ("delta", "ci_low", "ci_high")
 
 
 def only_arm(params: Params, generator: str) -> str | None:
-    """The arm that the CAS is taken from: unfiltered images of `generator` alone."""
+    """The arm that the CAS is taken from: unfiltered images alone, for the first classifier."""
     for name, arm in params.arms.items():
         plain = arm.filter == arm.transform == "none" and not arm.permute_labels
-        if arm.generator == generator and not arm.real and plain:
+        if arm.generator == generator and not arm.real and plain and _is_for_first(params, name):
             return name
     return None
 
 
 def adding_arm(params: Params, generator: str) -> str | None:
-    """The arm that adds images of `generator` to the real ones, if possible one without transform.
+    """The arm that adds images of `generator` to the real ones, or None.
 
-    The first in params.yaml where several do.
+    Where several do, one for the first classifier, one without a transform, the first in
+    params.yaml, in this order.
     """
     found = [
         name for name, arm in params.arms.items()
         if arm.generator == generator and arm.real and not arm.permute_labels
     ]  # fmt: skip
-    return min(found, key=lambda name: params.arms[name].transform != "none", default=None)
+    return min(
+        found,
+        key=lambda name: (not _is_for_first(params, name), params.arms[name].transform != "none"),
+        default=None,
+    )
+
+
+def _is_for_first(params: Params, arm: str) -> bool:
+    return next(iter(params.classifiers)) in arm_classifiers(params, arm)
+
+
+def judges(params: Params) -> list[str]:
+    """The classifiers that images of some generator were added for, in the order of params.yaml."""
+    arms = filter(None, (adding_arm(params, name) for name in params.generators))
+    used = {each for arm in arms for each in arm_classifiers(params, arm)}
+    return [each for each in params.classifiers if each in used]
 
 
 def ranking_table(
@@ -48,11 +65,12 @@ def ranking_table(
     """One row per generator and budget; within a budget by mean CAS, the best first.
 
     `cas_low`, `cas_high`: Student's t interval over the seeds whose images gave a score. `delta_*`
-    and its interval are those of `arm` against the declared baseline, by classifier; blank without
-    such an arm. `num_failed` of `n` seeds: those in which generator, audit or either arm came to
-    nothing. `overlaps` as in `comparisons.deltas_table`.
+    and its interval are those of `arm` against the declared baseline, by classifier; blank where
+    there is no such arm, or it is for others. `num_failed` of `n` seeds: those in which generator,
+    audit or either arm came to nothing. `overlaps` as in `comparisons.deltas_table`.
     """
-    against = main_rows(deltas, params).set_index(["classifier", "arm", "budget"])
+    against = main_rows(deltas, params).set_index(["classifier", "arm", "budget"])[list(DELTAS)]
+    known = against.to_dict("index")
     # Without a single audit there is no such column.
     found = fidelity.assign(label_fidelity=fidelity.get("label_fidelity", np.nan))
     rows = []
@@ -68,8 +86,8 @@ def ranking_table(
         values = (name, budget, regime, len(group), len(failed), cas.mean, cas.low, cas.high,
                   group["label_fidelity"].mean(), arms[1])  # fmt: skip
         cells = {
-            f"{column}_{each}": against.loc[(each, arms[1], budget), column] if arms[1] else np.nan
-            for each in params.classifiers
+            f"{column}_{each}": known.get((each, arms[1], budget), {}).get(column, np.nan)
+            for each in judges(params)
             for column in DELTAS
         }
         rows.append(dict(zip(COLUMNS, values, strict=True)) | cells)
@@ -81,7 +99,7 @@ def ranking_table(
 def with_places(ranking: pd.DataFrame, timings: pd.DataFrame, params: Params) -> pd.DataFrame:
     """The ranking with places within a budget, and the median `seconds` of training one generator.
 
-    `cas_place` is by CAS, `delta_place` by the delta of the first classifier; ties share a place.
+    `cas_place` is by CAS, `delta_place` by the delta of the first of `judges`; ties share a place.
     What is unknown is NaN.
     """
     trained = timings[timings["stage"] == "train_generator"]
@@ -90,10 +108,10 @@ def with_places(ranking: pd.DataFrame, timings: pd.DataFrame, params: Params) ->
     )
     keys = zip(ranking["generator"], ranking["budget"], strict=True)
     by_budget = ranking.groupby("budget")
-    first = next(iter(params.classifiers))
+    deltas = [f"delta_{name}" for name in judges(params)]
     return ranking.assign(
         cas_place=by_budget["cas"].rank(ascending=False, method="min"),
-        delta_place=by_budget[f"delta_{first}"].rank(ascending=False, method="min"),
+        delta_place=by_budget[deltas[0]].rank(ascending=False, method="min") if deltas else np.nan,
         seconds=[medians.get(key, np.nan) for key in keys],
     )
 

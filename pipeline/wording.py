@@ -70,8 +70,8 @@ EXHIBITS = {
     "morph": "The same noise from one class to the next: row k leads from class k to class k + 1, "
     "the last row to the first class.",
     "reconstruction": "Pairs of rows: real images above, below what is restored from their codes.",
-    "traversal": "What single numbers of the code do: row d changes number d from -2.5 to 2.5, all "
-    "others are 0.",
+    "traversal": "What single numbers of the code do: each row changes one from -2.5 to 2.5, all "
+    "others are 0, and the class stays.",
     "levels": "Ten images grow, a column each, five rows from top to bottom: the smallest image, "
     "what is added at half size (gray is nothing), the image at half size, what is added at full "
     "size, the image.",

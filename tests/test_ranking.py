@@ -131,3 +131,36 @@ def test_the_best_of_every_kind_is_chosen_if_there_are_two(table: pd.DataFrame) 
     assert ranking.champions(table, kinds | {"cvae": "adversarial"}, 2) == {}
     assert ranking.champions(table, {"acgan": "adversarial", "cvae": "autoencoder"}, 2) == {}
     assert ranking.champions(table, kinds, 99) == {}
+
+
+def test_arms_for_some_classifiers_are_blank_for_the_others(zoo: Path, params: Params) -> None:
+    arms = {
+        name: arm.model_copy(update={"classifiers": ["cnn"]}) if arm.generator == "cvae" else arm
+        for name, arm in params.arms.items()
+    }
+    some = params.model_copy(update={"arms": arms})
+    table = ranked(zoo, some).set_index("generator")
+    assert table.loc["cvae", "delta_cnn"].notna().all()
+    assert table.loc["cvae", "delta_lgbm"].isna().all()
+    assert table.loc["dcgan", "delta_lgbm"].notna().all()
+    assert ranking.judges(some) == ["cnn", "lgbm"]
+
+
+def test_classifiers_that_no_images_were_added_for_have_no_columns(params: Params) -> None:
+    arms = {
+        name: arm.model_copy(update={"classifiers": ["lgbm"]}) if arm.generator else arm
+        for name, arm in params.arms.items()
+    }
+    others = params.model_copy(update={"arms": arms})
+    assert ranking.judges(others) == ["lgbm"]
+    assert ranking.only_arm(others, "dcgan") is None
+    assert ranking.adding_arm(others, "dcgan") == "dcgan"
+    real = {name: arm for name, arm in params.arms.items() if not arm.generator}
+    assert ranking.judges(params.model_copy(update={"arms": real})) == []
+
+
+def test_without_any_delta_there_is_no_place_by_it(table: pd.DataFrame, params: Params) -> None:
+    real = {name: arm for name, arm in params.arms.items() if not arm.generator}
+    bare = params.model_copy(update={"arms": real})
+    timings = pd.DataFrame(columns=tables.TIMING_COLUMNS)
+    assert ranking.with_places(table, timings, bare)["delta_place"].isna().all()
