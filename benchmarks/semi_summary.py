@@ -37,7 +37,8 @@ def read_errors(root: Path) -> pd.DataFrame:
     if not rows:
         raise DataError(str(root), "expected result.json of benchmarks.semi below it, found none",
                         "run `python -m benchmarks.semi` with --out below that folder")  # fmt: skip
-    return pd.DataFrame(rows).drop_duplicates(["labels", "seed", "arm", "classifier"])
+    table = pd.DataFrame(rows).drop_duplicates(["labels", "seed", "arm", "classifier"])
+    return table.sort_values("labels", kind="stable")
 
 
 def cell(values: Sequence[float]) -> str:

@@ -5,23 +5,28 @@ from __future__ import annotations
 import json
 import re
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import comparison, generator, semi, semi_summary
+from benchmarks import claims, comparison, generator, plain, semi, semi_summary, zoo
 from benchmarks.textbook import TEXTBOOK
 from pipeline.datasets import mnist
 from pipeline.datasets.base import DIGIT_NAMES, RawDataset
+from pipeline.errors import ParamsError
+from pipeline.generators import base
+from pipeline.generators.dcgan import DCGAN
 from pipeline.images import ImageSpec, LabeledImages
 from pipeline.runtime import deterministic
-from pipeline.store import write_json
+from pipeline.store import read_json, write_json
 
 FITTED = [name for name in generator.RECIPES if name != generator.REAL]
 QUALITY = ("cas", "label_fidelity", "coverage", "density")
 QUICK = {"steps": 40, "batch_size": 32}
+MNIST = comparison.MNIST
 
 
 @pytest.fixture
@@ -289,3 +294,144 @@ def test_a_number_of_labels_that_classes_cannot_share_is_refused(
     with pytest.raises(SystemExit):
         semi.main(["--data", str(tmp_path), "--out", str(tmp_path), "--labels", text])
     assert "--labels" in capsys.readouterr().err
+
+
+@pytest.fixture
+def zoo_digits(digits: RawDataset, monkeypatch: pytest.MonkeyPatch) -> RawDataset:
+    """Twice the toy images, half of them held out; small networks, hardly trained."""
+    images, labels = (np.concatenate([each, each]) for each in (digits.images.images,
+                                                                digits.images.labels))  # fmt: skip
+    raw = RawDataset(LabeledImages(images, labels), None, DIGIT_NAMES)
+    brief = claims.JUDGE.model_copy(update={"steps": 5})
+    small = {"sampler": {"channels": [8, 8, 4], "label_dim": 2, "upsample": False, "dropout": 0.0},
+             "critic": {"channels": [4, 8], "dropout": 0.0, "minibatch_kernels": 0},
+             "batch_size": 20}  # fmt: skip
+    members = {
+        name: {**section, **{key: value for key, value in small.items() if key in section}}
+        for name, section in claims.sections().items()
+    }
+    monkeypatch.setattr(mnist, "load", lambda params, root: raw)
+    monkeypatch.setattr(zoo, "HELD_OUT", 300)
+    for module in (claims, plain):
+        monkeypatch.setattr(module, "sections", lambda: members)
+    for name, value in {"JUDGE": brief, "SCORER": brief, "COMPARED": 10, "CAS_PER_CLASS": 2,
+                        "MARKS": 3, "TELLING": ("wgan",)}.items():  # fmt: skip
+        monkeypatch.setattr(claims, name, value)
+    monkeypatch.setattr(plain, "WARM_UPDATES", 1)
+    monkeypatch.setattr(base, "SETTLE_BATCHES", 1)
+    return raw
+
+
+def zoo_wish(tmp_path: Path, *more: str) -> Namespace:
+    wish = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--seeds", "1"]
+    return zoo.parse([*wish, "--per-class", "5", "--steps", "3", *more])
+
+
+def test_claims_are_measured_once_and_told_together(
+    zoo_digits: RawDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = zoo.benchmark(zoo_wish(tmp_path, "--only", "began"))
+    assert "(`began`)" in first
+    assert "(`srgan`)" not in first
+    monkeypatch.setattr(zoo, "PARTS", {**zoo.PARTS, "began": without_measure(zoo.PARTS["began"])})
+    text = zoo.benchmark(zoo_wish(tmp_path, "--only", "began", "srgan", "wgan"))
+    assert text == (tmp_path / "out/zoo.md").read_text("utf-8")
+    for name in ("began", "srgan", "wgan"):
+        assert f"(`{name}`)" in text
+        assert (tmp_path / f"out/{name}.png").read_bytes()[1:4] == b"PNG"
+        assert f"({name}.png)" in text
+    found = {name: read_json(tmp_path / f"out/{name}.json")["result"]["runs"]
+             for name in ("began", "srgan", "wgan")}  # fmt: skip
+    assert [run["gamma"] for run in found["began"]] == list(claims.GAMMAS)
+    assert all(found["srgan"][0][key] >= 0 for key in ("bicubic_db", "better_frac"))
+    assert [run["marks"] for run in found["wgan"]] == [[1, 2, 3]]
+    assert all(len(run["cas"]) == len(run["losses"]["generator"]) == 3 for run in found["wgan"])
+
+
+def without_measure(part: zoo.Part) -> zoo.Part:
+    def refuse(job: claims.Job) -> claims.Result:
+        raise AssertionError("measured again")
+
+    return replace(part, measure=refuse)
+
+
+def test_a_part_that_was_asked_something_else_is_not_taken_for_an_answer(tmp_path: Path) -> None:
+    known = {"options": {"seeds": 1, "per_class": 5, "steps": 7}}
+    (tmp_path / "out").mkdir()
+    write_json(tmp_path / "out/srgan.json", known)
+    with pytest.raises(ParamsError, match=r"'steps': 3.*found.*'steps': 7"):
+        zoo.benchmark(zoo_wish(tmp_path, "--only", "srgan"))
+
+
+def test_held_out_images_are_in_no_draw(zoo_digits: RawDataset, tmp_path: Path) -> None:
+    job = zoo.job_of(zoo_wish(tmp_path))
+    assert np.array_equal(job.held.images, zoo_digits.images.images[300:])
+    assert np.bincount(job.draw(0).labels).tolist() == [5] * 10
+    assert not np.array_equal(job.draw(0).images, job.draw(1).images)
+    judged = [each.images for each in claims.judged(job.held)[1:]]
+    assert np.array_equal(np.concatenate(judged), job.held.images[150:])
+
+
+@pytest.mark.parametrize("name", ["dcgan", "srgan"])
+def test_a_plain_recipe_has_the_weights_and_moves_of_the_member(
+    name: str, zoo_digits: RawDataset, tmp_path: Path
+) -> None:
+    job = zoo.job_of(zoo_wish(tmp_path))
+    data = job.draw(0)
+    ours, recipe = job.generator(name, data.spec(), 0), plain.Plain(job, name, data)
+    sizes = [
+        sorted(tuple(each.shape) for each in member.networks.parameters())
+        for member in (ours, recipe.generator)
+    ]
+    assert sizes[0] == sizes[1]
+    assert recipe.generator.precision == "float32"
+    assert len(recipe.generator.optimizers) == len(ours.optimizers)
+    for optimizer in recipe.generator.optimizers.values():
+        assert not any(group.get("fused") for group in optimizer.param_groups)
+    assert all(each.is_contiguous() for each in recipe.generator.networks.parameters())
+    assert all(next(recipe.batches)[0].is_contiguous() for _ in range(7))
+    with deterministic():
+        assert plain.our_seconds(ours, data, 1) > 0
+        assert recipe.seconds(1) > 0
+
+
+def test_the_plain_dcgan_is_ours_with_channels_first() -> None:
+    config = DCGAN.Config.model_validate({**claims.sections()["dcgan"], "precision": "float32"})
+    ours, recipe = DCGAN(config, MNIST), plain.PlainDCGAN(config, MNIST)
+    state = ours.networks.state_dict()
+    height, width, channels = ours.sampler.start
+    project = ("sampler.project.weight", "sampler.project.bias")
+    for key in project:
+        rows = state[key].unflatten(0, (height, width, channels))
+        state[key] = rows.movedim(2, 0).flatten(0, 2)
+    dense = "critic.dense.0.parametrizations.weight"
+    for key, axis in ((f"{dense}.original", 1), (f"{dense}.0._v", 0)):
+        rows = state[key].unflatten(axis, (3, 3, -1))
+        state[key] = rows.movedim(axis + 2, axis).flatten(axis, axis + 2)
+    recipe.networks.load_state_dict(state)
+    z, labels = torch.randn(6, ours.noise_dim), torch.arange(6)
+    for each in (ours, recipe):
+        each.networks.eval()
+    with torch.no_grad():
+        drawn = [each.sampler(z, labels) for each in (ours, recipe)]
+        said = [each.networks["critic"](drawn[0], labels) for each in (ours, recipe)]
+    assert torch.allclose(*drawn, atol=1e-5)
+    assert torch.allclose(*said, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["--seeds", "0"], "expected a whole number above 0, found 0"),
+        (["--learning-rate", "-1"], "expected a number above 0, found -1"),
+        (["--only", "gan"], "invalid choice: 'gan'"),
+        (["--data", "nowhere"], "expected a folder with the four files, found no nowhere"),
+    ],
+)
+def test_wrong_wishes_for_the_zoo_are_refused(
+    wrong: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        zoo_wish(tmp_path, *wrong)
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err

@@ -46,17 +46,7 @@ def run(params: Params, root: Path, name: str) -> None:
         place = replicate.file(".npz")
         draw = require(root / DRAWS / place, "prepare")
         added = root / arm.inputs / place
-        files = [test, draw]
-        if arm.critic is not None:
-            made = made_by(added.with_suffix(WEIGHTS), f"train_generator@{arm.critic}")
-            files += [each.with_name(each.name.replace(WEIGHTS, CRITIC)) for each in made]
-        elif arm.generator is not None:
-            files += made_by(added, f"synthesize@{arm.generator}")
-        elif arm.teacher is not None:
-            files += made_by(added, f"teach@{arm.teacher}")
-            files += made_by(added.with_suffix(WEIGHTS), f"teach@{arm.teacher}")
-        elif arm.inputs == FRESH:
-            files.append(require(added, "prepare"))
+        files = [test, draw, *inputs_of(arm, added)]
         # No arm's name in the seed: an arm and its baseline share initial weights and order.
         seed = derive_seed("classifier", classifier, replicate.budget, replicate.seed)
         scored = TEACHERS[str(arm.teacher)] if arm.teacher_itself else CLASSIFIERS[classifier]
@@ -79,6 +69,22 @@ def run(params: Params, root: Path, name: str) -> None:
         for classifier in arm_classifiers(params, name)
     ]
     lay_out(root, Path("results") / name, tasks, compute(tasks, params.engine, root))
+
+
+def inputs_of(arm: ArmParams, added: Path) -> list[Path]:
+    """The files that an arm adds to a draw, those of one replicate; `added` is the images' place.
+
+    The manifest stands for the files of a trial that came to nothing.
+    """
+    if arm.critic is not None:
+        made = made_by(added.with_suffix(WEIGHTS), f"train_generator@{arm.critic}")
+        return [each.with_name(each.name.replace(WEIGHTS, CRITIC)) for each in made]
+    if arm.generator is not None:
+        return made_by(added, f"synthesize@{arm.generator}")
+    if arm.teacher is not None:
+        stage = f"teach@{arm.teacher}"
+        return [*made_by(added, stage), *made_by(added.with_suffix(WEIGHTS), stage)]
+    return [require(added, "prepare")] if arm.inputs == FRESH else []
 
 
 def score(

@@ -1,0 +1,310 @@
+"""What textbooks claim of members of the registry, measured; `benchmarks.zoo` runs the parts.
+
+Generators have the settings of presets/zoo.yaml and learn from a draw of so many labels per class,
+a fresh one for every seed. Everything is scored on held-out training images.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from benchmarks.generator import ROOT
+from pipeline import fidelity, plots, presets, splits
+from pipeline.classifiers.base import plain
+from pipeline.classifiers.cnn import CNN, CNNConfig
+from pipeline.classifiers.cnn_textbook import CNNTextbook
+from pipeline.generators import GENERATORS
+from pipeline.generators.base import (
+    Clock,
+    Generator,
+    as_input,
+    create,
+    draw_classes,
+    fit,
+    passes_mark,
+)
+from pipeline.generators.checkpoint import History
+from pipeline.generators.convolution import resized
+from pipeline.generators.srgan import SRGAN, psnr
+from pipeline.images import Images, ImageSpec, LabeledImages
+from pipeline.metrics import accuracy
+from pipeline.params import GeneratorParams, load_params
+from pipeline.runtime import derive_seed, numpy_rng
+from pipeline.sections import Member, member_config, parse_yaml
+from pipeline.stages.audit import JUDGE, JUDGE_VIEW
+from pipeline.transforms import affine, build_transform
+
+TELLING = ("wgan", "wgan_gp", "plain_dcgan")  # the last: its loss is said to tell nothing
+PLAYERS = ("discriminator", "generator")
+MARKS = 10
+CAS_PER_CLASS = 200
+SCORER = JUDGE.model_copy(update={"steps": 300})  # once per mark
+GAMMAS = (0.3, 0.7)
+BALANCE = ("k", "convergence")  # of BEGAN's history
+COMPARED = 200  # images per class and set whose neighborhoods are compared
+QUALITY = ("precision", "density", "label_fidelity", "recall", "coverage", "spread")
+SHOWN = 40
+DOUBLE_BATCH = 1000
+TEXTBOOK_BATCH = 64
+
+Numbers = dict[str, float]
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the parts are given: images, and how much is asked for."""
+
+    pool: LabeledImages  # training images, to draw from
+    held: LabeledImages  # the other ones, to score on
+    out: Path
+    seeds: int
+    per_class: int
+    steps: int | None  # of every generator; None: as the preset has it
+    epochs: float  # of the textbook classifier
+    learning_rate: float  # of the same, the peak of its cycle
+
+    def draw(self, seed: int) -> LabeledImages:
+        """The labeled images of a seed."""
+        rng = numpy_rng("benchmark", seed)
+        return self.pool.take(splits.draw(self.pool.labels, self.per_class, rng))
+
+    def generator(self, name: str, spec: ImageSpec, seed: int, **changes: object) -> Generator:
+        """An untrained member; `changes` replace values of its section."""
+        asked = {} if self.steps is None else {"steps": self.steps}
+        section = {**sections()[name], **asked, **changes}
+        config = member_config(GENERATORS[name].Config, section, f"generators.{name}")
+        return create(GENERATORS[name], config, spec, derive_seed("initial", seed))
+
+
+@functools.cache
+def sections() -> dict[str, Member]:
+    """The settings of `dcgan` in params.yaml and of every generator of the preset."""
+    file = presets.FOLDER / "zoo.yaml"
+    preset = parse_yaml(file.read_text("utf-8"), str(file))["generators"]
+    others = {name: GeneratorParams.model_validate(each) for name, each in preset.items()}
+    members = {"dcgan": load_params(ROOT).generators["dcgan"], **others}
+    return {name: member.settings for name, member in members.items()}
+
+
+def train(
+    generator: Generator, data: LabeledImages, seed: int, clock: Clock | None = None
+) -> History:
+    """Fit `generator`, its checkpoints in a folder that is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        return fit(generator, data, seed, Path(folder), clock)
+
+
+class Marks:
+    """A clock by steps that keeps images of the live sampler, not of the averaged one, at marks.
+
+    The live one is what the losses are about. Every step of a fit seeds itself, so that drawing
+    between two of them disturbs nothing.
+    """
+
+    def __init__(self, generator: Generator, steps: int, seed: int) -> None:
+        self.generator, self.steps, self.seed = generator, steps, seed
+        self.drawn: dict[int, LabeledImages] = {}  # by step, from the same noise
+
+    def __call__(self, step: int) -> float:
+        """See `Clock`."""
+        done = step / self.steps
+        if passes_mark((step - 1) / self.steps, done, MARKS):
+            self.drawn[step] = draw_classes(self.generator, CAS_PER_CLASS, self.seed)
+        return done
+
+
+def wgan(job: Job) -> Result:
+    """Whether the critic's loss tells how good the samples are: Arjovsky et al. (2017), figure 3.
+
+    At marks of training, the losses and the CAS of a small CNN; their rank correlation per seed.
+    """
+    runs = []
+    for name, seed in itertools.product(TELLING, range(job.seeds)):
+        runs.append({"family": name, "seed": seed, **telling_run(job, name, seed)})
+        print(f"{name}, seed {seed}: {runs[-1]['tells']}", flush=True)
+    return {"runs": runs, "num_scored": len(job.held)}
+
+
+def telling_run(job: Job, name: str, seed: int) -> Result:
+    """Losses and CAS at the marks of one training, and how their ranks go together."""
+    data = job.draw(seed)
+    generator = job.generator(name, data.spec(), seed)
+    steps = generator.config.num_steps(len(data))
+    marks = Marks(generator, steps, derive_seed("marks", seed))
+    rows = train(generator, data, seed, marks).rows
+    cas = []
+    for synthetic in marks.drawn.values():
+        scorer = CNN(SCORER, derive_seed("score", seed)).fit(plain(synthetic))
+        cas.append(accuracy(job.held.labels, scorer.predict_proba(job.held.images)))
+    near = [stretch(rows, mark, steps / MARKS) for mark in marks.drawn]
+    losses = {player: [mean(each, player) for each in near] for player in PLAYERS}
+    compared = {**losses, "step": list(map(float, marks.drawn))}
+    return {
+        "marks": list(marks.drawn),
+        "cas": cas,
+        "losses": losses,
+        "history": [{key: row[key] for key in ("step", *PLAYERS)} for row in rows],
+        "tells": {key: rank_correlation(values, cas) for key, values in compared.items()},
+    }
+
+
+def stretch(rows: list[Numbers], mark: int, length: float) -> list[Numbers]:
+    """The rows of a history around a mark, since the loss of a single batch is noisy.
+
+    Without any, as of a fit of fewer rows than marks, the nearest.
+    """
+    near = [row for row in rows if abs(row["step"] - mark) <= length / 2]
+    return near or [min(rows, key=lambda row: abs(row["step"] - mark))]
+
+
+def mean(rows: list[Numbers], name: str) -> float:
+    """Of one number of all rows."""
+    return float(np.mean([row[name] for row in rows]))
+
+
+def rank_correlation(first: list[float], second: list[float]) -> float | None:
+    """Spearman's, -1..1; None where one of the two does not vary."""
+    if min(np.ptp(first), np.ptp(second)) == 0:
+        return None
+    return float(stats.spearmanr(first, second).statistic)
+
+
+def began(job: Job) -> Result:
+    """Whether gamma trades clear images for varied ones: Berthelot et al. (2017), section 4.
+
+    Real images in the place of the synthetic ones say what is possible.
+    """
+    judge, reference, floor = judged(job.held)
+    runs = []
+    for gamma, seed in itertools.product(GAMMAS, range(job.seeds)):
+        data = job.draw(seed)
+        generator = job.generator("began", data.spec(), seed, gamma=gamma)
+        rows = train(generator, data, seed).rows
+        synthetic = draw_classes(generator, COMPARED, derive_seed("image", seed))
+        runs.append({
+            "gamma": gamma, "seed": seed, "quality": quality(judge, synthetic, reference),
+            "history": [{key: row[key] for key in ("step", *BALANCE)} for row in rows],
+        })  # fmt: skip
+        print(f"began, gamma {gamma}, seed {seed}: {runs[-1]['quality']}", flush=True)
+    return {"runs": runs, "floor": quality(judge, floor, reference)}
+
+
+def judged(held: LabeledImages) -> tuple[CNN, LabeledImages, LabeledImages]:
+    """The judge of the audits, trained on half of the held-out images, and two quarters of them.
+
+    The first quarter is to compare with, the other stands in the place of synthetic images.
+    """
+    half, quarter = len(held) // 2, len(held) // 4
+    places = np.arange(len(held))
+    learned, reference, floor = np.split(places, [half, half + quarter])
+    judge = CNN(JUDGE, derive_seed("judge")).fit(plain(held.take(learned), affine(JUDGE_VIEW)))
+    return judge, held.take(reference), held.take(floor)
+
+
+def quality(judge: CNN, synthetic: LabeledImages, reference: LabeledImages) -> Numbers:
+    """`QUALITY`, mean over classes: neighborhoods in the judge's features, spread in pixels."""
+    rows = []
+    for label in range(reference.num_classes):
+        ours, theirs = (
+            each.images[each.labels == label][:COMPARED] for each in (synthetic, reference)
+        )
+        count = min(len(ours), len(theirs))
+        spread = fidelity.spread(ours[:count], theirs[:count])
+        named = judge.predict_proba(ours[:count]).argmax(axis=1)
+        rows.append({
+            **fidelity.prdc(judge.embed(theirs[:count]), judge.embed(ours[:count])),
+            "spread": cast("float", spread),  # real images of a class do differ
+            "label_fidelity": float((named == label).mean()),
+        })  # fmt: skip
+    return {name: mean(rows, name) for name in QUALITY}
+
+
+def srgan(job: Job) -> Result:
+    """Whether the network doubles digits better than bicubic does: Ledig et al. (2017), table 2.
+
+    The network as it is after a fit: averaged, batch statistics those of synthetic images.
+    """
+    runs = []
+    for seed in range(job.seeds):
+        data = job.draw(seed)
+        gan = cast("SRGAN", job.generator("srgan", data.spec(), seed))
+        train(gan, data, seed)
+        found = [ratios(gan, part) for part in parts(job.held.images, DOUBLE_BATCH)]
+        ours, bicubic = torch.cat(found, dim=1)
+        runs.append({
+            "seed": seed, "doubled_db": float(ours.mean()), "bicubic_db": float(bicubic.mean()),
+            "better_frac": float((ours > bicubic).float().mean()),
+        })  # fmt: skip
+        print(f"srgan, seed {seed}: {runs[-1]}", flush=True)
+    real = job.held.images[:SHOWN]
+    panels = dict(zip(("doubled", "bicubic"), map(as_images, doubled(gan, as_input(real))),
+                      strict=True))  # fmt: skip
+    plots.save(plots.sheets({"real": real, **panels}, 10, None), job.out / "srgan.png")
+    return {"runs": runs, "num_scored": len(job.held)}
+
+
+@torch.no_grad()
+def doubled(gan: SRGAN, real: Tensor) -> tuple[Tensor, Tensor]:
+    """Images in -1..1, made smaller and doubled: by the network, by bicubic."""
+    small = resized(real, gan.size)
+    return gan.doubler(small), resized(small, (real.shape[2], real.shape[3]))
+
+
+def ratios(gan: SRGAN, images: Images) -> Tensor:
+    """Peak signal-to-noise ratio in decibels of every image, (2, n): network, bicubic."""
+    real = as_input(images)
+    errors = [(each - real).square().flatten(1).mean(dim=1) for each in doubled(gan, real)]
+    return psnr(torch.stack(errors))
+
+
+def parts(images: Images, size: int) -> Iterator[Images]:
+    """The images, so many at a time."""
+    return (images[start : start + size] for start in range(0, len(images), size))
+
+
+def as_images(pixels: Tensor) -> Images:
+    """Images in -1..1 as uint8."""
+    return pixels.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).contiguous().numpy()
+
+
+def textbook(job: Job) -> Result:
+    """How right the convolutional classifier of introductory texts gets, on all training images.
+
+    An epoch is as many drawn images as there are: batches are drawn with replacement. The weight
+    decay is that of `cnn`; the texts have none.
+    """
+    params = load_params(ROOT)
+    steps = max(2, round(job.epochs * len(job.pool) / TEXTBOOK_BATCH))
+    section: Member = {
+        "steps": steps, "batch_size": TEXTBOOK_BATCH, "learning_rate": job.learning_rate,
+        "weight_decay": params.classifiers["cnn"]["weight_decay"], "channels": 32, "features": 256,
+        "dropout": 0.5,
+    }  # fmt: skip
+    config = member_config(CNNConfig, section, "classifiers.cnn_textbook")
+    view = build_transform("affine", params.transforms)
+    runs = []
+    for seed in range(job.seeds):
+        begun = time.perf_counter()
+        network = CNNTextbook(config, derive_seed("textbook", seed)).fit(plain(job.pool, view))
+        seconds = time.perf_counter() - begun
+        found = network.predict_proba(job.held.images).argmax(axis=1)
+        right = int((found == job.held.labels).sum())
+        low, high = fidelity.wilson_interval(right, len(job.held))
+        runs.append({"seed": seed, "right": right, "accuracy": right / len(job.held), "low": low,
+                     "high": high, "train_s": seconds})  # fmt: skip
+        print(f"cnn_textbook, seed {seed}: {runs[-1]}", flush=True)
+    return {"runs": runs, "config": section, "num_trained": len(job.pool),
+            "num_scored": len(job.held)}  # fmt: skip

@@ -1,0 +1,208 @@
+"""Every generator as a textbook would train it, and how fast that is beside the project's own.
+
+The plain recipe does equal work: the same networks, batch, moves of the optimizers and slight moves
+of the real images. But it does it as a text writes it: float32, images and weights in rows
+(contiguous, channels first), optimizers that walk through the weights one by one, batches from a
+shuffled `DataLoader`, for each player's move a pass of the generator and for real and synthetic
+images a pass of the discriminator each. All but `dcgan` have these passes anyhow. Gradients that
+would be thrown away are computed by neither. Ours is the fit loop: precision as configured, weights
+averaged, losses looked at; but without snapshots, checkpoints and what follows the last step, which
+the plain recipe has no counterpart of.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+from benchmarks.claims import Job, Result, sections, train
+from pipeline.generators.base import Generator, moved
+from pipeline.generators.dcgan import (
+    BETAS,
+    REACH,
+    ConditionalBatchNorm,
+    DCGANConfig,
+    Discriminator,
+    Sampler,
+    mode_seeking,
+)
+from pipeline.images import ImageSpec, LabeledImages
+from pipeline.sections import member_config
+
+ROUNDS = 7
+ROUND_S = 0.5  # about, of either recipe
+LEAST_STEPS = 5  # per round
+WARM_UPDATES = 3
+OURS = "dcgan"
+
+
+class PlainNorm(ConditionalBatchNorm):
+    """The same numbers, channels first."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        gain, bias = (each(y)[:, :, None, None] for each in (self.gain, self.bias))
+        return cast("Tensor", gain * self.norm(x) + bias)
+
+
+class PlainSampler(Sampler):
+    """The same layers, channels first."""
+
+    def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        first, *others = (PlainNorm(w, spec.num_classes) for w in config.generator_channels)
+        self.norm, self.norms = first, nn.ModuleList(others)
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        height, width, channels = self.start
+        x = self.project(torch.cat([z, self.embed(y)], 1)).unflatten(1, (channels, height, width))
+        x = functional.relu(self.norm(x, y))
+        for up, norm in zip(self.ups, self.norms, strict=True):
+            x = functional.relu(norm(up(x), y))
+        x = functional.pixel_shuffle(self.to_pixels(x), self.shuffle)
+        return (REACH * torch.tanh(x)).clamp(-1, 1)
+
+
+class PlainDiscriminator(Discriminator):
+    """The same layers, channels first."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        features = self.dense(self.convolve(x).flatten(1))
+        return cast("Tensor", self.score(features)[:, 0] + (self.embed(y) * features).sum(dim=1))
+
+
+class PlainDCGAN(Generator):
+    """`dcgan` with a pass of its own for everything that ours does together."""
+
+    Config = DCGANConfig
+    config: DCGANConfig
+
+    def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.noise_dim = config.latent_dim
+        self.sampler, self.critic = PlainSampler(config, spec), PlainDiscriminator(config, spec)
+        self.networks = nn.ModuleDict({"sampler": self.sampler, "critic": self.critic})
+        rates = (config.generator_learning_rate, config.discriminator_learning_rate)
+        self.optimizers = {
+            name: torch.optim.Adam(each.parameters(), rate, betas=BETAS)
+            for (name, each), rate in zip(self.networks.items(), rates, strict=True)
+        }
+
+    def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """See `Generator.update`."""
+        pairs = labels[: (len(labels) + 1) // 2].repeat_interleave(2)
+        with torch.no_grad():
+            fake = self.sampler(self.draw_noise(len(pairs)), pairs)
+        critic = functional.relu(1 - self.critic(real, labels)).mean()
+        critic = critic + functional.relu(1 + self.critic(fake, pairs)).mean()
+        self.optimizers["critic"].zero_grad()
+        critic.backward()
+        self.optimizers["critic"].step()
+        self.critic.requires_grad_(False)
+        z = self.draw_noise(len(pairs))
+        fake = self.sampler(z, pairs)
+        loss = -self.critic(fake, pairs).mean() + self.config.mode_seeking * mode_seeking(z, fake)
+        self.optimizers["sampler"].zero_grad()
+        loss.backward()
+        self.optimizers["sampler"].step()
+        self.critic.requires_grad_(True)
+        return {"generator": loss, "discriminator": critic}
+
+
+class Plain:
+    """The plain recipe of one member, and its batches."""
+
+    def __init__(self, job: Job, name: str, data: LabeledImages) -> None:
+        self.generator = plain_member(job, name, data.spec())
+        batch = self.generator.config.batch_size
+        # Not by `as_input`: images of one channel would keep the strides of channels last.
+        images = torch.from_numpy(data.images).float().div(127.5).sub(1)
+        pairs = TensorDataset(images, torch.from_numpy(data.labels))
+        loader = DataLoader(pairs, min(batch, len(data)), shuffle=True, drop_last=True)
+        self.batches: Iterator[Any] = itertools.chain.from_iterable(itertools.repeat(loader))
+        self.view = moved(self.generator.config.view)
+
+    def seconds(self, steps: int) -> float:
+        """Of so many steps, after a few to warm up."""
+        self.generator.networks.train()
+        strict = torch.are_deterministic_algorithms_enabled()
+        torch.use_deterministic_algorithms(False)  # no text asks for that
+        try:
+            self.run(WARM_UPDATES)
+            begun = time.perf_counter()
+            self.run(steps)
+            return time.perf_counter() - begun
+        finally:
+            torch.use_deterministic_algorithms(strict)
+
+    def run(self, steps: int) -> None:
+        """So many steps."""
+        for images, labels in itertools.islice(self.batches, steps):
+            self.generator.update(self.view(images), labels)
+
+
+def plain_member(job: Job, name: str, spec: ImageSpec) -> Generator:
+    """A member in float32, channels first, with optimizers that are not fused."""
+    if name == OURS:
+        section = {**sections()[name], "precision": "float32"}
+        config = member_config(DCGANConfig, section, f"generators.{name}")
+        return PlainDCGAN(config, spec)
+    generator = job.generator(name, spec, 0, precision="float32")
+    generator.networks.to(memory_format=torch.contiguous_format)
+    for optimizer in generator.optimizers.values():
+        for group in optimizer.param_groups:
+            group.update(fused=False, foreach=False)
+    return generator
+
+
+class Stopwatch:
+    """A clock that ends a fit after so many steps, and times them but for a few to warm up."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.begun = self.seconds = math.nan
+
+    def __call__(self, step: int) -> float:
+        """See `Clock`: 0 up to the last step, so that no mark is passed before it."""
+        if step == WARM_UPDATES:
+            self.begun = time.perf_counter()
+        if step < WARM_UPDATES + self.steps:
+            return 0.0
+        self.seconds = time.perf_counter() - self.begun
+        return 1.0
+
+
+def our_seconds(generator: Generator, data: LabeledImages, steps: int) -> float:
+    """Seconds of so many steps of the fit loop."""
+    clock = Stopwatch(steps)
+    train(generator, data, 0, clock)
+    return clock.seconds
+
+
+def speed(job: Job) -> Result:
+    """Whether a member is slower than its plain recipe: both in turn, in one process."""
+    data = job.draw(0)
+    runs = []
+    for name in sections():
+        ours, plain = job.generator(name, data.spec(), 0), Plain(job, name, data)
+        slower = max(our_seconds(ours, data, LEAST_STEPS), plain.seconds(LEAST_STEPS))
+        steps = max(LEAST_STEPS, round(LEAST_STEPS * ROUND_S / slower))
+        rounds = [
+            {"ours_s": our_seconds(ours, data, steps), "plain_s": plain.seconds(steps)}
+            for _ in range(ROUNDS)
+        ]
+        runs.append({"family": name, "precision": ours.precision, "steps": steps,
+                     "batch_size": ours.config.batch_size, "rounds": rounds})  # fmt: skip
+        print(f"{name}: {[round(each['plain_s'] / each['ours_s'], 2) for each in rounds]}",
+              flush=True)  # fmt: skip
+    return {"runs": runs}

@@ -1,0 +1,203 @@
+"""What textbooks claim of members of the registry, on held-out training images of MNIST.
+
+`python -m benchmarks.zoo --data DIR --out OUT` measures, one part after the other:
+
+* `wgan`: does a Wasserstein critic's loss tell how good the samples are?
+* `began`: does gamma trade clear images for varied ones?
+* `srgan`: does a network double digits better than bicubic does?
+* `textbook`: how right does the convolutional classifier of the texts get?
+* `speed`: is any generator slower than a plain textbook recipe at equal work?
+
+Each part leaves `OUT/<part>.json` as soon as it is done, and `OUT/zoo.md` is written anew from all
+that is there, with figures beside it. A part that is there already is not measured again. The last
+10,000 training images in DIR (the four IDX files, gzipped or not) are scored on and in no draw;
+test images are never looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from benchmarks import claims, plain, zoo_report
+from benchmarks.claims import Job, Result
+from benchmarks.generator import commit, folder, machine, no_file
+from pipeline import plots
+from pipeline.datasets import mnist
+from pipeline.errors import ParamsError, exit_on_error
+from pipeline.runtime import deterministic, library_versions
+from pipeline.store import read_json, write_json, write_text
+from pipeline.study import DataParams
+
+HELD_OUT = 10_000
+FILE = "zoo.md"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One claim: how it is measured and told, and the options that it depends on."""
+
+    title: str
+    measure: Callable[[Job], Result]
+    text: Callable[[Result], str]
+    options: tuple[str, ...]
+    figure: Callable[[Result], Figure] | None = None
+
+
+FITTED = ("seeds", "per_class", "steps")
+PARTS = {
+    "wgan": Part(
+        "Does the loss tell?", claims.wgan, zoo_report.wgan_text, FITTED, zoo_report.wgan_figure
+    ),
+    "began": Part(
+        "Clear or varied", claims.began, zoo_report.began_text, FITTED, zoo_report.began_figure
+    ),
+    "srgan": Part("Doubling against bicubic", claims.srgan, zoo_report.srgan_text, FITTED),
+    "textbook": Part(
+        "The classifier of the texts", claims.textbook, zoo_report.textbook_text,
+        ("seeds", "epochs", "learning_rate"),
+    ),
+    "speed": Part("Plain recipes", plain.speed, zoo_report.speed_text, ("per_class", "threads")),
+}  # fmt: skip
+
+
+def job_of(arguments: Namespace) -> Job:
+    """The images in DIR, cut in two, and what was asked for."""
+    params = DataParams(name="mnist", path=str(arguments.data), test_per_class=1)
+    data = mnist.load(params, Path.cwd()).images
+    places = np.arange(len(data))
+    return Job(
+        pool=data.take(places[:-HELD_OUT]),
+        held=data.take(places[-HELD_OUT:]),
+        **{
+            name: getattr(arguments, name)
+            for name in ("out", "seeds", "per_class", "steps", "epochs", "learning_rate")
+        },
+    )
+
+
+def measured(name: str, arguments: Namespace) -> dict[str, Any] | None:
+    """What an earlier run found, if any; raises `ParamsError` if it was asked something else."""
+    path = arguments.out / f"{name}.json"
+    if not path.exists():
+        return None
+    found: dict[str, Any] = read_json(path)
+    wanted = options(name, arguments)
+    if found["options"] != wanted:
+        raise ParamsError(str(path), f"expected {wanted}, found {found['options']}",
+                          "name another --out or remove that file")  # fmt: skip
+    return found
+
+
+def options(name: str, arguments: Namespace) -> dict[str, Any]:
+    """The options that a part depends on, with their values."""
+    return {option: getattr(arguments, option) for option in PARTS[name].options}
+
+
+def measure(name: str, job: Job, arguments: Namespace) -> None:
+    """Run one part and write what it found, its figure first."""
+    part, begun = PARTS[name], time.perf_counter()
+    with deterministic():
+        torch.set_num_threads(arguments.threads)
+        result = part.measure(job)
+    if part.figure:
+        plots.save(part.figure(result), arguments.out / f"{name}.png")
+    found = {
+        "options": options(name, arguments),
+        "result": result,
+        "seconds": time.perf_counter() - begun,
+        "threads": arguments.threads,
+        "machine": machine(),
+        "commit": commit(),
+        "versions": library_versions(),
+    }
+    write_json(arguments.out / f"{name}.json", found)
+
+
+def document(out: Path) -> str:
+    """All parts that are there, as Markdown."""
+    sections = ["# Claims about the zoo, measured\n\nWritten by `python -m benchmarks.zoo`.\n"]
+    for name, part in PARTS.items():
+        if not (out / f"{name}.json").exists():
+            continue
+        found = read_json(out / f"{name}.json")
+        asked = ", ".join(f"{key} {value}" for key, value in found["options"].items())
+        versions = ", ".join(f"{key} {value}" for key, value in found["versions"].items())
+        sections.append(
+            f"## {part.title} (`{name}`)\n\n{part.text(found['result'])}\n"
+            f"Asked for: {asked}. {found['seconds']:,.0f} s with {found['threads']} threads on "
+            f"{found['machine']}; commit {found['commit']}; {versions}.\n"
+        )
+    return "\n".join(sections)
+
+
+def benchmark(arguments: Namespace) -> str:
+    """Measure the parts that are not there yet; the text that is also in `OUT/zoo.md`."""
+    missing = [name for name in arguments.only if measured(name, arguments) is None]
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if missing:
+        job = job_of(arguments)
+        for name in missing:
+            measure(name, job, arguments)
+            write_text(arguments.out / FILE, document(arguments.out))
+    text = document(arguments.out)
+    write_text(arguments.out / FILE, text)
+    return text
+
+
+def parse(arguments: Sequence[str] | None = None) -> Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.zoo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=folder, required=True, help="folder with MNIST's IDX files")
+    parser.add_argument("--out", type=no_file, required=True, help="folder for all results")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART",
+                        help="some of " + ", ".join(PARTS))  # fmt: skip
+    parser.add_argument("--seeds", type=count, default=3, help="draws and trainings (default 3)")
+    parser.add_argument("--per-class", type=count, default=100, help="labels (default 100)")
+    parser.add_argument("--steps", type=count, help="of every generator, not the preset's")
+    parser.add_argument("--epochs", type=positive, default=12.0, help="of textbook (default 12)")
+    parser.add_argument("--learning-rate", type=positive, default=0.001,
+                        help="of textbook, the peak of its cycle (default 0.001)")  # fmt: skip
+    parser.add_argument("--threads", type=int, default=1, choices=range(1, 1025), metavar="T")
+    return parser.parse_args(arguments)
+
+
+def count(text: str) -> int:
+    """A whole number above zero."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text}")
+    return value
+
+
+def positive(text: str) -> float:
+    """A number above zero."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text}")
+    return value
+
+
+def main() -> int:
+    """Run the command line; 0, or it leaves with an error told in one sentence."""
+    with exit_on_error():
+        print(benchmark(parse()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""What `benchmarks.zoo` found, as tables and figures; computes nothing but means and intervals."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from benchmarks.claims import BALANCE, GAMMAS, PLAYERS, QUALITY, TEXTBOOK_BATCH, Result
+from benchmarks.comparison import Row, markdown
+from pipeline.plots import COLORS, STYLE
+from pipeline.stats import t_interval
+
+REPORTED_PERCENT = 99.55  # what the texts say of their network, of MNIST's test images
+CONFIDENCE = 0.95
+
+WGAN = """\
+The texts: the loss of a Wasserstein critic tells how good the samples are, that of a plain
+discriminator does not. Spearman's correlation, over the marks of one training, of a number with the
+CAS: accuracy on {num_scored:,} held-out images of a small CNN trained on samples drawn at that mark
+from the live weights. Mean over seeds [least, largest]; 1: the higher the loss, the better the
+samples. A Wasserstein critic's loss is minus its estimate of the distance. Time alone goes with CAS
+as the last column says.
+
+{table}
+![losses and CAS](wgan.png)
+"""
+BEGAN = """\
+The texts: a low gamma gives clear images of few kinds, a high one varied ones. In the features of a
+judge that was trained on other held-out images, mean over classes; the last row has real images in
+the place of the synthetic ones. 95 % t intervals over seeds; the difference is paired by seed.
+
+{table}
+![k and the convergence measure](began.png)
+"""
+SRGAN = """\
+The texts: a network doubles images better than bicubic does. Peak signal-to-noise ratio of
+{num_scored:,} held-out images that were made half as large and doubled, mean over images; 95 % t
+intervals over seeds.
+
+{table}
+![digits, doubled](srgan.png)
+"""
+TEXTBOOK = """\
+The texts: {reported} % on MNIST's test images. Here of {num_trained:,} training images, scored on
+{num_scored:,} others, with Wilson's 95 % interval; {steps:,} steps of {batch}, peak rate {rate}.
+
+{table}"""
+SPEED = """\
+No member is to be slower than its plain recipe at equal work (`benchmarks/plain.py`). Both in turn;
+median over rounds [least, largest] of plain seconds over ours. Slower by the median: {slower}.
+
+{table}"""
+
+
+def wgan_text(found: Result) -> str:
+    """A row per family."""
+    rows: list[Row] = []
+    for family, runs in by_family(found).items():
+        tells = {
+            name: ranged([run["tells"][name] for run in runs], 2) for name in (*PLAYERS, "step")
+        }
+        rows.append({
+            "family": family, "n": str(len(runs)),
+            "CAS % at the last mark": told([100 * run["cas"][-1] for run in runs], 2),
+            **{f"{player}'s loss": tells[player] for player in PLAYERS}, "the step": tells["step"],
+        })  # fmt: skip
+    return WGAN.format(num_scored=found["num_scored"], table=markdown(rows))
+
+
+def began_text(found: Result) -> str:
+    """A row per gamma, one for their difference, one for real images."""
+    by_gamma = {
+        gamma: [run["quality"] for run in found["runs"] if run["gamma"] == gamma]
+        for gamma in GAMMAS
+    }
+    low, high = GAMMAS
+    differences = [
+        {name: second[name] - first[name] for name in QUALITY}
+        for first, second in zip(by_gamma[low], by_gamma[high], strict=True)
+    ]
+    parts = {str(gamma): values for gamma, values in by_gamma.items()}
+    parts |= {f"{high} minus {low}": differences, "real images": [found["floor"]]}
+    rows = [
+        {"gamma": title, "n": str(len(values)),
+         **{name.replace("_", " "): told([each[name] for each in values], 3) for name in QUALITY}}
+        for title, values in parts.items()
+    ]  # fmt: skip
+    return BEGAN.format(table=markdown(rows))
+
+
+def srgan_text(found: Result) -> str:
+    """One row."""
+    runs = found["runs"]
+    row = {
+        "n": str(len(runs)),
+        "network dB": told([run["doubled_db"] for run in runs], 2),
+        "bicubic dB": told([run["bicubic_db"] for run in runs], 2),
+        "difference dB": told([run["doubled_db"] - run["bicubic_db"] for run in runs], 2),
+        "network better, % of images": told([100 * run["better_frac"] for run in runs], 1),
+    }
+    return SRGAN.format(num_scored=found["num_scored"], table=markdown([row]))
+
+
+def textbook_text(found: Result) -> str:
+    """A row per seed."""
+    rows = [
+        {"seed": str(run["seed"]), "wrong": str(found["num_scored"] - run["right"]),
+         "accuracy %": f"{100 * run['accuracy']:.2f} [{100 * run['low']:.2f}, "
+                       f"{100 * run['high']:.2f}]",
+         "training s": f"{run['train_s']:,.0f}"}
+        for run in found["runs"]
+    ]  # fmt: skip
+    return TEXTBOOK.format(
+        reported=REPORTED_PERCENT, num_trained=found["num_trained"],
+        num_scored=found["num_scored"], steps=found["config"]["steps"], batch=TEXTBOOK_BATCH,
+        rate=found["config"]["learning_rate"], table=markdown(rows),
+    )  # fmt: skip
+
+
+def speed_text(found: Result) -> str:
+    """A row per member."""
+    rows, slower = [], []
+    for run in found["runs"]:
+        ours, plain = (
+            np.array([each[name] for each in run["rounds"]]) for name in ("ours_s", "plain_s")
+        )
+        images, ratios = run["steps"] * run["batch_size"], plain / ours
+        slower += [run["family"]] if np.median(ratios) < 1 else []
+        rows.append({
+            "family": run["family"], "precision of ours": run["precision"],
+            "batch": str(run["batch_size"]), "steps per round": str(run["steps"]),
+            "rounds": str(len(ratios)), "ours images/s": f"{images / np.median(ours):,.0f}",
+            "plain images/s": f"{images / np.median(plain):,.0f}",
+            "times as fast": f"{np.median(ratios):.2f} [{ratios.min():.2f}, {ratios.max():.2f}]",
+        })  # fmt: skip
+    return SPEED.format(slower=", ".join(slower) or "none", table=markdown(rows))
+
+
+def by_family(found: Result) -> dict[str, list[Result]]:
+    """The runs of every family, families in the order they were run in."""
+    names = dict.fromkeys(run["family"] for run in found["runs"])
+    return {name: [run for run in found["runs"] if run["family"] == name] for name in names}
+
+
+def told(values: Sequence[float], digits: int) -> str:
+    """The mean, with its t interval when there are several values."""
+    if len(values) < 2:
+        return f"{values[0]:.{digits}f}"
+    interval = t_interval(np.array(values), CONFIDENCE)
+    return f"{interval.mean:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def ranged(values: Iterable[float | None], digits: int) -> str:
+    """The mean with the least and the largest; how many cannot be told is said, too."""
+    every = list(values)
+    known = [value for value in every if value is not None]
+    lacking = f", {len(every) - len(known)} unknown" if len(known) < len(every) else ""
+    if not known:
+        return f"-{lacking}"
+    least, largest = min(known), max(known)
+    return f"{np.mean(known):.{digits}f} [{least:.{digits}f}, {largest:.{digits}f}]{lacking}"
+
+
+def wgan_figure(found: Result) -> Figure:
+    """Above, loss and CAS against the step; below, CAS against the loss; a column per family."""
+    families = by_family(found)
+    figure, axes = panels(9, 5.4, 2, len(families))
+    for (family, runs), (above, below) in zip(families.items(), axes.T, strict=True):
+        beside = above.twinx()
+        above.set_title(family)
+        for run, color in zip(runs, itertools.cycle(COLORS)):
+            losses, cas = run["losses"]["discriminator"], [100 * each for each in run["cas"]]
+            steps, every = (
+                [row[key] for row in run["history"]] for key in ("step", "discriminator")
+            )
+            above.plot(steps, every, color=color, alpha=0.3, linewidth=0.7)
+            above.plot(run["marks"], losses, color=color)
+            beside.plot(run["marks"], cas, "o--", color=color, markersize=3, linewidth=0.7)
+            below.plot(losses, cas, "o", color=color, markersize=4)
+        label(above, "step", "discriminator's loss (lines)")
+        label(beside, "step", "CAS, % (dots)")
+        label(below, "discriminator's loss", "CAS, %")
+    return figure
+
+
+def began_figure(found: Result) -> Figure:
+    """k and the convergence measure over steps, a line per seed, a color per gamma."""
+    figure, axes = panels(9, 3.0, 1, len(BALANCE))
+    for axis, name in zip(axes[0], BALANCE, strict=True):
+        for gamma, color in zip(GAMMAS, COLORS, strict=False):
+            runs = [run for run in found["runs"] if run["gamma"] == gamma]
+            for place, run in enumerate(runs):
+                steps, values = ([row[key] for row in run["history"]] for key in ("step", name))
+                axis.plot(steps, values, color=color, alpha=0.8,
+                          label=None if place else f"gamma {gamma}")  # fmt: skip
+        label(axis, "step", name)
+        axis.legend(fontsize=8)
+    return figure
+
+
+def panels(width: float, height: float, rows: int, columns: int) -> tuple[Figure, NDArray[Any]]:
+    """An empty figure in the style of the report, and its axes (rows, columns)."""
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def label(axis: Axes, x: str, y: str) -> None:
+    """Name both axes."""
+    axis.set_xlabel(x)
+    axis.set_ylabel(y)
