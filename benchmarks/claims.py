@@ -30,6 +30,7 @@ from pipeline.generators.base import (
     Clock,
     Generator,
     as_input,
+    as_pixels,
     create,
     draw_classes,
     fit,
@@ -250,7 +251,7 @@ def srgan(job: Job) -> Result:
         })  # fmt: skip
         print(f"srgan, seed {seed}: {runs[-1]}", flush=True)
     real = job.held.images[:SHOWN]
-    panels = dict(zip(("doubled", "bicubic"), map(as_images, doubled(gan, as_input(real))),
+    panels = dict(zip(("doubled", "bicubic"), map(as_pixels, doubled(gan, as_input(real))),
                       strict=True))  # fmt: skip
     plots.save(plots.sheets({"real": real, **panels}, 10, None), job.out / "srgan.png")
     return {"runs": runs, "num_scored": len(job.held)}
@@ -273,11 +274,6 @@ def ratios(gan: SRGAN, images: Images) -> Tensor:
 def parts(images: Images, size: int) -> Iterator[Images]:
     """The images, so many at a time."""
     return (images[start : start + size] for start in range(0, len(images), size))
-
-
-def as_images(pixels: Tensor) -> Images:
-    """Images in -1..1 as uint8."""
-    return pixels.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).contiguous().numpy()
 
 
 def textbook(job: Job) -> Result:

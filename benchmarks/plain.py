@@ -81,7 +81,7 @@ class PlainDiscriminator(Discriminator):
         return cast("Tensor", self.score(features)[:, 0] + (self.embed(y) * features).sum(dim=1))
 
 
-class PlainDCGAN(Generator):
+class TextbookDCGAN(Generator):
     """`dcgan` with a pass of its own for everything that ours does together."""
 
     Config = DCGANConfig
@@ -156,7 +156,7 @@ def plain_member(job: Job, name: str, spec: ImageSpec) -> Generator:
     if name == OURS:
         section = {**sections()[name], "precision": "float32"}
         config = member_config(DCGANConfig, section, f"generators.{name}")
-        return PlainDCGAN(config, spec)
+        return TextbookDCGAN(config, spec)
     generator = job.generator(name, spec, 0, precision="float32")
     generator.networks.to(memory_format=torch.contiguous_format)
     for optimizer in generator.optimizers.values():

@@ -46,7 +46,7 @@ from pipeline.trials import replicates
 
 PRESET = "semi"
 CLASSES = 10
-FOREIGN_FRAC = 0.1  # of the unlabeled images, with --foreign: as many as of any other digit
+FOREIGN_FRAC = 0.09  # of the unlabeled images, with --foreign: as many as there are of any digit
 Stage = Callable[[Params, Path, str], None]
 
 
@@ -120,7 +120,7 @@ def result(params: Params, root: Path, arguments: argparse.Namespace) -> dict[st
     rows = [row for file in sorted((root / TIMINGS).glob("*.json")) for row in read_json(file)]
     seconds = pd.DataFrame(rows).groupby(["stage", "item"])["seconds"].sum()
     return {
-        "labels": arguments.labels,
+        "labels": sum(params.study.budgets) * (CLASSES - (arguments.foreign is not None)),
         "seed": arguments.seed,
         "threads": arguments.threads,
         "foreign": arguments.foreign,

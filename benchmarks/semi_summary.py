@@ -1,12 +1,14 @@
 """Mean test errors over the replicates that `benchmarks.semi` left, as Markdown.
 
 `python -m benchmarks.semi_summary FOLDER` reads every `result.json` below FOLDER. Intervals are
-Student's t over draws, 95 %. Fewer than ten draws are exploratory.
+Student's t over draws, 95 %. Fewer than ten draws are exploratory. Draws whose trial came to
+nothing are counted beside the mean of the others.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,27 +27,40 @@ CONFIDENCE = 0.95
 
 
 def read_errors(root: Path) -> pd.DataFrame:
-    """One row per draw, arm and classifier: labels, seed, arm, classifier, error in percent."""
+    """One row per draw, arm and classifier: labels, seed, arm, classifier, error in percent.
+
+    The error is NaN where a trial came to nothing. Replicates with a foreign digit are left out.
+    """
     rows = [
         {"labels": found["labels"], "seed": found["seed"], "arm": arm, "classifier": classifier,
-         "error": 100 * error}
+         "error": math.nan if error is None else 100 * error}
         for found in map(read_json, sorted(root.rglob("result.json")))
+        if found.get("foreign") is None
         for arm, errors in found["test_error"].items()
         for classifier, error in errors.items()
-        if error is not None
     ]  # fmt: skip
     if not rows:
         raise DataError(str(root), "expected result.json of benchmarks.semi below it, found none",
                         "run `python -m benchmarks.semi` with --out below that folder")  # fmt: skip
-    table = pd.DataFrame(rows).drop_duplicates(["labels", "seed", "arm", "classifier"])
+    table = pd.DataFrame(rows)
+    twice = table[table.duplicated(["labels", "seed", "arm", "classifier"])]
+    if len(twice):
+        raise DataError(str(root), "expected one result of every draw, found several of "
+                        f"{twice.iloc[0][['labels', 'seed', 'arm']].tolist()}",
+                        "take out all but one")  # fmt: skip
     return table.sort_values("labels", kind="stable")
 
 
 def cell(values: Sequence[float]) -> str:
-    """Mean and interval of numbers in percent, and how many they are."""
-    found = t_interval(np.array(values), CONFIDENCE)
-    ends = f" [{found.low:.2f}, {found.high:.2f}]" if len(values) > 1 else ""
-    return f"{found.mean:.2f}{ends}, n = {len(values)}"
+    """Mean and interval of numbers in percent, how many they are, and how many came to nothing."""
+    numbers = np.array(values)
+    known = numbers[~np.isnan(numbers)]
+    if len(known) == 0:
+        return f"none of {len(numbers)}"
+    found = t_interval(known, CONFIDENCE)
+    ends = f" [{found.low:.2f}, {found.high:.2f}]" if len(known) > 1 else ""
+    failed = f", {len(numbers) - len(known)} failed" if len(known) < len(numbers) else ""
+    return f"{found.mean:.2f}{ends}, n = {len(known)}{failed}"
 
 
 def summary(errors: pd.DataFrame) -> str:

@@ -101,7 +101,8 @@ def measured(name: str, arguments: Namespace) -> dict[str, Any] | None:
 
 def options(name: str, arguments: Namespace) -> dict[str, Any]:
     """The options that a part depends on, with their values."""
-    return {option: getattr(arguments, option) for option in PARTS[name].options}
+    asked = {option: getattr(arguments, option) for option in PARTS[name].options}
+    return {**asked, "commit": commit()}
 
 
 def measure(name: str, job: Job, arguments: Namespace) -> None:

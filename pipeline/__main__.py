@@ -48,7 +48,7 @@ def show(
 
 
 @app.command()
-def preset(name: Annotated[str, typer.Argument(help="default, mnist or smoke")]) -> None:
+def preset(name: Annotated[str, typer.Argument(help="default, mnist, semi, smoke or zoo")]) -> None:
     """Lay ready-made settings over params.yaml; its comments stay."""
     from pipeline import presets
 

@@ -12,12 +12,17 @@ from pipeline.engine import ENGINES
 from pipeline.errors import ParamsError
 from pipeline.filters import FILTERS
 from pipeline.generators import GENERATORS
+from pipeline.generators.base import create
+from pipeline.images import ImageSpec
+from pipeline.layers import numbered
 from pipeline.params import Params, load_params
 from pipeline.sections import FILE, Member, Section, member_config
 from pipeline.stats import SEEDS_FOR_A_CLAIM
 from pipeline.teachers import TEACHERS
 from pipeline.transforms import TRANSFORMS
-from pipeline.trials import expected_trials
+from pipeline.trials import arm_classifiers, expected_trials
+
+ANY_SPEC = ImageSpec(channels=1, height=32, width=32, num_classes=2)  # of which nothing depends
 
 
 def check_params(root: Path) -> Params:
@@ -34,7 +39,21 @@ def check_params(root: Path) -> Params:
     members("transforms", params.transforms, {k: config for k, (config, _) in TRANSFORMS.items()})
     for name, arm in params.arms.items():
         known(f"arms.{name}.filter", [arm.filter], FILTERS)
+        if arm.critic_of is not None:
+            check_start(params, name, arm.critic_of)
     return params
+
+
+def check_start(params: Params, arm: str, name: str) -> None:
+    """Raise `ParamsError` when an arm's classifiers cannot start from generator `name`."""
+    family = GENERATORS[params.family(name)]
+    config = member_config(family.Config, params.generators[name].settings, f"generators.{name}")
+    critic = numbered(create(family, config, ANY_SPEC, 0).critic_convolutions())
+    for classifier in arm_classifiers(params, arm):
+        member, section = CLASSIFIERS[classifier], params.classifiers[classifier]
+        member(member_config(member.Config, section, f"classifiers.{classifier}"), 0).start_from(
+            critic
+        )
 
 
 def summary(params: Params) -> str:

@@ -18,7 +18,7 @@ from pipeline import wording
 from pipeline.comparisons import main_rows
 from pipeline.page import PAGE
 from pipeline.params import Params
-from pipeline.ranking import judges, with_places
+from pipeline.ranking import learners, with_places
 from pipeline.store import require
 
 COLUMNS = (
@@ -95,7 +95,7 @@ def report_markdown(root: Path, params: Params) -> str:
 
 def ranking_columns(params: Params) -> tuple[str, ...]:
     """The titles of the ranking; deltas are against the declared baseline, in points."""
-    deltas = [name for each in judges(params) for name in (f"delta {each}", "interval")]
+    deltas = [name for each in learners(params) for name in (f"delta {each}", "interval")]
     return (*RANKING_COLUMNS, *deltas, "failed", "seconds")
 
 
@@ -118,7 +118,7 @@ def ranking_lines(root: Path, params: Params) -> list[tuple[str, ...]]:
             _number(100 * row["label_fidelity"], "{:.1f} %"),
             *(
                 cell
-                for each in judges(params)
+                for each in learners(params)
                 for cell in (
                     _number(100 * row[f"delta_{each}"], "{:+.2f}"),
                     wording.interval(row, f"ci_low_{each}", f"ci_high_{each}"),

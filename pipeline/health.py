@@ -3,9 +3,9 @@
 Pure functions over the history of one replicate: `step`, the losses `generator` and
 `discriminator`, and `accuracy`, the share of a batch that the discriminator takes for what it is
 (for a loss without a zero: of pairs that it puts in order). Families without that column play no
-such game, and nothing is said of them. The rules follow Radford et al. (2016), section 4, and
-Salimans et al. (2016), section 3, and the advice of introductory texts, which give no thresholds:
-those here are ours. A warning is a reason to look, no verdict: images are judged by the audit.
+such game, and nothing is said of them. The rules follow Salimans et al. (2016), section 3, and the
+advice of introductory texts, which give no thresholds: those here are ours. A warning is a reason
+to look, no verdict: images are judged by the audit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EARLY_FRAC = 0.1  # of the steps: the texts say "quickly"
 # Of a thousand images ten are mistaken: the gradient that the generator learns from is next to
 # nothing where a discriminator that is trained by cross-entropy is sure.
 SURE = 0.99
-LOST_FRAC = 0.1  # what is left of a loss that "goes to zero"
+LOST_FRAC = 0.1  # what is left of a generator's loss that "goes to zero"
 CHANCE = 0.5  # accuracy of who guesses
 # Half of 60 rows of 128 images each: chance alone moves their mean by 0.008.
 NEAR_CHANCE = 0.02
@@ -53,9 +53,12 @@ def _end(history: pd.DataFrame) -> pd.DataFrame:
 
 
 def _falls_fast(history: pd.DataFrame) -> bool:
-    """Whether the loss lost nine tenths of its first value in the first tenth of training."""
-    early = history[history["step"] <= EARLY_FRAC * history["step"].iloc[-1]]["discriminator"]
-    return len(early) > 1 and bool(early.iloc[-1] <= LOST_FRAC * early.iloc[0])
+    """Whether the discriminator was sure already in the first tenth of training.
+
+    Its accuracy says so for every loss; a loss has a floor of its own, as with smoothed labels.
+    """
+    early = history[history["step"] <= EARLY_FRAC * history["step"].iloc[-1]]["accuracy"]
+    return len(early) > 1 and bool(early.tail(len(early) // 2).mean() > SURE)
 
 
 def _passes_with_garbage(history: pd.DataFrame) -> bool:

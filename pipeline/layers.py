@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 SLOPE = 0.2  # of leaky ReLU, as Radford, Metz and Chintala (2016) have it
 KERNEL = 5
@@ -32,3 +32,12 @@ def dropout(share: float) -> list[nn.Module]:
 def convolutions(network: nn.Module) -> list[nn.Conv2d]:
     """The convolutions of a network, from the image on."""
     return [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+
+
+def numbered(layers: Iterable[nn.Conv2d]) -> dict[str, Tensor]:
+    """Their weights by number, from the image on: `0.weight`, `0.bias`, `1.weight`, ..."""
+    return {
+        f"{number}.{name}": value
+        for number, layer in enumerate(layers)
+        for name, value in layer.state_dict(keep_vars=True).items()
+    }

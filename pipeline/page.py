@@ -19,7 +19,7 @@ import pandas as pd
 
 from pipeline import wording
 from pipeline.params import Params
-from pipeline.ranking import judges
+from pipeline.ranking import learners
 from pipeline.runtime import library_versions
 from pipeline.stats import SEEDS_FOR_A_TEST
 from pipeline.store import file_digest, write_text
@@ -69,7 +69,7 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
         roles=wording.ROLES,
         flags=wording.FLAGS,
         warnings=wording.WARNINGS,
-        judges=judges(params),
+        learners=learners(params),
         cost=cost(tables["timings"]),
         pictures=pictures,
         manifest=manifest,

@@ -94,7 +94,7 @@ class ArmParams(Section):
         return None if self.start_from_critic else self._model
 
     @property
-    def critic(self) -> str | None:
+    def critic_of(self) -> str | None:
         """The generator whose discriminator classifiers start from, or None."""
         return self._model if self.start_from_critic else None
 
@@ -183,7 +183,7 @@ class Params(Section):
                 f"{where}.teacher_itself: expected inputs: {MODELS}<teacher>, per_class: 0, role: "
                 "measure and nothing else, since no training set is made, found other values"
             )
-        if arm.start_from_critic and not (arm.critic and arm.real and arm.filter == "none"):
+        if arm.start_from_critic and not (arm.critic_of and arm.real and arm.filter == "none"):
             raise ValueError(
                 f"{where}.start_from_critic: expected inputs: {MODELS}<generator>, real: true and "
                 f"filter: none, found {arm.inputs}, {_yaml(arm.real)} and {arm.filter}"
@@ -236,11 +236,32 @@ class Params(Section):
         others = [name for name in claims if name != report.baseline]
         _known("report.primary.arm", report.primary.arm, others)
         _known("report.primary.classifier", report.primary.classifier, self.classifiers)
+        self._check_classifiers()
         if report.primary.budget not in self.study.budgets:
             raise ValueError(
                 f"report.primary.budget: expected one of study.budgets {self.study.budgets}, "
                 f"found {report.primary.budget}"
             )
+
+    def _check_classifiers(self) -> None:
+        """What an arm is held against must have its classifiers."""
+        for name, arm in self.arms.items():
+            for other in {self.report.baseline, self.rival(name) or self.report.baseline}:
+                own, others = (set(each.classifiers or self.classifiers)
+                               for each in (arm, self.arms[other]))  # fmt: skip
+                if not own <= others:
+                    raise ValueError(
+                        f"arms.{other}.classifiers: expected those of arm {name}, which is held "
+                        f"against it, found none of {', '.join(sorted(own - others))}"
+                    )
+        primary = self.report.primary
+        for name in (primary.arm, self.report.rival or primary.arm, self.report.baseline):
+            chosen = self.arms[name].classifiers
+            if chosen is not None and primary.classifier not in chosen:
+                raise ValueError(
+                    f"arms.{name}.classifiers: expected {primary.classifier}, that of "
+                    f"report.primary, among them, found {', '.join(chosen)}"
+                )
 
     def _check_tune(self) -> None:
         least, folds = min(self.study.budgets), self.tune.folds
@@ -261,7 +282,7 @@ class Params(Section):
     def regime(self, arm: str) -> Regime:
         """What the images of an arm, their maker and their judge learned from."""
         made = self.arms[arm]
-        generator = made.generator or made.critic
+        generator = made.generator or made.critic_of
         teacher = self.generators[generator].teacher if generator else made.teacher
         return "labeled" if teacher is None else "labeled+unlabeled"
 

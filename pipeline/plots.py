@@ -50,6 +50,7 @@ def forest(rows: pd.DataFrame, smallest_effect: float) -> Figure:
     classifiers = list(dict.fromkeys(rows["classifier"]))
     height = 1.1 + 0.26 * len(rows) / max(1, len(classifiers))
     figure, axes = _figure(9, height, 1, max(1, len(classifiers)))
+    first: list[str] = []
     for axis, classifier in zip(axes[0], classifiers, strict=False):
         chosen = rows[rows["classifier"] == classifier].iloc[::-1].reset_index(drop=True)
         for place, row in chosen.iterrows():
@@ -61,7 +62,9 @@ def forest(rows: pd.DataFrame, smallest_effect: float) -> Figure:
         axis.axvspan(-effect, effect, color="#000000", alpha=0.08, linewidth=0)
         axis.axvline(0, color="black", linewidth=0.8)
         names = [f"{row['arm']}, {row['budget']} per class" for _, row in chosen.iterrows()]
-        axis.set_yticks(range(len(chosen)), names if axis is axes[0][0] else [""] * len(chosen))
+        shown = names if axis is axes[0][0] or names != first else [""] * len(chosen)
+        first = names if axis is axes[0][0] else first
+        axis.set_yticks(range(len(chosen)), shown)
         axis.set_title(classifier)
         axis.set_xlabel("accuracy, points against the baseline")
     return figure
@@ -75,9 +78,10 @@ def learning_curves(trials: pd.DataFrame) -> Figure:
     classifiers = list(dict.fromkeys(trials["classifier"]))
     figure, axes = _figure(9, 3.6, 1, len(classifiers))
     arms = list(dict.fromkeys(trials["arm"]))
+    apart = min(0.05, 0.3 / len(arms))
     for axis, classifier in zip(axes[0], classifiers, strict=True):
         for place, (arm, color) in enumerate(zip(arms, COLORS * len(arms), strict=False)):
-            beside = 1 + 0.05 * ((place + 1) // 2) * (-1) ** place
+            beside = 1 + apart * ((place + 1) // 2) * (-1) ** place
             chosen = trials[(trials["classifier"] == classifier) & (trials["arm"] == arm)]
             means = chosen.groupby("budget")["accuracy"].mean()
             axis.plot(beside * means.index, 100 * means, "o-", color=color, label=arm, markersize=5)

@@ -51,7 +51,7 @@ def _is_for_first(params: Params, arm: str) -> bool:
     return next(iter(params.classifiers)) in arm_classifiers(params, arm)
 
 
-def judges(params: Params) -> list[str]:
+def learners(params: Params) -> list[str]:
     """The classifiers that images of some generator were added for, in the order of params.yaml."""
     arms = filter(None, (adding_arm(params, name) for name in params.generators))
     used = {each for arm in arms for each in arm_classifiers(params, arm)}
@@ -64,6 +64,8 @@ def ranking_table(
 ) -> pd.DataFrame:  # fmt: skip
     """One row per generator and budget; within a budget by mean CAS, the best first.
 
+    A generator of which a seed came to nothing stands below those that always gave images: its mean
+    is that of the lucky seeds.
     `cas_low`, `cas_high`: Student's t interval over the seeds whose images gave a score. `delta_*`
     and its interval are those of `arm` against the declared baseline, by classifier; blank where
     there is no such arm, or it is for others. `num_failed` of `n` seeds: those in which generator,
@@ -87,20 +89,22 @@ def ranking_table(
                   group["label_fidelity"].mean(), arms[1])  # fmt: skip
         cells = {
             f"{column}_{each}": known.get((each, arms[1], budget), {}).get(column, np.nan)
-            for each in judges(params)
+            for each in learners(params)
             for column in DELTAS
         }
         rows.append(dict(zip(COLUMNS, values, strict=True)) | cells)
-    return pd.DataFrame(rows).sort_values(
-        ["budget", "cas"], ascending=[True, False], kind="stable", ignore_index=True
+    table = pd.DataFrame(rows)
+    order = table.assign(is_partial=table["num_failed"] > 0).sort_values(
+        ["budget", "is_partial", "cas"], ascending=[True, True, False], kind="stable"
     )
+    return table.loc[order.index].reset_index(drop=True)
 
 
 def with_places(ranking: pd.DataFrame, timings: pd.DataFrame, params: Params) -> pd.DataFrame:
     """The ranking with places within a budget, and the median `seconds` of training one generator.
 
-    `cas_place` is by CAS, `delta_place` by the delta of the first of `judges`; ties share a place.
-    What is unknown is NaN.
+    `cas_place` is by CAS among those of which no seed failed, `delta_place` by the delta of the
+    first of `learners`; ties share a place. What is unknown is NaN.
     """
     trained = timings[timings["stage"] == "train_generator"]
     medians = (
@@ -108,9 +112,10 @@ def with_places(ranking: pd.DataFrame, timings: pd.DataFrame, params: Params) ->
     )
     keys = zip(ranking["generator"], ranking["budget"], strict=True)
     by_budget = ranking.groupby("budget")
-    deltas = [f"delta_{name}" for name in judges(params)]
+    complete = ranking["cas"].where(ranking["num_failed"] == 0)
+    deltas = [f"delta_{name}" for name in learners(params)]
     return ranking.assign(
-        cas_place=by_budget["cas"].rank(ascending=False, method="min"),
+        cas_place=complete.groupby(ranking["budget"]).rank(ascending=False, method="min"),
         delta_place=by_budget[deltas[0]].rank(ascending=False, method="min") if deltas else np.nan,
         seconds=[medians.get(key, np.nan) for key in keys],
     )

@@ -1,4 +1,4 @@
-"""Verdicts in words for readers without statistics: two sentences per comparison."""
+"""Verdicts, warnings and captions in words for readers without statistics."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ WARNINGS = {
     ),
     "discriminator_falls_fast": (
         "discriminator done too soon",
-        "Its loss lost nine tenths within the first tenth of training: it found an easy mark "
-        "before the generator had learned anything.",
+        "It was right in more than 99 in 100 cases within the first tenth of training: it found an "
+        "easy mark before the generator had learned anything.",
     ),
     "generator_collapses": (
         "generator passes with anything",
@@ -69,14 +69,15 @@ EXHIBITS = {
     "smoothly speak against mere repetition.",
     "morph": "The same noise from one class to the next: row k leads from class k to class k + 1, "
     "the last row to the first class.",
-    "reconstruction": "Pairs of rows: real images above, below what is restored from their codes.",
+    "reconstruction": "Pairs of rows: above real images that it was trained on, below what is "
+    "restored from their codes.",
     "traversal": "What single numbers of the code do: each row changes one from -2.5 to 2.5, all "
     "others are 0, and the class stays.",
     "levels": "Ten images grow, a column each, five rows from top to bottom: the smallest image, "
     "what is added at half size (gray is nothing), the image at half size, what is added at full "
     "size, the image.",
-    "doubling": "Three rows in turns: real images, the same doubled from half size by bicubic "
-    "interpolation, and doubled by the network.",
+    "doubling": "Three rows in turns: real images that it was trained on, the same doubled from "
+    "half size by bicubic interpolation, and doubled by the network.",
 }
 
 

@@ -37,7 +37,7 @@ def test_a_balanced_game_has_no_warnings() -> None:
     ("word", "columns"),
     [
         ("discriminator_wins", {"accuracy": last(0.8, 0.995)}),
-        ("discriminator_falls_fast", {"discriminator": np.r_[0.7, np.full(ROWS - 1, 0.05)]}),
+        ("discriminator_falls_fast", {"accuracy": np.r_[np.ones(6), np.full(ROWS - 6, 0.8)]}),
         ("generator_collapses", {"generator": last(2.0, 0.1), "accuracy": last(0.8, 0.4)}),
         ("discriminator_blind", {"accuracy": last(0.9, 0.51, ROWS // 2)}),
     ],
@@ -51,8 +51,8 @@ def test_every_rule_speaks_where_it_must(word: str, columns: dict[str, Any]) -> 
     [
         {"accuracy": last(0.8, 0.985)},
         {"accuracy": last(0.8, 1.0, 1)},
-        {"discriminator": np.r_[0.7, 0.05, np.full(ROWS - 2, 0.4)]},
-        {"discriminator": np.r_[np.full(10, 0.7), np.full(ROWS - 10, 0.05)]},
+        {"accuracy": np.r_[np.full(6, 0.95), np.full(ROWS - 6, 0.8)]},
+        {"accuracy": np.r_[np.full(6, 0.8), np.ones(10), np.full(ROWS - 16, 0.8)]},
         {"generator": last(2.0, 0.1)},
         {"generator": last(-2.0, -9.0), "accuracy": last(0.8, 0.4)},
         {"accuracy": last(0.5, 0.6)},
@@ -93,7 +93,7 @@ def test_every_warning_has_words_with_its_threshold() -> None:
     assert f"{low:.0f} to {high:.0f} of 100" in texts["discriminator_blind"]
     found: set[str] = set()
     for columns in (
-        {"accuracy": 1.0, "discriminator": np.r_[1.0, np.zeros(ROWS - 1)]},
+        {"accuracy": 1.0},
         {"accuracy": 0.5, "generator": last(2.0, 0.1)},
     ):
         found |= set(health.warnings(history(**columns)))

@@ -355,12 +355,22 @@ def test_an_arm_that_starts_from_a_discriminator_says_whose_and_for_whom(
     arm = {"inputs": "models/dcgan", "per_class": 0, "start_from_critic": True, "role": "measure"}
     values["arms"]["started"] = arm
     params = validate(Params, values, FILE)
-    assert params.arms["started"].critic == "dcgan"
+    assert params.arms["started"].critic_of == "dcgan"
     assert params.arms["started"].teacher is None
     assert params.regime("started") == "labeled"
     values["arms"]["started"] = arm | changes
     text = refused(values)
     assert all(word in text for word in words), text
+
+
+@pytest.mark.parametrize("arm", ["real", "classical", "dcgan"])
+def test_an_arm_that_others_are_held_against_is_for_their_classifiers(
+    arm: str, values: dict[str, Any]
+) -> None:
+    values["arms"][arm]["classifiers"] = ["lgbm"]
+    text = refused(values)
+    assert f"arms.{arm}.classifiers" in text
+    assert "cnn" in text
 
 
 def test_controls_follow_the_transform_of_the_baseline(values: dict[str, Any]) -> None:
@@ -460,7 +470,7 @@ def test_a_section_of_an_arm_is_all_of_it_but_its_role_and_classifiers(study: Pa
     for name, arm in study.arms.items():
         expected = arm.model_dump(exclude={"role", "classifiers"})
         assert study.section(f"arms.{name}") == expected
-        assert set(expected) == set(ArmParams.model_fields) - {"role"}
+        assert set(expected) == set(ArmParams.model_fields) - {"role", "classifiers"}
 
 
 def test_a_section_says_the_same_of_a_default_written_out_and_left_out(

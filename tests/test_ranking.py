@@ -143,7 +143,7 @@ def test_arms_for_some_classifiers_are_blank_for_the_others(zoo: Path, params: P
     assert table.loc["cvae", "delta_cnn"].notna().all()
     assert table.loc["cvae", "delta_lgbm"].isna().all()
     assert table.loc["dcgan", "delta_lgbm"].notna().all()
-    assert ranking.judges(some) == ["cnn", "lgbm"]
+    assert ranking.learners(some) == ["cnn", "lgbm"]
 
 
 def test_classifiers_that_no_images_were_added_for_have_no_columns(params: Params) -> None:
@@ -152,11 +152,11 @@ def test_classifiers_that_no_images_were_added_for_have_no_columns(params: Param
         for name, arm in params.arms.items()
     }
     others = params.model_copy(update={"arms": arms})
-    assert ranking.judges(others) == ["lgbm"]
+    assert ranking.learners(others) == ["lgbm"]
     assert ranking.only_arm(others, "dcgan") is None
     assert ranking.adding_arm(others, "dcgan") == "dcgan"
     real = {name: arm for name, arm in params.arms.items() if not arm.generator}
-    assert ranking.judges(params.model_copy(update={"arms": real})) == []
+    assert ranking.learners(params.model_copy(update={"arms": real})) == []
 
 
 def test_without_any_delta_there_is_no_place_by_it(table: pd.DataFrame, params: Params) -> None:

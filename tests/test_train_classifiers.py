@@ -15,7 +15,7 @@ from pipeline.images import LabeledImages
 from pipeline.metrics import accuracy
 from pipeline.params import ArmParams, Params
 from pipeline.provenance import PARTS, manifest_of
-from pipeline.stages.train_classifiers import score
+from pipeline.stages.train_classifiers import inputs_of, score
 from pipeline.store import read_npz, write_json, write_npz
 from pipeline.trials import Replicate, Trial
 
@@ -106,6 +106,18 @@ def test_an_arm_lets_its_classifier_start_from_a_discriminator(
     with pytest.raises(ParamsError, match="start from a discriminator"):
         scored(params.model_copy(update={"arms": changed.arms}), "critic", "cnn", inputs,
                tmp_path / "cnn")  # fmt: skip
+
+
+def test_an_arm_depends_on_the_discriminator_it_starts_from(tmp_path: Path) -> None:
+    arm = ArmParams(inputs="models/gan", per_class=0, start_from_critic=True, role="measure")
+    place = tmp_path / "seed_0.npz"
+    for suffix in (".safetensors", ".critic.safetensors"):
+        (tmp_path / f"seed_0{suffix}").touch()
+    write_json(manifest_of(place), dict.fromkeys(PARTS))
+    assert inputs_of(arm, place) == [tmp_path / "seed_0.critic.safetensors"]
+    failed = dict.fromkeys(PARTS) | {"failure": ["generator", "diverged", "lower the rate"]}
+    write_json(manifest_of(place), failed)
+    assert inputs_of(arm, place) == [manifest_of(place)]
 
 
 def test_permuted_labels_do_not_pass_for_a_classification_accuracy_score(

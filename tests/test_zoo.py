@@ -37,7 +37,7 @@ from pipeline.generators.plain_dcgan import PlainDCGAN
 from pipeline.generators.srgan import SRGAN, psnr
 from pipeline.generators.wgan import WGAN, WGANGP
 from pipeline.images import ImageSpec, LabeledImages
-from pipeline.layers import convolutions
+from pipeline.layers import convolutions, numbered
 from pipeline.runtime import deterministic
 from pipeline.sections import Member
 
@@ -244,15 +244,13 @@ def test_a_restored_row_lies_below_its_real_one(
     assert np.array_equal(rows[:, 0].reshape(-1, 1, 8, 8), bars.images[places])
 
 
-@pytest.mark.parametrize("name", ["plain_dcgan", "wgan", "acgan", "srgan"])
+@pytest.mark.parametrize("name", ["plain_dcgan", "wgan", "acgan"])
 def test_a_classifier_starts_from_the_convolutions_of_a_discriminator(
     name: str, sections: dict[str, Member], few_bars: LabeledImages
 ) -> None:
     players = {**sections[name]["critic"], "channels": [16, 32]}
     gan = built(name, GENERATORS[name], sections, critic=players)
-    critic = {f"{number}.{part}": getattr(layer, part).detach()
-              for number, layer in enumerate(gan.critic_convolutions())
-              for part in ("weight", "bias")}  # fmt: skip
+    critic = {key: value.detach() for key, value in numbered(gan.critic_convolutions()).items()}
     classifiers = [Critic(CNNConfig.model_validate(BRIEF), 0) for _ in range(2)]
     classifiers[0].start_from(critic)
     with deterministic():
@@ -263,11 +261,10 @@ def test_a_classifier_starts_from_the_convolutions_of_a_discriminator(
     assert not torch.allclose(convolutions(fresh)[0].weight, critic["0.weight"], atol=1e-3)
 
 
-def test_a_classifier_refuses_a_discriminator_of_another_make(few_bars: LabeledImages) -> None:
+def test_a_classifier_refuses_a_discriminator_of_another_make() -> None:
     classifier = Critic(CNNConfig.model_validate(BRIEF), 0)
-    classifier.start_from({})
     with pytest.raises(ParamsError, match=r"convolutions of .* found none"):
-        classifier.fit(plain(few_bars))
+        classifier.start_from({})
     with pytest.raises(ParamsError, match=r"classifiers: \[critic\]"):
         CNN(CNNConfig.model_validate(BRIEF), 0).start_from({})
 

@@ -4,8 +4,8 @@ Sources: Odena, Olah and Shlens (2017) for the class as a second output (`acgan`
 to telling the discriminator the class, as projection does; Chen et al. (2016), InfoGAN, section 5,
 for continuous codes: the first `code_dim` numbers of the noise must be readable from the image, so
 that each comes to mean something. Deviations: the code's distribution is a normal of fixed width,
-so its likelihood is a squared error; the averaged sampler and the decay of rates of the one fit
-loop.
+so its likelihood is a squared error; the discriminator learns classes from real images alone, lest
+wrong synthetic ones teach it; the averaged sampler and the decay of rates of the one fit loop.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pipeline.generators.convolution import (
     normal_weights,
 )
 from pipeline.images import ImageSpec
+from pipeline.layers import convolutions
 
 
 class ACGANConfig(CrossEntropyConfig, PlayersConfig):
@@ -85,6 +86,10 @@ class ACGAN(CrossEntropyGame):
     def accuracy(self, real: Tensor, fake: Tensor) -> Tensor:
         """See `Adversarial.accuracy`."""
         return super().accuracy(real[:, 0], fake[:, 0])
+
+    def critic_convolutions(self) -> list[nn.Conv2d]:
+        """See `Generator.critic_convolutions`."""
+        return convolutions(self.critic)
 
     def _wrong_class(self, outputs: Tensor, labels: Tensor) -> Tensor:
         return functional.cross_entropy(outputs[:, 1 : 1 + self.spec.num_classes], labels)

@@ -12,12 +12,11 @@ from abc import abstractmethod
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from pipeline.generators.base import Generator, GeneratorConfig, descend
 from pipeline.images import ImageSpec
-from pipeline.layers import convolutions
 from pipeline.sections import Count
 
 SECOND_MOMENT = 0.999  # of Adam
@@ -37,6 +36,15 @@ class AdversarialConfig(GeneratorConfig):
     # Weight of real images under a wrong label, which the discriminator has to refuse as well
     # (Reed et al. 2016, section 4.2); 0: it has to find out by itself that the label matters.
     mismatch: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _moves_share_the_batch(self) -> AdversarialConfig:
+        if self.batch_size % self.discriminator_steps:
+            raise ValueError(
+                f"batch_size: expected a multiple of discriminator_steps "
+                f"({self.discriminator_steps}), found {self.batch_size}"
+            )
+        return self
 
 
 class Adversarial(Generator):
@@ -91,10 +99,6 @@ class Adversarial(Generator):
     def extras(self) -> dict[str, Tensor]:
         """More numbers for the history."""
         return {}
-
-    def critic_convolutions(self) -> list[nn.Conv2d]:
-        """See `Generator.critic_convolutions`."""
-        return convolutions(self.critic)
 
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`."""

@@ -132,7 +132,7 @@ class Autoencoder(Generator):
         descend(self.optimizers["autoencoder"], loss)
         return {"reconstruction": loss}
 
-    def exhibits(self, data: LabeledImages) -> dict[str, Tensor]:
+    def exhibits(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
         """See `Generator.exhibits`: real images, and restored below."""
         real, _ = spread_out(data, RESTORED_ROWS)
         return {"reconstruction": in_turns(real, self.restore(real))}

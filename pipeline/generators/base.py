@@ -101,15 +101,15 @@ class Generator(ABC):
     def conclude(self, data: LabeledImages) -> None:  # noqa: B027 (most families have nothing)
         """What is left to do once training on `data` is over and the sampler averaged."""
 
-    def exhibits(self, data: LabeledImages) -> dict[str, Tensor]:
+    def exhibits(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
         """Images in -1..1, ten to a row, by name: what only this family has to show.
 
-        Called after `fit` on `data`.
+        Called after `fit` on `data`; `seed` is for noise.
         """
         return {}
 
     def critic_convolutions(self) -> list[nn.Conv2d]:
-        """Those of a discriminator that sees whole images alone, from the image on; if any."""
+        """A discriminator's, from the image on, where a classifier `critic` can start from them."""
         return []
 
     def shaped(self, normal: Tensor) -> Tensor:

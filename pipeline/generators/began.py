@@ -1,11 +1,11 @@
 """A GAN whose discriminator is an autoencoder, kept in balance with the generator.
 
-Source: Berthelot, Schumm and Metz (2017), BEGAN, section 3.3: real images are to be restored well,
+Source: Berthelot, Schumm and Metz (2017), BEGAN, section 3.4: real images are to be restored well,
 synthetic ones badly, and a controller k keeps the ratio of the two errors at `gamma`: low gives
 clear images of few kinds, high varied ones. The history has k and the convergence measure M
-(equation in section 3.4), which falls as training goes well. Deviations: both players are told the
-class, the discriminator by a plane beside the image and again where it restores it; convolutions
-with stride in place of pooling; the averaged sampler and the decay of rates of the one fit loop.
+(section 3.4.1), which falls as training goes well. Deviations: both players are told the class, the
+discriminator by a plane beside the image and again where it restores it; convolutions with stride
+in place of pooling; the averaged sampler and the decay of rates of the one fit loop.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ class BEGAN(Adversarial):
         return fake.mean()
 
     def accuracy(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Share of pairs in which the real image is restored better."""
-        return (real[:, None] < fake[None]).float().mean()
+        """Share of pairs in which the real image is restored better than the balance asks."""
+        return (self.config.gamma * real[:, None] < fake[None]).float().mean()
 
     def mismatch_loss(self, wrong: Tensor, right: Tensor) -> Tensor:
         """See `Adversarial.mismatch_loss`: to be restored as badly as a synthetic image."""

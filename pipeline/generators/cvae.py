@@ -75,7 +75,7 @@ class CVAE(Generator):
         mean, log_variance = self.in_precision(self.encoder, images, told).chunk(2, dim=1)
         return mean, log_variance.clamp(-LOG_VARIANCE, LOG_VARIANCE)
 
-    def exhibits(self, data: LabeledImages) -> dict[str, Tensor]:
+    def exhibits(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
         """See `Generator.exhibits`: real images, and restored below; single codes in use, moved.
 
         In use: their means vary most among real images; the divergence empties the others.

@@ -32,7 +32,7 @@ from pipeline.errors import ParamsError
 from pipeline.generators.base import Generator, GeneratorConfig, descend
 from pipeline.generators.labels import LabelEmbedding
 from pipeline.images import ImageSpec
-from pipeline.layers import SLOPE, convolutions
+from pipeline.layers import SLOPE
 from pipeline.sections import Count
 
 BETAS = (0.0, 0.99)  # no momentum: it chases a loss that the other network keeps moving
@@ -178,10 +178,6 @@ class DCGAN(Generator):
         self.discriminator.requires_grad_(True)
         return {"generator": adversarial, "discriminator": critic, "mode_seeking": seeking,
                 "accuracy": right.float().mean()}  # fmt: skip
-
-    def critic_convolutions(self) -> list[nn.Conv2d]:
-        """See `Generator.critic_convolutions`."""
-        return convolutions(self.discriminator)
 
 
 def mode_seeking(z: Tensor, images: Tensor) -> Tensor:

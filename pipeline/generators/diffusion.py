@@ -1,12 +1,13 @@
 """A small diffusion model that is told the class, sampled in few steps.
 
-Sources: Ho, Jain and Abbeel (2020) for the training; Nichol and Dhariwal (2021), equation 17, for
-the cosine schedule; Salimans and Ho (2022), section 4 and appendix D, for the network's target v;
-Song, Meng and Ermon (2021), equation 12 with sigma 0, for the deterministic sampler, so that noise
-decides the image; Ho and Salimans (2022), equation 6, for guidance: the class is left out of every
-tenth image in training, and samples are moved away from what would be drawn without it. Deviations:
-time is continuous; a two-level U-Net on squares of 2 x 2 pixels, since convolutions at full size
-cost four times as much; the estimated image is cut to its range at every step.
+Sources: Ho, Jain and Abbeel (2020) for the training; Nichol and Dhariwal (2021), equation 17
+without its offset, for the cosine schedule; Salimans and Ho (2022), section 4 and appendix D, for
+the network's target v; Song, Meng and Ermon (2021), equation 12 with sigma 0, for the deterministic
+sampler, so that noise decides the image; Ho and Salimans (2022), equation 6, for guidance: the
+class is left out of every tenth image in training, and samples are moved away from what would be
+drawn without it. Deviations: time is continuous; a two-level U-Net on squares of 2 x 2 pixels,
+since convolutions at full size cost four times as much; the estimated image is cut to its range at
+every step.
 """
 
 from __future__ import annotations

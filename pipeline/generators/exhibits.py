@@ -24,7 +24,7 @@ def exhibits(generator: Generator, data: LabeledImages, seed: int) -> dict[str, 
     """uint8 images (10 * rows, c, h, w) by name, of a generator that was trained on `data`."""
     generator.networks.eval()
     with torch.no_grad():
-        own = {name: as_pixels(images) for name, images in generator.exhibits(data).items()}
+        own = {name: as_pixels(images) for name, images in generator.exhibits(data, seed).items()}
     return {"interpolation": interpolation(generator, seed), "morph": morph(generator, seed), **own}
 
 

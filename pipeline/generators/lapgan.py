@@ -187,10 +187,10 @@ class LAPGAN(CrossEntropyGame):
             levels = self.sampler.levels(z, labels, lows)
         return flattened(levels, lows).float()
 
-    def exhibits(self, data: LabeledImages) -> dict[str, Tensor]:
+    def exhibits(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
         """See `Generator.exhibits`: of ten images the smallest, then detail and image by level."""
         labels = torch.arange(COLUMNS) % self.spec.num_classes
-        noise = self.noise([derive_seed("exhibit", place) for place in range(COLUMNS)])
+        noise = self.noise([derive_seed("exhibit", seed, place) for place in range(COLUMNS)])
         images = self.sampler.levels(noise, labels)
         rows = images[:1]
         for low, image, size in zip(images, images[1:], self.sizes[1:], strict=False):

@@ -13,9 +13,12 @@ noise.
 
 from __future__ import annotations
 
+from torch import nn
+
 from pipeline.generators.adversarial import CrossEntropyConfig, CrossEntropyGame
 from pipeline.generators.convolution import PlayersConfig, normal_weights, players
 from pipeline.images import ImageSpec
+from pipeline.layers import convolutions
 
 
 class PlainDCGANConfig(CrossEntropyConfig, PlayersConfig):
@@ -32,3 +35,7 @@ class PlainDCGAN(CrossEntropyGame):
         super().__init__(config, spec)
         sampler, critic = players(config, config.latent_dim, spec)
         self.play(normal_weights(sampler), normal_weights(critic))
+
+    def critic_convolutions(self) -> list[nn.Conv2d]:
+        """See `Generator.critic_convolutions`."""
+        return convolutions(self.critic)

@@ -4,9 +4,10 @@ Source: Ledig et al. (2017), SRGAN, equations 3 to 6: residual blocks and a pixe
 to restore real images from smaller ones, by their pixels and by a discriminator. Deviations: there
 is no network that was trained on photographs to compare features by, so the content loss is the
 mean squared error of pixels, as in the paper's SRResNet; the network adds to the bicubically
-enlarged image; two blocks of few channels suffice for digits. The two halves are trained at the
-same time and do not see each other: the doubling network learns from real images that were made
-smaller and can follow any generator of half the size; here it is `Half`.
+enlarged image; the discriminator is told the class; two blocks of few channels suffice for digits.
+The two halves are trained at the same time and do not see each other: the doubling network learns
+from real images that were made smaller and can follow any generator of half the size; here it is
+`Half`.
 """
 
 from __future__ import annotations
@@ -99,10 +100,9 @@ class SRGAN(CrossEntropyGame):
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`."""
         small = resized(real, self.size)
-        losses = {
-            f"smaller_{name}": value for name, value in self.smaller.update(small, labels).items()
-        }
-        return {**losses, **super().update(real, labels)}
+        losses = self.smaller.update(small, labels)  # the game that decides what is drawn
+        doubling = super().update(real, labels)
+        return {**losses, **{f"doubling_{name}": value for name, value in doubling.items()}}
 
     def imagine(self, z: Tensor, labels: Tensor, real: Tensor) -> Tensor:
         """See `Adversarial.imagine`: the real images, made smaller and doubled."""
@@ -110,7 +110,7 @@ class SRGAN(CrossEntropyGame):
         self.content = functional.mse_loss(found, real)
         return found
 
-    def exhibits(self, data: LabeledImages) -> dict[str, Tensor]:
+    def exhibits(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
         """See `Generator.exhibits`: real images, and from half the size bicubic, doubled."""
         real, _ = spread_out(data, DOUBLED_ROWS)
         small = resized(real, self.size)

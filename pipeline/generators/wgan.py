@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.generators.adversarial import Adversarial, AdversarialConfig
 from pipeline.generators.convolution import PlayersConfig, players
 from pipeline.images import ImageSpec
+from pipeline.layers import convolutions
 
 
 class WassersteinConfig(AdversarialConfig, PlayersConfig):
@@ -58,6 +59,10 @@ class Wasserstein(Adversarial):
     def accuracy(self, real: Tensor, fake: Tensor) -> Tensor:
         """Scores have no zero here: share of pairs in which the real image has the higher one."""
         return (real[:, None] > fake[None]).float().mean()
+
+    def critic_convolutions(self) -> list[nn.Conv2d]:
+        """See `Generator.critic_convolutions`."""
+        return convolutions(self.critic)
 
 
 class WGAN(Wasserstein):

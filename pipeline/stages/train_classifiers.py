@@ -76,8 +76,8 @@ def inputs_of(arm: ArmParams, added: Path) -> list[Path]:
 
     The manifest stands for the files of a trial that came to nothing.
     """
-    if arm.critic is not None:
-        made = made_by(added.with_suffix(WEIGHTS), f"train_generator@{arm.critic}")
+    if arm.critic_of is not None:
+        made = made_by(added.with_suffix(WEIGHTS), f"train_generator@{arm.critic_of}")
         return [each.with_name(each.name.replace(WEIGHTS, CRITIC)) for each in made]
     if arm.generator is not None:
         return made_by(added, f"synthesize@{arm.generator}")
@@ -101,7 +101,7 @@ def score(
     classifier = family(
         member_config(family.Config, section, f"classifiers.{trial.classifier}"), seed
     )
-    if arm.critic is not None:
+    if arm.critic_of is not None:
         refuse_failed(added_path)
         classifier.start_from(load_file(added_path.with_suffix(CRITIC)))
     classifier.fit(chosen.training_set)

@@ -24,6 +24,7 @@ from pipeline.generators import GENERATORS
 from pipeline.generators.base import Generator, GeneratorConfig, create, fit
 from pipeline.generators.exhibits import exhibits
 from pipeline.images import LabeledImages, joined, read_images
+from pipeline.layers import numbered
 from pipeline.params import DRAWS, Params
 from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
 from pipeline.runtime import derive_seed
@@ -39,7 +40,9 @@ def run(params: Params, root: Path, name: str) -> None:
     """Write `models/<name>/`: train the generators that are not in the store, lay out all."""
     chosen, family = params.generators[name], GENERATORS[params.family(name)]
     config = member_config(family.Config, chosen.settings, f"generators.{name}")
-    code = trial_code(__file__, family.__module__, "pipeline.filters")
+    code = trial_code(
+        __file__, family.__module__, "pipeline.filters", "pipeline.generators.exhibits"
+    )
 
     def task(replicate: Replicate) -> Task:
         draw = require(root / DRAWS / replicate.file(".npz"), "prepare")
@@ -74,12 +77,9 @@ def train(
     generator = create(family, config, draw.spec(), derive_seed("initial", seed))
     history = fit(generator, data, seed, folder)
     write_weights(folder / "generator.safetensors", generator.sampler.state_dict())
-    critic = {
-        f"{number}.{part}": getattr(layer, part).detach()
-        for number, layer in enumerate(generator.critic_convolutions())
-        for part in ("weight", "bias")
-    }
-    write_weights(folder / "generator.critic.safetensors", critic)
+    write_weights(
+        folder / "generator.critic.safetensors", numbered(generator.critic_convolutions())
+    )
     write_npz(folder / "generator.exhibits.npz", **exhibits(generator, data, seed))
     table = pd.DataFrame(history.rows).to_csv(index=False, lineterminator="\n", float_format="%.6g")
     write_text(folder / "generator.history.csv", table)
@@ -90,7 +90,7 @@ def train(
 
 def write_weights(path: Path, weights: dict[str, Tensor]) -> None:
     """Write tensors by name, whole or not at all."""
-    content = save({name: value.contiguous() for name, value in weights.items()})
+    content = save({name: value.detach().contiguous() for name, value in weights.items()})
     with atomic(path) as temporary:
         temporary.write_bytes(content)
 
