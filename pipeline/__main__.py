@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.errors import exit_on_error
+from pipeline.errors import ParamsError, exit_on_error
 
 app = typer.Typer(
     help="Will synthetic images make my classifier better, by how much, and at what cost?",
@@ -24,7 +24,11 @@ def check() -> None:
     from pipeline.check import check_params, summary  # reads every registry, and so torch
 
     with exit_on_error():
-        print(f"params.yaml is sound: {summary(check_params(Path.cwd()))}")
+        params = check_params(Path.cwd())
+        if not params.generators:
+            raise ParamsError("generators", "expected at least one, found none",
+                              "see params.yaml as shipped")  # fmt: skip
+        print(f"params.yaml is sound: {summary(params)}")
 
 
 @app.command()

@@ -136,12 +136,19 @@ def recalls(shares: pd.DataFrame) -> Figure:
 
 
 def losses(history: pd.DataFrame) -> Figure:
-    """Losses and learning rates over steps: mean over the generators, and the range of all."""
-    rates = [name for name in history.columns if name.endswith("learning_rate")]
-    values = [name for name in history.columns if name not in (*rates, "step", "budget", "seed")]
-    figure, axes = _figure(9, 3.0, 1, 2)
-    for axis, names, title in zip(axes[0], (values, rates), ("loss", "learning rate"), strict=True):
-        for name, color in zip(names, COLORS, strict=False):
+    """Losses, the discriminator's accuracy if there is one, and learning rates, over steps.
+
+    Mean over the generators, and the range of all.
+    """
+    names = [name for name in history.columns if name not in ("step", "budget", "seed")]
+    kinds: dict[str, list[str]] = {"loss": [], "accuracy": [], "learning rate": []}
+    for name in names:
+        ending = next((kind for kind in kinds if name.endswith(kind.replace(" ", "_"))), "loss")
+        kinds[ending].append(name)
+    shown = {kind: chosen for kind, chosen in kinds.items() if chosen}
+    figure, axes = _figure(9, 3.0, 1, len(shown))
+    for axis, (title, chosen) in zip(axes[0], shown.items(), strict=True):
+        for name, color in zip(chosen, COLORS, strict=False):
             grouped = history.groupby("step")[name]
             mean = grouped.mean()
             axis.plot(mean.index, mean, color=color, label=name.replace("_learning_rate", ""))
