@@ -57,6 +57,13 @@ def test_the_table_of_generators_is_part_of_the_committed_one(root: Path) -> Non
     assert ours[-1][0] == "real"
 
 
+def test_the_tables_of_few_labels_are_the_committed_ones(root: Path) -> None:
+    block = re.search(r"<!-- semi -->\n(.*?)\n<!-- /semi -->", README, re.DOTALL)
+    assert block is not None
+    written = (root / "benchmarks/semi.md").read_text("utf-8")
+    assert block[1] == written.strip().split("\n\n", 2)[2]
+
+
 def cells(text: str) -> list[list[str]]:
     """The cells of the Markdown tables in `text`, row by row."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
