@@ -178,8 +178,10 @@ def test_no_replicate_learns_from_the_draw_of_another(
     assert kept == {name for name in ours if f"{BUDGET}/seed-00" in name}
     for part in ("models", "data/synthetic"):
         found = [digests(each / part / "dcgan" / BUDGET) for each in (honest, poisoned)]
-        same = {name for name in found[0] if found[0][name] == found[1][name]}
-        assert same == {name for name in found[0] if name.startswith("seed-00")}
+        # `dcgan` has no discriminator to start from: that file is empty.
+        names = {name for name in found[0] if "critic" not in name}
+        same = {name for name in names if found[0][name] == found[1][name]}
+        assert same == {name for name in names if name.startswith("seed-00")}
 
 
 def test_the_honest_study_has_a_report(honest: Path, params: Params, tmp_path: Path) -> None:

@@ -315,7 +315,7 @@ def test_several_generators_are_ranked(zoo_text: str) -> None:
 
 
 def test_the_best_of_both_kinds_stand_side_by_side(zoo_text: str) -> None:
-    part = zoo_text.partition("GAN and VAE side by side")[2].partition("<h2>")[0]
+    part = zoo_text.partition("GAN and autoencoder side by side")[2].partition("<h2>")[0]
     assert part.count("<img") == 1
     assert re.findall(r"<tr><td>(\w+)</td>", part) == ["cvae", "dcgan"]
 
