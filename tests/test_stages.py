@@ -183,6 +183,7 @@ def test_a_second_run_does_nothing(study: Path) -> None:
     assert digests(study / "reports") == before
 
 
+@pytest.mark.proof
 def test_an_added_seed_computes_that_seed_alone(study: Path) -> None:
     before = {
         name: digest for name, digest in digests(study / "results").items() if "seed-02" not in name
@@ -217,6 +218,7 @@ def test_a_changed_figure_reruns_the_report_alone(study: Path) -> None:
     assert re.findall(r"Running stage '(\S+)'", output) == ["report"]
 
 
+@pytest.mark.proof
 def test_the_number_of_workers_changes_no_byte(finished: Path, study: Path) -> None:
     for folder in (".trials", "models", "results"):
         shutil.rmtree(study / folder)
@@ -319,6 +321,7 @@ def test_wrong_params_end_in_one_sentence_and_leave_everything(
     assert after == before
 
 
+@pytest.mark.proof
 def test_experiments_diffs_and_plots_work_in_a_repository(study: Path) -> None:
     (study / ".dvc/config.local").unlink()
     run(study, "git", "init", "-q")
