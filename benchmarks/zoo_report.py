@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import matplotlib
@@ -13,13 +13,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.claims import BALANCE, GAMMAS, PLAYERS, QUALITY, TEXTBOOK_BATCH, Result
-from benchmarks.comparison import Row, markdown
+from benchmarks.wording import Row, markdown, told
 from pipeline.plots import COLORS, STYLE
-from pipeline.stats import t_interval
 
 # Of a Keras tutorial on this network, validated on 10,000 images of MNIST; quoted, not measured.
 REPORTED_PERCENT = 99.55
-CONFIDENCE = 0.95
 
 WGAN = """\
 The texts: the loss of a Wasserstein critic tells how good the samples are, that of a plain
@@ -30,6 +28,7 @@ samples. A Wasserstein critic's loss is minus its estimate of the distance. Time
 as the last column says.
 
 {table}
+
 ![losses and CAS](wgan.png)
 """
 BEGAN = """\
@@ -38,6 +37,7 @@ judge that was trained on other held-out images, mean over classes; the last row
 the place of the synthetic ones. 95 % t intervals over seeds; the difference is paired by seed.
 
 {table}
+
 ![k and the convergence measure](began.png)
 """
 SRGAN = """\
@@ -46,6 +46,7 @@ The texts: a network doubles images better than bicubic does. Peak signal-to-noi
 intervals over seeds.
 
 {table}
+
 ![digits, doubled](srgan.png)
 """
 TEXTBOOK = """\
@@ -53,14 +54,16 @@ The texts: {reported} %. Here, with the affine moves of params.yaml and AdamW on
 {num_trained:,} training images, scored on {num_scored:,} others, with Wilson's 95 % interval;
 {steps:,} steps of {batch}, peak rate {rate}.
 
-{table}"""
+{table}
+"""
 SPEED = """\
 No member is to be slower than its plain recipe at equal work (`benchmarks/plain.py`): the same
 sizes, moves and batches as a text writes them, in float32, with a data loader and optimizers that
 are not fused. Ours has the fit loop's precision ({precisions}). Both in turn; median over rounds
 [least, largest] of plain seconds over ours. Slower by the median: {slower}.
 
-{table}"""
+{table}
+"""
 
 
 def wgan_text(found: Result) -> str:
@@ -155,14 +158,6 @@ def by_family(found: Result) -> dict[str, list[Result]]:
     """The runs of every family, families in the order they were run in."""
     names = dict.fromkeys(run["family"] for run in found["runs"])
     return {name: [run for run in found["runs"] if run["family"] == name] for name in names}
-
-
-def told(values: Sequence[float], digits: int) -> str:
-    """The mean, with its t interval when there are several values."""
-    if len(values) < 2:
-        return f"{values[0]:.{digits}f}"
-    interval = t_interval(np.array(values), CONFIDENCE)
-    return f"{interval.mean:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
 
 
 def ranged(values: Iterable[float | None], digits: int) -> str:

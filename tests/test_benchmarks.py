@@ -15,6 +15,7 @@ import torch
 
 from benchmarks import claims, comparison, generator, plain, semi, semi_summary, zoo
 from benchmarks.textbook import TEXTBOOK
+from benchmarks.wording import markdown
 from pipeline.datasets import mnist
 from pipeline.datasets.base import DIGIT_NAMES, RawDataset
 from pipeline.errors import DataError, ParamsError
@@ -151,7 +152,7 @@ def test_tables_have_ratios_to_ours_and_intervals_of_several_seeds() -> None:
     assert [row["CAS %"] for row in rows[1:]] == ["-", "50.00"]
     assert rows[1]["CAS as drawn %"] == "50.00"
     assert [row["ratio"] for row in rows] == ["1.00", "0.50", "-"]
-    table = comparison.markdown(rows)
+    table = markdown(rows)
     assert len({line.count("|") for line in table.splitlines()}) == 1
 
 
@@ -266,7 +267,9 @@ def test_means_over_replicates_are_those_of_the_errors(tmp_path: Path) -> None:
         (tmp_path / str(seed)).mkdir()
         write_json(tmp_path / str(seed) / "result.json",
                    {"labels": 100, "seed": seed, "test_error": errors})  # fmt: skip
-    text = semi_summary.summary(semi_summary.read_errors(tmp_path))
+    (tmp_path / "preset").mkdir()
+    errors = semi_summary.read_errors(tmp_path)
+    text = semi_summary.summary(errors, semi.preset(tmp_path / "preset"))
     assert re.search(r"\| 100 \| `pseudo_label` \| 1\.50 \[.*\], n = 2 \|", text)
     assert re.search(r"`ss_dcgan` against `pseudo_label` \| -0\.40 \[.*\], n = 2 \|", text)
     assert "| 100 | `kplus1` | none of 2 |" in text
