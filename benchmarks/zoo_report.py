@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from benchmarks.claims import BALANCE, GAMMAS, PLAYERS, QUALITY, TEXTBOOK_BATCH, Result
 from benchmarks.wording import Row, markdown, told
-from pipeline.plots import COLORS, STYLE
+from pipeline import plots
 
 # Of a Keras tutorial on this network, validated on 10,000 images of MNIST; quoted, not measured.
 REPORTED_PERCENT = 99.55
@@ -174,11 +171,11 @@ def ranged(values: Iterable[float | None], digits: int) -> str:
 def wgan_figure(found: Result) -> Figure:
     """Above, loss and CAS against the step; below, CAS against the loss; a column per family."""
     families = by_family(found)
-    figure, axes = panels(9, 5.4, 2, len(families))
+    figure, axes = plots.subplots(9, 5.4, 2, len(families))
     for (family, runs), (above, below) in zip(families.items(), axes.T, strict=True):
         beside = above.twinx()
         above.set_title(family)
-        for run, color in zip(runs, itertools.cycle(COLORS)):
+        for run, color in zip(runs, itertools.cycle(plots.COLORS)):
             losses, cas = run["losses"]["discriminator"], [100 * each for each in run["cas"]]
             steps, every = (
                 [row[key] for row in run["history"]] for key in ("step", "discriminator")
@@ -195,9 +192,9 @@ def wgan_figure(found: Result) -> Figure:
 
 def began_figure(found: Result) -> Figure:
     """k and the convergence measure over steps, a line per seed, a color per gamma."""
-    figure, axes = panels(9, 3.0, 1, len(BALANCE))
+    figure, axes = plots.subplots(9, 3.0, 1, len(BALANCE))
     for axis, name in zip(axes[0], BALANCE, strict=True):
-        for gamma, color in zip(GAMMAS, COLORS, strict=False):
+        for gamma, color in zip(GAMMAS, plots.COLORS, strict=False):
             runs = [run for run in found["runs"] if run["gamma"] == gamma]
             for place, run in enumerate(runs):
                 steps, values = ([row[key] for row in run["history"]] for key in ("step", name))
@@ -206,13 +203,6 @@ def began_figure(found: Result) -> Figure:
         label(axis, "step", name)
         axis.legend(fontsize=8)
     return figure
-
-
-def panels(width: float, height: float, rows: int, columns: int) -> tuple[Figure, NDArray[Any]]:
-    """An empty figure in the style of the report, and its axes (rows, columns)."""
-    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
-        figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def label(axis: Axes, x: str, y: str) -> None:
