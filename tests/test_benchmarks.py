@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,25 +166,6 @@ def test_runs_are_all_different_and_compare_all_recipes_at_one_time() -> None:
         ours = [seed for recipe, after, seed in runs if (recipe, after) == ("dcgan", seconds)]
         assert ours == list(comparison.SEEDS)
     assert {after for recipe, after, _ in runs if recipe == "dcgan"} == set(comparison.SECONDS)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "words"),
-    [
-        (["--seconds", "0"], "expected seconds above 0, found 0"),
-        (["--seconds", "nan"], "expected seconds above 0, found nan"),
-        (["--data", "nowhere"], "expected a folder with the four files, found no nowhere"),
-        (["--out", __file__], "expected a folder, found the file"),
-        (["--recipe", "gan"], "invalid choice: 'gan'"),
-    ],
-)
-def test_wrong_wishes_are_refused_before_anything_runs(
-    wrong: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        asked(tmp_path, *wrong)
-    assert stopped.value.code == 2
-    assert words in capsys.readouterr().err
 
 
 def test_a_class_that_the_teacher_refuses_is_drawn_again_and_then_given_up(
@@ -428,18 +410,23 @@ def test_the_plain_dcgan_is_ours_with_channels_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"),
+    ("asking", "wrong", "words"),
     [
-        (["--seeds", "0"], "expected a whole number above 0, found 0"),
-        (["--learning-rate", "-1"], "expected a number above 0, found -1"),
-        (["--only", "gan"], "invalid choice: 'gan'"),
-        (["--data", "nowhere"], "expected a folder with the four files, found no nowhere"),
+        (asked, ["--seconds", "0"], "expected a number above 0, found 0"),
+        (asked, ["--seconds", "nan"], "expected a number above 0, found nan"),
+        (asked, ["--data", "nowhere"], "expected a folder with the four files, found no nowhere"),
+        (asked, ["--out", __file__], "expected a folder, found the file"),
+        (asked, ["--recipe", "gan"], "invalid choice: 'gan'"),
+        (zoo_wish, ["--seeds", "0"], "expected a whole number above 0, found 0"),
+        (zoo_wish, ["--learning-rate", "-1"], "expected a number above 0, found -1"),
+        (zoo_wish, ["--only", "gan"], "invalid choice: 'gan'"),
     ],
 )
-def test_wrong_wishes_for_the_zoo_are_refused(
-    wrong: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_wishes_are_refused_before_anything_runs(
+    asking: Callable[..., object], wrong: list[str], words: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     with pytest.raises(SystemExit) as stopped:
-        zoo_wish(tmp_path, *wrong)
+        asking(tmp_path, *wrong)
     assert stopped.value.code == 2
     assert words in capsys.readouterr().err
