@@ -7,7 +7,7 @@ mean squared error of pixels, as in the paper's SRResNet; the network adds to th
 enlarged image; the discriminator is told the class; two blocks of few channels suffice for digits.
 The two halves are trained at the same time and do not see each other: the doubling network learns
 from real images that were made smaller and can follow any generator of half the size; here it is
-`Half`.
+`plain_dcgan`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DOUBLED_ROWS = 3  # of ten images, in a picture
 
 
 class SRGANConfig(PlainDCGANConfig):
-    """Of `Half` and more; presets/zoo.yaml gives the values."""
+    """Of `plain_dcgan` and more; presets/zoo.yaml gives the values."""
 
     double_channels: Count  # of the doubling network
     adversarial_weight: float = Field(ge=0)  # beside the content loss, which has 1
@@ -80,13 +80,12 @@ class SRGAN(CrossEntropyGame):
     """See the module; the game is that of the doubling network."""
 
     Config = SRGANConfig
-    Half = PlainDCGAN
     config: SRGANConfig
 
     def __init__(self, config: SRGANConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
         self.size = (-(-spec.height // 2), -(-spec.width // 2))
-        self.smaller = self.Half(config, replace(spec, height=self.size[0], width=self.size[1]))
+        self.smaller = PlainDCGAN(config, replace(spec, height=self.size[0], width=self.size[1]))
         self.doubler = Doubler(config.double_channels, spec)
         self.play(self.doubler, ConvolutionalCritic(config.critic, spec))
         self.sampler = DoublingSampler(self.smaller.sampler, self.doubler)
