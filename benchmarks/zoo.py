@@ -133,8 +133,9 @@ def document(out: Path) -> str:
         found = read_json(out / f"{name}.json")
         asked = ", ".join(f"{key} {value}" for key, value in found["options"].items())
         versions = ", ".join(f"{key} {value}" for key, value in found["versions"].items())
+        failed = "".join(f"Came to nothing: {each}\n" for each in found["result"]["failed"])
         sections.append(
-            f"## {part.title} (`{name}`)\n\n{part.text(found['result'])}\n"
+            f"## {part.title} (`{name}`)\n\n{part.text(found['result'])}\n{failed}"
             f"Asked for: {asked}. {found['seconds']:,.0f} s with {found['threads']} threads on "
             f"{found['machine']}; {versions}.\n"
         )

@@ -81,15 +81,16 @@ def wgan_text(found: Result) -> str:
 def began_text(found: Result) -> str:
     """A row per gamma, one for their difference, one for real images."""
     by_gamma = {
-        gamma: [run["quality"] for run in found["runs"] if run["gamma"] == gamma]
+        gamma: {run["seed"]: run["quality"] for run in found["runs"] if run["gamma"] == gamma}
         for gamma in GAMMAS
     }
-    low, high = GAMMAS
+    first, second = by_gamma.values()
     differences = [
-        {name: second[name] - first[name] for name in QUALITY}
-        for first, second in zip(by_gamma[low], by_gamma[high], strict=True)
-    ]
-    parts = {str(gamma): values for gamma, values in by_gamma.items()}
+        {name: second[seed][name] - first[seed][name] for name in QUALITY}
+        for seed in first if seed in second
+    ]  # fmt: skip
+    parts = {str(gamma): list(runs.values()) for gamma, runs in by_gamma.items()}
+    low, high = parts
     parts |= {f"{high} minus {low}": differences, "real images": [found["floor"]]}
     rows = [
         {"gamma": title, "n": str(len(values)),

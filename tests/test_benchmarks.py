@@ -19,8 +19,9 @@ from benchmarks.textbook import TEXTBOOK
 from benchmarks.wording import markdown
 from pipeline.datasets import mnist
 from pipeline.datasets.base import DIGIT_NAMES, RawDataset
-from pipeline.errors import DataError, ParamsError
+from pipeline.errors import DataError, DivergedError, ParamsError
 from pipeline.generators import base
+from pipeline.generators.checkpoint import History
 from pipeline.generators.dcgan import DCGAN
 from pipeline.images import ImageSpec, LabeledImages
 from pipeline.runtime import deterministic
@@ -343,6 +344,26 @@ def without_measure(part: zoo.Part) -> zoo.Part:
         raise AssertionError("measured again")
 
     return replace(part, measure=refuse)
+
+
+def test_a_training_that_came_to_nothing_is_told_beside_the_others(
+    zoo_digits: RawDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = claims.train
+
+    def diverge(generator: base.Generator, data: LabeledImages, seed: int) -> History:
+        if seed == 0 or generator.config.gamma == claims.GAMMAS[1]:
+            raise DivergedError("step 3", "expected a finite loss, found nan", "lower the rate")
+        return kept(generator, data, seed)
+
+    monkeypatch.setattr(claims, "train", diverge)
+    text = zoo.benchmark(zoo_wish(tmp_path, "--only", "began", "--seeds", "2"))
+    assert text.count("Came to nothing: gamma") == 3
+    assert "gamma 0.3, seed 0: step 3: expected a finite loss" in text
+    assert "| 0.3 | 1 |" in text
+    assert "| 0.7 minus 0.3 | 0 | - |" in text
+    with pytest.raises(DivergedError):  # nothing is left
+        zoo.benchmark(zoo_wish(tmp_path, "--only", "began", "--out", f"{tmp_path}/other"))
 
 
 def test_a_part_that_was_asked_something_else_is_not_taken_for_an_answer(tmp_path: Path) -> None:
