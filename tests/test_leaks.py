@@ -20,6 +20,7 @@ import pytest
 from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 
+from pipeline import presets
 from pipeline.errors import CollapsedError, DivergedError, IntegrityError
 from pipeline.images import LabeledImages
 from pipeline.params import DRAWS, FRESH, Params, load_params
@@ -278,9 +279,7 @@ def test_a_stage_opens_what_it_declares_and_nothing_else(
 ) -> None:
     study = Path(shutil.copytree(honest, tmp_path / "study"))
     shutil.copy(ROOT / "params.yaml", study)
-    command = [sys.executable, "-m", "pipeline", "preset", "smoke"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, cwd=study, env=environment, check=True, capture_output=True)
+    presets.apply("smoke", study)
     path = study / "params.yaml"
     text = path.read_text()
     for shipped, own in (
@@ -297,6 +296,7 @@ def test_a_stage_opens_what_it_declares_and_nothing_else(
     shutil.rmtree(study / ".trials" / stage, ignore_errors=True)
     log = tmp_path / "opened.txt"
     code = WATCHED.format(log=str(log), arguments=[item] if item else [], stage=stage)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=study, env=environment, text=True, check=False,
         capture_output=True,

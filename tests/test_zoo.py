@@ -206,7 +206,7 @@ def test_a_pyramid_is_its_parts_and_its_true_details_give_the_image_back(
     assert torch.equal(flattened(parts[::2][:1] + parts[1::2], parts[2::2]), gan.prepare(real))
 
 
-@pytest.mark.proof
+@pytest.mark.slow
 def test_doubling_beats_bicubic_on_held_out_images(
     sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
 ) -> None:
