@@ -24,13 +24,13 @@ run: setup ## run the whole study, print the headline table, name the report
 	@dvc repro
 	@python -m pipeline show
 
-test: setup ## run the whole test suite
+test: setup ## run the tests but for the proofs (five minutes)
 	@python -m pytest -q
 
 check: lint ## format check, lint, types and the fast tests
 	@python -m pytest -q -m "not slow and not proof"
 
-proofs: setup ## what `make test` tries on a few members, on all
+proofs: setup ## run the rest: all members where `make test` tries a few, the slowest stages
 	@python -m pytest -q -m proof
 
 lint: setup ## format check, lint, types
