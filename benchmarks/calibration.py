@@ -26,6 +26,7 @@ import scipy.stats
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
+from benchmarks.wording import Row, markdown
 from pipeline import stats
 from pipeline.arms import assemble
 from pipeline.classifiers import CLASSIFIERS
@@ -66,7 +67,6 @@ ARMS = {
 }
 
 Floats = NDArray[np.float64]
-Row = dict[str, str]  # of a table, by column
 Scores = dict[tuple[str, str], Floats]  # accuracies (seeds,) by classifier and arm
 Noise = Callable[[np.random.Generator, tuple[int, ...]], Floats]
 
@@ -217,13 +217,6 @@ def digit_studies(num_replicates: int, workers: int) -> list[Scores]:
 def percent(share: float | np.floating) -> str:
     """A share as a percentage with one decimal."""
     return f"{100 * share:.1f}"
-
-
-def markdown(rows: list[Row]) -> str:
-    """A table of rows that have the same names."""
-    names = list(rows[0])
-    lines = [names, ["---"] * len(names), *(list(row.values()) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def machine() -> str:

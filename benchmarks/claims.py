@@ -7,10 +7,9 @@ a fresh one for every seed. Everything is scored on held-out training images.
 from __future__ import annotations
 
 import functools
-import itertools
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +24,7 @@ from pipeline import fidelity, plots, presets, splits
 from pipeline.classifiers.base import plain
 from pipeline.classifiers.cnn import CNN, CNNConfig
 from pipeline.classifiers.cnn_textbook import CNNTextbook
+from pipeline.errors import TrialError
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import (
     Clock,
@@ -132,17 +132,33 @@ def wgan(job: Job) -> Result:
 
     At marks of training, the losses and the CAS of a small CNN; their rank correlation per seed.
     """
-    runs = []
-    for name, seed in itertools.product(TELLING, range(job.seeds)):
-        runs.append({"family": name, "seed": seed, **telling_run(job, name, seed)})
-        print(f"{name}, seed {seed}: {runs[-1]['tells']}", flush=True)
-    return {"runs": runs, "num_scored": len(job.held)}
+    wanted = [{"family": name, "seed": seed} for name in TELLING for seed in range(job.seeds)]
+    return {**tried(functools.partial(telling_run, job), wanted), "num_scored": len(job.held)}
 
 
-def telling_run(job: Job, name: str, seed: int) -> Result:
+def tried(measure: Callable[..., Result], wanted: list[Result]) -> Result:
+    """What `measure` finds of everything wanted, and in words what came to nothing.
+
+    Raises the last `TrialError` where all did.
+    """
+    runs: list[Result] = []
+    failed: list[str] = []
+    for names in wanted:
+        title = ", ".join(f"{key} {value}" for key, value in names.items())
+        try:
+            runs.append({**names, **measure(**names)})
+        except TrialError as error:
+            failed.append(f"{title}: {error}")
+            if len(failed) == len(wanted):
+                raise
+        print(f"{title}: done", flush=True)
+    return {"runs": runs, "failed": failed}
+
+
+def telling_run(job: Job, family: str, seed: int) -> Result:
     """Losses and CAS at the marks of one training, and how their ranks go together."""
     data = job.draw(seed)
-    generator = job.generator(name, data.spec(), seed)
+    generator = job.generator(family, data.spec(), seed)
     steps = generator.config.num_steps(len(data))
     marks = Marks(generator, steps, derive_seed("marks", seed))
     rows = train(generator, data, seed, marks).rows
@@ -189,18 +205,19 @@ def began(job: Job) -> Result:
     Real images in the place of the synthetic ones say what is possible.
     """
     judge, reference, floor = judged(job.held)
-    runs = []
-    for gamma, seed in itertools.product(GAMMAS, range(job.seeds)):
+
+    def measure(gamma: float, seed: int) -> Result:
         data = job.draw(seed)
         generator = job.generator("began", data.spec(), seed, gamma=gamma)
         rows = train(generator, data, seed).rows
         synthetic = draw_classes(generator, COMPARED, derive_seed("image", seed))
-        runs.append({
-            "gamma": gamma, "seed": seed, "quality": quality(judge, synthetic, reference),
+        return {
+            "quality": quality(judge, synthetic, reference),
             "history": [{key: row[key] for key in ("step", *BALANCE)} for row in rows],
-        })  # fmt: skip
-        print(f"began, gamma {gamma}, seed {seed}: {runs[-1]['quality']}", flush=True)
-    return {"runs": runs, "floor": quality(judge, floor, reference)}
+        }
+
+    wanted = [{"gamma": gamma, "seed": seed} for gamma in GAMMAS for seed in range(job.seeds)]
+    return {**tried(measure, wanted), "floor": quality(judge, floor, reference)}
 
 
 def judged(held: LabeledImages) -> tuple[CNN, LabeledImages, LabeledImages]:
@@ -238,23 +255,25 @@ def srgan(job: Job) -> Result:
 
     The network as it is after a fit: averaged, batch statistics those of synthetic images.
     """
-    runs = []
-    for seed in range(job.seeds):
-        data = job.draw(seed)
-        gan = cast("SRGAN", job.generator("srgan", data.spec(), seed))
-        train(gan, data, seed)
-        found = [ratios(gan, part) for part in parts(job.held.images, DOUBLE_BATCH)]
-        ours, bicubic = torch.cat(found, dim=1)
-        runs.append({
-            "seed": seed, "doubled_db": float(ours.mean()), "bicubic_db": float(bicubic.mean()),
-            "better_frac": float((ours > bicubic).float().mean()),
-        })  # fmt: skip
-        print(f"srgan, seed {seed}: {runs[-1]}", flush=True)
+    wanted = [{"seed": seed} for seed in range(job.seeds)]
+    return {**tried(functools.partial(doubling_run, job), wanted), "num_scored": len(job.held)}
+
+
+def doubling_run(job: Job, seed: int) -> Result:
+    """How near doubled images come to the real ones; some of them as a picture."""
+    data = job.draw(seed)
+    gan = cast("SRGAN", job.generator("srgan", data.spec(), seed))
+    train(gan, data, seed)
+    found = [ratios(gan, part) for part in parts(job.held.images, DOUBLE_BATCH)]
+    ours, bicubic = torch.cat(found, dim=1)
     real = job.held.images[:SHOWN]
     panels = dict(zip(("doubled", "bicubic"), map(as_pixels, doubled(gan, as_input(real))),
                       strict=True))  # fmt: skip
     plots.save(plots.sheets({"real": real, **panels}, 10, None), job.out / "srgan.png")
-    return {"runs": runs, "num_scored": len(job.held)}
+    return {
+        "doubled_db": float(ours.mean()), "bicubic_db": float(bicubic.mean()),
+        "better_frac": float((ours > bicubic).float().mean()),
+    }  # fmt: skip
 
 
 @torch.no_grad()
@@ -291,16 +310,16 @@ def textbook(job: Job) -> Result:
     }  # fmt: skip
     config = member_config(CNNConfig, section, "classifiers.cnn_textbook")
     view = build_transform("affine", params.transforms)
-    runs = []
-    for seed in range(job.seeds):
+
+    def measure(seed: int) -> Result:
         begun = time.perf_counter()
         network = CNNTextbook(config, derive_seed("textbook", seed)).fit(plain(job.pool, view))
         seconds = time.perf_counter() - begun
         found = network.predict_proba(job.held.images).argmax(axis=1)
         right = int((found == job.held.labels).sum())
         low, high = fidelity.wilson_interval(right, len(job.held))
-        runs.append({"seed": seed, "right": right, "accuracy": right / len(job.held), "low": low,
-                     "high": high, "train_s": seconds})  # fmt: skip
-        print(f"cnn_textbook, seed {seed}: {runs[-1]}", flush=True)
-    return {"runs": runs, "config": section, "num_trained": len(job.pool),
-            "num_scored": len(job.held)}  # fmt: skip
+        return {"right": right, "accuracy": right / len(job.held), "low": low, "high": high,
+                "train_s": seconds}  # fmt: skip
+
+    return {**tried(measure, [{"seed": seed} for seed in range(job.seeds)]), "config": section,
+            "num_trained": len(job.pool), "num_scored": len(job.held)}  # fmt: skip

@@ -27,10 +27,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.generator import OURS, REAL, ROOT, build, commit, folder, machine
 from benchmarks.textbook import TEXTBOOK
+from benchmarks.wording import Row, markdown, told
 from pipeline.generators.base import Generator
 from pipeline.images import ImageSpec
 from pipeline.runtime import deterministic, library_versions
-from pipeline.stats import t_interval
 from pipeline.store import read_json, write_text
 
 OUTPUT = Path(__file__).with_name("generator.md")
@@ -42,7 +42,6 @@ MNIST = ImageSpec(channels=1, height=28, width=28, num_classes=10)
 WARM_UPDATES, TIMED_S = 5, 3.0
 PEAK_S = 1.0
 
-Row = dict[str, str]
 Results = dict[tuple[str, int], list[dict[str, Any]]]  # by recipe and seconds, one per seed
 
 TEXT = """\
@@ -61,12 +60,14 @@ around test images, training images have a coverage of {coverage:.3f}, a density
 Ratios are to `dcgan` after the same seconds.
 
 {quality}
+
 ## What an update costs
 
 Size, channels, classes and batch changed one at a time; one core, random images. Operations are
 those of convolutions and matrix products; the peak is a convolution of 128 channels.
 
-{scaling}"""
+{scaling}
+"""
 
 
 def runs() -> Iterator[tuple[str, int, int]]:
@@ -159,14 +160,8 @@ def value(results: list[dict[str, Any]], name: str, digits: int) -> str:
 
 
 def percent(results: list[dict[str, Any]], name: str) -> str:
-    """The mean over seeds in percent, with its 95 % t interval when there are several."""
-    values = 100 * np.array([result[name] for result in results if name in result])
-    if len(values) == 0:
-        return "-"
-    if len(values) < 2:
-        return f"{values[0]:.2f}"
-    interval = t_interval(values, 0.95)
-    return f"{interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+    """The mean over seeds in percent."""
+    return told([100 * result[name] for result in results if name in result])
 
 
 def ratio(results: list[dict[str, Any]], ours: list[dict[str, Any]], name: str) -> str:
@@ -254,13 +249,6 @@ def per_call(function: Callable[[], object], seconds: float) -> float:
         function()
         taken.append(time.perf_counter() - begun)
     return float(np.median(taken))
-
-
-def markdown(rows: Sequence[Row]) -> str:
-    """Rows as a Markdown table."""
-    header = list(rows[0])
-    lines = ["| " + " | ".join(header) + " |", "| " + " | ".join("---" for _ in header) + " |"]
-    return "\n".join(lines + ["| " + " | ".join(row.values()) + " |" for row in rows]) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

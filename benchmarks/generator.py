@@ -279,10 +279,10 @@ def parse(arguments: Sequence[str] | None = None) -> Run:
 
 
 def positive(text: str) -> float:
-    """A number of seconds above zero."""
+    """A number above zero."""
     value = float(text)
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, found {text}")
+        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text}")
     return value
 
 

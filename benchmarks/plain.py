@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.claims import Job, Result, sections, train
+from benchmarks.claims import Job, Result, sections, train, tried
 from pipeline.generators.base import Generator, moved
 from pipeline.generators.dcgan import (
     BETAS,
@@ -192,17 +192,16 @@ def our_seconds(generator: Generator, data: LabeledImages, steps: int) -> float:
 def speed(job: Job) -> Result:
     """Whether a member is slower than its plain recipe: both in turn, in one process."""
     data = job.draw(0)
-    runs = []
-    for name in sections():
-        ours, plain = job.generator(name, data.spec(), 0), Plain(job, name, data)
+
+    def measure(family: str) -> Result:
+        ours, plain = job.generator(family, data.spec(), 0), Plain(job, family, data)
         slower = max(our_seconds(ours, data, LEAST_STEPS), plain.seconds(LEAST_STEPS))
         steps = max(LEAST_STEPS, round(LEAST_STEPS * ROUND_S / slower))
         rounds = [
             {"ours_s": our_seconds(ours, data, steps), "plain_s": plain.seconds(steps)}
             for _ in range(ROUNDS)
         ]
-        runs.append({"family": name, "precision": ours.precision, "steps": steps,
-                     "batch_size": ours.config.batch_size, "rounds": rounds})  # fmt: skip
-        print(f"{name}: {[round(each['plain_s'] / each['ours_s'], 2) for each in rounds]}",
-              flush=True)  # fmt: skip
-    return {"runs": runs}
+        return {"precision": ours.precision, "steps": steps,
+                "batch_size": ours.config.batch_size, "rounds": rounds}  # fmt: skip
+
+    return tried(measure, [{"family": name} for name in sections()])

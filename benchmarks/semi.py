@@ -28,7 +28,7 @@ from benchmarks.generator import ROOT, commit, folder, machine, no_file
 from pipeline import presets
 from pipeline.check import check_params
 from pipeline.errors import ParamsError, exit_on_error
-from pipeline.params import MODELS, SYNTHETIC, Params
+from pipeline.params import MODELS, SYNTHETIC, Params, load_params
 from pipeline.runtime import library_versions
 from pipeline.sections import FILE
 from pipeline.stages import (
@@ -50,10 +50,16 @@ FOREIGN_FRAC = 0.09  # of the unlabeled images, with --foreign: as many as there
 Stage = Callable[[Params, Path, str], None]
 
 
-def settings(root: Path, arguments: argparse.Namespace) -> Params:
-    """The preset with the wanted data, budget, seed and workers, written to `root`."""
+def preset(root: Path) -> Params:
+    """The preset laid over the project's params.yaml, written to `root`."""
     shutil.copy(ROOT / FILE, root)
     presets.apply(PRESET, root)
+    return load_params(root)
+
+
+def settings(root: Path, arguments: argparse.Namespace) -> Params:
+    """The preset with the wanted data, budget, seed and workers, written to `root`."""
+    preset(root)
     yaml = YAML()
     document = yaml.load((root / FILE).read_text("utf-8"))
     budget = arguments.labels // CLASSES

@@ -10,20 +10,18 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from benchmarks.generator import folder
+from benchmarks.semi import preset
+from benchmarks.wording import Row, markdown, told
 from pipeline.errors import DataError, exit_on_error
-from pipeline.stats import t_interval
+from pipeline.params import Params
 from pipeline.store import read_json
-
-# A generator's arm, and the arm of the labels that it learned from, changed alike.
-RIVALS = {"ss_dcgan": "pseudo_label", "ss_dcgan_classical": "pseudo_label_classical"}
-CONFIDENCE = 0.95
 
 
 def read_errors(root: Path) -> pd.DataFrame:
@@ -53,38 +51,34 @@ def read_errors(root: Path) -> pd.DataFrame:
 
 def cell(values: Sequence[float]) -> str:
     """Mean and interval of numbers in percent, how many they are, and how many came to nothing."""
-    numbers = np.array(values)
-    known = numbers[~np.isnan(numbers)]
-    if len(known) == 0:
-        return f"none of {len(numbers)}"
-    found = t_interval(known, CONFIDENCE)
-    ends = f" [{found.low:.2f}, {found.high:.2f}]" if len(known) > 1 else ""
-    failed = f", {len(numbers) - len(known)} failed" if len(known) < len(numbers) else ""
-    return f"{found.mean:.2f}{ends}, n = {len(known)}{failed}"
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return f"none of {len(values)}" if len(values) else ""
+    failed = f", {len(values) - len(known)} failed" if len(known) < len(values) else ""
+    return f"{told(known)}, n = {len(known)}{failed}"
 
 
-def summary(errors: pd.DataFrame) -> str:
+def summary(errors: pd.DataFrame, params: Params) -> str:
     """Two Markdown tables: errors of every arm, and what generators add to their labels."""
-    classifiers = list(errors["classifier"].unique())
-    head = [["labels", "arm", *(f"{each}: test error, %" for each in classifiers)]]
-    lines = [*head, ["---"] * len(head[0])]
-    for (labels, arm), rows in errors.groupby(["labels", "arm"], sort=False):
-        found = [rows.loc[rows["classifier"] == each, "error"].tolist() for each in classifiers]
-        lines.append([str(labels), f"`{arm}`", *(cell(each) if each else "" for each in found)])
+    classifiers = errors["classifier"].unique()
+    arms: list[Row] = [
+        {"labels": str(labels), "arm": f"`{arm}`",
+         **{f"{each}: test error, %": cell(rows.loc[rows["classifier"] == each, "error"].tolist())
+            for each in classifiers}}
+        for (labels, arm), rows in errors.groupby(["labels", "arm"], sort=False)
+    ]  # fmt: skip
     wide = errors.pivot(index=["labels", "classifier", "seed"], columns="arm", values="error")
-    second = [["labels", "classifier", "generator's images", "error less, points"], ["---"] * 4]
-    for arm, rival in RIVALS.items():
+    added: list[Row] = []
+    for arm, rival in ((name, params.rival(name)) for name in params.arms):
         if {arm, rival} <= set(wide.columns):
             gains = (wide[rival] - wide[arm]).dropna()
             for (labels, classifier), values in gains.groupby(level=[0, 1], sort=False):
-                words = f"`{arm}` against `{rival}`"
-                second.append([str(labels), classifier, words, cell(values.tolist())])
-    return "\n\n".join(markdown(table) for table in (lines, second) if len(table) > 2)
-
-
-def markdown(rows: list[list[str]]) -> str:
-    """Rows of cells as a table."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+                added.append({
+                    "labels": str(labels), "classifier": classifier,
+                    "generator's images": f"`{arm}` against `{rival}`",
+                    "error less, points": cell(values.tolist()),
+                })  # fmt: skip
+    return "\n\n".join(markdown(table) for table in (arms, added) if table)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,7 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.semi_summary", description=__doc__)
     parser.add_argument("folder", type=folder, help="with the OUT folders of benchmarks.semi")
     with exit_on_error():
-        print(summary(read_errors(parser.parse_args(arguments).folder)))
+        errors = read_errors(parser.parse_args(arguments).folder)
+        with tempfile.TemporaryDirectory() as name:
+            print(summary(errors, preset(Path(name))))
     return 0
 
 

@@ -31,7 +31,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import claims, plain, zoo_report
 from benchmarks.claims import Job, Result
-from benchmarks.generator import commit, folder, machine, no_file
+from benchmarks.generator import commit, folder, machine, no_file, positive
 from pipeline import plots
 from pipeline.datasets import mnist
 from pipeline.errors import ParamsError, exit_on_error
@@ -119,7 +119,6 @@ def measure(name: str, job: Job, arguments: Namespace) -> None:
         "seconds": time.perf_counter() - begun,
         "threads": arguments.threads,
         "machine": machine(),
-        "commit": commit(),
         "versions": library_versions(),
     }
     write_json(arguments.out / f"{name}.json", found)
@@ -134,10 +133,11 @@ def document(out: Path) -> str:
         found = read_json(out / f"{name}.json")
         asked = ", ".join(f"{key} {value}" for key, value in found["options"].items())
         versions = ", ".join(f"{key} {value}" for key, value in found["versions"].items())
+        failed = "".join(f"Came to nothing: {each}\n" for each in found["result"]["failed"])
         sections.append(
-            f"## {part.title} (`{name}`)\n\n{part.text(found['result'])}\n"
+            f"## {part.title} (`{name}`)\n\n{part.text(found['result'])}\n{failed}"
             f"Asked for: {asked}. {found['seconds']:,.0f} s with {found['threads']} threads on "
-            f"{found['machine']}; commit {found['commit']}; {versions}.\n"
+            f"{found['machine']}; {versions}.\n"
         )
     return "\n".join(sections)
 
@@ -182,14 +182,6 @@ def count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text}")
-    return value
-
-
-def positive(text: str) -> float:
-    """A number above zero."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text}")
     return value
 
 

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from benchmarks.claims import BALANCE, GAMMAS, PLAYERS, QUALITY, TEXTBOOK_BATCH, Result
-from benchmarks.comparison import Row, markdown
-from pipeline.plots import COLORS, STYLE
-from pipeline.stats import t_interval
+from benchmarks.wording import Row, markdown, told
+from pipeline import plots
 
 # Of a Keras tutorial on this network, validated on 10,000 images of MNIST; quoted, not measured.
 REPORTED_PERCENT = 99.55
-CONFIDENCE = 0.95
 
 WGAN = """\
 The texts: the loss of a Wasserstein critic tells how good the samples are, that of a plain
@@ -30,6 +25,7 @@ samples. A Wasserstein critic's loss is minus its estimate of the distance. Time
 as the last column says.
 
 {table}
+
 ![losses and CAS](wgan.png)
 """
 BEGAN = """\
@@ -38,6 +34,7 @@ judge that was trained on other held-out images, mean over classes; the last row
 the place of the synthetic ones. 95 % t intervals over seeds; the difference is paired by seed.
 
 {table}
+
 ![k and the convergence measure](began.png)
 """
 SRGAN = """\
@@ -46,6 +43,7 @@ The texts: a network doubles images better than bicubic does. Peak signal-to-noi
 intervals over seeds.
 
 {table}
+
 ![digits, doubled](srgan.png)
 """
 TEXTBOOK = """\
@@ -53,14 +51,16 @@ The texts: {reported} %. Here, with the affine moves of params.yaml and AdamW on
 {num_trained:,} training images, scored on {num_scored:,} others, with Wilson's 95 % interval;
 {steps:,} steps of {batch}, peak rate {rate}.
 
-{table}"""
+{table}
+"""
 SPEED = """\
 No member is to be slower than its plain recipe at equal work (`benchmarks/plain.py`): the same
 sizes, moves and batches as a text writes them, in float32, with a data loader and optimizers that
 are not fused. Ours has the fit loop's precision ({precisions}). Both in turn; median over rounds
 [least, largest] of plain seconds over ours. Slower by the median: {slower}.
 
-{table}"""
+{table}
+"""
 
 
 def wgan_text(found: Result) -> str:
@@ -81,15 +81,16 @@ def wgan_text(found: Result) -> str:
 def began_text(found: Result) -> str:
     """A row per gamma, one for their difference, one for real images."""
     by_gamma = {
-        gamma: [run["quality"] for run in found["runs"] if run["gamma"] == gamma]
+        gamma: {run["seed"]: run["quality"] for run in found["runs"] if run["gamma"] == gamma}
         for gamma in GAMMAS
     }
-    low, high = GAMMAS
+    first, second = by_gamma.values()
     differences = [
-        {name: second[name] - first[name] for name in QUALITY}
-        for first, second in zip(by_gamma[low], by_gamma[high], strict=True)
-    ]
-    parts = {str(gamma): values for gamma, values in by_gamma.items()}
+        {name: second[seed][name] - first[seed][name] for name in QUALITY}
+        for seed in first if seed in second
+    ]  # fmt: skip
+    parts = {str(gamma): list(runs.values()) for gamma, runs in by_gamma.items()}
+    low, high = parts
     parts |= {f"{high} minus {low}": differences, "real images": [found["floor"]]}
     rows = [
         {"gamma": title, "n": str(len(values)),
@@ -157,14 +158,6 @@ def by_family(found: Result) -> dict[str, list[Result]]:
     return {name: [run for run in found["runs"] if run["family"] == name] for name in names}
 
 
-def told(values: Sequence[float], digits: int) -> str:
-    """The mean, with its t interval when there are several values."""
-    if len(values) < 2:
-        return f"{values[0]:.{digits}f}"
-    interval = t_interval(np.array(values), CONFIDENCE)
-    return f"{interval.mean:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
-
-
 def ranged(values: Iterable[float | None], digits: int) -> str:
     """The mean with the least and the largest; how many cannot be told is said, too."""
     every = list(values)
@@ -179,11 +172,11 @@ def ranged(values: Iterable[float | None], digits: int) -> str:
 def wgan_figure(found: Result) -> Figure:
     """Above, loss and CAS against the step; below, CAS against the loss; a column per family."""
     families = by_family(found)
-    figure, axes = panels(9, 5.4, 2, len(families))
+    figure, axes = plots.subplots(9, 5.4, 2, len(families))
     for (family, runs), (above, below) in zip(families.items(), axes.T, strict=True):
         beside = above.twinx()
         above.set_title(family)
-        for run, color in zip(runs, itertools.cycle(COLORS)):
+        for run, color in zip(runs, itertools.cycle(plots.COLORS)):
             losses, cas = run["losses"]["discriminator"], [100 * each for each in run["cas"]]
             steps, every = (
                 [row[key] for row in run["history"]] for key in ("step", "discriminator")
@@ -200,9 +193,9 @@ def wgan_figure(found: Result) -> Figure:
 
 def began_figure(found: Result) -> Figure:
     """k and the convergence measure over steps, a line per seed, a color per gamma."""
-    figure, axes = panels(9, 3.0, 1, len(BALANCE))
+    figure, axes = plots.subplots(9, 3.0, 1, len(BALANCE))
     for axis, name in zip(axes[0], BALANCE, strict=True):
-        for gamma, color in zip(GAMMAS, COLORS, strict=False):
+        for gamma, color in zip(GAMMAS, plots.COLORS, strict=False):
             runs = [run for run in found["runs"] if run["gamma"] == gamma]
             for place, run in enumerate(runs):
                 steps, values = ([row[key] for row in run["history"]] for key in ("step", name))
@@ -211,13 +204,6 @@ def began_figure(found: Result) -> Figure:
         label(axis, "step", name)
         axis.legend(fontsize=8)
     return figure
-
-
-def panels(width: float, height: float, rows: int, columns: int) -> tuple[Figure, NDArray[Any]]:
-    """An empty figure in the style of the report, and its axes (rows, columns)."""
-    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
-        figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def label(axis: Axes, x: str, y: str) -> None:

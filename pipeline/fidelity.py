@@ -7,6 +7,7 @@ Frechet distance here is not the FID of published tables and must not be compare
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from sklearn.metrics import pairwise_distances
 from torch import Tensor, nn
 
 from pipeline.images import Images, LabeledImages, flat
+
+if TYPE_CHECKING:  # the library is slow to load
+    from torchmetrics import Metric
 
 Features = NDArray[np.float32]
 NEIGHBORS = 5  # as in Naeem et al. (2020)
@@ -81,7 +85,7 @@ def kernel_distance(real: Features, synthetic: Features, seed: int) -> float:
         return _between(metric, real, synthetic)
 
 
-def _between(metric, real: Features, synthetic: Features) -> float:  # type: ignore[no-untyped-def]
+def _between(metric: Metric, real: Features, synthetic: Features) -> float:
     metric.update(torch.from_numpy(real), real=True)
     metric.update(torch.from_numpy(synthetic), real=False)
     value = metric.compute()

@@ -1,7 +1,7 @@
 """The pictures of one generator: its samples beside real images, its training, its gallery.
 
-Those of the first replicate of the primary budget that came to something; a generator whose every
-replicate came to nothing has none.
+Those of the first replicate that came to something, the primary budget's before all others; a
+generator whose every replicate came to nothing has none.
 """
 
 from __future__ import annotations
@@ -25,22 +25,38 @@ SNAPSHOT_COLUMNS = 4  # images per class and snapshot: six snapshots side by sid
 EXHIBIT_COLUMNS = 10  # the contract of `.exhibits.npz`
 
 
-def draw_generator(
+def draw_training(
+    folder: Path, name: str, params: Params, root: Path, class_names: list[str]
+) -> None:
+    """Draw losses, images over training and every exhibit of one generator."""
+    models, place = root / MODELS / name, folder / "gallery" / name
+    for each in finished(models, params)[:1]:
+        plots.save(plots.losses(read_losses(name, params, root)), folder / f"losses-{name}.png")
+        panels = {}
+        for key, images in read_npz(models / each.file(".snapshots.npz")).items():
+            step = key.removeprefix("step_")
+            panels[f"step {int(step)}"] = first_columns(images, len(class_names))
+            figure = plots.sheets({f"{name}, {key}": images}, SHEET_PER_CLASS, class_names)
+            plots.save(figure, folder / "samples" / name / f"{step}.png")
+        figure = plots.sheets(panels, SNAPSHOT_COLUMNS, class_names)
+        plots.save(figure, place / "over_training.png")
+        for key, images in read_exhibits(models, each).items():
+            figure = plots.sheets({f"{name}, {key}": images}, EXHIBIT_COLUMNS, None)
+            plots.save(figure, place / f"{key}.png")
+
+
+def draw_samples(
     folder: Path, name: str, params: Params, root: Path, class_names: list[str]
 ) -> dict[str, Images]:
-    """Draw the figures of one generator; its sample sheet by name.
+    """Draw a grid of one generator's samples and the nearest of its draw; its sheet by name.
 
-    Of the first replicate that gave images; nothing where every one came to nothing.
+    Nothing where every replicate came to nothing.
     """
-    for each in finished(root / MODELS / name, params)[:1]:
-        plots.save(plots.losses(read_losses(name, params, root)), folder / f"losses-{name}.png")
-        snapshots = read_npz(root / MODELS / name / each.file(".snapshots.npz"))
-        for step, images in snapshots.items():
-            figure = plots.sheets({f"{name}, {step}": images}, SHEET_PER_CLASS, class_names)
-            plots.save(figure, folder / "samples" / name / f"{step.removeprefix('step_')}.png")
     for each in finished(root / SYNTHETIC / name, params)[:1]:
-        synthetic = sheet(read_images(root / SYNTHETIC / name / each.file(".npz")))
-        draw = read_images(root / DRAWS / each.file(".npz"))
+        data = read_images(root / SYNTHETIC / name / each.file(".npz"))
+        figure = plots.sheets({name: grid(data, len(class_names))}, GRID_SIDE, None)
+        plots.save(figure, folder / "gallery" / name / "sheet.png")
+        synthetic, draw = sheet(data), read_images(root / DRAWS / each.file(".npz"))
         pairs = {name: synthetic, "nearest image of the draw": nearest(synthetic, draw.images)}
         figure = plots.sheets(pairs, SHEET_PER_CLASS, class_names)
         plots.save(figure, folder / f"nearest-{name}.png")
@@ -59,27 +75,6 @@ def nearest(images: Images, references: Images) -> Images:
     """For each image the reference with the least squared pixel difference."""
     flat, other = (part.reshape(len(part), -1).astype(np.float32) for part in (images, references))
     return references[pairwise_distances_argmin(flat, other)]
-
-
-def draw_gallery(
-    folder: Path, name: str, params: Params, root: Path, class_names: list[str]
-) -> None:
-    """Draw a grid of samples, images over training and every exhibit of one generator."""
-    place = folder / "gallery" / name
-    for each in finished(root / SYNTHETIC / name, params)[:1]:
-        images = grid(read_images(root / SYNTHETIC / name / each.file(".npz")), len(class_names))
-        plots.save(plots.sheets({name: images}, GRID_SIDE, None), place / "sheet.png")
-    models = root / MODELS / name
-    for each in finished(models, params)[:1]:
-        panels = {
-            f"step {int(step.removeprefix('step_'))}": first_columns(images, len(class_names))
-            for step, images in read_npz(models / each.file(".snapshots.npz")).items()
-        }
-        figure = plots.sheets(panels, SNAPSHOT_COLUMNS, class_names)
-        plots.save(figure, place / "over_training.png")
-        for key, images in read_exhibits(models, each).items():
-            figure = plots.sheets({f"{name}, {key}": images}, EXHIBIT_COLUMNS, None)
-            plots.save(figure, place / f"{key}.png")
 
 
 def grid(data: LabeledImages, num_classes: int) -> Images:

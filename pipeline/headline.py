@@ -76,11 +76,12 @@ def order(column: pd.Series, params: Params) -> pd.Series:
 def markdown(deltas: pd.DataFrame, params: Params) -> str:
     """The headline table in Markdown."""
     rows = lines(deltas, params)
-    text = _markdown(COLUMNS, rows)
+    text = markdown_table(COLUMNS, rows)
     return text + (f"\n\n{UNLABELED}" if any(row[2].endswith("*") for row in rows) else "")
 
 
-def _markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows of cells as a table in Markdown."""
     every = [columns, ("---",) * len(columns), *rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in every)
 
@@ -89,7 +90,7 @@ def report_markdown(root: Path, params: Params) -> str:
     """The headline table and, with two or more generators, their ranking in Markdown."""
     parts = [markdown(read_deltas(root), params)]
     if len(params.generators) > 1:
-        parts.append(_markdown(ranking_columns(params), ranking_lines(root, params)))
+        parts.append(markdown_table(ranking_columns(params), ranking_lines(root, params)))
     return "\n\n".join(parts)
 
 

@@ -20,7 +20,7 @@ from pipeline.store import atomic
 matplotlib.use("Agg")
 
 COLORS = ("#33658a", "#e07a1f", "#4d8b31", "#a23b72", "#6c757d", "#b8860b", "#2a9d8f", "#9c2c2c")
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
     "axes.titleweight": "bold", "figure.dpi": 110, "savefig.dpi": 110, "legend.frameon": False,
     "axes.grid": True, "grid.alpha": 0.3, "grid.linewidth": 0.6,
@@ -35,13 +35,13 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format="png", metadata={"Software": None}, bbox_inches="tight")
 
 
-def _figure(
+def subplots(
     width: float, height: float, rows: int = 1, columns: int = 1
 ) -> tuple[Figure, NDArray[Any]]:
-    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
+    """An empty figure in the style of the report, sizes in inches, and its axes (rows, columns)."""
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
-    return figure, axes
+        return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def forest(rows: pd.DataFrame, smallest_effect: float) -> Figure:
@@ -49,7 +49,7 @@ def forest(rows: pd.DataFrame, smallest_effect: float) -> Figure:
     rows = rows[rows["arm"] != rows["baseline"]]
     classifiers = list(dict.fromkeys(rows["classifier"]))
     height = 1.1 + 0.26 * len(rows) / max(1, len(classifiers))
-    figure, axes = _figure(9, height, 1, max(1, len(classifiers)))
+    figure, axes = subplots(9, height, 1, max(1, len(classifiers)))
     first: list[str] = []
     for axis, classifier in zip(axes[0], classifiers, strict=False):
         chosen = rows[rows["classifier"] == classifier].iloc[::-1].reset_index(drop=True)
@@ -76,7 +76,7 @@ def learning_curves(trials: pd.DataFrame) -> Figure:
     The first arm stands at its budgets, the others beside it, so that dots do not hide each other.
     """
     classifiers = list(dict.fromkeys(trials["classifier"]))
-    figure, axes = _figure(9, 3.6, 1, len(classifiers))
+    figure, axes = subplots(9, 3.6, 1, len(classifiers))
     arms = list(dict.fromkeys(trials["arm"]))
     apart = min(0.05, 0.3 / len(arms))
     for axis, classifier in zip(axes[0], classifiers, strict=True):
@@ -102,7 +102,7 @@ def learning_curves(trials: pd.DataFrame) -> Figure:
 
 def confusion_matrices(counts: dict[str, NDArray[np.int64]], class_names: list[str]) -> Figure:
     """Row-normalized confusion matrices side by side, one per title in `counts`."""
-    figure, axes = _figure(4.3 * len(counts), 4.2, 1, len(counts))
+    figure, axes = subplots(4.3 * len(counts), 4.2, 1, len(counts))
     for axis, (title, matrix) in zip(axes[0], counts.items(), strict=True):
         shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -123,7 +123,7 @@ def confusion_matrices(counts: dict[str, NDArray[np.int64]], class_names: list[s
 
 def recalls(shares: pd.DataFrame) -> Figure:
     """Recall per class, a dot per arm; `shares` has classes as rows and arms as columns."""
-    figure, axes = _figure(9, 3.0)
+    figure, axes = subplots(9, 3.0)
     axis = axes[0][0]
     for at, (arm, color) in enumerate(zip(shares.columns, COLORS, strict=False)):
         beside = np.arange(len(shares)) + 0.15 * (at - (len(shares.columns) - 1) / 2)
@@ -146,7 +146,7 @@ def losses(history: pd.DataFrame) -> Figure:
         ending = next((kind for kind in kinds if name.endswith(kind.replace(" ", "_"))), "loss")
         kinds[ending].append(name)
     shown = {kind: chosen for kind, chosen in kinds.items() if chosen}
-    figure, axes = _figure(9, 3.0, 1, len(shown))
+    figure, axes = subplots(9, 3.0, 1, len(shown))
     for axis, (title, chosen) in zip(axes[0], shown.items(), strict=True):
         for name, color in zip(chosen, COLORS, strict=False):
             grouped = history.groupby("step")[name]
@@ -168,7 +168,7 @@ def sheets(panels: dict[str, Images], columns: int, class_names: list[str] | Non
     some = next(iter(panels.values()))
     rows = len(some) // columns
     scale = 0.32
-    figure, axes = _figure(
+    figure, axes = subplots(
         len(panels) * (columns * scale + 0.4), rows * scale + 0.5, 1, len(panels)
     )
     for axis, (title, images) in zip(axes[0], panels.items(), strict=True):

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,12 @@ import torch
 
 from benchmarks import claims, comparison, generator, plain, semi, semi_summary, zoo
 from benchmarks.textbook import TEXTBOOK
+from benchmarks.wording import markdown
 from pipeline.datasets import mnist
 from pipeline.datasets.base import DIGIT_NAMES, RawDataset
-from pipeline.errors import DataError, ParamsError
+from pipeline.errors import DataError, DivergedError, ParamsError
 from pipeline.generators import base
+from pipeline.generators.checkpoint import History
 from pipeline.generators.dcgan import DCGAN
 from pipeline.images import ImageSpec, LabeledImages
 from pipeline.runtime import deterministic
@@ -151,7 +154,7 @@ def test_tables_have_ratios_to_ours_and_intervals_of_several_seeds() -> None:
     assert [row["CAS %"] for row in rows[1:]] == ["-", "50.00"]
     assert rows[1]["CAS as drawn %"] == "50.00"
     assert [row["ratio"] for row in rows] == ["1.00", "0.50", "-"]
-    table = comparison.markdown(rows)
+    table = markdown(rows)
     assert len({line.count("|") for line in table.splitlines()}) == 1
 
 
@@ -164,25 +167,6 @@ def test_runs_are_all_different_and_compare_all_recipes_at_one_time() -> None:
         ours = [seed for recipe, after, seed in runs if (recipe, after) == ("dcgan", seconds)]
         assert ours == list(comparison.SEEDS)
     assert {after for recipe, after, _ in runs if recipe == "dcgan"} == set(comparison.SECONDS)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "words"),
-    [
-        (["--seconds", "0"], "expected seconds above 0, found 0"),
-        (["--seconds", "nan"], "expected seconds above 0, found nan"),
-        (["--data", "nowhere"], "expected a folder with the four files, found no nowhere"),
-        (["--out", __file__], "expected a folder, found the file"),
-        (["--recipe", "gan"], "invalid choice: 'gan'"),
-    ],
-)
-def test_wrong_wishes_are_refused_before_anything_runs(
-    wrong: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        asked(tmp_path, *wrong)
-    assert stopped.value.code == 2
-    assert words in capsys.readouterr().err
 
 
 def test_a_class_that_the_teacher_refuses_is_drawn_again_and_then_given_up(
@@ -266,7 +250,9 @@ def test_means_over_replicates_are_those_of_the_errors(tmp_path: Path) -> None:
         (tmp_path / str(seed)).mkdir()
         write_json(tmp_path / str(seed) / "result.json",
                    {"labels": 100, "seed": seed, "test_error": errors})  # fmt: skip
-    text = semi_summary.summary(semi_summary.read_errors(tmp_path))
+    (tmp_path / "preset").mkdir()
+    errors = semi_summary.read_errors(tmp_path)
+    text = semi_summary.summary(errors, semi.preset(tmp_path / "preset"))
     assert re.search(r"\| 100 \| `pseudo_label` \| 1\.50 \[.*\], n = 2 \|", text)
     assert re.search(r"`ss_dcgan` against `pseudo_label` \| -0\.40 \[.*\], n = 2 \|", text)
     assert "| 100 | `kplus1` | none of 2 |" in text
@@ -360,6 +346,26 @@ def without_measure(part: zoo.Part) -> zoo.Part:
     return replace(part, measure=refuse)
 
 
+def test_a_training_that_came_to_nothing_is_told_beside_the_others(
+    zoo_digits: RawDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = claims.train
+
+    def diverge(generator: base.Generator, data: LabeledImages, seed: int) -> History:
+        if seed == 0 or generator.config.gamma == claims.GAMMAS[1]:
+            raise DivergedError("step 3", "expected a finite loss, found nan", "lower the rate")
+        return kept(generator, data, seed)
+
+    monkeypatch.setattr(claims, "train", diverge)
+    text = zoo.benchmark(zoo_wish(tmp_path, "--only", "began", "--seeds", "2"))
+    assert text.count("Came to nothing: gamma") == 3
+    assert "gamma 0.3, seed 0: step 3: expected a finite loss" in text
+    assert "| 0.3 | 1 |" in text
+    assert "| 0.7 minus 0.3 | 0 | - |" in text
+    with pytest.raises(DivergedError):  # nothing is left
+        zoo.benchmark(zoo_wish(tmp_path, "--only", "began", "--out", f"{tmp_path}/other"))
+
+
 def test_a_part_that_was_asked_something_else_is_not_taken_for_an_answer(tmp_path: Path) -> None:
     known = {"options": {"seeds": 1, "per_class": 5, "steps": 7}}
     (tmp_path / "out").mkdir()
@@ -425,18 +431,23 @@ def test_the_plain_dcgan_is_ours_with_channels_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"),
+    ("asking", "wrong", "words"),
     [
-        (["--seeds", "0"], "expected a whole number above 0, found 0"),
-        (["--learning-rate", "-1"], "expected a number above 0, found -1"),
-        (["--only", "gan"], "invalid choice: 'gan'"),
-        (["--data", "nowhere"], "expected a folder with the four files, found no nowhere"),
+        (asked, ["--seconds", "0"], "expected a number above 0, found 0"),
+        (asked, ["--seconds", "nan"], "expected a number above 0, found nan"),
+        (asked, ["--data", "nowhere"], "expected a folder with the four files, found no nowhere"),
+        (asked, ["--out", __file__], "expected a folder, found the file"),
+        (asked, ["--recipe", "gan"], "invalid choice: 'gan'"),
+        (zoo_wish, ["--seeds", "0"], "expected a whole number above 0, found 0"),
+        (zoo_wish, ["--learning-rate", "-1"], "expected a number above 0, found -1"),
+        (zoo_wish, ["--only", "gan"], "invalid choice: 'gan'"),
     ],
 )
-def test_wrong_wishes_for_the_zoo_are_refused(
-    wrong: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_wishes_are_refused_before_anything_runs(
+    asking: Callable[..., object], wrong: list[str], words: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     with pytest.raises(SystemExit) as stopped:
-        zoo_wish(tmp_path, *wrong)
+        asking(tmp_path, *wrong)
     assert stopped.value.code == 2
     assert words in capsys.readouterr().err

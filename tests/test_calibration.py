@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import calibration
+from benchmarks.wording import markdown
 from pipeline import stats
 from pipeline.datasets import DATASETS
 from pipeline.images import LabeledImages
@@ -67,7 +68,7 @@ def test_a_tiny_simulation_gives_a_row(exchangeable: bool, name: str) -> None:
     assert row["deltas"] == name
     assert row["promise"] in (("kept", "BROKEN") if exchangeable else ("none made",))
     assert 80 <= float(row["t covers"]) <= 100
-    table = calibration.markdown([row, row]).splitlines()
+    table = markdown([row, row]).splitlines()
     assert len(table) == 4
     assert {line.count("|") for line in table} == {len(row) + 1}
 

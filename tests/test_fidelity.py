@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -234,7 +236,7 @@ def test_the_reference_is_what_the_draw_has() -> None:
 
 @pytest.mark.parametrize("name", ["digits", "toy"])
 @pytest.mark.parametrize("budget", [1, 3, 10])
-def test_real_images_never_count_as_collapsed(name: str, budget: int, root) -> None:  # type: ignore[no-untyped-def]
+def test_real_images_never_count_as_collapsed(name: str, budget: int, root: Path) -> None:
     data = DATASETS[name](DataParams(name=name, test_per_class=1), root).images
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -255,7 +257,7 @@ def test_coverage_counts_the_drawn_images_that_are_come_near_to(budget: int) -> 
 
 
 @pytest.mark.parametrize("name", ["digits", "toy"])
-def test_two_images_in_turns_count_as_collapsed(name: str, root) -> None:  # type: ignore[no-untyped-def]
+def test_two_images_in_turns_count_as_collapsed(name: str, root: Path) -> None:
     data = DATASETS[name](DataParams(name=name, test_per_class=1), root).images
     found = []
     for seed in range(10):
@@ -268,7 +270,7 @@ def test_two_images_in_turns_count_as_collapsed(name: str, root) -> None:  # typ
 
 @pytest.mark.parametrize("name", ["digits", "toy"])
 @pytest.mark.parametrize("budget", [1, 3, 10])
-def test_one_noisy_image_per_class_counts_as_collapsed(name: str, budget: int, root) -> None:  # type: ignore[no-untyped-def]
+def test_one_noisy_image_per_class_counts_as_collapsed(name: str, budget: int, root: Path) -> None:
     data = DATASETS[name](DataParams(name=name, test_per_class=1), root).images
     rng = np.random.default_rng(0)
     drawn = data.take(draw(data.labels, budget, rng))

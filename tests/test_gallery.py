@@ -9,13 +9,18 @@ import pytest
 
 from pipeline import gallery
 from pipeline.errors import IntegrityError
-from pipeline.images import LabeledImages
-from pipeline.params import load_params
+from pipeline.images import Images, LabeledImages
+from pipeline.params import Params, load_params
 from pipeline.provenance import manifest_of
 from pipeline.store import read_json, write_json
 from pipeline.wording import EXHIBITS, exhibit
 
 NAMES = ["a", "b", "c"]
+
+
+def draw(folder: Path, name: str, params: Params, root: Path) -> dict[str, Images]:
+    gallery.draw_training(folder, name, params, root, NAMES)
+    return gallery.draw_samples(folder, name, params, root, NAMES)
 
 
 def test_a_grid_has_equal_runs_and_blanks_where_images_are_missing() -> None:
@@ -37,7 +42,7 @@ def test_the_first_images_of_every_class_are_taken() -> None:
 
 def test_everything_a_generator_has_to_show_is_drawn(finished_zoo: Path, tmp_path: Path) -> None:
     params = load_params(finished_zoo)
-    gallery.draw_gallery(tmp_path / "plots", "cvae", params, finished_zoo, NAMES)
+    draw(tmp_path / "plots", "cvae", params, finished_zoo)
     found = gallery.files(tmp_path, "cvae")
     assert list(found) == ["sheet", "over_training", "interpolation", "reconstruction",
                            "something_new"]  # fmt: skip
@@ -51,7 +56,7 @@ def test_a_generator_that_came_to_nothing_has_no_gallery(zoo: Path) -> None:
     for folder in ("models/acgan", "data/synthetic/acgan"):
         for path in (zoo / folder).rglob("*.manifest.json"):
             write_json(path, read_json(path) | {"failure": ["a", "b", "c"]})
-    gallery.draw_gallery(zoo / "reports/plots", "acgan", params, zoo, NAMES)
+    assert draw(zoo / "reports/plots", "acgan", params, zoo) == {}
     assert gallery.files(zoo / "reports", "acgan") == {}
     assert gallery.kinds(params, zoo) == {"dcgan": "adversarial", "cvae": "autoencoder"}
 
@@ -62,7 +67,7 @@ def test_the_first_replicate_of_the_primary_budget_that_finished_is_shown(zoo: P
     write_json(manifest_of(first), read_json(manifest_of(first)) | {"failure": ["a", "b", "c"]})
     (zoo / "models/cvae/budget-0002/seed-01.exhibits.npz").unlink()
     with pytest.raises(IntegrityError, match=r"seed-01\.exhibits\.npz"):
-        gallery.draw_gallery(zoo / "reports/plots", "cvae", params, zoo, NAMES)
+        draw(zoo / "reports/plots", "cvae", params, zoo)
 
 
 def test_what_a_generator_is_shows_in_its_training(finished_zoo: Path) -> None:

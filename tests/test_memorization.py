@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -29,7 +31,7 @@ def distances(*values: float) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def real(root) -> LabeledImages:  # type: ignore[no-untyped-def]
+def real(root: Path) -> LabeledImages:
     """All 1,797 real digits of 8 x 8 pixels."""
     return digits.load(DataParams(name="digits", test_per_class=1), root).images
 
@@ -45,7 +47,9 @@ def parts(
     return real.take(index), real.take(rest[:half]), real.take(rest[half:])
 
 
-def verdict(images: LabeledImages, held_out: LabeledImages, drawn: LabeledImages):  # type: ignore[no-untyped-def]
+def verdict(
+    images: LabeledImages, held_out: LabeledImages, drawn: LabeledImages
+) -> tuple[int, float | None, Copying, bool]:
     """Exact copies, share of near copies, the overall test and the flag, in pixels alone."""
     near = flat(drawn.images)
     ours, theirs = (

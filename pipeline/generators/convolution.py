@@ -98,24 +98,21 @@ class ConvolutionalFeatures(nn.Module):
 class ConvolutionalCritic(nn.Module):
     """Images (n, c, h, w) and labels (n,) to realness scores (n,), unbounded.
 
-    It is told the class by projection (Miyato and Koyama 2018, equation 4), unless not `told`.
+    It is told the class by projection (Miyato and Koyama 2018, equation 4).
     """
 
-    def __init__(self, config: CriticConfig, spec: ImageSpec, told: bool = True) -> None:
+    def __init__(self, config: CriticConfig, spec: ImageSpec) -> None:
         super().__init__()
         self.features = ConvolutionalFeatures(config, spec)
         size = self.features.num_features
         self.score = nn.Linear(size, 1)
-        self.embed = nn.Embedding(spec.num_classes, size) if told else None
-        if self.embed is not None:
-            nn.init.normal_(self.embed.weight, 0.0, WEIGHT_STD)
+        self.embed = nn.Embedding(spec.num_classes, size)
+        nn.init.normal_(self.embed.weight, 0.0, WEIGHT_STD)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """See the class."""
         features = self.features(x)
         scores = cast("Tensor", self.score(features))[:, 0]
-        if self.embed is None:
-            return scores
         return scores + (self.embed(y).to(features.dtype) * features).sum(dim=1)
 
 

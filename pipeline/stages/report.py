@@ -135,8 +135,8 @@ def draw_figures(folder: Path, findings: Findings, params: Params, root: Path,
     draw = read_images(root / "data/splits/draws" / shown.file(".npz"))
     panels = {"real, labeled": gallery.sheet(draw)}
     for name in params.generators:
-        panels |= gallery.draw_generator(folder, name, params, root, class_names)
-        gallery.draw_gallery(folder, name, params, root, class_names)
+        gallery.draw_training(folder, name, params, root, class_names)
+        panels |= gallery.draw_samples(folder, name, params, root, class_names)
     best = ranking.champions(findings.ranking, findings.kinds, primary.budget)
     if best:
         pair = {name: panels[name] for name in best.values()}
@@ -248,7 +248,8 @@ def page_pictures(reports: Path, params: Params) -> Pictures:
         f"Recall of every class ({scope}).": reports / "plots/recall.png",
         f"Confusion ({scope}).": reports / "plots/confusion.png",
         f"Real images of one draw beside synthetic ones; row k is class k ({primary.budget} labels "
-        "per class, first seed).": reports / "samples.png",
+        "per class; of each generator the first seed that came to something).":
+            reports / "samples.png",
     }  # fmt: skip
     for name in params.generators:
         figures[

@@ -1,0 +1,28 @@
+"""How benchmarks tell what they found: tables in Markdown, means with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.headline import markdown_table
+from pipeline.stats import t_interval
+
+CONFIDENCE = 0.95
+
+Row = dict[str, str]  # of a table, by column
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A table of rows that have the same columns."""
+    return markdown_table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def told(values: Sequence[float], digits: int = 2) -> str:
+    """The mean, with its t interval when there are several values; `-` of none."""
+    if len(values) == 0:
+        return "-"
+    found = t_interval(np.array(values), CONFIDENCE)
+    ends = f" [{found.low:.{digits}f}, {found.high:.{digits}f}]" if len(values) > 1 else ""
+    return f"{found.mean:.{digits}f}{ends}"
