@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from pipeline.errors import ParamsError
 from pipeline.generators import GENERATORS
 from pipeline.generators.adversarial import cross_entropy
 from pipeline.generators.autoencoder import Autoencoder
-from pipeline.generators.base import Generator, create, draw_images, fit
+from pipeline.generators.base import Generator, create, draw_classes, draw_images, fit
 from pipeline.generators.convolution import (
     ConvolutionalCritic,
     ConvolutionalSampler,
@@ -35,6 +36,7 @@ from pipeline.generators.lapgan import LAPGAN, flattened, pyramid_shapes, unflat
 from pipeline.generators.mlp_gan import MLPGAN
 from pipeline.generators.plain_dcgan import PlainDCGAN
 from pipeline.generators.srgan import SRGAN, psnr
+from pipeline.generators.standalone import STANDALONE
 from pipeline.generators.wgan import WGAN, WGANGP
 from pipeline.images import ImageSpec, LabeledImages
 from pipeline.layers import convolutions, numbered
@@ -204,6 +206,32 @@ def test_a_pyramid_is_its_parts_and_its_true_details_give_the_image_back(
     assert torch.equal(parts[-2], real)
     assert torch.allclose(parts[2], resized(parts[0], parts[1].shape[2:]))
     assert torch.equal(flattened(parts[::2][:1] + parts[1::2], parts[2::2]), gan.prepare(real))
+
+
+@pytest.mark.parametrize("name", sorted(STANDALONE))
+def test_doubling_follows_every_family_of_half_the_size(
+    name: str, sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
+) -> None:
+    half = {"family": name, **sections[name], "steps": 4}
+    gan = built("srgan", SRGAN, sections, replace(BARS, height=16, width=16), steps=4, half=half)
+    larger = LabeledImages(np.kron(bars.images, np.ones((2, 2), np.uint8)), bars.labels)
+    with deterministic():
+        fit(gan, larger, 0, tmp_path)
+    untrained = create(STANDALONE[name], gan.smaller.config, gan.smaller.spec, 0)
+    assert type(gan.smaller) is STANDALONE[name]
+    assert gan.noise_dim == untrained.noise_dim
+    assert draw_classes(gan, 2, 0).images.shape == (6, 1, 16, 16)
+    before = untrained.sampler.state_dict()
+    after = gan.smaller.sampler.state_dict()
+    assert any(not torch.equal(value, before[key]) for key, value in after.items())
+
+
+@pytest.mark.parametrize("half", [{}, {"family": "srgan"}, {"family": "cvae", "beta": -1.0}])
+def test_a_wrong_generator_of_half_the_size_is_refused(
+    half: Member, sections: dict[str, Member]
+) -> None:
+    with pytest.raises(ParamsError, match=r"half: .*(family|beta)"):
+        SRGAN.Config.model_validate({**sections["srgan"], "half": half})
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ class SamplerConfig(Section):
 
 
 class CriticConfig(Section):
-    """Of `ConvolutionalCritic`."""
+    """Of `ConvolutionalFeatures`."""
 
     channels: list[Count] = Field(min_length=2, max_length=2)  # at half and quarter size
     dropout: float = Field(ge=0, lt=1)
@@ -78,13 +78,21 @@ class ConvolutionalSampler(nn.Module):
         return images[:, :, : self.size[0], : self.size[1]]
 
 
-class ConvolutionalFeatures(nn.Sequential):
+class ConvolutionalFeatures(nn.Module):
     """Images (n, c, h, w), with `beside` channels more, to features (n, `num_features`)."""
 
     def __init__(self, config: CriticConfig, spec: ImageSpec, beside: int = 0) -> None:
+        super().__init__()
         channels = (spec.channels + beside, *config.channels)
-        super().__init__(*halvings(channels, config.dropout), nn.Flatten())
-        self.num_features = channels[-1] * -(-spec.height // 4) * -(-spec.width // 4)
+        self.layers = nn.Sequential(*halvings(channels, config.dropout), nn.Flatten())
+        size = channels[-1] * -(-spec.height // 4) * -(-spec.width // 4)
+        self.compare = MinibatchDiscrimination(size, config.minibatch_kernels)
+        self.num_features = size + config.minibatch_kernels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        features = self.layers(x)
+        return torch.cat([features, self.compare(features)], dim=1)
 
 
 class ConvolutionalCritic(nn.Module):
@@ -96,16 +104,15 @@ class ConvolutionalCritic(nn.Module):
     def __init__(self, config: CriticConfig, spec: ImageSpec) -> None:
         super().__init__()
         self.features = ConvolutionalFeatures(config, spec)
-        size, kernels = self.features.num_features, config.minibatch_kernels
-        self.compare = MinibatchDiscrimination(size, kernels)
-        self.score = nn.Linear(size + kernels, 1)
+        size = self.features.num_features
+        self.score = nn.Linear(size, 1)
         self.embed = nn.Embedding(spec.num_classes, size)
         nn.init.normal_(self.embed.weight, 0.0, WEIGHT_STD)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """See the class."""
         features = self.features(x)
-        scores = cast("Tensor", self.score(torch.cat([features, self.compare(features)], 1)))[:, 0]
+        scores = cast("Tensor", self.score(features))[:, 0]
         return scores + (self.embed(y).to(features.dtype) * features).sum(dim=1)
 
 

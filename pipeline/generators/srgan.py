@@ -1,13 +1,12 @@
-"""A GAN of half the size, and a network that doubles its images.
+"""A generator of half the size, and a network that doubles its images.
 
 Source: Ledig et al. (2017), SRGAN, equations 3 to 6: residual blocks and a pixel shuffle, trained
 to restore real images from smaller ones, by their pixels and by a discriminator. Deviations: there
 is no network that was trained on photographs to compare features by, so the content loss is the
 mean squared error of pixels, as in the paper's SRResNet; the network adds to the bicubically
 enlarged image; the discriminator is told the class; two blocks of few channels suffice for digits.
-The two halves are trained at the same time and do not see each other: the doubling network learns
-from real images that were made smaller and can follow any generator of half the size; here it is
-`plain_dcgan`.
+The two are trained at the same time and do not see each other: the doubling network learns from
+real images that were made smaller and can follow any family, which `half` names.
 """
 
 from __future__ import annotations
@@ -16,26 +15,51 @@ from dataclasses import replace
 from typing import cast
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.generators.adversarial import CrossEntropyGame
-from pipeline.generators.convolution import ConvolutionalCritic, resized
+from pipeline.errors import ParamsError
+from pipeline.generators.adversarial import CrossEntropyConfig, CrossEntropyGame
+from pipeline.generators.base import Generator, GeneratorConfig, as_input, as_pixels
+from pipeline.generators.convolution import ConvolutionalCritic, CriticConfig, resized
 from pipeline.generators.exhibits import in_turns, spread_out
-from pipeline.generators.plain_dcgan import PlainDCGAN, PlainDCGANConfig
+from pipeline.generators.standalone import STANDALONE
 from pipeline.images import ImageSpec, LabeledImages
-from pipeline.sections import Count
+from pipeline.sections import Count, Member, member_config
 
 NUM_BLOCKS = 2
 DOUBLED_ROWS = 3  # of ten images, in a picture
 
 
-class SRGANConfig(PlainDCGANConfig):
-    """Of `plain_dcgan` and more; presets/zoo.yaml gives the values."""
+class SRGANConfig(CrossEntropyConfig):
+    """presets/zoo.yaml gives the values."""
 
+    critic: CriticConfig
     double_channels: Count  # of the doubling network
     adversarial_weight: float = Field(ge=0)  # beside the content loss, which has 1
+    # The generator of half the size: `family`, and its settings where they differ from these.
+    half: Member
+
+    @model_validator(mode="after")
+    def _half_is_complete(self) -> SRGANConfig:
+        self.smaller()
+        return self
+
+    def smaller(self) -> tuple[type[Generator], GeneratorConfig]:
+        """The family of half the size and its settings; raises `ParamsError` for wrong ones."""
+        where = "generators: srgan: half"
+        name, settings = str(self.half.get("family")), {**self.half}
+        settings.pop("family", None)
+        if name not in STANDALONE:
+            raise ParamsError(
+                where, f"expected family: one of {', '.join(STANDALONE)}, found {name}",
+                "name the family of the generator of half the size",
+            )  # fmt: skip
+        config = STANDALONE[name].Config
+        shared = {key: value for key, value in self.model_dump().items()
+                  if key in config.model_fields}  # fmt: skip
+        return STANDALONE[name], member_config(config, {**shared, **settings}, where)
 
 
 class Doubler(nn.Module):
@@ -85,16 +109,30 @@ class SRGAN(CrossEntropyGame):
     def __init__(self, config: SRGANConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
         self.size = (-(-spec.height // 2), -(-spec.width // 2))
-        self.smaller = PlainDCGAN(config, replace(spec, height=self.size[0], width=self.size[1]))
+        family, half = config.smaller()
+        self.smaller = family(half, replace(spec, height=self.size[0], width=self.size[1]))
+        self.noise_dim = self.smaller.noise_dim
         self.doubler = Doubler(config.double_channels, spec)
         self.play(self.doubler, ConvolutionalCritic(config.critic, spec))
         self.sampler = DoublingSampler(self.smaller.sampler, self.doubler)
-        self.networks = nn.ModuleDict(
-            {"sampler": self.sampler, "critic": self.critic, "smaller_critic": self.smaller.critic}
-        )
+        others = {
+            f"smaller_{name}": network
+            for name, network in self.smaller.networks.items()
+            if network is not self.smaller.sampler
+        }
+        self.networks = nn.ModuleDict({"sampler": self.sampler, "critic": self.critic, **others})
         self.optimizers |= {
             f"smaller_{key}": value for key, value in self.smaller.optimizers.items()
         }
+
+    def shaped(self, normal: Tensor) -> Tensor:
+        """See `Generator.shaped`: as the smaller generator has it."""
+        return self.smaller.shaped(normal)
+
+    def conclude(self, data: LabeledImages) -> None:
+        """See `Generator.conclude`: the smaller generator's."""
+        small = as_pixels(resized(as_input(data.images), self.size))
+        self.smaller.conclude(LabeledImages(small, data.labels))
 
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`."""

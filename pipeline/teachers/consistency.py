@@ -153,26 +153,28 @@ def train(
     )
     edges = np.cumsum(weights, dtype=np.float64) / weights.sum(dtype=np.float64)
     edges[-1] = 1.0  # rounding must not leave a gap above the last image
-    for step in range(phase.steps):
-        rng = numpy_rng("step", seed, step)
-        chosen = np.searchsorted(edges, rng.random(phase.batch_size))
-        views = torch.Generator().manual_seed(derive_seed("view", seed, step))
-        batch, wanted = as_input(images[chosen]), torch.from_numpy(targets[chosen])
-        count = len(batch)
-        if step >= config.self_from * phase.steps and phase.own_batch_size:
-            others = rng.integers(0, len(unlabeled), phase.own_batch_size)
-            sure, says = own_labels(student, as_input(unlabeled[others]), views)
-            batch, wanted = torch.cat([batch, sure]), torch.cat([wanted, says])
-            count += phase.own_batch_size
-        student.network.train()
-        scores = student.scores(student.network, elastic(config.strong)(batch, views))
-        loss = -(wanted * scores.log_softmax(dim=1)).sum() / count
-        refuse_divergence(loss, step)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        student.follow(step)
+    with torch.random.fork_rng(devices=[]):
+        for step in range(phase.steps):
+            torch.manual_seed(derive_seed("step", seed, step))  # dropout knows no other source
+            rng = numpy_rng("step", seed, step)
+            chosen = np.searchsorted(edges, rng.random(phase.batch_size))
+            views = torch.Generator().manual_seed(derive_seed("view", seed, step))
+            batch, wanted = as_input(images[chosen]), torch.from_numpy(targets[chosen])
+            count = len(batch)
+            if step >= config.self_from * phase.steps and phase.own_batch_size:
+                others = rng.integers(0, len(unlabeled), phase.own_batch_size)
+                sure, says = own_labels(student, as_input(unlabeled[others]), views)
+                batch, wanted = torch.cat([batch, sure]), torch.cat([wanted, says])
+                count += phase.own_batch_size
+            student.network.train()
+            scores = student.scores(student.network, elastic(config.strong)(batch, views))
+            loss = -(wanted * scores.log_softmax(dim=1)).sum() / count
+            refuse_divergence(loss, step)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            student.follow(step)
     return student
 
 
