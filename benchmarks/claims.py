@@ -52,7 +52,7 @@ PLAYERS = ("discriminator", "generator")
 MARKS = 10
 CAS_PER_CLASS = 200
 SCORER = JUDGE.model_copy(update={"steps": 300})  # once per mark
-GAMMAS = (0.3, 0.7)
+GAMMAS = (0.5, 1.0)
 BALANCE = ("k", "convergence")  # of BEGAN's history
 COMPARED = 200  # images per class and set whose neighborhoods are compared
 QUALITY = ("precision", "density", "label_fidelity", "recall", "coverage", "spread")
