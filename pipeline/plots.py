@@ -5,6 +5,7 @@ Every function returns a figure; `save` writes it as PNG, whose bytes depend on 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 VERDICT_COLORS = {"gain": "#2e7d32", "harm": "#c62828", "equivalent": "#33658a"}
 NEUTRAL = "#6c757d"
+IMAGE_INCH = 0.32
+WIDEST_INCH = 12
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -167,17 +170,19 @@ def sheets(panels: dict[str, Images], columns: int, class_names: list[str] | Non
     """
     some = next(iter(panels.values()))
     rows = len(some) // columns
-    scale = 0.32
-    figure, axes = subplots(
-        len(panels) * (columns * scale + 0.4), rows * scale + 0.5, 1, len(panels)
-    )
-    for axis, (title, images) in zip(axes[0], panels.items(), strict=True):
+    width, height = columns * IMAGE_INCH + 0.4, rows * IMAGE_INCH + 0.5
+    across = min(len(panels), max(1, int(WIDEST_INCH / width)))
+    down = math.ceil(len(panels) / across)
+    figure, axes = subplots(across * width, down * height, down, across)
+    for axis in axes.ravel()[len(panels) :]:
+        axis.set_axis_off()
+    for axis, (title, images) in zip(axes.ravel(), panels.items(), strict=False):
         axis.imshow(mosaic(images, columns), cmap="gray_r", vmin=0, vmax=255)
         axis.set_title(title)
         axis.grid(visible=False)
         axis.set_xticks([])
-        height = images.shape[2] + 1
-        ticks = [row * height + height / 2 for row in range(rows)] if class_names else []
+        side = images.shape[2] + 1
+        ticks = [row * side + side / 2 for row in range(rows)] if class_names else []
         axis.set_yticks(ticks, class_names or [])
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
@@ -187,7 +192,10 @@ def sheets(panels: dict[str, Images], columns: int, class_names: list[str] | Non
 def mosaic(images: Images, columns: int) -> NDArray[np.uint8]:
     """Images (n, c, h, w) as one picture, row by row, with a pixel between neighbors."""
     rows = len(images) // columns
-    padded = np.pad(images[: rows * columns], ((0, 0), (0, 0), (0, 1), (0, 1)))
+    paper = 0 if images.shape[1] == 1 else 255  # ink is what counts up in gray, light in color
+    padded = np.pad(
+        images[: rows * columns], ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=paper
+    )
     _, channels, height, width = padded.shape
     grid = padded.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
     picture = grid.reshape(rows * height, columns * width, channels)
