@@ -92,12 +92,19 @@ class Job:
 
 @functools.cache
 def sections() -> dict[str, Member]:
-    """The settings of `dcgan` in params.yaml and of every generator of the preset."""
-    file = presets.FOLDER / "zoo.yaml"
-    preset = parse_yaml(file.read_text("utf-8"), str(file))["generators"]
-    others = {name: GeneratorParams.model_validate(each) for name, each in preset.items()}
+    """The settings of every family: of `dcgan` in params.yaml, of the others in the preset."""
+    others = {
+        name: GeneratorParams.model_validate(each)
+        for name, each in preset("zoo")["generators"].items()
+    }
     members = {"dcgan": load_params(ROOT).generators["dcgan"], **others}
-    return {name: member.settings for name, member in members.items()}
+    return {name: member.settings for name, member in members.items() if name in GENERATORS}
+
+
+def preset(name: str) -> dict[str, Any]:
+    """What a preset says."""
+    file = presets.FOLDER / f"{name}.yaml"
+    return parse_yaml(file.read_text("utf-8"), str(file))
 
 
 def train(
@@ -298,15 +305,14 @@ def parts(images: Images, size: int) -> Iterator[Images]:
 def textbook(job: Job) -> Result:
     """How right the convolutional classifier of introductory texts gets, on all training images.
 
-    An epoch is as many drawn images as there are: batches are drawn with replacement. The weight
-    decay is that of `cnn`; the texts have none.
+    Layers as in the preset `textbook`. An epoch is as many drawn images as there are: batches are
+    drawn with replacement.
     """
     params = load_params(ROOT)
     steps = max(2, round(job.epochs * len(job.pool) / TEXTBOOK_BATCH))
     section: Member = {
-        "steps": steps, "batch_size": TEXTBOOK_BATCH, "learning_rate": job.learning_rate,
-        "weight_decay": params.classifiers["cnn"]["weight_decay"], "channels": 32, "features": 256,
-        "dropout": 0.5,
+        **preset("textbook")["classifiers"]["cnn_textbook"], "steps": steps,
+        "batch_size": TEXTBOOK_BATCH, "learning_rate": job.learning_rate,
     }  # fmt: skip
     config = member_config(CNNConfig, section, "classifiers.cnn_textbook")
     view = build_transform("affine", params.transforms)

@@ -6,6 +6,7 @@
 * `began`: does gamma trade clear images for varied ones?
 * `srgan`: does a network double digits better than bicubic does?
 * `textbook`: how right does the convolutional classifier of the texts get?
+* `plane`: does a linear GAN learn a normal distribution in the plane?
 * `speed`: is any generator slower than a plain textbook recipe at equal work?
 
 Each part leaves `OUT/<part>.json` as soon as it is done, and `OUT/zoo.md` is written anew from all
@@ -29,7 +30,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks import claims, plain, zoo_report
+from benchmarks import claims, plain, plane, zoo_report
 from benchmarks.claims import Job, Result
 from benchmarks.generator import commit, folder, machine, no_file, positive
 from pipeline import plots
@@ -66,6 +67,9 @@ PARTS = {
     "textbook": Part(
         "The classifier of the texts", claims.textbook, zoo_report.textbook_text,
         ("seeds", "epochs", "learning_rate"),
+    ),
+    "plane": Part(
+        "The toy proof", plane.measure, plane.text, ("seeds", "steps"), plane.figure
     ),
     "speed": Part("Plain recipes", plain.speed, zoo_report.speed_text, ("per_class", "threads")),
 }  # fmt: skip

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import claims, comparison, generator, plain, semi, semi_summary, zoo
+from benchmarks import claims, comparison, generator, plain, plane, semi, semi_summary, zoo
 from benchmarks.textbook import TEXTBOOK
 from benchmarks.wording import markdown
+from pipeline import plots
 from pipeline.datasets import mnist
 from pipeline.datasets.base import DIGIT_NAMES, RawDataset
 from pipeline.errors import DataError, DivergedError, ParamsError
@@ -31,6 +32,7 @@ FITTED = [name for name in generator.RECIPES if name != generator.REAL]
 QUALITY = ("cas", "label_fidelity", "coverage", "density")
 QUICK = {"steps": 40, "batch_size": 32}
 MNIST = comparison.MNIST
+EMPTY = LabeledImages(np.zeros((0, 1, 28, 28), np.uint8), np.zeros(0, np.int64))
 
 
 @pytest.fixture
@@ -359,11 +361,26 @@ def test_a_training_that_came_to_nothing_is_told_beside_the_others(
     monkeypatch.setattr(claims, "train", diverge)
     text = zoo.benchmark(zoo_wish(tmp_path, "--only", "began", "--seeds", "2"))
     assert text.count("Came to nothing: gamma") == 3
-    assert "gamma 0.3, seed 0: step 3: expected a finite loss" in text
-    assert "| 0.3 | 1 |" in text
-    assert "| 0.7 minus 0.3 | 0 | - |" in text
+    low, high = claims.GAMMAS
+    assert f"gamma {low}, seed 0: step 3: expected a finite loss" in text
+    assert f"| {low} | 1 |" in text
+    assert f"| {high} minus {low} | 0 | - |" in text
     with pytest.raises(DivergedError):  # nothing is left
         zoo.benchmark(zoo_wish(tmp_path, "--only", "began", "--out", f"{tmp_path}/other"))
+
+
+@pytest.mark.slow
+def test_a_linear_generator_learns_mean_and_covariance_of_a_plane_normal(tmp_path: Path) -> None:
+    job = claims.Job(EMPTY, EMPTY, tmp_path, seeds=1, per_class=1, steps=None, epochs=1.0,
+                     learning_rate=1.0)  # fmt: skip
+    with deterministic():
+        found = plane.measure(job)
+    run = found["runs"][0]
+    np.testing.assert_allclose(run["mean"], plane.MEAN, rtol=0.1)
+    np.testing.assert_allclose(run["covariance"], plane.COVARIANCE, rtol=0.1)
+    assert "| truth | 1.00, 2.00 | 1.01, 4.25 | 1.95 | 0.0 |" in plane.text(found)
+    plots.save(plane.figure(found), tmp_path / "plane.png")
+    assert (tmp_path / "plane.png").read_bytes()[1:4] == b"PNG"
 
 
 def test_a_part_that_was_asked_something_else_is_not_taken_for_an_answer(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pipeline.errors import ParamsError
 from pipeline.generators import GENERATORS
 from pipeline.generators.adversarial import cross_entropy
 from pipeline.generators.autoencoder import Autoencoder
-from pipeline.generators.base import Generator, create, draw_classes, draw_images, fit
+from pipeline.generators.base import Generator, create, draw_classes, fit
 from pipeline.generators.convolution import (
     ConvolutionalCritic,
     ConvolutionalSampler,
@@ -45,14 +45,6 @@ from pipeline.sections import Member
 
 DIGITS = ImageSpec(1, 28, 28, 10)
 BARS = ImageSpec(1, 8, 8, 3)
-# Of the toy proof: a linear generator against two narrow layers.
-PLANE: Member = {
-    "steps": 3000, "batch_size": 256, "latent_dim": 2, "ema_decay": 0.998, "decay_from": 0.3,
-    "view": {"degrees": 0, "translate": 0, "scale": 0, "shear": 0}, "precision": "float32",
-    "generator_learning_rate": 0.002, "discriminator_learning_rate": 0.01,
-    "generator_widths": [], "discriminator_widths": [64, 64], "output": "linear", "realness": 1.0,
-    "mismatch": 0.0,
-}  # fmt: skip
 # A fit that changes next to nothing.
 BRIEF: Member = {"steps": 2, "batch_size": 4, "learning_rate": 1e-9, "weight_decay": 0.0,
                  "channels": 16, "features": 8, "dropout": 0.0}  # fmt: skip
@@ -304,22 +296,3 @@ def test_shares_of_image_and_noise_go_from_all_to_none() -> None:
     assert (signal.diff() < 0).all()
     assert signal[0] == 1
     assert abs(float(signal[-1])) < 1e-6
-
-
-@pytest.mark.slow
-def test_a_linear_generator_learns_mean_and_covariance_of_a_plane_normal(
-    sections: dict[str, Member], tmp_path: Path
-) -> None:
-    mean, covariance = np.array([1.0, 2.0]), np.array([[1.01, 1.95], [1.95, 4.25]])
-    rng = np.random.default_rng(0)
-    points = rng.multivariate_normal(mean, covariance, 20_000)
-    reach = 12.0  # pixel 0 stands for minus so much, 255 for plus
-    pixels = ((points / reach + 1) * 127.5).round().clip(0, 255).astype(np.uint8)
-    data = LabeledImages(pixels.reshape(-1, 1, 1, 2), np.zeros(len(pixels), dtype=np.int64))
-    gan = built("mlp_gan", MLPGAN, sections, ImageSpec(1, 1, 2, 1), **PLANE)
-    with deterministic():
-        fit(gan, data, 0, tmp_path)
-    drawn = draw_images(gan, np.zeros(20_000, dtype=np.int64), list(range(20_000)))
-    found = (drawn.reshape(-1, 2) / 127.5 - 1) * reach
-    np.testing.assert_allclose(found.mean(axis=0), mean, rtol=0.1)
-    np.testing.assert_allclose(np.cov(found.T), covariance, rtol=0.1)

@@ -1,0 +1,117 @@
+"""The toy proof of introductory texts: a linear GAN learns a normal distribution in the plane.
+
+`mlp_gan` without hidden layers in its generator can only draw normal points; the texts' example has
+the mean and the covariance below. Points are images of two pixels here, which hold whole numbers:
+that costs a tenth of a unit.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from benchmarks.claims import Job, Result, sections, tried
+from benchmarks.wording import Row, markdown
+from pipeline import plots
+from pipeline.generators.base import create, draw_images, fit
+from pipeline.generators.mlp_gan import MLPGAN, MLPGANConfig
+from pipeline.images import Images, ImageSpec, LabeledImages
+from pipeline.runtime import derive_seed, numpy_rng
+from pipeline.sections import Member, member_config
+
+Points = NDArray[np.float64]  # (n, 2)
+
+MEAN = np.array([1.0, 2.0])
+COVARIANCE = np.array([[1.01, 1.95], [1.95, 4.25]])
+NUM_POINTS = 20_000
+NUM_SHOWN = 500
+REACH = 12.0  # pixel 0 stands for minus so much, 255 for plus
+PLANE = ImageSpec(channels=1, height=1, width=2, num_classes=1)
+# A linear generator against two narrow layers.
+SETTINGS: Member = {
+    "steps": 3000, "batch_size": 256, "latent_dim": 2, "ema_decay": 0.998, "decay_from": 0.3,
+    "view": {"degrees": 0, "translate": 0, "scale": 0, "shear": 0}, "precision": "float32",
+    "generator_learning_rate": 0.002, "discriminator_learning_rate": 0.01,
+    "generator_widths": [], "discriminator_widths": [64, 64], "output": "linear", "realness": 1.0,
+    "mismatch": 0.0,
+}  # fmt: skip
+
+TEXT = """\
+The texts: a GAN learns a normal distribution in the plane. `mlp_gan` with a linear generator, from
+{num_points:,} points; mean and covariance of as many drawn ones. `farthest`: by how many percent
+the worst of the five numbers is off.
+
+{table}
+
+![points](plane.png)
+"""
+
+
+def points(seed: int) -> Points:
+    """What is to be learned from."""
+    return numpy_rng("plane", seed).multivariate_normal(MEAN, COVARIANCE, NUM_POINTS)
+
+
+def as_images(points: Points) -> Images:
+    """Points as images of two pixels."""
+    pixels = ((points / REACH + 1) * 127.5).round().clip(0, 255).astype(np.uint8)
+    return pixels.reshape(-1, 1, 1, 2)
+
+
+def learned(seed: int, **changes: object) -> Points:
+    """Points that a generator draws after it learned; `changes` replace settings."""
+    section = {**sections()["mlp_gan"], **SETTINGS, **changes}
+    config = member_config(MLPGANConfig, section, "generators.mlp_gan")
+    generator = create(MLPGAN, config, PLANE, derive_seed("initial", seed))
+    labels = np.zeros(NUM_POINTS, dtype=np.int64)
+    with tempfile.TemporaryDirectory() as folder:
+        fit(generator, LabeledImages(as_images(points(seed)), labels), seed, Path(folder))
+    drawn = draw_images(generator, labels, list(range(NUM_POINTS)))
+    return (drawn.reshape(-1, 2) / 127.5 - 1) * REACH
+
+
+def measure(job: Job) -> Result:
+    """Mean and covariance of what is drawn, by seed, and some points to be seen."""
+
+    def run(seed: int) -> Result:
+        drawn = learned(seed, **({} if job.steps is None else {"steps": job.steps}))
+        shown = {"real": points(seed)[:NUM_SHOWN], "drawn": drawn[:NUM_SHOWN]}
+        return {"mean": drawn.mean(axis=0).tolist(), "covariance": np.cov(drawn.T).tolist(),
+                "points": {name: each.tolist() for name, each in shown.items()}}  # fmt: skip
+
+    return tried(run, [{"seed": seed} for seed in range(job.seeds)])
+
+
+def text(found: Result) -> str:
+    """A row for the truth, one per seed."""
+    truth = {"mean": MEAN.tolist(), "covariance": COVARIANCE.tolist()}
+    rows = [_row("truth", truth), *(_row(str(run["seed"]), run) for run in found["runs"])]
+    return TEXT.format(num_points=NUM_POINTS, table=markdown(rows))
+
+
+def _row(title: str, run: dict[str, Any]) -> Row:
+    mean, covariance = np.array(run["mean"]), np.array(run["covariance"])
+    off = np.concatenate([mean / MEAN - 1, (covariance / COVARIANCE - 1).ravel()])
+    return {
+        "seed": title,
+        "mean": ", ".join(f"{each:.2f}" for each in mean),
+        "variances": ", ".join(f"{each:.2f}" for each in np.diag(covariance)),
+        "covariance": f"{covariance[0, 1]:.2f}",
+        "farthest": f"{100 * abs(off).max():.1f}",
+    }
+
+
+def figure(found: Result) -> Figure:
+    """Real points beside drawn ones, of the first seed that came to something."""
+    shown = found["runs"][0]["points"]
+    result, axes = plots.subplots(7, 3.5, 1, len(shown))
+    for axis, (name, each), color in zip(axes[0], shown.items(), plots.COLORS, strict=False):
+        axis.scatter(*np.array(each).T, s=6, color=color, alpha=0.6, linewidths=0)
+        axis.set_title(name)
+        axis.set(xlim=(-3, 5), ylim=(-6, 10), xlabel="x", ylabel="y")
+    return result
