@@ -20,7 +20,14 @@ from pipeline.errors import ParamsError
 from pipeline.generators import GENERATORS
 from pipeline.generators.adversarial import cross_entropy
 from pipeline.generators.autoencoder import Autoencoder
-from pipeline.generators.base import Generator, create, draw_classes, draw_images, fit
+from pipeline.generators.base import (
+    Generator,
+    GeneratorConfig,
+    create,
+    draw_classes,
+    draw_images,
+    fit,
+)
 from pipeline.generators.convolution import (
     ConvolutionalCritic,
     ConvolutionalSampler,
@@ -35,7 +42,7 @@ from pipeline.generators.exhibits import exhibits, interpolation
 from pipeline.generators.lapgan import LAPGAN, flattened, pyramid_shapes, unflattened
 from pipeline.generators.mlp_gan import MLPGAN
 from pipeline.generators.plain_dcgan import PlainDCGAN
-from pipeline.generators.srgan import SRGAN, psnr
+from pipeline.generators.srgan import SHARED, SRGAN, psnr
 from pipeline.generators.standalone import STANDALONE
 from pipeline.generators.wgan import WGAN, WGANGP
 from pipeline.images import ImageSpec, LabeledImages
@@ -212,7 +219,7 @@ def test_a_pyramid_is_its_parts_and_its_true_details_give_the_image_back(
 def test_doubling_follows_every_family_of_half_the_size(
     name: str, sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
 ) -> None:
-    half = {"family": name, **sections[name], "steps": 4}
+    half = following(name, sections)
     gan = built("srgan", SRGAN, sections, replace(BARS, height=16, width=16), steps=4, half=half)
     larger = LabeledImages(np.kron(bars.images, np.ones((2, 2), np.uint8)), bars.labels)
     with deterministic():
@@ -224,6 +231,25 @@ def test_doubling_follows_every_family_of_half_the_size(
     before = untrained.sampler.state_dict()
     after = gan.smaller.sampler.state_dict()
     assert any(not torch.equal(value, before[key]) for key, value in after.items())
+
+
+def following(name: str, sections: dict[str, Member]) -> Member:
+    """The settings of a generator of half the size."""
+    own = {key: value for key, value in sections[name].items() if key not in SHARED}
+    return {"family": name, **own}
+
+
+@pytest.mark.parametrize("key", sorted(GeneratorConfig.model_fields))
+def test_settings_of_the_fit_are_refused_for_half_the_size(
+    key: str, sections: dict[str, Member]
+) -> None:
+    half = {**following("cvae", sections), key: sections["cvae"][key]}
+    section = {**sections["srgan"], "half": half}
+    if key == "precision":
+        assert SRGAN.Config.model_validate(section).half[key] == half[key]
+    else:
+        with pytest.raises(ParamsError, match=rf"half: expected .*, found {key}.*leave"):
+            SRGAN.Config.model_validate(section)
 
 
 @pytest.mark.parametrize("half", [{}, {"family": "srgan"}, {"family": "cvae", "beta": -1.0}])

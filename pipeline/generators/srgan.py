@@ -30,6 +30,7 @@ from pipeline.sections import Count, Member, member_config
 
 NUM_BLOCKS = 2
 DOUBLED_ROWS = 3  # of ten images, in a picture
+SHARED = set(GeneratorConfig.model_fields) - {"precision"}  # both are trained in one fit
 
 
 class SRGANConfig(CrossEntropyConfig):
@@ -55,6 +56,11 @@ class SRGANConfig(CrossEntropyConfig):
             raise ParamsError(
                 where, f"expected family: one of {', '.join(STANDALONE)}, found {name}",
                 "name the family of the generator of half the size",
+            )  # fmt: skip
+        if idle := ", ".join(sorted(SHARED & settings.keys())):
+            raise ParamsError(
+                where, f"expected no settings of the fit, which both share, found {idle}",
+                "leave them out here: those of srgan hold for both",
             )  # fmt: skip
         config = STANDALONE[name].Config
         shared = {key: value for key, value in self.model_dump().items()
