@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, distributions, nn
 from torch.nn import functional
 
@@ -137,6 +138,20 @@ def test_uniform_noise_is_uniform_and_normal_noise_normal(sections: dict[str, Me
     assert uniform.abs().max() <= 1
     assert abs(float(uniform.std()) - 1 / math.sqrt(3)) < 0.03
     assert abs(float(normal.std()) - 1) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "match"),
+    [
+        ("acgan", {"mismatch": 0.5}, r"mismatch: expected 0, .*found 0\.5"),
+        ("wgan", {"momentum": 0.5}, r"momentum: expected 0 with rmsprop, found 0\.5"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(
+    name: str, changes: Member, match: str, sections: dict[str, Member]
+) -> None:
+    with pytest.raises(ValidationError, match=match):
+        GENERATORS[name].Config.model_validate({**sections[name], **changes})
 
 
 def test_clipped_weights_stay_within_their_bound(

@@ -28,7 +28,7 @@ class AdversarialConfig(GeneratorConfig):
     latent_dim: Count
     noise: Literal["normal", "uniform"]  # uniform: from -1 to 1, and sampled from so
     optimizer: Literal["adam", "rmsprop"]
-    momentum: float = Field(ge=0, lt=1)  # of Adam (beta 1); RMSprop has none
+    momentum: float = Field(ge=0, lt=1)  # of Adam (beta 1); 0 with RMSprop
     generator_learning_rate: float = Field(gt=0)
     discriminator_learning_rate: float = Field(gt=0)
     discriminator_steps: Count  # per step, each on its share of the batch
@@ -44,6 +44,12 @@ class AdversarialConfig(GeneratorConfig):
                 f"batch_size: expected a multiple of discriminator_steps "
                 f"({self.discriminator_steps}), found {self.batch_size}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _rmsprop_has_no_momentum(self) -> AdversarialConfig:
+        if self.optimizer == "rmsprop" and self.momentum:
+            raise ValueError(f"momentum: expected 0 with rmsprop, found {self.momentum}")
         return self
 
 
