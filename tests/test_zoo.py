@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, distributions, nn
 from torch.nn import functional
 
@@ -202,6 +203,20 @@ def test_codes_of_a_class_are_drawn_from_its_own_normal(
     for spread in sampler.spread:
         assert torch.equal(spread, spread.tril())
         assert (spread.diagonal() > 0).all()
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "srgan"])
+def test_snapshots_of_codes_obey_their_labels(
+    name: str, sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
+) -> None:
+    half = following("autoencoder", sections)
+    changes = {"half": half} if name == "srgan" else {}
+    model = built(name, GENERATORS[name], sections, steps=240, **changes)
+    with deterministic():
+        snapshots = fit(model, bars, 0, tmp_path).snapshots
+    judge = KNeighborsClassifier(3).fit(bars.images.reshape(180, -1), bars.labels)
+    for step in (160, 200, 240):
+        assert judge.score(snapshots[step].reshape(24, -1), np.repeat([0, 1, 2], 8)) > 0.7
 
 
 def test_an_autoencoder_restores_images_better_than_their_mean(

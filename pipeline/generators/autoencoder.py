@@ -138,7 +138,7 @@ class Autoencoder(Generator):
         return {"reconstruction": in_turns(real, self.restore(real))}
 
     @torch.no_grad()
-    def conclude(self, data: LabeledImages) -> None:
+    def conclude(self, sampler: CodeSampler, data: LabeledImages) -> None:
         """See `Generator.conclude`: the normal of every class."""
         self.encoder.eval()
         codes = np.concatenate([
@@ -150,5 +150,5 @@ class Autoencoder(Generator):
             # One image has no spread of its own: that of all codes, which is 1 each.
             covariance = ledoit_wolf(own)[0] if len(own) > 1 else np.eye(codes.shape[1])
             covariance = covariance + 1e-6 * np.eye(codes.shape[1])
-            self.sampler.mean[label] = torch.from_numpy(own.mean(axis=0))
-            self.sampler.spread[label] = torch.from_numpy(np.linalg.cholesky(covariance))
+            sampler.mean[label] = torch.from_numpy(own.mean(axis=0))
+            sampler.spread[label] = torch.from_numpy(np.linalg.cholesky(covariance))

@@ -135,10 +135,10 @@ class SRGAN(CrossEntropyGame):
         """See `Generator.shaped`: as the smaller generator has it."""
         return self.smaller.shaped(normal)
 
-    def conclude(self, data: LabeledImages) -> None:
+    def conclude(self, sampler: DoublingSampler, data: LabeledImages) -> None:
         """See `Generator.conclude`: the smaller generator's."""
         small = as_pixels(resized(as_input(data.images), self.size))
-        self.smaller.conclude(LabeledImages(small, data.labels))
+        self.smaller.conclude(sampler.smaller, LabeledImages(small, data.labels))
 
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`."""
