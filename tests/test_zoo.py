@@ -250,14 +250,14 @@ def test_doubling_follows_every_family_of_half_the_size(
     name: str, sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
 ) -> None:
     half = following(name, sections)
-    gan = built("srgan", SRGAN, sections, replace(BARS, height=16, width=16), steps=4, half=half)
-    larger = LabeledImages(np.kron(bars.images, np.ones((2, 2), np.uint8)), bars.labels)
+    gan = built("srgan", SRGAN, sections, replace(BARS, height=28, width=28), steps=4, half=half)
+    larger = np.kron(bars.images, np.ones((4, 4), np.uint8))[:, :, 2:30, 2:30]
     with deterministic():
-        fit(gan, larger, 0, tmp_path)
+        fit(gan, LabeledImages(larger, bars.labels), 0, tmp_path)
     untrained = create(STANDALONE[name], gan.smaller.config, gan.smaller.spec, 0)
     assert type(gan.smaller) is STANDALONE[name]
     assert gan.noise_dim == untrained.noise_dim
-    assert draw_classes(gan, 2, 0).images.shape == (6, 1, 16, 16)
+    assert draw_classes(gan, 2, 0).images.shape == (6, 1, 28, 28)
     before = untrained.sampler.state_dict()
     after = gan.smaller.sampler.state_dict()
     assert any(not torch.equal(value, before[key]) for key, value in after.items())
