@@ -30,6 +30,7 @@ from pipeline.generators.base import (
     draw_images,
     fit,
 )
+from pipeline.generators.began import BEGAN
 from pipeline.generators.convolution import (
     ConvolutionalCritic,
     ConvolutionalSampler,
@@ -178,6 +179,24 @@ def test_the_gradient_penalty_is_that_of_a_critic_whose_slope_is_known(
     images = torch.randn(4, 1, 8, 8)
     found = gan.penalty(images, torch.randn(4, 1, 8, 8), torch.zeros(4, dtype=torch.long))
     assert float(found) == pytest.approx(10 * (3 - 1) ** 2)
+
+
+def test_k_moves_after_the_move_of_the_discriminator_by_what_is_off_balance(
+    sections: dict[str, Member],
+) -> None:
+    gan = built("began", BEGAN, sections, gamma=0.7, control=0.1)
+    gan.critic.k.fill_(0.5)
+    real, fake, z = torch.tensor([0.4, 0.6]), torch.tensor([0.2, 0.4]), torch.zeros(2, 1)
+    assert float(gan.critic_loss(real, fake, z[:, 0], z)) == pytest.approx(0.5 - 0.5 * 0.3)
+    assert float(gan.mismatch_loss(fake, real)) == pytest.approx(-0.5 * 0.3)
+    gan.constrain()
+    found = {name: float(value) for name, value in gan.gauges(real, fake).items()}
+    off = 0.7 * 0.5 - 0.3
+    assert found == pytest.approx({"k": 0.5 + 0.1 * off, "convergence": 0.5 + off})
+    gan.critic_loss(fake, 100 * real, z[:, 0], z)
+    gan.constrain()
+    assert gan.critic.k == 0
+    assert float(gan.gauges(real, fake)["convergence"]) == pytest.approx(0.3 + 50 - 0.7 * 0.3)
 
 
 def test_the_divergence_is_that_of_the_two_normals(

@@ -88,9 +88,9 @@ class ACGAN(CrossEntropyGame):
         named = self.config.class_weight * self._wrong_class(fake, labels)
         return game + named + self._wrong_code(fake, z)
 
-    def accuracy(self, real: Tensor, fake: Tensor) -> Tensor:
-        """See `Adversarial.accuracy`."""
-        return super().accuracy(real[:, 0], fake[:, 0])
+    def gauges(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """See `Adversarial.gauges`."""
+        return super().gauges(real[:, 0], fake[:, 0])
 
     def critic_convolutions(self) -> list[nn.Conv2d]:
         """See `Generator.critic_convolutions`."""

@@ -100,11 +100,14 @@ class Adversarial(Generator):
         return real.new_zeros(())
 
     def constrain(self) -> None:
-        """What is done to the discriminator's weights after each of its moves."""
+        """What is done to the discriminator after each of its moves."""
 
-    def extras(self) -> dict[str, Tensor]:
-        """More numbers for the history."""
-        return {}
+    def gauges(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Numbers for the history beside the losses, of what the discriminator said last.
+
+        `accuracy`: share of images that it takes for what they are, real ones above 0.
+        """
+        return {"accuracy": (torch.cat([real, -fake]) > 0).float().mean()}
 
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`."""
@@ -135,13 +138,8 @@ class Adversarial(Generator):
             generator = self.generator_loss(said, wanted, z)
             descend(self.optimizers["generator"], generator)
         self.critic.requires_grad_(True)
-        accuracy = self.accuracy(said_real, said_fake)
-        return {"generator": generator, "discriminator": critic, "accuracy": accuracy,
-                **self.extras()}  # fmt: skip
-
-    def accuracy(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Share of images that the discriminator takes for what they are: real ones above 0."""
-        return (torch.cat([real, -fake]) > 0).float().mean()
+        gauges = self.gauges(said_real, said_fake)
+        return {"generator": generator, "discriminator": critic, **gauges}
 
     def shaped(self, normal: Tensor) -> Tensor:
         """See `Generator.shaped`; its distribution function makes normal noise uniform."""

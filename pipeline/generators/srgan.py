@@ -165,9 +165,9 @@ class SRGAN(CrossEntropyGame):
         game = super().generator_loss(fake, labels, z)
         return self.content + self.config.adversarial_weight * game
 
-    def extras(self) -> dict[str, Tensor]:
-        """See `Adversarial.extras`: peak signal-to-noise ratio of the last batch, in decibels."""
-        return {"psnr": psnr(self.content.detach())}
+    def gauges(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """See `Adversarial.gauges`: also the last batch's peak signal-to-noise ratio, decibels."""
+        return {**super().gauges(real, fake), "psnr": psnr(self.content.detach())}
 
 
 def psnr(mse: Tensor) -> Tensor:

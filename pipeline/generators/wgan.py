@@ -56,9 +56,9 @@ class Wasserstein(Adversarial):
         """See `Adversarial.mismatch_loss`."""
         return wrong.mean() - right.mean()
 
-    def accuracy(self, real: Tensor, fake: Tensor) -> Tensor:
+    def gauges(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Scores have no zero here: share of pairs in which the real image has the higher one."""
-        return (real[:, None] > fake[None]).float().mean()
+        return {"accuracy": (real[:, None] > fake[None]).float().mean()}
 
     def critic_convolutions(self) -> list[nn.Conv2d]:
         """See `Generator.critic_convolutions`."""
