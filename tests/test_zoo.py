@@ -177,8 +177,27 @@ def test_the_gradient_penalty_is_that_of_a_critic_whose_slope_is_known(
 
     gan.critic = Slope()
     images = torch.randn(4, 1, 8, 8)
-    found = gan.penalty(images, torch.randn(4, 1, 8, 8), torch.zeros(4, dtype=torch.long))
-    assert float(found) == pytest.approx(10 * (3 - 1) ** 2)
+    found = gan.surcharges(images, torch.randn(4, 1, 8, 8), torch.zeros(4, dtype=torch.long))
+    assert float(found["penalty"]) == pytest.approx(10 * (3 - 1) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "mismatch", "wanted"),
+    [
+        ("plain_dcgan", 0.0, {"accuracy"}),
+        ("plain_dcgan", 0.5, {"accuracy", "mismatch"}),
+        ("wgan_gp", 0.0, {"accuracy", "penalty"}),
+        ("wgan_gp", 0.5, {"accuracy", "penalty", "mismatch"}),
+        ("began", 0.5, {"k", "convergence", "mismatch"}),
+        ("acgan", 0.0, {"accuracy"}),
+    ],
+)
+def test_the_history_has_what_the_discriminator_pays_on_top(
+    name: str, mismatch: float, wanted: set[str], sections: dict[str, Member]
+) -> None:
+    gan = built(name, GENERATORS[name], sections, mismatch=mismatch)
+    losses = gan.update(torch.rand(15, 1, 8, 8) * 2 - 1, torch.arange(15) % 3)
+    assert set(losses) == {"generator", "discriminator"} | wanted
 
 
 def test_k_moves_after_the_move_of_the_discriminator_by_what_is_off_balance(

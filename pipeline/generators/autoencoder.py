@@ -2,9 +2,11 @@
 
 Sources: Hinton and Salakhutdinov (2006) for the autoencoder; layers as textbooks have them: two
 convolutions of 5 x 5 with stride 2 to 16 and 32 channels, 20 codes, and back. An autoencoder says
-nothing of which codes occur: after training, a normal of every class is fitted to the codes of its
-real images, with the covariance shrunk as by Ledoit and Wolf (2004), since few images cannot give a
-whole one. Deviation: codes are standardized, so that noise of 1 is on their scale.
+nothing of which codes occur: before images are drawn, a normal of every class is fitted to the
+codes of its real images, with the covariance shrunk as by Ledoit and Wolf (2004), since few images
+cannot give a whole one. Deviations: codes are standardized, so that noise of 1 is on their scale;
+the normals are of images that were not moved (`view`), in codes of the last encoder, while the
+decoder is averaged.
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@ Source: Berthelot, Schumm and Metz (2017), BEGAN, section 3.4: real images are t
 synthetic ones badly, and a controller k keeps the ratio of the two errors at `gamma`: low gives
 clear images of few kinds, high varied ones. The history has k and the convergence measure M
 (section 3.4.1), which falls as training goes well. Deviations: both players are told the class, the
-discriminator by a plane beside the image and again where it restores it; convolutions with stride
-in place of pooling; leaky ReLU and, but for the encoder, batch norm (paper: ELU, no norm); the
-balance is read from the discriminator's synthetic images (paper: from the generator's, of noise of
-their own), and k moves once per move of the discriminator; the averaged sampler and the decay of
-rates of the one fit loop.
+discriminator by a plane beside the image and again where it restores it, and it is shown wrong
+labels, too (`mismatch`); convolutions with stride in place of pooling; leaky ReLU and, but for the
+encoder, batch norm (paper: ELU, no norm); the balance is read from the discriminator's synthetic
+images (paper: from the generator's, of noise of their own), and k moves once per move of the
+discriminator; the averaged sampler and the decay of rates of the one fit loop.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ sampler, so that noise decides the image; Ho and Salimans (2022), equation 6, fo
 class is left out of every tenth image in training, and samples are moved away from what would be
 drawn without it. Deviations: time is continuous; a two-level U-Net on squares of 2 x 2 pixels,
 since convolutions at full size cost four times as much; the estimated image is cut to its range at
-every step.
+every step; AdamW with its weight decay of 0.01.
 """
 
 from __future__ import annotations

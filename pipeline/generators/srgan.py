@@ -4,9 +4,10 @@ Source: Ledig et al. (2017), SRGAN, equations 3 to 6: residual blocks and a pixe
 to restore real images from smaller ones, by their pixels and by a discriminator. Deviations: there
 is no network that was trained on photographs to compare features by, so the content loss is the
 mean squared error of pixels, as in the paper's SRResNet; the network adds to the bicubically
-enlarged image; the discriminator is told the class; two blocks of few channels suffice for digits.
-The two are trained at the same time and do not see each other: the doubling network learns from
-real images that were made smaller and can follow any family, which `half` names.
+enlarged image; the discriminator is told the class and shown wrong labels, too (`mismatch`); two
+blocks of few channels suffice for digits. The two are trained at the same time and do not see each
+other: the doubling network learns from real images that were made smaller and can follow any
+family, which `half` names.
 """
 
 from __future__ import annotations
