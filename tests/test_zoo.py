@@ -39,8 +39,8 @@ from pipeline.generators.convolution import (
     SamplerConfig,
     resized,
 )
-from pipeline.generators.cvae import CVAE, divergence
-from pipeline.generators.diffusion import schedule
+from pipeline.generators.cvae import CVAE, FAR, divergence
+from pipeline.generators.diffusion import FIRST_TIME, schedule
 from pipeline.generators.exhibits import exhibits, interpolation
 from pipeline.generators.lapgan import LAPGAN, flattened, pyramid_shapes, unflattened
 from pipeline.generators.mlp_gan import MLPGAN
@@ -55,6 +55,8 @@ from pipeline.sections import Member
 
 DIGITS = ImageSpec(1, 28, 28, 10)
 BARS = ImageSpec(1, 8, 8, 3)
+LABELS = torch.arange(15) % 3
+Calls = list[tuple[tuple[Tensor, ...], Tensor]]
 # Of the toy proof: a linear generator against two narrow layers.
 PLANE: Member = {
     "steps": 3000, "batch_size": 256, "latent_dim": 2, "ema_decay": 0.998, "decay_from": 0.3,
@@ -196,7 +198,7 @@ def test_the_history_has_what_the_discriminator_pays_on_top(
     name: str, mismatch: float, wanted: set[str], sections: dict[str, Member]
 ) -> None:
     gan = built(name, GENERATORS[name], sections, mismatch=mismatch)
-    losses = gan.update(torch.rand(15, 1, 8, 8) * 2 - 1, torch.arange(15) % 3)
+    losses = gan.update(images(), LABELS)
     assert set(losses) == {"generator", "discriminator"} | wanted
 
 
@@ -398,6 +400,136 @@ def test_shares_of_image_and_noise_go_from_all_to_none() -> None:
     assert (signal.diff() < 0).all()
     assert signal[0] == 1
     assert abs(float(signal[-1])) < 1e-6
+
+
+def formula(name: str, sections: dict[str, Member], **changes: object) -> Any:
+    """A generator to hold against a closed form."""
+    torch.manual_seed(0)
+    return built(name, GENERATORS[name], sections, precision="float32", **changes)
+
+
+def watched(network: nn.Module) -> Calls:
+    """What `network` is told from now on and what it answers, call by call."""
+    calls: Calls = []
+    network.register_forward_hook(lambda _, told, said: calls.append((told, said)))
+    return calls
+
+
+def images() -> Tensor:
+    return torch.rand(15, 1, 8, 8) * 2 - 1
+
+
+def test_the_class_is_learned_from_real_images_and_the_code_from_synthetic_ones(
+    sections: dict[str, Member],
+) -> None:
+    settings = {"realness": 1.0, "class_weight": 2.0, "code_dim": 2, "code_weight": 0.1}
+    gan = formula("acgan", sections, **settings)
+    labels, z = torch.tensor([0, 1, 2, 0]), torch.randn(4, gan.noise_dim)
+    real = torch.zeros(4, 1 + 3 + 2)  # neither real nor not, no class above another
+    fake = torch.cat([torch.zeros(4, 4), z[:, :2] + 0.5], dim=1)
+    fake[:, 1] = 5.0  # class 0, whichever was asked for
+    game, code = math.log(2), 0.1 * 0.5**2
+    found = float(gan.critic_loss(real, fake, labels, z))
+    assert found == pytest.approx(game + 2 * math.log(3) + code)
+    wrong = math.log(math.exp(5) + 2) - 5 / 2  # half of the labels are 0
+    assert float(gan.generator_loss(fake, labels, z)) == pytest.approx(game + 2 * wrong + code)
+
+
+def test_a_denoising_step_keeps_the_noise_that_goes_with_the_image(
+    sections: dict[str, Member],
+) -> None:
+    image = images()
+
+    class Knowing(nn.Module):
+        def forward(self, x: Tensor, time: Tensor, y: Tensor) -> Tensor:
+            signal, noise = schedule(time[:, None, None, None])
+            return (signal * x - image) / noise
+
+    sampler = formula("diffusion", sections, sampling_steps=2, guidance=0.0).sampler
+    sampler.network = Knowing()
+    calls, z = watched(sampler.network), torch.randn(15, 64)
+    assert torch.allclose(sampler(z, LABELS), image, atol=1e-5)
+    first, noise = schedule(torch.tensor(FIRST_TIME))
+    signal, rest = schedule(torch.tensor(FIRST_TIME / 2))
+    added = (z.unflatten(1, (1, 8, 8)) - first * image) / noise
+    assert torch.allclose(calls[1][0][0], signal * image + rest * added, atol=1e-5)
+
+
+def test_guidance_leads_away_from_what_is_drawn_without_a_class(
+    sections: dict[str, Member],
+) -> None:
+    class ByLabel(nn.Module):
+        def forward(self, x: Tensor, time: Tensor, y: Tensor) -> Tensor:
+            return torch.where(y == BARS.num_classes, 0.1, 0.3)[:, None, None, None].expand_as(x)
+
+    sampler = formula("diffusion", sections, sampling_steps=1, guidance=2.0).sampler
+    sampler.network = ByLabel()
+    found = sampler(torch.zeros(15, 64), LABELS)
+    noise = math.sin(FIRST_TIME * math.pi / 2)
+    assert torch.allclose(found, torch.full_like(found, -noise * (0.3 + 2 * (0.3 - 0.1))))
+
+
+def test_levels_of_a_pyramid_are_drawn_upon_its_own_smaller_image(
+    sections: dict[str, Member],
+) -> None:
+    sampler = formula("lapgan", sections).sampler.eval()
+    calls = [watched(detail) for detail in sampler.details]
+    z = torch.randn(15, 3 * sections["lapgan"]["latent_dim"])
+    levels = sampler.levels(z, LABELS)
+    for number, ((told, detail),) in enumerate(calls):
+        low = resized(levels[number], levels[number + 1].shape[2:])
+        assert torch.equal(told[0], low)
+        assert torch.equal(told[1], z.chunk(3, dim=1)[number + 1])
+        assert torch.equal(levels[number + 1], low + detail)
+    assert torch.equal(sampler(z, LABELS), levels[-1].clamp(-1, 1))
+
+
+def test_real_images_under_wrong_labels_are_to_be_refused(sections: dict[str, Member]) -> None:
+    gan = formula("mlp_gan", sections, mismatch=0.5)
+    calls, real = watched(gan.critic), images()
+    losses = gan.update(real, LABELS)
+    (shown, wrong), scores = calls[2]
+    assert torch.equal(shown, real)
+    assert set(((wrong - LABELS) % 3).tolist()) == {1, 2}
+    assert torch.allclose(losses["mismatch"], 0.5 * functional.softplus(scores).mean())
+
+
+def test_several_moves_of_a_generator_are_of_their_own_noise(sections: dict[str, Member]) -> None:
+    gan = formula("mlp_gan", sections, generator_steps=3)
+    calls = watched(gan.sampler)
+    gan.update(images(), LABELS)
+    noise = torch.stack([told[0] for told, _ in calls])
+    assert len(noise.unique(dim=0)) == 1 + 3
+    for name, moves in (("generator", 3), ("discriminator", 1)):
+        states = gan.optimizers[name].state.values()
+        assert {int(state["step"]) for state in states} == {moves}
+
+
+def test_doubling_weighs_the_game_against_the_pixels(sections: dict[str, Member]) -> None:
+    gan = formula("srgan", sections, adversarial_weight=0.5)
+    real, said = images(), torch.zeros(15)
+    doubled = gan.imagine(torch.zeros(15, 1), LABELS, real).detach()
+    loss = float(gan.generator_loss(said, LABELS, torch.zeros(15, 1)).detach())
+    assert loss == pytest.approx(float((doubled - real).square().mean()) + 0.5 * math.log(2))
+
+
+def test_a_traversal_moves_the_codes_in_use_one_by_one(
+    sections: dict[str, Member], bars: LabeledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Codes(nn.Module):
+        def forward(self, z: Tensor, y: Tensor) -> Tensor:
+            return z[:, None, None].expand(-1, 1, 8, -1)
+
+    model = formula("cvae", sections, latent_dim=8)
+    spread = torch.tensor([0.1, 3.0, 0.0, 2.0, 0.5, 1.0, 0.2, 0.3])
+    means = torch.linspace(-1, 1, 50)[:, None] * spread
+    monkeypatch.setattr(model, "encode", lambda *_: (means, torch.zeros_like(means)))
+    model.sampler = Codes()
+    found = model.exhibits(bars, 0)["traversal"][:, 0, 0].unflatten(0, (8, 10))
+    for row, place in zip(found, [1, 3, 5, 4, 7, 6, 0, 2], strict=True):
+        wanted = torch.zeros(10, 8)
+        wanted[:, place] = torch.linspace(-FAR, FAR, 10)
+        assert torch.equal(row, wanted)
 
 
 @pytest.mark.slow
