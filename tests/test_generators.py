@@ -175,7 +175,7 @@ def test_labels_are_obeyed_after_a_short_fit(
     section = {**sections[name], "steps": 700, "batch_size": 30}
     if "realness" in section:  # narrow networks are slow to find out that the label matters
         section |= {"generator_learning_rate": 0.002, "discriminator_learning_rate": 0.004}
-        section |= {"mismatch": 1.0}
+        section |= {"mismatch": 0.0 if name == "acgan" else 1.0}
     sections = {name: section}
     generator, _ = trained(name, sections, bars, tmp_path / "a")
     labels = np.arange(150) % 3
@@ -185,7 +185,9 @@ def test_labels_are_obeyed_after_a_short_fit(
 
 
 @pytest.mark.parametrize("name", EVERY)
-@pytest.mark.parametrize("spec", [ImageSpec(1, 28, 28, 10), ImageSpec(3, 32, 32, 2)], ids=str)
+@pytest.mark.parametrize(
+    "spec", [ImageSpec(1, 28, 28, 10), ImageSpec(3, 32, 32, 2), ImageSpec(2, 15, 17, 2)], ids=str
+)
 def test_other_sizes_channels_and_classes_work(
     name: str, spec: ImageSpec, sections: dict[str, Member], tmp_path: Path
 ) -> None:
@@ -390,9 +392,9 @@ def test_only_the_two_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     assert [path.stem.split("-")[1] for path in newest_first(tmp_path)] == ["00000003", "00000002"]
 
 
-def test_dcgan_refuses_sides_it_cannot_double(sections: dict[str, Member]) -> None:
-    with pytest.raises(ParamsError, match=r"divisible by 4.*found 30 x 28"):
-        untrained("dcgan", sections, ImageSpec(1, 30, 28, 10), 0)
+def test_dcgan_refuses_sides_it_cannot_halve(sections: dict[str, Member]) -> None:
+    with pytest.raises(ParamsError, match=r"at least 8, found 7 x 28"):
+        untrained("dcgan", sections, ImageSpec(1, 7, 28, 10), 0)
 
 
 def test_views_move_images_a_little_and_never_flip_them() -> None:

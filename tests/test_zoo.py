@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
+from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, distributions, nn
 from torch.nn import functional
 
@@ -20,7 +22,14 @@ from pipeline.errors import ParamsError
 from pipeline.generators import GENERATORS
 from pipeline.generators.adversarial import cross_entropy
 from pipeline.generators.autoencoder import Autoencoder
-from pipeline.generators.base import Generator, create, draw_classes, fit
+from pipeline.generators.base import (
+    Generator,
+    GeneratorConfig,
+    create,
+    draw_classes,
+    fit,
+)
+from pipeline.generators.began import BEGAN
 from pipeline.generators.convolution import (
     ConvolutionalCritic,
     ConvolutionalSampler,
@@ -29,13 +38,13 @@ from pipeline.generators.convolution import (
     SamplerConfig,
     resized,
 )
-from pipeline.generators.cvae import CVAE, divergence
-from pipeline.generators.diffusion import schedule
+from pipeline.generators.cvae import CVAE, FAR, divergence
+from pipeline.generators.diffusion import FIRST_TIME, schedule
 from pipeline.generators.exhibits import exhibits, interpolation
 from pipeline.generators.lapgan import LAPGAN, flattened, pyramid_shapes, unflattened
 from pipeline.generators.mlp_gan import MLPGAN
 from pipeline.generators.plain_dcgan import PlainDCGAN
-from pipeline.generators.srgan import SRGAN, psnr
+from pipeline.generators.srgan import SHARED, SRGAN, psnr
 from pipeline.generators.standalone import STANDALONE
 from pipeline.generators.wgan import WGAN, WGANGP
 from pipeline.images import ImageSpec, LabeledImages
@@ -45,6 +54,8 @@ from pipeline.sections import Member
 
 DIGITS = ImageSpec(1, 28, 28, 10)
 BARS = ImageSpec(1, 8, 8, 3)
+LABELS = torch.arange(15) % 3
+Calls = list[tuple[tuple[Tensor, ...], Tensor]]
 # A fit that changes next to nothing.
 BRIEF: Member = {"steps": 2, "batch_size": 4, "learning_rate": 1e-9, "weight_decay": 0.0,
                  "channels": 16, "features": 8, "dropout": 0.0}  # fmt: skip
@@ -124,6 +135,20 @@ def test_uniform_noise_is_uniform_and_normal_noise_normal(sections: dict[str, Me
     assert abs(float(normal.std()) - 1) < 0.03
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "match"),
+    [
+        ("acgan", {"mismatch": 0.5}, r"mismatch: expected 0, .*found 0\.5"),
+        ("wgan", {"momentum": 0.5}, r"momentum: expected 0 with rmsprop, found 0\.5"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(
+    name: str, changes: Member, match: str, sections: dict[str, Member]
+) -> None:
+    with pytest.raises(ValidationError, match=match):
+        GENERATORS[name].Config.model_validate({**sections[name], **changes})
+
+
 def test_clipped_weights_stay_within_their_bound(
     sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path
 ) -> None:
@@ -145,8 +170,45 @@ def test_the_gradient_penalty_is_that_of_a_critic_whose_slope_is_known(
 
     gan.critic = Slope()
     images = torch.randn(4, 1, 8, 8)
-    found = gan.penalty(images, torch.randn(4, 1, 8, 8), torch.zeros(4, dtype=torch.long))
-    assert float(found) == pytest.approx(10 * (3 - 1) ** 2)
+    found = gan.surcharges(images, torch.randn(4, 1, 8, 8), torch.zeros(4, dtype=torch.long))
+    assert float(found["penalty"]) == pytest.approx(10 * (3 - 1) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "mismatch", "wanted"),
+    [
+        ("plain_dcgan", 0.0, {"accuracy"}),
+        ("plain_dcgan", 0.5, {"accuracy", "mismatch"}),
+        ("wgan_gp", 0.0, {"accuracy", "penalty"}),
+        ("wgan_gp", 0.5, {"accuracy", "penalty", "mismatch"}),
+        ("began", 0.5, {"k", "convergence", "mismatch"}),
+        ("acgan", 0.0, {"accuracy"}),
+    ],
+)
+def test_the_history_has_what_the_discriminator_pays_on_top(
+    name: str, mismatch: float, wanted: set[str], sections: dict[str, Member]
+) -> None:
+    gan = built(name, GENERATORS[name], sections, mismatch=mismatch)
+    losses = gan.update(images(), LABELS)
+    assert set(losses) == {"generator", "discriminator"} | wanted
+
+
+def test_k_moves_after_the_move_of_the_discriminator_by_what_is_off_balance(
+    sections: dict[str, Member],
+) -> None:
+    gan = built("began", BEGAN, sections, gamma=0.7, control=0.1)
+    gan.critic.k.fill_(0.5)
+    real, fake, z = torch.tensor([0.4, 0.6]), torch.tensor([0.2, 0.4]), torch.zeros(2, 1)
+    assert float(gan.critic_loss(real, fake, z[:, 0], z)) == pytest.approx(0.5 - 0.5 * 0.3)
+    assert float(gan.mismatch_loss(fake, real)) == pytest.approx(-0.5 * 0.3)
+    gan.constrain()
+    found = {name: float(value) for name, value in gan.gauges(real, fake).items()}
+    off = 0.7 * 0.5 - 0.3
+    assert found == pytest.approx({"k": 0.5 + 0.1 * off, "convergence": 0.5 + off})
+    gan.critic_loss(fake, 100 * real, z[:, 0], z)
+    gan.constrain()
+    assert gan.critic.k == 0
+    assert float(gan.gauges(real, fake)["convergence"]) == pytest.approx(0.3 + 50 - 0.7 * 0.3)
 
 
 def test_the_divergence_is_that_of_the_two_normals(
@@ -172,6 +234,20 @@ def test_codes_of_a_class_are_drawn_from_its_own_normal(
     for spread in sampler.spread:
         assert torch.equal(spread, spread.tril())
         assert (spread.diagonal() > 0).all()
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "srgan"])
+def test_snapshots_of_codes_obey_their_labels(
+    name: str, sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
+) -> None:
+    half = following("autoencoder", sections)
+    changes = {"half": half} if name == "srgan" else {}
+    model = built(name, GENERATORS[name], sections, steps=240, **changes)
+    with deterministic():
+        snapshots = fit(model, bars, 0, tmp_path).snapshots
+    judge = KNeighborsClassifier(3).fit(bars.images.reshape(180, -1), bars.labels)
+    for step in (160, 200, 240):
+        assert judge.score(snapshots[step].reshape(24, -1), np.repeat([0, 1, 2], 8)) > 0.7
 
 
 def test_an_autoencoder_restores_images_better_than_their_mean(
@@ -204,18 +280,37 @@ def test_a_pyramid_is_its_parts_and_its_true_details_give_the_image_back(
 def test_doubling_follows_every_family_of_half_the_size(
     name: str, sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
 ) -> None:
-    half = {"family": name, **sections[name], "steps": 4}
-    gan = built("srgan", SRGAN, sections, replace(BARS, height=16, width=16), steps=4, half=half)
-    larger = LabeledImages(np.kron(bars.images, np.ones((2, 2), np.uint8)), bars.labels)
+    half = following(name, sections)
+    gan = built("srgan", SRGAN, sections, replace(BARS, height=28, width=28), steps=4, half=half)
+    larger = np.kron(bars.images, np.ones((4, 4), np.uint8))[:, :, 2:30, 2:30]
     with deterministic():
-        fit(gan, larger, 0, tmp_path)
+        fit(gan, LabeledImages(larger, bars.labels), 0, tmp_path)
     untrained = create(STANDALONE[name], gan.smaller.config, gan.smaller.spec, 0)
     assert type(gan.smaller) is STANDALONE[name]
     assert gan.noise_dim == untrained.noise_dim
-    assert draw_classes(gan, 2, 0).images.shape == (6, 1, 16, 16)
+    assert draw_classes(gan, 2, 0).images.shape == (6, 1, 28, 28)
     before = untrained.sampler.state_dict()
     after = gan.smaller.sampler.state_dict()
     assert any(not torch.equal(value, before[key]) for key, value in after.items())
+
+
+def following(name: str, sections: dict[str, Member]) -> Member:
+    """The settings of a generator of half the size."""
+    own = {key: value for key, value in sections[name].items() if key not in SHARED}
+    return {"family": name, **own}
+
+
+@pytest.mark.parametrize("key", sorted(GeneratorConfig.model_fields))
+def test_settings_of_the_fit_are_refused_for_half_the_size(
+    key: str, sections: dict[str, Member]
+) -> None:
+    half = {**following("cvae", sections), key: sections["cvae"][key]}
+    section = {**sections["srgan"], "half": half}
+    if key == "precision":
+        assert SRGAN.Config.model_validate(section).half[key] == half[key]
+    else:
+        with pytest.raises(ParamsError, match=rf"half: expected .*, found {key}.*leave"):
+            SRGAN.Config.model_validate(section)
 
 
 @pytest.mark.parametrize("half", [{}, {"family": "srgan"}, {"family": "cvae", "beta": -1.0}])
@@ -296,3 +391,133 @@ def test_shares_of_image_and_noise_go_from_all_to_none() -> None:
     assert (signal.diff() < 0).all()
     assert signal[0] == 1
     assert abs(float(signal[-1])) < 1e-6
+
+
+def formula(name: str, sections: dict[str, Member], **changes: object) -> Any:
+    """A generator to hold against a closed form."""
+    torch.manual_seed(0)
+    return built(name, GENERATORS[name], sections, precision="float32", **changes)
+
+
+def watched(network: nn.Module) -> Calls:
+    """What `network` is told from now on and what it answers, call by call."""
+    calls: Calls = []
+    network.register_forward_hook(lambda _, told, said: calls.append((told, said)))
+    return calls
+
+
+def images() -> Tensor:
+    return torch.rand(15, 1, 8, 8) * 2 - 1
+
+
+def test_the_class_is_learned_from_real_images_and_the_code_from_synthetic_ones(
+    sections: dict[str, Member],
+) -> None:
+    settings = {"realness": 1.0, "class_weight": 2.0, "code_dim": 2, "code_weight": 0.1}
+    gan = formula("acgan", sections, **settings)
+    labels, z = torch.tensor([0, 1, 2, 0]), torch.randn(4, gan.noise_dim)
+    real = torch.zeros(4, 1 + 3 + 2)  # neither real nor not, no class above another
+    fake = torch.cat([torch.zeros(4, 4), z[:, :2] + 0.5], dim=1)
+    fake[:, 1] = 5.0  # class 0, whichever was asked for
+    game, code = math.log(2), 0.1 * 0.5**2
+    found = float(gan.critic_loss(real, fake, labels, z))
+    assert found == pytest.approx(game + 2 * math.log(3) + code)
+    wrong = math.log(math.exp(5) + 2) - 5 / 2  # half of the labels are 0
+    assert float(gan.generator_loss(fake, labels, z)) == pytest.approx(game + 2 * wrong + code)
+
+
+def test_a_denoising_step_keeps_the_noise_that_goes_with_the_image(
+    sections: dict[str, Member],
+) -> None:
+    image = images()
+
+    class Knowing(nn.Module):
+        def forward(self, x: Tensor, time: Tensor, y: Tensor) -> Tensor:
+            signal, noise = schedule(time[:, None, None, None])
+            return (signal * x - image) / noise
+
+    sampler = formula("diffusion", sections, sampling_steps=2, guidance=0.0).sampler
+    sampler.network = Knowing()
+    calls, z = watched(sampler.network), torch.randn(15, 64)
+    assert torch.allclose(sampler(z, LABELS), image, atol=1e-5)
+    first, noise = schedule(torch.tensor(FIRST_TIME))
+    signal, rest = schedule(torch.tensor(FIRST_TIME / 2))
+    added = (z.unflatten(1, (1, 8, 8)) - first * image) / noise
+    assert torch.allclose(calls[1][0][0], signal * image + rest * added, atol=1e-5)
+
+
+def test_guidance_leads_away_from_what_is_drawn_without_a_class(
+    sections: dict[str, Member],
+) -> None:
+    class ByLabel(nn.Module):
+        def forward(self, x: Tensor, time: Tensor, y: Tensor) -> Tensor:
+            return torch.where(y == BARS.num_classes, 0.1, 0.3)[:, None, None, None].expand_as(x)
+
+    sampler = formula("diffusion", sections, sampling_steps=1, guidance=2.0).sampler
+    sampler.network = ByLabel()
+    found = sampler(torch.zeros(15, 64), LABELS)
+    noise = math.sin(FIRST_TIME * math.pi / 2)
+    assert torch.allclose(found, torch.full_like(found, -noise * (0.3 + 2 * (0.3 - 0.1))))
+
+
+def test_levels_of_a_pyramid_are_drawn_upon_its_own_smaller_image(
+    sections: dict[str, Member],
+) -> None:
+    sampler = formula("lapgan", sections).sampler.eval()
+    calls = [watched(detail) for detail in sampler.details]
+    z = torch.randn(15, 3 * sections["lapgan"]["latent_dim"])
+    levels = sampler.levels(z, LABELS)
+    for number, ((told, detail),) in enumerate(calls):
+        low = resized(levels[number], levels[number + 1].shape[2:])
+        assert torch.equal(told[0], low)
+        assert torch.equal(told[1], z.chunk(3, dim=1)[number + 1])
+        assert torch.equal(levels[number + 1], low + detail)
+    assert torch.equal(sampler(z, LABELS), levels[-1].clamp(-1, 1))
+
+
+def test_real_images_under_wrong_labels_are_to_be_refused(sections: dict[str, Member]) -> None:
+    gan = formula("mlp_gan", sections, mismatch=0.5)
+    calls, real = watched(gan.critic), images()
+    losses = gan.update(real, LABELS)
+    (shown, wrong), scores = calls[2]
+    assert torch.equal(shown, real)
+    assert set(((wrong - LABELS) % 3).tolist()) == {1, 2}
+    assert torch.allclose(losses["mismatch"], 0.5 * functional.softplus(scores).mean())
+
+
+def test_several_moves_of_a_generator_are_of_their_own_noise(sections: dict[str, Member]) -> None:
+    gan = formula("mlp_gan", sections, generator_steps=3)
+    calls = watched(gan.sampler)
+    gan.update(images(), LABELS)
+    noise = torch.stack([told[0] for told, _ in calls])
+    assert len(noise.unique(dim=0)) == 1 + 3
+    for name, moves in (("generator", 3), ("discriminator", 1)):
+        states = gan.optimizers[name].state.values()
+        assert {int(state["step"]) for state in states} == {moves}
+
+
+def test_doubling_weighs_the_game_against_the_pixels(sections: dict[str, Member]) -> None:
+    gan = formula("srgan", sections, adversarial_weight=0.5)
+    real, said = images(), torch.zeros(15)
+    doubled = gan.imagine(torch.zeros(15, 1), LABELS, real).detach()
+    loss = float(gan.generator_loss(said, LABELS, torch.zeros(15, 1)).detach())
+    assert loss == pytest.approx(float((doubled - real).square().mean()) + 0.5 * math.log(2))
+
+
+def test_a_traversal_moves_the_codes_in_use_one_by_one(
+    sections: dict[str, Member], bars: LabeledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Codes(nn.Module):
+        def forward(self, z: Tensor, y: Tensor) -> Tensor:
+            return z[:, None, None].expand(-1, 1, 8, -1)
+
+    model = formula("cvae", sections, latent_dim=8)
+    spread = torch.tensor([0.1, 3.0, 0.0, 2.0, 0.5, 1.0, 0.2, 0.3])
+    means = torch.linspace(-1, 1, 50)[:, None] * spread
+    monkeypatch.setattr(model, "encode", lambda *_: (means, torch.zeros_like(means)))
+    model.sampler = Codes()
+    found = model.exhibits(bars, 0)["traversal"][:, 0, 0].unflatten(0, (8, 10))
+    for row, place in zip(found, [1, 3, 5, 4, 7, 6, 0, 2], strict=True):
+        wanted = torch.zeros(10, 8)
+        wanted[:, place] = torch.linspace(-FAR, FAR, 10)
+        assert torch.equal(row, wanted)

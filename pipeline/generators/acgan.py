@@ -42,6 +42,15 @@ class ACGANConfig(CrossEntropyConfig, PlayersConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _no_mismatch(self) -> ACGANConfig:
+        if self.mismatch:
+            raise ValueError(
+                f"mismatch: expected 0, since acgan's discriminator is told no label, found "
+                f"{self.mismatch}"
+            )
+        return self
+
 
 class NamingCritic(nn.Module):
     """Images (n, c, h, w) to realness, class scores and code, (n, 1 + classes + code_dim)."""
@@ -79,13 +88,9 @@ class ACGAN(CrossEntropyGame):
         named = self.config.class_weight * self._wrong_class(fake, labels)
         return game + named + self._wrong_code(fake, z)
 
-    def mismatch_loss(self, wrong: Tensor, right: Tensor) -> Tensor:
-        """See `Adversarial.mismatch_loss`: its discriminator is told no label."""
-        return wrong.new_zeros(())
-
-    def accuracy(self, real: Tensor, fake: Tensor) -> Tensor:
-        """See `Adversarial.accuracy`."""
-        return super().accuracy(real[:, 0], fake[:, 0])
+    def gauges(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """See `Adversarial.gauges`."""
+        return super().gauges(real[:, 0], fake[:, 0])
 
     def critic_convolutions(self) -> list[nn.Conv2d]:
         """See `Generator.critic_convolutions`."""

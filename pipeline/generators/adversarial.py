@@ -3,7 +3,9 @@
 Source: Goodfellow et al. (2014), algorithm 1. A family sets its two players and says what each of
 them loses; who moves when, the optimizers and the discriminator's accuracy are here. One batch of
 real images serves all moves of a step, shared out among the discriminator's. Synthetic images have
-the labels of the real ones beside them.
+the labels of the real ones beside them. Deviation: with `mismatch` the discriminator is shown real
+images under wrong labels, too (Reed et al. 2016, section 4.2); the preset `zoo` uses it for all but
+`acgan`. The history has what it costs beside the column `discriminator`, which leaves it out.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class AdversarialConfig(GeneratorConfig):
     latent_dim: Count
     noise: Literal["normal", "uniform"]  # uniform: from -1 to 1, and sampled from so
     optimizer: Literal["adam", "rmsprop"]
-    momentum: float = Field(ge=0, lt=1)  # of Adam (beta 1); RMSprop has none
+    momentum: float = Field(ge=0, lt=1)  # of Adam (beta 1); 0 with RMSprop
     generator_learning_rate: float = Field(gt=0)
     discriminator_learning_rate: float = Field(gt=0)
     discriminator_steps: Count  # per step, each on its share of the batch
@@ -44,6 +46,12 @@ class AdversarialConfig(GeneratorConfig):
                 f"batch_size: expected a multiple of discriminator_steps "
                 f"({self.discriminator_steps}), found {self.batch_size}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _rmsprop_has_no_momentum(self) -> AdversarialConfig:
+        if self.optimizer == "rmsprop" and self.momentum:
+            raise ValueError(f"momentum: expected 0 with rmsprop, found {self.momentum}")
         return self
 
 
@@ -89,16 +97,19 @@ class Adversarial(Generator):
     def mismatch_loss(self, wrong: Tensor, right: Tensor) -> Tensor:
         """Of what the discriminator said of real images under a wrong and the right label."""
 
-    def penalty(self, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
-        """What the discriminator pays on top, by the images."""
-        return real.new_zeros(())
+    def surcharges(self, real: Tensor, fake: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """What the discriminator pays on top for the images, by name: columns of the history."""
+        return {}
 
     def constrain(self) -> None:
-        """What is done to the discriminator's weights after each of its moves."""
+        """What is done to the discriminator after each of its moves."""
 
-    def extras(self) -> dict[str, Tensor]:
-        """More numbers for the history."""
-        return {}
+    def gauges(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Numbers for the history beside the losses, of what the discriminator said last.
+
+        `accuracy`: share of images that it takes for what they are, real ones above 0.
+        """
+        return {"accuracy": (torch.cat([real, -fake]) > 0).float().mean()}
 
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`."""
@@ -115,12 +126,12 @@ class Adversarial(Generator):
             said_real = self.in_precision(self.critic, images, wanted)
             said_fake = self.in_precision(self.critic, fake, wanted)
             critic = self.critic_loss(said_real, said_fake, wanted, z)
-            extra = self.penalty(images, fake, wanted)
+            extra = self.surcharges(images, fake, wanted)
             if self.mismatch:
                 others = wanted + torch.randint(1, self.spec.num_classes, wanted.shape)
                 wrong = self.in_precision(self.critic, images, others % self.spec.num_classes)
-                extra = extra + self.mismatch * self.mismatch_loss(wrong, said_real)
-            descend(self.optimizers["discriminator"], critic + extra)
+                extra["mismatch"] = self.mismatch * self.mismatch_loss(wrong, said_real)
+            descend(self.optimizers["discriminator"], critic + sum(extra.values()))
             self.constrain()
         self.critic.requires_grad_(False)  # its gradients would be thrown away
         for _ in range(config.generator_steps):
@@ -129,13 +140,8 @@ class Adversarial(Generator):
             generator = self.generator_loss(said, wanted, z)
             descend(self.optimizers["generator"], generator)
         self.critic.requires_grad_(True)
-        accuracy = self.accuracy(said_real, said_fake)
-        return {"generator": generator, "discriminator": critic, "accuracy": accuracy,
-                **self.extras()}  # fmt: skip
-
-    def accuracy(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Share of images that the discriminator takes for what they are: real ones above 0."""
-        return (torch.cat([real, -fake]) > 0).float().mean()
+        gauges = self.gauges(said_real, said_fake)
+        return {"generator": generator, "discriminator": critic, **extra, **gauges}
 
     def shaped(self, normal: Tensor) -> Tensor:
         """See `Generator.shaped`; its distribution function makes normal noise uniform."""

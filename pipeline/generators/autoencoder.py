@@ -2,9 +2,11 @@
 
 Sources: Hinton and Salakhutdinov (2006) for the autoencoder; layers as textbooks have them: two
 convolutions of 5 x 5 with stride 2 to 16 and 32 channels, 20 codes, and back. An autoencoder says
-nothing of which codes occur: after training, a normal of every class is fitted to the codes of its
-real images, with the covariance shrunk as by Ledoit and Wolf (2004), since few images cannot give a
-whole one. Deviation: codes are standardized, so that noise of 1 is on their scale.
+nothing of which codes occur: before images are drawn, a normal of every class is fitted to the
+codes of its real images, with the covariance shrunk as by Ledoit and Wolf (2004), since few images
+cannot give a whole one. Deviations: codes are standardized, so that noise of 1 is on their scale;
+the normals are of images that were not moved (`view`), in codes of the last encoder, while the
+decoder is averaged.
 """
 
 from __future__ import annotations
@@ -138,7 +140,7 @@ class Autoencoder(Generator):
         return {"reconstruction": in_turns(real, self.restore(real))}
 
     @torch.no_grad()
-    def conclude(self, data: LabeledImages) -> None:
+    def conclude(self, sampler: CodeSampler, data: LabeledImages) -> None:
         """See `Generator.conclude`: the normal of every class."""
         self.encoder.eval()
         codes = np.concatenate([
@@ -150,5 +152,5 @@ class Autoencoder(Generator):
             # One image has no spread of its own: that of all codes, which is 1 each.
             covariance = ledoit_wolf(own)[0] if len(own) > 1 else np.eye(codes.shape[1])
             covariance = covariance + 1e-6 * np.eye(codes.shape[1])
-            self.sampler.mean[label] = torch.from_numpy(own.mean(axis=0))
-            self.sampler.spread[label] = torch.from_numpy(np.linalg.cholesky(covariance))
+            sampler.mean[label] = torch.from_numpy(own.mean(axis=0))
+            sampler.spread[label] = torch.from_numpy(np.linalg.cholesky(covariance))

@@ -98,8 +98,8 @@ class Generator(ABC):
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One optimization step of every network on real images in -1..1; the losses by name."""
 
-    def conclude(self, data: LabeledImages) -> None:  # noqa: B027 (most families have nothing)
-        """What is left to do once training on `data` is over and the sampler averaged."""
+    def conclude(self, sampler: Any, data: LabeledImages) -> None:  # noqa: B027 (most: nothing)
+        """What is left to do before the averaged `sampler`, trained on `data`, is drawn from."""
 
     def exhibits(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
         """Images in -1..1, ten to a row, by name: what only this family has to show.
@@ -193,14 +193,14 @@ def fit(
             values = {name: float(value.detach()) for name, value in losses.items()}
             state.history.rows.append({"step": step, **values, **rates})
         is_mark = passes_mark(before, done, NUM_SNAPSHOTS)
-        if is_mark:
+        if is_mark:  # the last one is the end
+            generator.conclude(averaged.module, data)
             state.history.snapshots[step] = snapshot(generator, averaged.module, seed)
         if is_mark or time.monotonic() - saved_at > CHECKPOINT_S:
             refuse_bad_weights(generator.networks, step)
             state.save(folder, step)
             saved_at = time.monotonic()
     generator.sampler.load_state_dict(averaged.module.state_dict())
-    generator.conclude(data)
     torch.manual_seed(derive_seed("settle", seed))
     settle_batch_norm(generator)
     return state.history

@@ -4,8 +4,11 @@ Source: Berthelot, Schumm and Metz (2017), BEGAN, section 3.4: real images are t
 synthetic ones badly, and a controller k keeps the ratio of the two errors at `gamma`: low gives
 clear images of few kinds, high varied ones. The history has k and the convergence measure M
 (section 3.4.1), which falls as training goes well. Deviations: both players are told the class, the
-discriminator by a plane beside the image and again where it restores it; convolutions with stride
-in place of pooling; the averaged sampler and the decay of rates of the one fit loop.
+discriminator by a plane beside the image and again where it restores it, and it is shown wrong
+labels, too (`mismatch`); convolutions with stride in place of pooling; leaky ReLU and, but for the
+encoder, batch norm (paper: ELU, no norm); the balance is read from the discriminator's synthetic
+images (paper: from the generator's, of noise of their own), and k moves once per move of the
+discriminator; the averaged sampler and the decay of rates of the one fit loop.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ class BEGANConfig(AdversarialConfig, PlayersConfig):
 
     code_dim: Count  # width of the discriminator's narrow middle
     gamma: float = Field(gt=0, le=1)  # wanted error of synthetic images, as a share of that of real
-    control: float = Field(gt=0)  # how fast k follows, per step
+    control: float = Field(gt=0)  # how fast k follows, per move
 
 
 class AutoencoderCritic(nn.Module):
@@ -69,29 +72,30 @@ class BEGAN(Adversarial):
         super().__init__(config, spec)
         sampler = ConvolutionalSampler(config.sampler, config.latent_dim, spec)
         self.play(sampler, AutoencoderCritic(config, spec))
-        self.convergence = torch.tensor(math.nan)
+        self.errors = torch.full((2,), math.nan)  # of real and of synthetic images, last move
 
     def critic_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
-        """See `Adversarial.critic_loss`; moves k."""
-        loss = real.mean() - self.critic.k.clone() * fake.mean()
-        with torch.no_grad():
-            off = self.config.gamma * real.mean() - fake.mean()
-            self.critic.k.add_(self.config.control * off).clamp_(0, 1)
-            self.convergence = real.mean() + off.abs()
-        return loss
+        """See `Adversarial.critic_loss`."""
+        self.errors = torch.stack([real.mean(), fake.mean()]).detach()
+        return real.mean() - self.critic.k * fake.mean()
 
     def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
         """See `Adversarial.generator_loss`."""
         return fake.mean()
 
-    def accuracy(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Share of pairs in which the real image is restored better than the balance asks."""
-        return (self.config.gamma * real[:, None] < fake[None]).float().mean()
-
     def mismatch_loss(self, wrong: Tensor, right: Tensor) -> Tensor:
         """See `Adversarial.mismatch_loss`: to be restored as badly as a synthetic image."""
-        return -self.critic.k.clone() * wrong.mean()
+        return -self.critic.k * wrong.mean()
 
-    def extras(self) -> dict[str, Tensor]:
-        """See `Adversarial.extras`."""
-        return {"k": self.critic.k.clone(), "convergence": self.convergence}
+    def constrain(self) -> None:
+        """See `Adversarial.constrain`: moves k."""
+        self.critic.k.add_(self.config.control * self._off_balance()).clamp_(0, 1)
+
+    def gauges(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """See `Adversarial.gauges`: k and M; errors of restoring tell no right from wrong."""
+        convergence = self.errors[0] + self._off_balance().abs()
+        return {"k": self.critic.k.clone(), "convergence": convergence}
+
+    def _off_balance(self) -> Tensor:
+        real, fake = self.errors
+        return self.config.gamma * real - fake

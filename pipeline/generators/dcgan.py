@@ -42,6 +42,7 @@ CLASS_SPREAD = 0.1
 REACH = 1.05
 # Least pixel distance in the mode-seeking ratio: keeps two equal images from dividing by zero.
 LEAST_DISTANCE = 0.02
+LEAST_SIDE = 8  # the discriminator halves three times, rounding down
 
 
 class DCGANConfig(GeneratorConfig):
@@ -85,7 +86,8 @@ class Sampler(nn.Module):
     def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
         super().__init__()
         widths = config.generator_channels
-        self.start = (spec.height // 4, spec.width // 4, widths[0])
+        self.size = (spec.height, spec.width)  # drawn larger and cut where 4 does not divide it
+        self.start = (-(-spec.height // 4), -(-spec.width // 4), widths[0])
         inputs = config.latent_dim + config.label_dim
         self.embed = LabelEmbedding(spec.num_classes, config.label_dim)
         self.project = _orthogonal(nn.Linear(inputs, math.prod(self.start)))
@@ -107,6 +109,7 @@ class Sampler(nn.Module):
         for up, norm in zip(self.ups, self.norms, strict=True):
             x = functional.relu(norm(up(x), y))
         x = functional.pixel_shuffle(self.to_pixels(x), self.shuffle)
+        x = x[:, :, : self.size[0], : self.size[1]]
         return (REACH * torch.tanh(x)).clamp(-1, 1)
 
 
@@ -143,12 +146,12 @@ class DCGAN(Generator):
 
     def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        if spec.height % 4 or spec.width % 4 or min(spec.height, spec.width) < 8:
+        if min(spec.height, spec.width) < LEAST_SIDE:
             raise ParamsError(
                 "generators.dcgan",
-                "expected image sides that are divisible by 4 and at least 8, found "
+                f"expected image sides of at least {LEAST_SIDE}, found "
                 f"{spec.height} x {spec.width}",
-                "pad the images to the next multiple of 4",
+                f"pad the images to {LEAST_SIDE} x {LEAST_SIDE}",
             )
         self.noise_dim = config.latent_dim
         self.sampler = Sampler(config, spec).to(memory_format=torch.channels_last)

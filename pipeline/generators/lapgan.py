@@ -3,9 +3,10 @@
 Source: Denton et al. (2015), LAPGAN, sections 2.2 and 2.3: the smallest image comes from a GAN of
 its own; at each larger size a generator draws the difference between the image and the enlarged
 smaller one, told that enlarged image, and a discriminator sees the sum of the two with it.
-Deviations: the class is told to all players by an embedding; every level takes its share of one
-noise; all levels are trained at the same time, on the smaller images of real ones, as in the paper,
-and then drawn one upon the other; bicubic in place of the paper's blur.
+Deviations: the class is told to all players by an embedding, and the discriminators are shown wrong
+labels, too (`mismatch`); every level takes its share of one noise; all levels are trained at the
+same time, on the smaller images of real ones, as in the paper, and then drawn one upon the other;
+bicubic in place of the paper's blur.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The first GAN, of dense layers, told the class by concatenation.
 
 Sources: Goodfellow et al. (2014) for the game and the non-saturating loss; Mirza and Osindero
-(2014), equation 2 and figure 1, for the label as an input of both players. Layers as
-textbooks have them: 256-512-1024 and 512-256, leaky ReLU of 0.2, batch norm in the generator.
-Deviations: the averaged sampler and the decay of rates of the one fit loop. Without hidden
-layers and without the squashing at the end (`output: linear`) it is the linear generator of the toy
-proof in the tests.
+(2014), equation 2 and figure 1, for the label as an input of both players. Layers as textbooks have
+them: 256-512-1024 and 512-256, leaky ReLU of 0.2, batch norm in the generator. Deviations: the
+discriminator is shown wrong labels, too (`mismatch`); the averaged sampler and the decay of rates
+of the one fit loop. Without hidden layers and without the squashing at the end (`output: linear`)
+it is the linear generator of the toy proof in the tests.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 Source: Radford, Metz and Chintala (2016); layers in `convolution`. Deviations: both players are
 told the class, the generator by an embedding beside the noise, the discriminator by projection
-(Miyato and Koyama 2018, equation 4); the averaged sampler and the decay of rates of the one fit
-loop. Without a label, in the sizes of the texts (7 x 7 x 256, 128, 64 channels; 64 and 128), the
-generator has 2,343,681 numbers, 2,318,209 of them trained, and the discriminator 212,865.
+(Miyato and Koyama 2018, equation 4), which is shown wrong labels, too (`mismatch`); leaky ReLU in
+the generator, too, and no norm in the discriminator; the averaged sampler and the decay of rates of
+the one fit loop. Without a label, in the sizes of the texts (7 x 7 x 256, 128, 64 channels; 64 and
+128), the generator has 2,343,681 numbers, 2,318,209 of them trained, and the discriminator 212,865.
 
 Switches: upsampling in place of transposed convolutions, Adam or RMSprop, label smoothing, dropout
 in either player, several generator steps per step, minibatch discrimination, normal or uniform

@@ -4,9 +4,10 @@ Source: Ledig et al. (2017), SRGAN, equations 3 to 6: residual blocks and a pixe
 to restore real images from smaller ones, by their pixels and by a discriminator. Deviations: there
 is no network that was trained on photographs to compare features by, so the content loss is the
 mean squared error of pixels, as in the paper's SRResNet; the network adds to the bicubically
-enlarged image; the discriminator is told the class; two blocks of few channels suffice for digits.
-The two are trained at the same time and do not see each other: the doubling network learns from
-real images that were made smaller and can follow any family, which `half` names.
+enlarged image; the discriminator is told the class and shown wrong labels, too (`mismatch`); two
+blocks of few channels suffice for digits. The two are trained at the same time and do not see each
+other: the doubling network learns from real images that were made smaller and can follow any
+family, which `half` names.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from pipeline.sections import Count, Member, member_config
 
 NUM_BLOCKS = 2
 DOUBLED_ROWS = 3  # of ten images, in a picture
+SHARED = set(GeneratorConfig.model_fields) - {"precision"}  # both are trained in one fit
 
 
 class SRGANConfig(CrossEntropyConfig):
@@ -55,6 +57,11 @@ class SRGANConfig(CrossEntropyConfig):
             raise ParamsError(
                 where, f"expected family: one of {', '.join(STANDALONE)}, found {name}",
                 "name the family of the generator of half the size",
+            )  # fmt: skip
+        if idle := ", ".join(sorted(SHARED & settings.keys())):
+            raise ParamsError(
+                where, f"expected no settings of the fit, which both share, found {idle}",
+                "leave them out here: those of srgan hold for both",
             )  # fmt: skip
         config = STANDALONE[name].Config
         shared = {key: value for key, value in self.model_dump().items()
@@ -129,10 +136,10 @@ class SRGAN(CrossEntropyGame):
         """See `Generator.shaped`: as the smaller generator has it."""
         return self.smaller.shaped(normal)
 
-    def conclude(self, data: LabeledImages) -> None:
+    def conclude(self, sampler: DoublingSampler, data: LabeledImages) -> None:
         """See `Generator.conclude`: the smaller generator's."""
         small = as_pixels(resized(as_input(data.images), self.size))
-        self.smaller.conclude(LabeledImages(small, data.labels))
+        self.smaller.conclude(sampler.smaller, LabeledImages(small, data.labels))
 
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`."""
@@ -159,9 +166,9 @@ class SRGAN(CrossEntropyGame):
         game = super().generator_loss(fake, labels, z)
         return self.content + self.config.adversarial_weight * game
 
-    def extras(self) -> dict[str, Tensor]:
-        """See `Adversarial.extras`: peak signal-to-noise ratio of the last batch, in decibels."""
-        return {"psnr": psnr(self.content.detach())}
+    def gauges(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """See `Adversarial.gauges`: also the last batch's peak signal-to-noise ratio, decibels."""
+        return {**super().gauges(real, fake), "psnr": psnr(self.content.detach())}
 
 
 def psnr(mse: Tensor) -> Tensor:

@@ -2,9 +2,11 @@
 
 Sources: Arjovsky, Chintala and Bottou (2017), algorithm 1, for the Wasserstein loss and clipped
 weights (`wgan`); Gulrajani et al. (2017), algorithm 1, for the gradient penalty (`wgan_gp`).
-Deviations: both players are told the class, as in `plain_dcgan`; the averaged sampler and the decay
-of rates of the one fit loop. The discriminator's loss, sign turned, is an estimate of the distance:
-it is the one loss here that tells how good the samples are.
+Deviations: both players are told the class, as in `plain_dcgan`, and the discriminator is shown
+wrong labels, too (`mismatch`); Adam's beta 2 is 0.999 (`wgan_gp` in the paper: 0.9), and its
+discriminator moves as often per step as the preset says (paper: five times); the averaged sampler
+and the decay of rates of the one fit loop. The discriminator's loss, sign turned, is an estimate of
+the distance: it is said to tell how good the samples are.
 """
 
 from __future__ import annotations
@@ -56,9 +58,9 @@ class Wasserstein(Adversarial):
         """See `Adversarial.mismatch_loss`."""
         return wrong.mean() - right.mean()
 
-    def accuracy(self, real: Tensor, fake: Tensor) -> Tensor:
+    def gauges(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Scores have no zero here: share of pairs in which the real image has the higher one."""
-        return (real[:, None] > fake[None]).float().mean()
+        return {"accuracy": (real[:, None] > fake[None]).float().mean()}
 
     def critic_convolutions(self) -> list[nn.Conv2d]:
         """See `Generator.critic_convolutions`."""
@@ -84,12 +86,12 @@ class WGANGP(Wasserstein):
     Config = WGANGPConfig
     config: WGANGPConfig
 
-    def penalty(self, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
-        """See `Adversarial.penalty`; in full precision, since it is differentiated twice."""
+    def surcharges(self, real: Tensor, fake: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """See `Adversarial.surcharges`; in full precision, since it is differentiated twice."""
         share = torch.rand(len(real), 1, 1, 1)
         between = torch.lerp(fake, real, share).requires_grad_(True)
         (slope,) = torch.autograd.grad(
             self.critic(between, labels).sum(), between, create_graph=True
         )
         steepness = slope.flatten(1).norm(dim=1)
-        return self.config.gradient_penalty * (steepness - 1).square().mean()
+        return {"penalty": self.config.gradient_penalty * (steepness - 1).square().mean()}
