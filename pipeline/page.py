@@ -51,7 +51,8 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
     environment.filters.update(
         beyond=wording.beyond, interval=wording.interval, percent=wording.percent,
         embedded=embedded, exhibit=wording.exhibit, p_value=p_value, points=wording.points,
-        share_interval=wording.share_interval, worth_sentence=wording.worth_sentence,
+        share_interval=wording.share_interval, warning=wording.warning,
+        worth_sentence=wording.worth_sentence,
     )  # fmt: skip
     root = path.parent.parent
     main = tables["main"]

@@ -60,6 +60,16 @@ WARNINGS = {
         "Over the second half it was right in 48 to 52 of 100 cases, as by luck: either images "
         "are as good as real ones, or it cannot see what is wrong with them.",
     ),
+    "balance_never_held": (
+        "balance never took hold",
+        "All through the end k was 0 (at most 0.01): the discriminator only restores real images, "
+        "as any autoencoder, and the generator looks for one image that is easy to restore.",
+    ),
+    "balance_lost": (
+        "balance lost",
+        "All through the end k was 1 (at least 0.99), as high as it goes: synthetic images were "
+        "restored better than the balance asks, and k can do no more against it.",
+    ),
 }
 # Captions of what a generator has to show, in the order of the page.
 EXHIBITS = {
@@ -79,6 +89,12 @@ EXHIBITS = {
     "doubling": "Three rows in turns: real images that it was trained on, the same doubled from "
     "half size by bicubic interpolation, and doubled by the network.",
 }
+
+
+def warning(key: str) -> str:
+    """The words of the table for one warning; before those of a second game stands its name."""
+    game, colon, word = key.rpartition(": ")
+    return f"{game}{colon}{WARNINGS[word][0]}"
 
 
 def exhibit(key: str) -> str:

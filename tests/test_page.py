@@ -328,13 +328,38 @@ def test_galleries_of_several_generators_are_closed(zoo_text: str) -> None:
         assert captions == [EXHIBITS["sheet"], "other"]
 
 
+def change_history(root: Path, name: str, seed: int, old: str, new: str) -> None:
+    """Replace `old` in what was noted of one generator, as if its training had left that."""
+    path = root / f"models/{name}/budget-0002/seed-{seed:02d}.history.csv"
+    path.write_text(path.read_text("utf-8").replace(old, new), "utf-8")
+    manifest = manifest_of(path.with_name(f"seed-{seed:02d}.npz"))
+    record = read_json(manifest)
+    write_json(manifest, record | {"outputs": record["outputs"] | {path.name: file_digest(path)}})
+
+
+def test_a_balance_and_a_second_game_have_columns_of_their_own(zoo: Path) -> None:
+    for seed in range(4):
+        change_history(zoo, "acgan", seed, ",accuracy", ",k")
+        change_history(zoo, "dcgan", seed, "step,", "doubling_accuracy,step,")
+        change_history(zoo, "dcgan", seed, "\n5,", "\n0.9,5,")
+        change_history(zoo, "dcgan", seed, "generator_learning_rate", "doubling_generator")
+        change_history(zoo, "dcgan", seed, "discriminator_learning_rate", "doubling_discriminator")
+    params = load_params(zoo)
+    assert list(tables.health_table(params, zoo))[-2:] == ["doubling_accuracy", "k"]
+    part = rendered(params, zoo).partition("Did training stay healthy?")[2].partition("<h2>")[0]
+    rows = {row.partition("<")[0]: re.findall("<td[^>]*>(.*?)</td>", row)
+            for row in part.split("<tr><td>")[1:] if "<td>2<" in row}  # fmt: skip
+    assert rows["acgan"][1:4] == ["-", "-", "0.75"]
+    assert rows["dcgan"][1:4] == ["75.0 %", "90.0 %", "-"]
+    assert rows["cvae"][1:4] == ["-", "-", "-"]
+    assert {name: cells[-1] for name, cells in rows.items()} == {
+        "acgan": "nothing", "dcgan": "nothing", "cvae": "-"}  # fmt: skip
+    assert "nan" not in part
+
+
 def test_warnings_are_counted_over_seeds_and_explained(study: Params, project: Path) -> None:
     for seed in (0, 2):
-        path = project / f"models/dcgan/budget-0002/seed-{seed:02d}.history.csv"
-        path.write_text(path.read_text("utf-8").replace("0.75", "1.0"), "utf-8")
-        record = read_json(manifest_of(path.with_name(f"seed-{seed:02d}.npz")))
-        record["outputs"][path.name] = file_digest(path)
-        write_json(manifest_of(path.with_name(f"seed-{seed:02d}.npz")), record)
+        change_history(project, "dcgan", seed, "0.75", "1.0")
     text = rendered(study, project)
     part = text.partition("Did training stay healthy?")[2].partition("<h2>")[0]
     first, second = part.split("<tr>")[2:]
