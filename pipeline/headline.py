@@ -152,7 +152,8 @@ def show(root: Path, params: Params) -> None:
     if len(params.generators) > 1:
         show_ranking(root, params, about)
     accuracy = deltas[deltas["metric"] == "accuracy"]
-    for _, row in accuracy[accuracy["baseline"] != params.report.baseline].iterrows():
+    rivals = accuracy[accuracy["baseline"] != params.report.baseline]
+    for _, row in rivals[rivals["verdict"] != "measure"].iterrows():
         print(wording.sentence(row, params.report.confidence))
     for _, row in pd.read_csv(require(root / "reports/worth.csv", "report")).iterrows():
         print(wording.worth_sentence(row))

@@ -214,10 +214,18 @@ def _trust(row: Mapping[str, Any], smallest_effect: float) -> str:
         "failed": "This arm tests the study itself and should have come out otherwise, so what the "
         "study says here cannot be trusted.",
         "not judged": "This arm tests the study itself, for which ten seeds are needed.",
-        "measure": "This arm measures how good the synthetic images are by themselves and claims "
-        "nothing.",
+        "measure": _measured(row, between),
     }
     return words[row["verdict"]]
+
+
+def _measured(row: Mapping[str, Any], between: str) -> str:
+    if math.isnan(row["ci_low"]):
+        return "This arm measures and claims nothing, and nothing can be said about luck."
+    return (
+        f"Taken alone, the true difference most likely lies {between}, but of many arms like this "
+        "one some look good by chance: it measures and claims nothing."
+    )
 
 
 def _undecided(row: Mapping[str, Any], between: str) -> str:

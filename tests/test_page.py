@@ -121,6 +121,28 @@ def test_moved_images_are_confessed(text: str) -> None:
     assert "the comparison with classical tells" in text
 
 
+def test_measuring_arms_are_held_against_the_rival_apart_from_claims(
+    study: Params, project: Path
+) -> None:
+    arms = study.arms | {"dcgan_classical": study.arms["dcgan_classical"].model_copy(
+        update={"role": "measure"})}  # fmt: skip
+    text = rendered(study.model_copy(update={"arms": arms}), project)
+    part = text.partition("better than simply augmenting")[2].partition("How many real labels")[0]
+    claims, _, measured = part.partition("<details>")
+    assert claims.count("<li><strong>dcgan was") == 2 * 2
+    assert measured.count("<li><strong>dcgan_classical measures, and claims nothing,") == 2 * 2
+    assert "dcgan_classical" not in claims
+
+
+def test_where_nothing_is_compared_with_the_rival_nobody_is_sent_there(
+    study: Params, project: Path
+) -> None:
+    params = study.model_copy(update={"report": study.report.model_copy(update={"rival": None})})
+    text = rendered(params, project)
+    assert "arms pass on what classical augmentation knows" in text
+    assert "Whether the generator itself is worth anything" not in text
+
+
 def test_values_that_were_chosen_are_counted(study: Params, project: Path) -> None:
     tune = study.tune.model_copy(update={"latent_std": [1.0, 1.5]})
     params = study.model_copy(update={"tune": tune})
