@@ -91,6 +91,7 @@ def report_markdown(root: Path, params: Params) -> str:
     parts = [markdown(read_deltas(root), params)]
     if len(params.generators) > 1:
         parts.append(markdown_table(ranking_columns(params), ranking_lines(root, params)))
+        parts.append(wording.UNTUNED)
     return "\n\n".join(parts)
 
 
@@ -169,6 +170,7 @@ def show_ranking(root: Path, params: Params, about: str) -> None:
     console = Console()
     console.width = max(console.width, RANKING_WIDTH)
     console.print(table)
+    print(f"{wording.UNTUNED}\n")
 
 
 def empty_table(title: str, columns: Iterable[str]) -> Table:

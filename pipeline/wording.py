@@ -38,6 +38,9 @@ FLAGS = {
     "collapsed": "some class has next to no variety",
 }
 
+UNTUNED = (
+    "Settings decide as much as families: how long each generator was tuned is not corrected for."
+)
 # What a rule of thumb of `health` noticed: the words of the table, and what they mean.
 WARNINGS = {
     "discriminator_wins": (

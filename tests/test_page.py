@@ -20,7 +20,7 @@ from pipeline.params import Params, load_params
 from pipeline.provenance import manifest_of
 from pipeline.stages.report import find, mean_health, page_tables
 from pipeline.store import file_digest, read_json, read_npz, write_json, write_npz
-from pipeline.wording import EXHIBITS, VERDICTS, WARNINGS
+from pipeline.wording import EXHIBITS, UNTUNED, VERDICTS, WARNINGS
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}&amp;\x1b[31m'
 
@@ -334,6 +334,7 @@ def test_several_generators_are_ranked(zoo_text: str) -> None:
     assert [re.sub(r"\d.*", "", row.strip()) for row in rows[:3]] == ["cvae", "dcgan", "acgan"]
     assert "nan" not in part.lower()
     assert "not corrected for the number of generators" in part
+    assert UNTUNED in part
 
 
 def test_the_best_of_both_kinds_stand_side_by_side(zoo_text: str) -> None:
