@@ -40,7 +40,7 @@ Overlaps = Mapping[int, float]  # share of images that two seeds' draws have in 
 def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd.DataFrame:
     """One row per classifier, arm, baseline, budget and metric, paired over seeds.
 
-    Besides the declared baseline, arms with synthetic images are compared with their rival. Holm's
+    Besides the declared baseline, arms with a generator are compared with their rival. Holm's
     correction runs over all claims that answer the same question (same baseline, metric and regime)
     but the primary one, which was chosen beforehand, and over the controls that must show nothing.
     An arm that only measures has an interval and a p-value, neither a corrected one nor a verdict.
@@ -79,15 +79,29 @@ def pairs(params: Params) -> list[tuple[str, str]]:
     """(arm, baseline): all arms with the baseline, itself included, then those with their rival.
 
     The rival is of the arm's own regime: what a generator adds is told apart from what unlabeled
-    images do.
+    images do. Arms that measure are held against it as well where they add to the real images.
     """
     baseline = params.report.baseline
     found = [(arm, baseline) for arm in params.arms]
     for name, arm in params.arms.items():
-        rival = params.rival(name)
-        if arm.role == "claim" and rival not in (None, name, baseline):
+        rival = _rival(params, name)
+        adds = arm.role == "claim" or (arm.role == "measure" and arm.real)
+        if adds and rival not in (None, name, baseline):
             found.append((name, str(rival)))
     return found
+
+
+def _rival(params: Params, name: str) -> str | None:
+    """`Params.rival`; of an arm that starts from a discriminator, the claim without that start."""
+    arm, own = params.arms[name], {*arm_classifiers(params, name)}
+    if not arm.start_from_critic or params.regime(name) != "labeled":
+        return params.rival(name)
+    alike = {"inputs": DRAWS, "real": True, "role": "claim", "per_class": arm.per_class,
+             "transform": arm.transform}  # fmt: skip
+    found = (other for other, each in params.arms.items()
+             if all(getattr(each, key) == value for key, value in alike.items())
+             and own <= {*arm_classifiers(params, other)})  # fmt: skip
+    return next(found, None)
 
 
 def least_adjusted_p(params: Params) -> float:

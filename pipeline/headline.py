@@ -91,6 +91,7 @@ def report_markdown(root: Path, params: Params) -> str:
     parts = [markdown(read_deltas(root), params)]
     if len(params.generators) > 1:
         parts.append(markdown_table(ranking_columns(params), ranking_lines(root, params)))
+        parts.append(wording.UNTUNED)
     return "\n\n".join(parts)
 
 
@@ -152,7 +153,8 @@ def show(root: Path, params: Params) -> None:
     if len(params.generators) > 1:
         show_ranking(root, params, about)
     accuracy = deltas[deltas["metric"] == "accuracy"]
-    for _, row in accuracy[accuracy["baseline"] != params.report.baseline].iterrows():
+    rivals = accuracy[accuracy["baseline"] != params.report.baseline]
+    for _, row in rivals[rivals["verdict"] != "measure"].iterrows():
         print(wording.sentence(row, params.report.confidence))
     for _, row in pd.read_csv(require(root / "reports/worth.csv", "report")).iterrows():
         print(wording.worth_sentence(row))
@@ -168,6 +170,7 @@ def show_ranking(root: Path, params: Params, about: str) -> None:
     console = Console()
     console.width = max(console.width, RANKING_WIDTH)
     console.print(table)
+    print(f"{wording.UNTUNED}\n")
 
 
 def empty_table(title: str, columns: Iterable[str]) -> Table:

@@ -2,15 +2,18 @@
 
 Pure functions over the history of one replicate: `step`, the losses `generator` and
 `discriminator`, and `accuracy`, the share of a batch that the discriminator takes for what it is
-(for a loss without a zero: of pairs that it puts in order). Families without that column play no
-such game, and nothing is said of them. The rules follow Salimans et al. (2016), section 3, and the
-advice of introductory texts, which give no thresholds: those here are ours. A warning is a reason
-to look, no verdict: images are judged by the audit.
+(for a loss without a zero: of pairs that it puts in order). A discriminator that is an autoencoder
+has `k` in its place, the weight of synthetic images in its loss (Berthelot et al. 2017, section
+3.4). A second game has the same columns with its name before them, as `doubling_accuracy`. Families
+without these columns play no such game, and nothing is said of them. The rules follow Radford et
+al. (2016), Salimans et al. (2016), section 3, and the advice of introductory texts, which give no
+thresholds: those here are ours. A warning is a reason to look, no verdict: images are judged by the
+audit.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -23,28 +26,74 @@ LOST_FRAC = 0.1  # what is left of a generator's loss that "goes to zero"
 CHANCE = 0.5  # accuracy of who guesses
 # Half of 60 rows of 128 images each: chance alone moves their mean by 0.008.
 NEAR_CHANCE = 0.02
+NEAR_END = 0.01  # of k, which is kept between 0 and 1
 
 
-def final_accuracy(history: pd.DataFrame) -> float:
-    """The discriminator's mean accuracy at the end of training; NaN where there is none."""
-    return float(_end(history)["accuracy"].mean()) if "accuracy" in history else math.nan
+def games(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The columns of every game by its name, that of the images that are drawn first, as ``."""
+    ends = [name for name in history if name == "discriminator" or name.endswith("_discriminator")]
+    marks = sorted(name.removesuffix("discriminator") for name in ends)
+    return {
+        mark.removesuffix("_"): history[
+            ["step", *(name for name in history if name != "step" and name.startswith(mark))]
+        ].rename(columns=lambda name, mark=mark: name.removeprefix(mark))
+        for mark in marks
+    }
 
 
-def warnings(history: pd.DataFrame) -> list[str]:
+def at_the_end(history: pd.DataFrame) -> dict[str, float]:
+    """Every game's mean accuracy and k at the end of training, by column, where there are such."""
+    return {
+        f"{game}_{name}" if game else name: float(_end(columns)[name].mean())
+        for game, columns in games(history).items()
+        for name in ("accuracy", "k")
+        if name in columns
+    }
+
+
+def distances(histories: Iterable[pd.DataFrame]) -> set[str]:
+    """The games whose discriminator measures a distance (Arjovsky et al. 2017).
+
+    Its loss falls below zero, which a cost does not. `histories` are those of all replicates of one
+    generator, so that one rule holds for all.
+    """
+    return {
+        game
+        for history in histories
+        for game, columns in games(history).items()
+        if (columns["discriminator"] < 0).any()
+    }
+
+
+def warnings(history: pd.DataFrame, distances: Iterable[str] = ()) -> list[str]:
     """The rules that one replicate's training broke, as keys of `wording.WARNINGS`.
 
-    A discriminator whose loss falls below zero measures a distance (Arjovsky et al. 2017). It is to
-    win, and the height of the losses tells nothing: only whether it is blind is asked.
+    Before those of a second game stand its name and a colon. In the games that `distances` names
+    the discriminator is to win, and the height of the losses tells nothing: only whether it is
+    blind is asked.
     """
-    if "accuracy" not in history:
-        return []
-    is_cost = bool((history["discriminator"] >= 0).all())
-    found = {
-        "discriminator_wins": is_cost and final_accuracy(history) > SURE,
-        "discriminator_falls_fast": is_cost and _falls_fast(history),
-        "generator_collapses": is_cost and _passes_with_garbage(history),
-        "discriminator_blind": _is_blind(history["accuracy"]),
-    }
+    return [
+        f"{game}: {word}" if game else word
+        for game, columns in games(history).items()
+        for word in _broken(columns, is_cost=game not in distances)
+    ]
+
+
+def _broken(game: pd.DataFrame, is_cost: bool) -> list[str]:
+    found = {}
+    if "accuracy" in game:
+        found = {
+            "discriminator_wins": is_cost and _end(game)["accuracy"].mean() > SURE,
+            "discriminator_falls_fast": is_cost and _falls_fast(game),
+            "generator_collapses": is_cost and _passes_with_garbage(game),
+            "discriminator_blind": _is_blind(game["accuracy"]),
+        }
+    if "k" in game:
+        k = _end(game)["k"]
+        found |= {
+            "balance_never_held": k.max() <= NEAR_END,
+            "balance_lost": k.min() >= 1 - NEAR_END,
+        }
     return [word for word, holds in found.items() if holds]
 
 
@@ -55,7 +104,8 @@ def _end(history: pd.DataFrame) -> pd.DataFrame:
 def _falls_fast(history: pd.DataFrame) -> bool:
     """Whether the discriminator was sure already in the first tenth of training.
 
-    Its accuracy says so for every loss; a loss has a floor of its own, as with smoothed labels.
+    The texts speak of its loss. Accuracy stands for that: how low a loss can fall differs from
+    family to family, as with smoothed labels, and accuracy has the same ends everywhere.
     """
     early = history[history["step"] <= EARLY_FRAC * history["step"].iloc[-1]]["accuracy"]
     return len(early) > 1 and bool(early.tail(len(early) // 2).mean() > SURE)
@@ -68,7 +118,7 @@ def _passes_with_garbage(history: pd.DataFrame) -> bool:
     """
     usual = history["generator"].median()
     cheap = usual > 0 and _end(history)["generator"].mean() < LOST_FRAC * usual
-    return bool(cheap and final_accuracy(history) <= CHANCE)
+    return bool(cheap and _end(history)["accuracy"].mean() <= CHANCE)
 
 
 def _is_blind(accuracy: pd.Series) -> bool:

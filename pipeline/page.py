@@ -51,7 +51,8 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
     environment.filters.update(
         beyond=wording.beyond, interval=wording.interval, percent=wording.percent,
         embedded=embedded, exhibit=wording.exhibit, p_value=p_value, points=wording.points,
-        share_interval=wording.share_interval, worth_sentence=wording.worth_sentence,
+        share_interval=wording.share_interval, warning=wording.warning,
+        worth_sentence=wording.worth_sentence,
     )  # fmt: skip
     root = path.parent.parent
     main = tables["main"]
@@ -63,6 +64,7 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
         tables={name: table.to_dict("records") for name, table in tables.items()},
         answers=[_answer(row, params) for row in compared],
         rival_answers=rival_answers(tables["rival"], params),
+        rivaled={params.arms[arm].generator for arm in tables["rival"]["arm"]},
         regimes=wording.REGIMES,
         views=views(params),
         verdicts=wording.VERDICTS,
@@ -70,6 +72,7 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
         flags=wording.FLAGS,
         warnings=wording.WARNINGS,
         learners=learners(params),
+        untuned=wording.UNTUNED,
         cost=cost(tables["timings"]),
         pictures=pictures,
         manifest=manifest,
@@ -105,18 +108,25 @@ def _answer(row: Mapping[str, Any], params: Params) -> tuple[str, str]:
     return wording.answer(row), wording.explanation(row, params.report.smallest_effect)
 
 
-def rival_answers(rows: pd.DataFrame, params: Params) -> dict[str, list[tuple[str, str]]]:
-    """What is said of arms and their rivals, by the question it answers."""
+def rival_answers(
+    rows: pd.DataFrame, params: Params
+) -> dict[str, dict[str, list[tuple[str, str]]]]:
+    """What is said of arms and their rivals, by the question it answers: of claims, the rest."""
     questions = {
         "And is it better than simply augmenting the images at hand "
         f"({params.report.rival})?": "labeled",
         "Are a generator's images better than the unlabeled images and labels it learned from?":
             "labeled+unlabeled",
     }  # fmt: skip
+    is_claim = rows["verdict"] != "measure"
     return {
-        question: [
-            _answer(row, params) for row in rows[rows["regime"] == regime].to_dict("records")
-        ]
+        question: {
+            kind: [_answer(row, params) for row in chosen.to_dict("records")]
+            for kind, chosen in {
+                "claims": rows[is_claim & (rows["regime"] == regime)],
+                "measured": rows[~is_claim & (rows["regime"] == regime)],
+            }.items()
+        }
         for question, regime in questions.items()
     }
 

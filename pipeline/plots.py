@@ -28,6 +28,15 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 VERDICT_COLORS = {"gain": "#2e7d32", "harm": "#c62828", "equivalent": "#33658a"}
 NEUTRAL = "#6c757d"
+# Numbers of a history that are no losses, by how their columns end, and the title of their panel.
+PANELS = {
+    "accuracy": "accuracy",
+    "learning_rate": "learning rate",
+    "k": "balance",
+    "convergence": "balance",
+    "psnr": "signal to noise, dB",
+}
+PANEL_INCH = 3
 IMAGE_INCH = 0.32
 WIDEST_INCH = 12
 
@@ -139,17 +148,15 @@ def recalls(shares: pd.DataFrame) -> Figure:
 
 
 def losses(history: pd.DataFrame) -> Figure:
-    """Losses, the discriminator's accuracy if there is one, and learning rates, over steps.
+    """Losses, and what else was noted in training (`PANELS`), over steps.
 
     Mean over the generators, and the range of all.
     """
-    names = [name for name in history.columns if name not in ("step", "budget", "seed")]
-    kinds: dict[str, list[str]] = {"loss": [], "accuracy": [], "learning rate": []}
-    for name in names:
-        ending = next((kind for kind in kinds if name.endswith(kind.replace(" ", "_"))), "loss")
-        kinds[ending].append(name)
-    shown = {kind: chosen for kind, chosen in kinds.items() if chosen}
-    figure, axes = subplots(9, 3.0, 1, len(shown))
+    shown: dict[str, list[str]] = {title: [] for title in ("loss", *PANELS.values())}
+    for name in history.columns.drop(["step", "budget", "seed"]):
+        shown[panel(name)].append(name)
+    shown = {title: chosen for title, chosen in shown.items() if chosen}
+    figure, axes = subplots(max(9, PANEL_INCH * len(shown)), 3.0, 1, len(shown))
     for axis, (title, chosen) in zip(axes[0], shown.items(), strict=True):
         for name, color in zip(chosen, COLORS, strict=False):
             grouped = history.groupby("step")[name]
@@ -161,6 +168,12 @@ def losses(history: pd.DataFrame) -> Figure:
         axis.set_xlabel("step")
         axis.legend(fontsize=8)
     return figure
+
+
+def panel(name: str) -> str:
+    """The title of the panel that a column of a history belongs to."""
+    ends = (title for end, title in PANELS.items() if f"_{name}".endswith(f"_{end}"))
+    return next(ends, "loss")
 
 
 def sheets(panels: dict[str, Images], columns: int, class_names: list[str] | None) -> Figure:

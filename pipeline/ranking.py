@@ -5,6 +5,7 @@ Pure functions over the report's tables. The rows of one budget are compared wit
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -52,10 +53,13 @@ def _is_for_first(params: Params, arm: str) -> bool:
 
 
 def learners(params: Params) -> list[str]:
-    """The classifiers that images of some generator were added for, in the order of params.yaml."""
-    arms = filter(None, (adding_arm(params, name) for name in params.generators))
-    used = {each for arm in arms for each in arm_classifiers(params, arm)}
-    return [each for each in params.classifiers if each in used]
+    """The classifiers that generators are ranked for, in the order of params.yaml.
+
+    Images of at least two generators were added for each, or of the only one that has such an arm.
+    """
+    arms = [arm for name in params.generators if (arm := adding_arm(params, name)) is not None]
+    used = Counter(each for arm in arms for each in arm_classifiers(params, arm))
+    return [each for each in params.classifiers if used[each] >= max(1, min(2, len(arms)))]
 
 
 def ranking_table(

@@ -240,23 +240,30 @@ def read_losses(name: str, params: Params, root: Path) -> pd.DataFrame:
 def health_table(params: Params, root: Path) -> pd.DataFrame:
     """One row per generator and replicate: how its training went, as `health` reads its history.
 
-    `accuracy`: the discriminator's at the end, empty where there is none. `least_spread`: the
-    variety of the class that has least, from the audit.
+    `accuracy`: the discriminator's at the end, empty where there is none; columns for k and for a
+    second game follow where some generator has them. `least_spread`: the variety of the class that
+    has least, from the audit.
     """
-    rows = []
+    histories = {
+        name: {each: read_history(root / MODELS / name, each) for each in replicates(params.study)}
+        for name in params.generators
+    }
+    distances = {name: health.distances(found.values()) for name, found in histories.items()}
+    rows: list[dict[str, Any]] = []
     for names, audit in audits(params, root):
-        each = Replicate(names["budget"], names["seed"])
-        history = read_history(root / MODELS / names["generator"], each)
+        name, each = names["generator"], Replicate(names["budget"], names["seed"])
+        history = histories[name][each]
         spreads = [row["spread"] for row in audit.get("classes", ()) if row["spread"] is not None]
         rows.append(
             {
                 **names,
-                "accuracy": health.final_accuracy(history),
                 "least_spread": min(spreads, default=np.nan),
-                "warnings": "; ".join(health.warnings(history)),
+                "warnings": "; ".join(health.warnings(history, distances[name])),
+                **health.at_the_end(history),
             }
         )
-    return pd.DataFrame(rows, columns=HEALTH_COLUMNS)
+    more = sorted({key for row in rows for key in row} - {*HEALTH_COLUMNS})
+    return pd.DataFrame(rows, columns=[*HEALTH_COLUMNS, *more])
 
 
 def confusions(found: Found, budget: int) -> dict[tuple[str, str], NDArray[np.int64]]:

@@ -38,6 +38,9 @@ FLAGS = {
     "collapsed": "some class has next to no variety",
 }
 
+UNTUNED = (
+    "Settings decide as much as families: how long each generator was tuned is not corrected for."
+)
 # What a rule of thumb of `health` noticed: the words of the table, and what they mean.
 WARNINGS = {
     "discriminator_wins": (
@@ -60,6 +63,16 @@ WARNINGS = {
         "Over the second half it was right in 48 to 52 of 100 cases, as by luck: either images "
         "are as good as real ones, or it cannot see what is wrong with them.",
     ),
+    "balance_never_held": (
+        "balance never took hold",
+        "All through the end k was 0 (at most 0.01): the discriminator only restores real images, "
+        "as any autoencoder, and the generator looks for one image that is easy to restore.",
+    ),
+    "balance_lost": (
+        "balance lost",
+        "All through the end k was 1 (at least 0.99), as high as it goes: synthetic images were "
+        "restored better than the balance asks, and k can do no more against it.",
+    ),
 }
 # Captions of what a generator has to show, in the order of the page.
 EXHIBITS = {
@@ -79,6 +92,12 @@ EXHIBITS = {
     "doubling": "Three rows in turns: real images that it was trained on, the same doubled from "
     "half size by bicubic interpolation, and doubled by the network.",
 }
+
+
+def warning(key: str) -> str:
+    """The words of the table for one warning; before those of a second game stands its name."""
+    game, colon, word = key.rpartition(": ")
+    return f"{game}{colon}{WARNINGS[word][0]}"
 
 
 def exhibit(key: str) -> str:
@@ -198,10 +217,18 @@ def _trust(row: Mapping[str, Any], smallest_effect: float) -> str:
         "failed": "This arm tests the study itself and should have come out otherwise, so what the "
         "study says here cannot be trusted.",
         "not judged": "This arm tests the study itself, for which ten seeds are needed.",
-        "measure": "This arm measures how good the synthetic images are by themselves and claims "
-        "nothing.",
+        "measure": _measured(row, between),
     }
     return words[row["verdict"]]
+
+
+def _measured(row: Mapping[str, Any], between: str) -> str:
+    if math.isnan(row["ci_low"]):
+        return "This arm measures and claims nothing, and nothing can be said about luck."
+    return (
+        f"Taken alone, the true difference most likely lies {between}, but of many arms like this "
+        "one some look good by chance: it measures and claims nothing."
+    )
 
 
 def _undecided(row: Mapping[str, Any], between: str) -> str:

@@ -149,6 +149,50 @@ def test_what_only_measures_has_no_corrected_p_and_no_verdict(deltas: pd.DataFra
     assert deltas["p_holm"].notna().sum() == len(deltas) - len(rows)
 
 
+def with_arms(params: Params, **changes: dict[str, Any]) -> Params:
+    """The same with arms changed or, by the settings of `dcgan`, added."""
+    arms = {name: params.arms.get(name, params.arms["dcgan"]).model_copy(update=change)
+            for name, change in changes.items()}  # fmt: skip
+    return params.model_copy(update={"arms": params.arms | arms})
+
+
+def test_an_arm_that_measures_what_it_adds_is_held_against_its_rival(
+    trials: pd.DataFrame, deltas: pd.DataFrame, study: Params
+) -> None:
+    measured = with_arms(study, dcgan_classical={"role": "measure"})
+    table = comparisons.deltas_table(trials, measured, NO_OVERLAP)
+    assert comparisons.pairs(measured) == comparisons.pairs(study)
+    rows, claimed = (each[each["arm"] == "dcgan_classical"] for each in (table, deltas))
+    assert set(rows["baseline"]) == {"real", "classical"}
+    assert set(rows["verdict"]) == {"measure"}
+    assert rows["p_holm"].isna().all()
+    numbers = ["delta", "ci_low", "ci_high", "p_value"]
+    pd.testing.assert_frame_equal(rows[numbers], claimed[numbers])
+    others = table[(table["arm"] == "dcgan") & (table["baseline"] == "classical")]
+    first = others[others["metric"] == "accuracy"]
+    assert first["p_holm"].tolist() == pytest.approx(holm(first["p_value"].tolist()))
+
+
+@pytest.mark.parametrize(
+    ("change", "rival"),
+    [
+        ({"transform": "affine"}, "classical"),
+        ({"transform": "affine", "per_class": 1}, None),
+        ({"per_class": 0, "transform": "none"}, None),  # `real`, the baseline itself
+    ],
+)
+def test_the_rival_of_a_start_from_a_discriminator_is_the_same_without_it(
+    change: dict[str, Any], rival: str | None, study: Params
+) -> None:
+    plain = {"inputs": "models/dcgan", "start_from_critic": True, "filter": "none",
+             "role": "measure", "per_class": study.arms["classical"].per_class}  # fmt: skip
+    params = with_arms(study, warm=plain | change)
+    assert [other for arm, other in comparisons.pairs(params) if arm == "warm"] == [
+        "real", *([rival] if rival else [])]  # fmt: skip
+    narrow = with_arms(params, classical={"classifiers": ["lgbm"]})
+    assert ("warm", "classical") not in comparisons.pairs(narrow)
+
+
 @pytest.mark.parametrize("rival", [None, "real"])
 def test_without_a_rival_there_is_one_baseline(
     rival: str | None, trials: pd.DataFrame, study: Params

@@ -10,6 +10,7 @@ from pipeline import headline
 from pipeline.params import load_params
 from pipeline.stages import report
 from pipeline.tables import timings_table
+from pipeline.wording import UNTUNED
 
 
 def left(root: Path) -> Path:
@@ -34,7 +35,8 @@ def test_several_are_ranked_below_the_headline_table(
     zoo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     params = load_params(left(zoo))
-    first, second = headline.report_markdown(zoo, params).split("\n\n")
+    first, second, third = headline.report_markdown(zoo, params).split("\n\n")
+    assert third == UNTUNED
     assert first == headline.markdown(headline.read_deltas(zoo), params)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in second.split("\n")]
     assert {len(row) for row in rows} == {len(headline.ranking_columns(params))}
@@ -47,6 +49,7 @@ def test_several_are_ranked_below_the_headline_table(
     headline.show(zoo, params)
     shown = capsys.readouterr().out
     assert shown.index("Test accuracy") < shown.index("Generators by CAS") < shown.index("report:")
+    assert UNTUNED in shown
     for row in rows[2:]:
         assert all(cell in shown for cell in row)
 

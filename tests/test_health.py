@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline import health
-from pipeline.wording import WARNINGS
+from pipeline.wording import WARNINGS, warning
 
 ROWS = 60
 HALVES = np.repeat([0.7, 0.8], ROWS // 2)
@@ -65,20 +64,57 @@ def test_no_rule_speaks_beside_its_mark(columns: dict[str, Any]) -> None:
 
 def test_a_measured_distance_may_win_but_not_be_blind() -> None:
     distance = {"discriminator": np.linspace(-9.0, -0.1, ROWS), "generator": last(2.0, 0.0)}
-    assert health.warnings(history(**distance, accuracy=1.0)) == []
-    assert health.warnings(history(**distance, accuracy=0.5)) == ["discriminator_blind"]
+    sure = history(**distance, accuracy=1.0)
+    assert health.distances([history(), sure]) == {""}
+    assert health.warnings(sure, {""}) == []
+    assert health.warnings(history(**distance, accuracy=0.5), {""}) == ["discriminator_blind"]
+
+
+def test_all_replicates_of_a_generator_are_judged_by_the_same_rules() -> None:
+    lucky, other = history(accuracy=1.0), history(discriminator=np.linspace(1, -1, ROWS))
+    assert health.distances([lucky]) == set()
+    assert health.warnings(lucky, health.distances([lucky, other])) == []
+
+
+@pytest.mark.parametrize(
+    ("k", "words"),
+    [
+        (0.4, []),
+        (last(0.4, 0.0), ["balance_never_held"]),
+        (last(0.4, 0.0, 8), []),
+        (last(0.4, 1.0), ["balance_lost"]),
+        (last(1.0, 0.9, 1), []),
+    ],
+)
+def test_k_tells_of_the_balance(k: Any, words: list[str]) -> None:
+    table = history(k=k, convergence=0.1).drop(columns="accuracy")
+    assert health.warnings(table) == words
+    assert list(health.at_the_end(table)) == ["k"]
+
+
+def test_a_second_game_is_judged_by_itself() -> None:
+    second = {"doubling_generator": -1.0, "doubling_discriminator": 0.5, "doubling_accuracy": 1.0}
+    table = history(**second, doubling_psnr=20.0)
+    words = ["doubling: discriminator_wins", "doubling: discriminator_falls_fast"]
+    assert health.warnings(table) == words
+    assert health.warnings(table, {"doubling"}) == []
+    assert health.distances([table.assign(discriminator=-1.0)]) == {""}
+    assert health.at_the_end(table) == {"accuracy": 0.75, "doubling_accuracy": 1.0}
+    assert warning(words[0]) == f"doubling: {WARNINGS['discriminator_wins'][0]}"
+    alone = table.drop(columns=["generator", "discriminator", "accuracy"])
+    assert health.warnings(alone) == words
 
 
 def test_without_a_discriminator_nothing_is_said() -> None:
     plain = history().drop(columns=["accuracy", "discriminator"])
     for table in (plain, pd.DataFrame()):
         assert health.warnings(table) == []
-        assert math.isnan(health.final_accuracy(table))
+        assert health.at_the_end(table) == {}
 
 
 def test_the_final_accuracy_is_that_of_the_last_fifth() -> None:
-    assert health.final_accuracy(history(accuracy=last(0.2, 0.9))) == pytest.approx(0.9)
-    assert health.final_accuracy(history()[:1]) == pytest.approx(0.75)
+    assert health.at_the_end(history(accuracy=last(0.2, 0.9)))["accuracy"] == pytest.approx(0.9)
+    assert health.at_the_end(history()[:1]) == {"accuracy": 0.75}
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5])
@@ -91,10 +127,14 @@ def test_every_warning_has_words_with_its_threshold() -> None:
     assert f"{100 * health.SURE:.0f} in 100" in texts["discriminator_wins"]
     low, high = (100 * (health.CHANCE + sign * health.NEAR_CHANCE) for sign in (-1, 1))
     assert f"{low:.0f} to {high:.0f} of 100" in texts["discriminator_blind"]
+    assert f"at most {health.NEAR_END:g}" in texts["balance_never_held"]
+    assert f"at least {1 - health.NEAR_END:g}" in texts["balance_lost"]
     found: set[str] = set()
     for columns in (
         {"accuracy": 1.0},
         {"accuracy": 0.5, "generator": last(2.0, 0.1)},
+        {"k": 0.0},
+        {"k": 1.0},
     ):
         found |= set(health.warnings(history(**columns)))
     assert found == set(WARNINGS)

@@ -20,7 +20,7 @@ from pipeline.params import Params, load_params
 from pipeline.provenance import manifest_of
 from pipeline.stages.report import find, mean_health, page_tables
 from pipeline.store import file_digest, read_json, read_npz, write_json, write_npz
-from pipeline.wording import EXHIBITS, VERDICTS, WARNINGS
+from pipeline.wording import EXHIBITS, UNTUNED, VERDICTS, WARNINGS
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}&amp;\x1b[31m'
 
@@ -119,6 +119,28 @@ def test_moved_images_are_confessed(text: str) -> None:
         "turned by up to 10 degrees, shifted by up to 5 % of the side, scaled by up to 10 %" in text
     )
     assert "the comparison with classical tells" in text
+
+
+def test_measuring_arms_are_held_against_the_rival_apart_from_claims(
+    study: Params, project: Path
+) -> None:
+    arms = study.arms | {"dcgan_classical": study.arms["dcgan_classical"].model_copy(
+        update={"role": "measure"})}  # fmt: skip
+    text = rendered(study.model_copy(update={"arms": arms}), project)
+    part = text.partition("better than simply augmenting")[2].partition("How many real labels")[0]
+    claims, _, measured = part.partition("<details>")
+    assert claims.count("<li><strong>dcgan was") == 2 * 2
+    assert measured.count("<li><strong>dcgan_classical measures, and claims nothing,") == 2 * 2
+    assert "dcgan_classical" not in claims
+
+
+def test_where_nothing_is_compared_with_the_rival_nobody_is_sent_there(
+    study: Params, project: Path
+) -> None:
+    params = study.model_copy(update={"report": study.report.model_copy(update={"rival": None})})
+    text = rendered(params, project)
+    assert "arms pass on what classical augmentation knows" in text
+    assert "Whether the generator itself is worth anything" not in text
 
 
 def test_values_that_were_chosen_are_counted(study: Params, project: Path) -> None:
@@ -312,6 +334,7 @@ def test_several_generators_are_ranked(zoo_text: str) -> None:
     assert [re.sub(r"\d.*", "", row.strip()) for row in rows[:3]] == ["cvae", "dcgan", "acgan"]
     assert "nan" not in part.lower()
     assert "not corrected for the number of generators" in part
+    assert UNTUNED in part
 
 
 def test_the_best_of_both_kinds_stand_side_by_side(zoo_text: str) -> None:
@@ -328,13 +351,38 @@ def test_galleries_of_several_generators_are_closed(zoo_text: str) -> None:
         assert captions == [EXHIBITS["sheet"], "other"]
 
 
+def change_history(root: Path, name: str, seed: int, old: str, new: str) -> None:
+    """Replace `old` in what was noted of one generator, as if its training had left that."""
+    path = root / f"models/{name}/budget-0002/seed-{seed:02d}.history.csv"
+    path.write_text(path.read_text("utf-8").replace(old, new), "utf-8")
+    manifest = manifest_of(path.with_name(f"seed-{seed:02d}.npz"))
+    record = read_json(manifest)
+    write_json(manifest, record | {"outputs": record["outputs"] | {path.name: file_digest(path)}})
+
+
+def test_a_balance_and_a_second_game_have_columns_of_their_own(zoo: Path) -> None:
+    for seed in range(4):
+        change_history(zoo, "acgan", seed, ",accuracy", ",k")
+        change_history(zoo, "dcgan", seed, "step,", "doubling_accuracy,step,")
+        change_history(zoo, "dcgan", seed, "\n5,", "\n0.9,5,")
+        change_history(zoo, "dcgan", seed, "generator_learning_rate", "doubling_generator")
+        change_history(zoo, "dcgan", seed, "discriminator_learning_rate", "doubling_discriminator")
+    params = load_params(zoo)
+    assert list(tables.health_table(params, zoo))[-2:] == ["doubling_accuracy", "k"]
+    part = rendered(params, zoo).partition("Did training stay healthy?")[2].partition("<h2>")[0]
+    rows = {row.partition("<")[0]: re.findall("<td[^>]*>(.*?)</td>", row)
+            for row in part.split("<tr><td>")[1:] if "<td>2<" in row}  # fmt: skip
+    assert rows["acgan"][1:4] == ["-", "-", "0.75"]
+    assert rows["dcgan"][1:4] == ["75.0 %", "90.0 %", "-"]
+    assert rows["cvae"][1:4] == ["-", "-", "-"]
+    assert {name: cells[-1] for name, cells in rows.items()} == {
+        "acgan": "nothing", "dcgan": "nothing", "cvae": "-"}  # fmt: skip
+    assert "nan" not in part
+
+
 def test_warnings_are_counted_over_seeds_and_explained(study: Params, project: Path) -> None:
     for seed in (0, 2):
-        path = project / f"models/dcgan/budget-0002/seed-{seed:02d}.history.csv"
-        path.write_text(path.read_text("utf-8").replace("0.75", "1.0"), "utf-8")
-        record = read_json(manifest_of(path.with_name(f"seed-{seed:02d}.npz")))
-        record["outputs"][path.name] = file_digest(path)
-        write_json(manifest_of(path.with_name(f"seed-{seed:02d}.npz")), record)
+        change_history(project, "dcgan", seed, "0.75", "1.0")
     text = rendered(study, project)
     part = text.partition("Did training stay healthy?")[2].partition("<h2>")[0]
     first, second = part.split("<tr>")[2:]

@@ -75,3 +75,18 @@ def test_rows_of_a_sheet_are_named_after_their_class() -> None:
     axes = plots.sheets({"real": images, "made": images}, 2, ["a", "b", "c"]).axes
     assert [axis.get_title() for axis in axes] == ["real", "made"]
     assert [label.get_text() for label in axes[0].get_yticklabels()] == ["a", "b", "c"]
+
+
+def test_what_is_no_loss_has_a_panel_of_its_own() -> None:
+    names = ["step", "generator", "generator_learning_rate", "mask", "accuracy", "k",
+             "convergence", "doubling_psnr", "doubling_accuracy", "seed", "budget"]  # fmt: skip
+    axes = plots.losses(pd.DataFrame(1.0, index=range(3), columns=names)).axes
+    found = {axis.get_title(): [text.get_text() for text in axis.get_legend().get_texts()]
+             for axis in axes}  # fmt: skip
+    assert found == {
+        "loss": ["generator", "mask"],
+        "accuracy": ["accuracy", "doubling_accuracy"],
+        "learning rate": ["generator"],
+        "balance": ["k", "convergence"],
+        "signal to noise, dB": ["doubling_psnr"],
+    }

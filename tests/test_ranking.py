@@ -14,8 +14,9 @@ from pipeline.provenance import manifest_of
 from pipeline.store import read_json, write_json
 
 
-def ranked(root: Path, params: Params) -> pd.DataFrame:
-    trials = tables.trials_table("toy", list(tables.read_trials(params, root)))
+def ranked(root: Path, params: Params, trials: pd.DataFrame | None = None) -> pd.DataFrame:
+    if trials is None:
+        trials = tables.trials_table("toy", list(tables.read_trials(params, root)))
     overlaps = {2: 0.0, 4: 0.0, 8: 0.0}
     deltas = comparisons.deltas_table(trials, params, overlaps)
     fidelity = tables.fidelity_table(params, root, trials)
@@ -138,8 +139,11 @@ def test_arms_for_some_classifiers_are_blank_for_the_others(zoo: Path, params: P
         name: arm.model_copy(update={"classifiers": ["cnn"]}) if arm.generator == "cvae" else arm
         for name, arm in params.arms.items()
     }
+    arms["acgan"] = arms["dcgan"].model_copy(update={"inputs": "data/synthetic/acgan"})
     some = params.model_copy(update={"arms": arms})
-    table = ranked(zoo, some).set_index("generator")
+    trials = tables.trials_table("toy", list(tables.read_trials(params, zoo)))
+    trials = pd.concat([trials, trials[trials["arm"] == "dcgan"].assign(arm="acgan")])
+    table = ranked(zoo, some, trials).set_index("generator")
     assert table.loc["cvae", "delta_cnn"].notna().all()
     assert table.loc["cvae", "delta_lgbm"].isna().all()
     assert table.loc["dcgan", "delta_lgbm"].notna().all()
@@ -157,6 +161,16 @@ def test_classifiers_that_no_images_were_added_for_have_no_columns(params: Param
     assert ranking.adding_arm(others, "dcgan") == "dcgan"
     real = {name: arm for name, arm in params.arms.items() if not arm.generator}
     assert ranking.learners(params.model_copy(update={"arms": real})) == []
+
+
+def test_a_classifier_of_one_generator_among_several_ranks_nothing(params: Params) -> None:
+    arms = {
+        name: arm.model_copy(update={"classifiers": ["cnn"]}) if arm.generator == "cvae" else arm
+        for name, arm in params.arms.items()
+    }
+    assert ranking.learners(params.model_copy(update={"arms": arms})) == ["cnn"]
+    alone = {name: arm for name, arm in arms.items() if arm.generator != "cvae"}
+    assert ranking.learners(params.model_copy(update={"arms": alone})) == ["cnn", "lgbm"]
 
 
 def test_without_any_delta_there_is_no_place_by_it(table: pd.DataFrame, params: Params) -> None:

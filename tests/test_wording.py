@@ -158,7 +158,7 @@ def test_an_explanation_without_an_interval_has_no_number_for_it(verdict: str) -
         ("degenerate", ["Every seed"]),
         ("invalid", ["oversample; shuffled"]),
         ("not judged", ["ten seeds"]),
-        ("measure", ["claims nothing"]),
+        ("measure", ["most likely lies between", "claims nothing"]),
     ],
 )
 def test_the_second_sentence_says_how_far_to_trust_the_first(

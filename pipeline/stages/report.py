@@ -205,9 +205,14 @@ def side_by_side(findings: Findings, places: pd.DataFrame, params: Params) -> pd
 
 
 def mean_health(health: pd.DataFrame) -> pd.DataFrame:
-    """Means over seeds and counted warnings; no rows where no training tells of a discriminator."""
+    """Means over seeds and counted warnings; no rows where no training tells of a discriminator.
+
+    `played`: whether a generator's does.
+    """
     means = seed_means(health, "warnings")
-    return means if means["accuracy"].notna().any() else means[:0]
+    told = means.drop(columns=["generator", "budget", "least_spread", "n", "warnings"])
+    means = means.assign(played=told.notna().any(axis=1))
+    return means if means["played"].any() else means[:0]
 
 
 def seed_means(table: pd.DataFrame, words: str) -> pd.DataFrame:
