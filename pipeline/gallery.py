@@ -106,17 +106,22 @@ def files(reports: Path, name: str) -> dict[str, Path]:
 
 
 def kinds(params: Params, root: Path) -> dict[str, str]:
-    """What a generator is, as its training tells; one that is neither is left out.
+    """What a generator is, a key of `wording.KINDS`, as its training tells; others are left out.
 
-    `adversarial`: a discriminator's accuracy was noted. `autoencoder`: real images were restored,
-    and there was no discriminator.
+    `adversarial`: a discriminator's loss was noted; else `variational`: how far codes are from the
+    noise; else `autoencoder`: real images were restored; else `diffusion`: noise was taken away.
     """
     found = {}
     for name in params.generators:
         models = root / MODELS / name
         for each in finished(models, params)[:1]:
-            if "accuracy" in read_history(models, each):
-                found[name] = "adversarial"
-            elif "reconstruction" in read_exhibits(models, each):
-                found[name] = "autoencoder"
+            noted = {*read_history(models, each)}
+            signs = {
+                "adversarial": "discriminator" in noted,
+                "variational": "divergence" in noted,
+                "autoencoder": "reconstruction" in read_exhibits(models, each),
+                "diffusion": "denoising" in noted,
+            }
+            if kind := next((kind for kind, holds in signs.items() if holds), None):
+                found[name] = kind
     return found

@@ -34,7 +34,7 @@ class Pictures:
 
     figures: Mapping[str, Path]
     galleries: Mapping[str, Mapping[str, Path]]
-    side_by_side: Path | None  # the best generator of either kind, where there are both
+    side_by_side: Path | None  # the best generator of every kind, where there are several
 
 
 def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
@@ -73,6 +73,7 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
         warnings=wording.WARNINGS,
         learners=learners(params),
         untuned=wording.UNTUNED,
+        kinds=wording.KINDS,
         cost=cost(tables["timings"]),
         pictures=pictures,
         manifest=manifest,

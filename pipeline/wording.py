@@ -38,6 +38,13 @@ FLAGS = {
     "collapsed": "some class has next to no variety",
 }
 
+# What `gallery.kinds` takes a generator for.
+KINDS = {
+    "adversarial": "GAN",
+    "variational": "variational autoencoder",
+    "autoencoder": "autoencoder",
+    "diffusion": "diffusion",
+}
 UNTUNED = (
     "Settings decide as much as families: how long each generator was tuned is not corrected for."
 )

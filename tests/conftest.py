@@ -250,13 +250,13 @@ def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> list[Path
 
 
 def leave_generator(stem: Path, artifact: Artifact) -> list[Path]:
-    """Write what training leaves beside its manifest: of an autoencoder if named cvae."""
+    """Write what training leaves beside its manifest: variational if named cvae."""
     suffixes = (".safetensors", ".history.csv", ".snapshots.npz", ".exhibits.npz")
     files = [stem.with_name(stem.name + suffix) for suffix in suffixes]
     shades = np.arange(48, dtype=np.uint8).repeat(64).reshape(48, 1, 8, 8)
     is_autoencoder = artifact.names["item"] == "cvae"
     players = {"loss": 0.5} if is_autoencoder else {"generator": 0.7, "discriminator": 0.5}
-    numbers = players if is_autoencoder else players | {"accuracy": 0.75}
+    numbers = players | ({"divergence": 0.1} if is_autoencoder else {"accuracy": 0.75})
     history = {"step": 5, **numbers, **{f"{name}_learning_rate": 0.1 for name in players}}
     write_text(files[0], str(artifact.replicate))
     write_text(files[1], ",".join(history) + "\n" + ",".join(map(str, history.values())) + "\n")

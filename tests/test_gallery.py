@@ -13,7 +13,7 @@ from pipeline.images import Images, LabeledImages
 from pipeline.params import Params, load_params
 from pipeline.provenance import manifest_of
 from pipeline.store import read_json, write_json
-from pipeline.wording import EXHIBITS, exhibit
+from pipeline.wording import EXHIBITS, KINDS, exhibit
 
 NAMES = ["a", "b", "c"]
 
@@ -58,7 +58,7 @@ def test_a_generator_that_came_to_nothing_has_no_gallery(zoo: Path) -> None:
             write_json(path, read_json(path) | {"failure": ["a", "b", "c"]})
     assert draw(zoo / "reports/plots", "acgan", params, zoo) == {}
     assert gallery.files(zoo / "reports", "acgan") == {}
-    assert gallery.kinds(params, zoo) == {"dcgan": "adversarial", "cvae": "autoencoder"}
+    assert gallery.kinds(params, zoo) == {"dcgan": "adversarial", "cvae": "variational"}
 
 
 def test_the_first_replicate_of_the_primary_budget_that_finished_is_shown(zoo: Path) -> None:
@@ -72,7 +72,23 @@ def test_the_first_replicate_of_the_primary_budget_that_finished_is_shown(zoo: P
 
 def test_what_a_generator_is_shows_in_its_training(finished_zoo: Path) -> None:
     found = gallery.kinds(load_params(finished_zoo), finished_zoo)
-    assert found == {"cvae": "autoencoder", "dcgan": "adversarial", "acgan": "adversarial"}
+    assert found == {"cvae": "variational", "dcgan": "adversarial", "acgan": "adversarial"}
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "kind"),
+    [
+        ("cvae", "loss", "autoencoder"),
+        ("acgan", "denoising", "diffusion"),
+        ("acgan", "discriminator", "adversarial"),
+        ("acgan", "loss", None),
+    ],
+)
+def test_every_kind_has_its_sign(name: str, column: str, kind: str | None, zoo: Path) -> None:
+    for path in (zoo / "models" / name).rglob("*.history.csv"):
+        path.write_text(f"step,{column}\n5,0.5\n", "utf-8")
+    assert gallery.kinds(load_params(zoo), zoo).get(name) == kind
+    assert kind is None or kind in KINDS
 
 
 def test_an_exhibit_without_a_caption_is_called_by_its_key() -> None:

@@ -191,7 +191,7 @@ def page_tables(
 
 
 def side_by_side(findings: Findings, places: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """The best adversarial generator and the best autoencoder at the primary budget, if both are.
+    """The best generator of every `kind` at the primary budget, if there are two kinds.
 
     Means over seeds, and the median seconds of training one. `places` is the ranking with seconds.
     """
@@ -201,7 +201,7 @@ def side_by_side(findings: Findings, places: pd.DataFrame, params: Params) -> pd
         places[["generator", "budget", "seconds"]], on=["generator", "budget"]
     )
     rows = means[means["budget"] == budget].set_index("generator", drop=False)
-    return rows.loc[list(best.values())]
+    return rows.loc[list(best.values())].assign(kind=list(best))
 
 
 def mean_health(health: pd.DataFrame) -> pd.DataFrame:
