@@ -24,7 +24,7 @@ run: setup ## run the whole study, print the headline table, name the report
 	@dvc repro
 	@python -m pipeline show
 
-test: setup ## run the tests but for the proofs (five minutes)
+test: setup ## run the tests but for the proofs (minutes)
 	@python -m pytest -q
 
 check: lint ## format check, lint, types and the fast tests

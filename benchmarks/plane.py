@@ -1,8 +1,8 @@
 """The toy proof of introductory texts: a linear GAN learns a normal distribution in the plane.
 
 `mlp_gan` without hidden layers in its generator can only draw normal points; the texts' example has
-the mean and the covariance below. Points are images of two pixels here, which hold whole numbers:
-that costs a tenth of a unit.
+the mean and the covariance below. Points are images of two pixels here, whose grays
+are a tenth of a unit apart.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ def as_images(points: Points) -> Images:
     return pixels.reshape(-1, 1, 1, 2)
 
 
-def learned(seed: int, **changes: object) -> Points:
-    """Points that a generator draws after it learned; `changes` replace settings."""
+def learned(real: Points, seed: int, **changes: object) -> Points:
+    """Points that a generator draws after it learned `real`; `changes` replace settings."""
     section = {**sections()["mlp_gan"], **SETTINGS, **changes}
     config = member_config(MLPGANConfig, section, "generators.mlp_gan")
     generator = create(MLPGAN, config, PLANE, derive_seed("initial", seed))
     labels = np.zeros(NUM_POINTS, dtype=np.int64)
     with tempfile.TemporaryDirectory() as folder:
-        fit(generator, LabeledImages(as_images(points(seed)), labels), seed, Path(folder))
+        fit(generator, LabeledImages(as_images(real), labels), seed, Path(folder))
     drawn = draw_images(generator, labels, list(range(NUM_POINTS)))
     return (drawn.reshape(-1, 2) / 127.5 - 1) * REACH
 
@@ -79,8 +79,9 @@ def measure(job: Job) -> Result:
     """Mean and covariance of what is drawn, by seed, and some points to be seen."""
 
     def run(seed: int) -> Result:
-        drawn = learned(seed, **({} if job.steps is None else {"steps": job.steps}))
-        shown = {"real": points(seed)[:NUM_SHOWN], "drawn": drawn[:NUM_SHOWN]}
+        real = points(seed)
+        drawn = learned(real, seed, **({} if job.steps is None else {"steps": job.steps}))
+        shown = {"real": real[:NUM_SHOWN], "drawn": drawn[:NUM_SHOWN]}
         return {"mean": drawn.mean(axis=0).tolist(), "covariance": np.cov(drawn.T).tolist(),
                 "points": {name: each.tolist() for name, each in shown.items()}}  # fmt: skip
 

@@ -275,6 +275,25 @@ def test_weights_that_are_not_finite_stop_the_fit_and_its_last_good_checkpoint_s
         assert all(torch.isfinite(file.get_tensor(key)).all() for key in file.keys())  # noqa: SIM118
 
 
+def test_an_encoder_that_is_not_finite_is_told_before_normals_are_fitted_to_its_codes(
+    sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    update, calls = GENERATORS["autoencoder"].update, []
+
+    def poisoned(self: Generator, real: torch.Tensor, labels: torch.Tensor) -> dict:
+        losses = update(self, real, labels)
+        calls.append(1)
+        if len(calls) == STEPS:
+            with torch.no_grad():
+                next(self.networks["encoder"].parameters()).view(-1)[0] = float("nan")
+        return losses
+
+    monkeypatch.setattr(GENERATORS["autoencoder"], "update", poisoned)
+    with pytest.raises(DivergedError, match="expected finite weights"):
+        trained("autoencoder", sections, few_bars, tmp_path / "a")
+
+
 def test_more_steps_than_the_most_are_refused(sections: dict[str, Member]) -> None:
     section = sections["dcgan"] | {"steps": 700, "most_steps": 10}
     with pytest.raises(ValidationError, match=r"most_steps: expected at least steps \(700\)"):

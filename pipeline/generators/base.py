@@ -193,11 +193,13 @@ def fit(
             values = {name: float(value.detach()) for name, value in losses.items()}
             state.history.rows.append({"step": step, **values, **rates})
         is_mark = passes_mark(before, done, NUM_SNAPSHOTS)
+        is_due = is_mark or time.monotonic() - saved_at > CHECKPOINT_S
+        if is_due:
+            refuse_bad_weights(generator.networks, step)
         if is_mark:  # the last one is the end
             generator.conclude(averaged.module, data)
             state.history.snapshots[step] = snapshot(generator, averaged.module, seed)
-        if is_mark or time.monotonic() - saved_at > CHECKPOINT_S:
-            refuse_bad_weights(generator.networks, step)
+        if is_due:
             state.save(folder, step)
             saved_at = time.monotonic()
     generator.sampler.load_state_dict(averaged.module.state_dict())

@@ -5,7 +5,7 @@ Sources: Goodfellow et al. (2014) for the game and the non-saturating loss; Mirz
 them: 256-512-1024 and 512-256, leaky ReLU of 0.2, batch norm in the generator. Deviations: the
 discriminator is shown wrong labels, too (`mismatch`); the averaged sampler and the decay of rates
 of the one fit loop. Without hidden layers and without the squashing at the end (`output: linear`)
-it is the linear generator of the toy proof in the tests.
+it is the linear generator of the toy proof (`benchmarks/plane.py`).
 """
 
 from __future__ import annotations
