@@ -57,7 +57,8 @@ SPEED = """\
 No member is to be slower than its plain recipe at equal work (`benchmarks/plain.py`): the same
 sizes, moves and batches as a text writes them, in float32, with a data loader and optimizers that
 are not fused. Ours has the fit loop's precision ({precisions}). Both in turn; median over rounds
-[least, largest] of plain seconds over ours. Slower by the median: {slower}.
+[least, largest] of plain seconds over ours. Slower by the median: {slower}. The last column is of
+drawing from the sampler, all steps of it where it takes several.
 
 {table}
 """
@@ -144,6 +145,7 @@ def speed_text(found: Result) -> str:
             "rounds": str(len(ratios)), "ours images/s": f"{images / np.median(ours):,.0f}",
             "plain images/s": f"{images / np.median(plain):,.0f}",
             "times as fast": f"{np.median(ratios):.2f} [{ratios.min():.2f}, {ratios.max():.2f}]",
+            "draws images/s": f"{run['drawn_per_s']:,.0f}",
         })  # fmt: skip
     return SPEED.format(
         slower=", ".join(slower) or "none",
