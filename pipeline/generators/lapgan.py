@@ -6,7 +6,8 @@ smaller one, told that enlarged image, and a discriminator sees the sum of the t
 Deviations: the class is told to all players by an embedding, and the discriminators are shown wrong
 labels, too (`mismatch`); every level takes its share of one noise; all levels are trained at the
 same time, on the smaller images of real ones, as in the paper, and then drawn one upon the other;
-bicubic in place of the paper's blur.
+bicubic in place of the paper's blur; minibatch discrimination (Salimans et al. 2016) as an option
+at the smallest size, where nothing else keeps a class from being one image.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import math
 from typing import cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.generators.adversarial import CrossEntropyConfig, CrossEntropyGame
-from pipeline.generators.convolution import resized
+from pipeline.generators.convolution import MinibatchDiscrimination, resized
 from pipeline.generators.exhibits import COLUMNS, in_turns
 from pipeline.generators.labels import LabelEmbedding
 from pipeline.images import ImageSpec, LabeledImages
@@ -35,6 +37,7 @@ class LAPGANConfig(CrossEntropyConfig):
 
     width: Count  # of the dense layers at the smallest size
     channels: Count  # of the convolutions at the other sizes
+    minibatch_kernels: int = Field(ge=0)  # of minibatch discrimination; 0: none
 
 
 class SmallestSampler(nn.Module):
@@ -64,14 +67,15 @@ class SmallestCritic(nn.Module):
         pixels = spec.channels * math.prod(size)
         self.embed = LabelEmbedding(spec.num_classes, pixels)
         self.layers = nn.Sequential(
-            *dense(2 * pixels, config.width), *dense(config.width, config.width),
-            nn.Linear(config.width, 1),
-        )  # fmt: skip
+            *dense(2 * pixels, config.width), *dense(config.width, config.width)
+        )
+        self.compare = MinibatchDiscrimination(config.width, config.minibatch_kernels)
+        self.score = nn.Linear(config.width + config.minibatch_kernels, 1)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """See the class."""
-        rows = torch.cat([x.flatten(1), self.embed(y).to(x.dtype)], dim=1)
-        return cast("Tensor", self.layers(rows))[:, 0]
+        rows = self.layers(torch.cat([x.flatten(1), self.embed(y).to(x.dtype)], dim=1))
+        return cast("Tensor", self.score(torch.cat([rows, self.compare(rows)], dim=1)))[:, 0]
 
 
 class DetailSampler(nn.Module):
