@@ -64,6 +64,17 @@ def test_the_tables_of_few_labels_are_the_committed_ones(root: Path) -> None:
     assert block[1] == written.strip().split("\n\n", 2)[2]
 
 
+def test_the_ranking_of_generators_is_the_committed_one(root: Path) -> None:
+    block = re.search(r"<!-- ranking -->\n(.*?)\n<!-- /ranking -->", README, re.DOTALL)
+    assert block is not None
+    written = (root / "benchmarks/ranking.md").read_text("utf-8")
+    ours, whole = cells(block[1]), cells(written[written.index("| place |") :])
+    columns = [whole[0].index(name) for name in ours[0]]
+    assert ours == [[row[column] for column in columns] for row in whole[: len(ours)]]
+    preset = parse_yaml((root / "presets/zoo.yaml").read_text("utf-8"), "zoo")
+    assert {row[1] for row in ours[2:]} == {"dcgan", *preset["generators"]}
+
+
 def cells(text: str) -> list[list[str]]:
     """The cells of the Markdown tables in `text`, row by row."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
