@@ -33,7 +33,8 @@ from pipeline.classifiers import CLASSIFIERS
 from pipeline.datasets import DATASETS
 from pipeline.images import LabeledImages
 from pipeline.metrics import accuracy
-from pipeline.params import DRAWS, FRESH, ArmParams, Params, load_params
+from pipeline.params import Params, load_params
+from pipeline.recipes import DRAWS, FRESH, ArmParams
 from pipeline.runtime import derive_seed, deterministic, library_versions, numpy_rng
 from pipeline.splits import canonical, draw, hold_out
 from pipeline.study import DataParams

@@ -41,7 +41,8 @@ from pipeline.generators.convolution import resized
 from pipeline.generators.srgan import SRGAN, psnr
 from pipeline.images import Images, ImageSpec, LabeledImages
 from pipeline.metrics import accuracy
-from pipeline.params import GeneratorParams, load_params
+from pipeline.params import load_params
+from pipeline.recipes import GeneratorParams
 from pipeline.runtime import derive_seed, numpy_rng
 from pipeline.sections import Member, member_config, parse_yaml
 from pipeline.stages.audit import JUDGE, JUDGE_VIEW

@@ -28,7 +28,8 @@ from benchmarks.generator import ROOT, commit, folder, machine, no_file
 from pipeline import presets
 from pipeline.check import check_params
 from pipeline.errors import ParamsError, exit_on_error
-from pipeline.params import MODELS, SYNTHETIC, Params, load_params
+from pipeline.params import Params, load_params
+from pipeline.recipes import MODELS, SYNTHETIC
 from pipeline.runtime import library_versions
 from pipeline.sections import FILE
 from pipeline.stages import (

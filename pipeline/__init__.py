@@ -2,8 +2,8 @@
 
 The map, by floor; imports only go down:
 
-* 0  `errors`, `sections`, `study`, `params`, `images`, `runtime`, `store`, `progress`, `layers`:
-     sentences, settings, arrays, determinism, files, parts of networks
+* 0  `errors`, `sections`, `study`, `recipes`, `params`, `images`, `runtime`, `store`, `progress`,
+     `layers`: sentences, settings, arrays, determinism, files, parts of networks
 * 1  `splits`, `datasets/`, `generators/`, `teachers/`, `transforms`, `classifiers/`, `filters`,
      `metrics`, `fidelity`, `memorization`, `stats`, `health`, `wording`: the parts; siblings do not
      know each other, but what is trained may be handed a transform

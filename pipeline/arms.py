@@ -16,7 +16,8 @@ from pipeline.classifiers.base import TrainingSet
 from pipeline.errors import DataError, TrialError
 from pipeline.filters import find_filter
 from pipeline.images import LabeledImages, Labels, joined
-from pipeline.params import ArmParams, Params
+from pipeline.params import Params
+from pipeline.recipes import ArmParams
 from pipeline.runtime import numpy_rng
 from pipeline.transforms import build_transform
 

@@ -20,7 +20,7 @@ from pipeline.sections import FILE, Member, Section, member_config
 from pipeline.stats import SEEDS_FOR_A_CLAIM
 from pipeline.teachers import TEACHERS
 from pipeline.transforms import TRANSFORMS
-from pipeline.trials import arm_classifiers, expected_trials
+from pipeline.trials import expected_trials
 
 ANY_SPEC = ImageSpec(channels=1, height=32, width=32, num_classes=2)  # of which nothing depends
 
@@ -49,7 +49,7 @@ def check_start(params: Params, arm: str, name: str) -> None:
     family = GENERATORS[params.family(name)]
     config = member_config(family.Config, params.generators[name].settings, f"generators.{name}")
     critic = numbered(create(family, config, ANY_SPEC, 0).critic_convolutions())
-    for classifier in arm_classifiers(params, arm):
+    for classifier in params.arm_classifiers(arm):
         member, section = CLASSIFIERS[classifier], params.classifiers[classifier]
         member(member_config(member.Config, section, f"classifiers.{classifier}"), 0).start_from(
             critic

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from pipeline import stats
 from pipeline.metrics import METRICS
-from pipeline.params import DRAWS, FRESH, Params
-from pipeline.trials import Trial, arm_classifiers, arm_replicates
+from pipeline.params import Params
+from pipeline.recipes import DRAWS, FRESH
+from pipeline.trials import Trial, arm_replicates
 from pipeline.wording import ROLES
 
 PRIMARY_METRIC = "accuracy"
@@ -51,7 +52,7 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
         for classifier in params.classifiers
         for budget in sorted(params.study.budgets)
         for arm, baseline in pairs(params)
-        if classifier in arm_classifiers(params, arm)
+        if classifier in params.arm_classifiers(arm)
     ]
     deltas = [paired(trials, key, key["arm"]) - paired(trials, key, key["baseline"])
               for key in keys]  # fmt: skip
@@ -84,24 +85,11 @@ def pairs(params: Params) -> list[tuple[str, str]]:
     baseline = params.report.baseline
     found = [(arm, baseline) for arm in params.arms]
     for name, arm in params.arms.items():
-        rival = _rival(params, name)
+        rival = params.rival(name)
         adds = arm.role == "claim" or (arm.role == "measure" and arm.real)
         if adds and rival not in (None, name, baseline):
             found.append((name, str(rival)))
     return found
-
-
-def _rival(params: Params, name: str) -> str | None:
-    """`Params.rival`; of an arm that starts from a discriminator, the claim without that start."""
-    arm, own = params.arms[name], {*arm_classifiers(params, name)}
-    if not arm.start_from_critic or params.regime(name) != "labeled":
-        return params.rival(name)
-    alike = {"inputs": DRAWS, "real": True, "role": "claim", "per_class": arm.per_class,
-             "transform": arm.transform}  # fmt: skip
-    found = (other for other, each in params.arms.items()
-             if all(getattr(each, key) == value for key, value in alike.items())
-             and own <= {*arm_classifiers(params, other)})  # fmt: skip
-    return next(found, None)
 
 
 def least_adjusted_p(params: Params) -> float:
@@ -113,7 +101,7 @@ def least_adjusted_p(params: Params) -> float:
     sizes: Counter[str] = Counter()
     for arm, against in pairs(params):
         if against == baseline != arm and params.arms[arm].role == "claim":
-            tests = len(arm_classifiers(params, arm)) * len(params.study.budgets)
+            tests = len(params.arm_classifiers(arm)) * len(params.study.budgets)
             sizes[params.regime(arm)] += tests - (arm == params.report.primary.arm)
     return float(max(sizes.values(), default=0) * 2.0 ** (1 - len(params.study.seeds)))
 
@@ -259,7 +247,7 @@ def diagnostics_table(
         for classifier in params.classifiers
         for budget in sorted(params.study.budgets)
         for arm, baseline in pairs(params)
-        if arm != baseline and classifier in arm_classifiers(params, arm)
+        if arm != baseline and classifier in params.arm_classifiers(arm)
     ]
     return pd.DataFrame(
         [_diagnose(trials, right, key, params, overlaps[key["budget"]]) for key in keys]
@@ -314,7 +302,7 @@ def worth_table(
     claims = [name for name, arm in params.arms.items() if arm.role == "claim" and name != baseline]
     rows = []
     for classifier in params.classifiers if len(budgets) > 1 else ():
-        own = [arm for arm in claims if classifier in arm_classifiers(params, arm)]
+        own = [arm for arm in claims if classifier in params.arm_classifiers(arm)]
         keys = [{"classifier": classifier, "budget": budget, "metric": PRIMARY_METRIC}
                 for budget in budgets]  # fmt: skip
         curve = np.stack([paired(trials, key, baseline) for key in keys], axis=1)

@@ -13,7 +13,8 @@ from sklearn.metrics import pairwise_distances_argmin
 
 from pipeline import plots
 from pipeline.images import Images, LabeledImages, read_images
-from pipeline.params import DRAWS, MODELS, SYNTHETIC, Params
+from pipeline.params import Params
+from pipeline.recipes import DRAWS, MODELS, SYNTHETIC
 from pipeline.store import read_npz, require
 from pipeline.tables import finished, read_history, read_losses
 from pipeline.trials import Replicate

@@ -16,8 +16,9 @@ import numpy as np
 
 from pipeline.errors import IntegrityError
 from pipeline.images import read_images
-from pipeline.params import DRAWS, FRESH, Params
+from pipeline.params import Params
 from pipeline.provenance import ID_DIGITS, MANIFEST, read_manifest, short_ids
+from pipeline.recipes import DRAWS, FRESH
 from pipeline.store import file_digest, read_json, read_npz, require
 from pipeline.trials import Replicate, curve_replicates, expected_trials, replicates
 

@@ -9,41 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from pipeline.recipes import DRAWS, FRESH, MODELS, SYNTHETIC, ArmParams, GeneratorParams, Regime
 from pipeline.sections import FILE, Count, Member, Name, Section, parse_yaml, read_text, validate
 from pipeline.study import DataParams, StudyParams
-
-DRAWS = "data/splits/draws"
-FRESH = "data/splits/fresh"
-SYNTHETIC = "data/synthetic/"
-MODELS = "models/"
-
-# What an arm is there for; the last three are controls, which test the study itself.
-Role = Literal["claim", "measure", "must_not_differ", "must_not_help", "must_help"]
-# What an arm's images, their makers and their judges may have learned from beside the draw.
-Regime = Literal["labeled", "labeled+unlabeled"]
-
-
-class GeneratorParams(Section):
-    """A generator: the labeled images it learns from, and its family's own settings, kept raw."""
-
-    model_config = ConfigDict(extra="allow")
-
-    inputs: str
-    family: str | None = None  # None: the one of the section's own name
-
-    @property
-    def settings(self) -> Member:
-        """What the family's `Config` is to check."""
-        return dict(self.model_extra or {})
-
-    @property
-    def teacher(self) -> str | None:
-        """The teacher whose labels of unlabeled images it learns from, or None."""
-        return self.inputs.removeprefix(MODELS) if self.inputs.startswith(MODELS) else None
 
 
 class TeacherParams(Section):
@@ -66,46 +38,6 @@ class TuneParams(Section):
     latent_std: list[Annotated[float, Field(gt=0, le=2)]] = Field(min_length=1)
     confidence: list[Annotated[float, Field(ge=0, lt=1)]] = Field(min_length=1)
     folds: int = Field(ge=2, le=10)
-
-
-class ArmParams(Section):
-    """A recipe for a training set: the draw's real images, extra images, filter and transform."""
-
-    inputs: str
-    per_class: int = Field(ge=0, le=1_000_000)
-    real: bool = True
-    real_share: float = Field(default=0.5, gt=0, lt=1)
-    filter: str = "none"
-    transform: str = "none"
-    permute_labels: bool = False
-    teacher_itself: bool = False
-    start_from_critic: bool = False
-    classifiers: list[str] | None = Field(default=None, min_length=1)  # None: all
-    role: Role = "claim"
-
-    @property
-    def generator(self) -> str | None:
-        """The generator whose images are added, or None for real images only."""
-        return self.inputs.removeprefix(SYNTHETIC) if self.inputs.startswith(SYNTHETIC) else None
-
-    @property
-    def teacher(self) -> str | None:
-        """The teacher whose labels of unlabeled images are added, or None."""
-        return None if self.start_from_critic else self._model
-
-    @property
-    def critic_of(self) -> str | None:
-        """The generator whose discriminator classifiers start from, or None."""
-        return self._model if self.start_from_critic else None
-
-    @property
-    def _model(self) -> str | None:
-        return self.inputs.removeprefix(MODELS) if self.inputs.startswith(MODELS) else None
-
-    @property
-    def is_control(self) -> bool:
-        """Whether the arm tests the study itself."""
-        return self.role.startswith("must")
 
 
 class Comparison(Section):
@@ -245,10 +177,9 @@ class Params(Section):
 
     def _check_classifiers(self) -> None:
         """What an arm is held against must have its classifiers."""
-        for name, arm in self.arms.items():
+        for name in self.arms:
             for other in {self.report.baseline, self.rival(name) or self.report.baseline}:
-                own, others = (set(each.classifiers or self.classifiers)
-                               for each in (arm, self.arms[other]))  # fmt: skip
+                own, others = set(self.arm_classifiers(name)), set(self.arm_classifiers(other))
                 if not own <= others:
                     raise ValueError(
                         f"arms.{other}.classifiers: expected those of arm {name}, which is held "
@@ -287,23 +218,30 @@ class Params(Section):
         return "labeled" if teacher is None else "labeled+unlabeled"
 
     def rival(self, name: str) -> str | None:
-        """The arm of the same regime that an arm with a generator has to beat, or None.
+        """The arm of the same regime that an arm has to beat beside the baseline, or None.
 
-        Where unlabeled images took part, one that adds the labels which the generator learned from,
-        changed alike.
+        Where a generator saw unlabeled images: one that adds the labels which it learned from.
+        Where classifiers start from a discriminator: the claim without that start. Changed alike.
         """
         arm = self.arms[name]
-        if arm.generator is None:
-            return None
-        teacher = self.generators[arm.generator].teacher
-        if teacher is None:
-            return self.report.rival
-        alike = {"teacher": teacher, "transform": arm.transform, "real": arm.real,
-                 "teacher_itself": False, "permute_labels": False}  # fmt: skip
+        maker = arm.generator or arm.critic_of
+        teacher = self.generators[maker].teacher if maker else None
+        alike: dict[str, object] = {"transform": arm.transform, "real": arm.real}
+        if arm.generator and teacher:
+            alike |= {"teacher": teacher, "teacher_itself": False, "permute_labels": False}
+        elif arm.critic_of and not teacher:
+            alike |= {"inputs": DRAWS, "role": "claim", "per_class": arm.per_class}
+        else:
+            return self.report.rival if arm.generator else None
         for other, each in self.arms.items():
             if all(getattr(each, key) == value for key, value in alike.items()):
                 return other
         return None
+
+    def arm_classifiers(self, arm: str) -> list[str]:
+        """The classifiers that an arm is for, in the order of params.yaml."""
+        chosen = self.arms[arm].classifiers
+        return [each for each in self.classifiers if chosen is None or each in chosen]
 
     def family(self, generator: str) -> str:
         """The family of a generator: by its own name unless it says otherwise."""

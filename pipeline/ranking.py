@@ -14,7 +14,6 @@ import pandas as pd
 from pipeline import stats
 from pipeline.comparisons import main_rows
 from pipeline.params import Params
-from pipeline.trials import arm_classifiers
 
 COLUMNS = ["generator", "budget", "regime", "n", "num_failed", "cas", "cas_low", "cas_high",
            "label_fidelity", "arm"]  # fmt: skip
@@ -49,7 +48,7 @@ def adding_arm(params: Params, generator: str) -> str | None:
 
 
 def _is_for_first(params: Params, arm: str) -> bool:
-    return next(iter(params.classifiers)) in arm_classifiers(params, arm)
+    return next(iter(params.classifiers)) in params.arm_classifiers(arm)
 
 
 def learners(params: Params) -> list[str]:
@@ -58,7 +57,7 @@ def learners(params: Params) -> list[str]:
     Images of at least two generators were added for each, or of the only one that has such an arm.
     """
     arms = [arm for name in params.generators if (arm := adding_arm(params, name)) is not None]
-    used = Counter(each for arm in arms for each in arm_classifiers(params, arm))
+    used = Counter(each for arm in arms for each in params.arm_classifiers(arm))
     return [each for each in params.classifiers if used[each] >= max(1, min(2, len(arms)))]
 
 

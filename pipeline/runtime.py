@@ -12,7 +12,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -63,7 +63,8 @@ def deterministic() -> Iterator[None]:
     import torch  # here, because `prepare` and `report` need the seeds above but never torch
 
     # Filling fresh memory with NaN would expose reads of unwritten memory, at a cost in every step.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    memory = cast("Any", torch.utils.deterministic)  # whose stubs lack the setting
+    filled, memory.fill_uninitialized_memory = memory.fill_uninitialized_memory, False
     threads = torch.get_num_threads()
     state = torch.get_rng_state()
     strict = torch.are_deterministic_algorithms_enabled()
@@ -73,6 +74,7 @@ def deterministic() -> Iterator[None]:
         with threadpool_limits(NUM_THREADS):
             yield
     finally:
+        memory.fill_uninitialized_memory = filled
         torch.set_rng_state(state)
         torch.use_deterministic_algorithms(strict)
         torch.set_num_threads(threads)

@@ -19,9 +19,10 @@ from pipeline.comparisons import PRIMARY_METRIC
 from pipeline.errors import IntegrityError
 from pipeline.integrity import artifacts
 from pipeline.metrics import METRICS, confusion
-from pipeline.params import DRAWS, MODELS, SYNTHETIC, Params
+from pipeline.params import Params
 from pipeline.provenance import MANIFEST, failure_of, manifest_of, read_manifest
 from pipeline.ranking import only_arm
+from pipeline.recipes import DRAWS, MODELS, SYNTHETIC
 from pipeline.stats import mean_overlap
 from pipeline.store import TIMINGS, file_digest, read_json, read_npz
 from pipeline.trials import Replicate, Trial, curve_replicates, expected_trials, replicates

@@ -62,18 +62,12 @@ def arm_replicates(params: Params, arm: str) -> list[Replicate]:
     return curve_replicates(params.study) if is_baseline else replicates(params.study)
 
 
-def arm_classifiers(params: Params, arm: str) -> list[str]:
-    """The classifiers that an arm is for, in the order of params.yaml."""
-    chosen = params.arms[arm].classifiers
-    return [each for each in params.classifiers if chosen is None or each in chosen]
-
-
 def expected_trials(params: Params) -> list[Trial]:
     """Every classifier trial the study asks for, in the order of params.yaml."""
     return [
         Trial(classifier, arm, replicate)
         for classifier in params.classifiers
         for arm in params.arms
-        if classifier in arm_classifiers(params, arm)
+        if classifier in params.arm_classifiers(arm)
         for replicate in arm_replicates(params, arm)
     ]

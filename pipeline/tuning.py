@@ -23,7 +23,8 @@ from pipeline.errors import ParamsError
 from pipeline.generators.base import Generator, draw_classes
 from pipeline.images import LabeledImages, Labels
 from pipeline.metrics import log_loss
-from pipeline.params import SYNTHETIC, ArmParams, Params
+from pipeline.params import Params
+from pipeline.recipes import SYNTHETIC, ArmParams
 from pipeline.runtime import derive_seed, numpy_rng
 from pipeline.transforms import build_transform
 

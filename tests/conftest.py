@@ -19,8 +19,9 @@ from pipeline.errors import TrialError
 from pipeline.generators import GENERATORS
 from pipeline.images import LabeledImages, read_images
 from pipeline.integrity import Artifact, artifacts
-from pipeline.params import DRAWS, Params, load_params
+from pipeline.params import Params, load_params
 from pipeline.provenance import MANIFEST, describe, provenance
+from pipeline.recipes import DRAWS
 from pipeline.runtime import derive_seed, numpy_rng
 from pipeline.sections import Member, parse_yaml, validate
 from pipeline.stages import audit, prepare

@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "pipeline"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 FLOORS = (
-    {"errors", "sections", "study", "params", "images", "runtime", "store", "progress", "layers"},
+    {"errors", "sections", "study", "recipes", "params", "images", "runtime", "store", "progress",
+     "layers"},
     {"splits", "datasets", "generators", "teachers", "transforms", "classifiers", "filters",
      "metrics", "fidelity", "memorization", "stats", "health", "wording"},
     {"trials", "provenance", "arms", "tuning", "engine", "integrity", "comparisons", "ranking",

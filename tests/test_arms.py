@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pipeline.arms import Candidates, assemble, balanced, first_of_each_class
 from pipeline.errors import DataError, TrialError
 from pipeline.images import LabeledImages, content_ids, digest
-from pipeline.params import DRAWS, FRESH, SYNTHETIC, ArmParams, Params
+from pipeline.params import Params
+from pipeline.recipes import DRAWS, FRESH, SYNTHETIC, ArmParams
 
 GENERATED = SYNTHETIC + "dcgan"
 SEED = 0

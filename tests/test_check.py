@@ -17,7 +17,8 @@ from pipeline.engine import ENGINES
 from pipeline.errors import ParamsError
 from pipeline.filters import FILTERS
 from pipeline.generators import GENERATORS
-from pipeline.params import DRAWS, Params, load_params
+from pipeline.params import Params, load_params
+from pipeline.recipes import DRAWS
 from pipeline.sections import FILE, Section
 from pipeline.transforms import TRANSFORMS
 from pipeline.trials import expected_trials, replicates

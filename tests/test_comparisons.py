@@ -189,8 +189,6 @@ def test_the_rival_of_a_start_from_a_discriminator_is_the_same_without_it(
     params = with_arms(study, warm=plain | change)
     assert [other for arm, other in comparisons.pairs(params) if arm == "warm"] == [
         "real", *([rival] if rival else [])]  # fmt: skip
-    narrow = with_arms(params, classical={"classifiers": ["lgbm"]})
-    assert ("warm", "classical") not in comparisons.pairs(narrow)
 
 
 @pytest.mark.parametrize("rival", [None, "real"])

@@ -12,8 +12,9 @@ import pytest
 from pipeline.errors import IntegrityError
 from pipeline.images import read_images
 from pipeline.integrity import artifacts, verify
-from pipeline.params import DRAWS, FRESH, Params
+from pipeline.params import Params
 from pipeline.provenance import consumed, short_ids
+from pipeline.recipes import DRAWS, FRESH
 from pipeline.store import read_json, read_npz, write_json, write_npz
 from pipeline.trials import Replicate
 

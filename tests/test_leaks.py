@@ -23,8 +23,9 @@ from sklearn.datasets import load_digits
 from pipeline import presets
 from pipeline.errors import CollapsedError, DivergedError, IntegrityError
 from pipeline.images import LabeledImages
-from pipeline.params import DRAWS, FRESH, Params, load_params
+from pipeline.params import Params, load_params
 from pipeline.provenance import manifest_of
+from pipeline.recipes import DRAWS, FRESH
 from pipeline.runtime import numpy_rng
 from pipeline.stages import audit, prepare, report, synthesize, train_classifiers, train_generator
 from pipeline.store import read_json, read_npz, write_npz

@@ -15,7 +15,8 @@ from pydantic import BaseModel
 
 from pipeline import wording
 from pipeline.errors import ParamsError
-from pipeline.params import ArmParams, Params, Role, load_params
+from pipeline.params import Params, load_params
+from pipeline.recipes import ArmParams, Role
 from pipeline.sections import FILE, MAX_BYTES, Section, member_config, parse_yaml, validate
 
 Edit = Callable[[dict[str, Any]], None]
@@ -371,6 +372,19 @@ def test_an_arm_that_others_are_held_against_is_for_their_classifiers(
     text = refused(values)
     assert f"arms.{arm}.classifiers" in text
     assert "cnn" in text
+
+
+def test_an_arm_that_a_start_from_a_discriminator_is_held_against_has_its_classifiers(
+    values: dict[str, Any],
+) -> None:
+    values["report"]["rival"] = None  # `classical` is held against nothing else
+    values["arms"]["classical"]["classifiers"] = ["lgbm"]
+    assert validate(Params, values, FILE)
+    values["arms"]["warm"] = values["arms"]["classical"] | {
+        "inputs": "models/dcgan", "start_from_critic": True, "role": "measure",
+        "classifiers": ["cnn"],
+    }  # fmt: skip
+    assert "arms.classical.classifiers: expected those of arm warm" in refused(values)
 
 
 def test_controls_follow_the_transform_of_the_baseline(values: dict[str, Any]) -> None:

@@ -14,7 +14,8 @@ from pipeline.datasets import DATASETS, toy
 from pipeline.datasets.base import RawDataset
 from pipeline.errors import DataError, ParamsError
 from pipeline.images import LabeledImages, content_ids, digest, read_images
-from pipeline.params import DRAWS, FRESH, Params
+from pipeline.params import Params
+from pipeline.recipes import DRAWS, FRESH
 from pipeline.stages import prepare
 from pipeline.store import file_digest, read_json, read_npz
 from pipeline.study import DataParams

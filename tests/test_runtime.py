@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -80,6 +81,8 @@ def test_an_operation_without_a_deterministic_kernel_is_refused() -> None:
 def test_the_caller_finds_torch_as_it_was(before: bool, fails: bool) -> None:
     threads = torch.get_num_threads()
     torch.use_deterministic_algorithms(before)
+    memory = cast("Any", torch.utils.deterministic)
+    filled = memory.fill_uninitialized_memory = not before
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -95,8 +98,10 @@ def test_the_caller_finds_torch_as_it_was(before: bool, fails: bool) -> None:
         assert torch.equal(torch.rand(3), expected)
         assert torch.get_num_threads() == threads
         assert torch.are_deterministic_algorithms_enabled() == before
+        assert memory.fill_uninitialized_memory == filled
     finally:
         torch.use_deterministic_algorithms(False)
+        memory.fill_uninitialized_memory = True  # torch's own
 
 
 def test_numpy_global_state_is_left_alone() -> None:

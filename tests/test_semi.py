@@ -21,7 +21,8 @@ from pipeline.check import check_params
 from pipeline.comparisons import pairs
 from pipeline.errors import ParamsError
 from pipeline.images import read_images
-from pipeline.params import DRAWS, MODELS, Params, load_params
+from pipeline.params import Params, load_params
+from pipeline.recipes import DRAWS, MODELS
 from pipeline.runtime import numpy_rng
 from pipeline.sections import FILE, parse_yaml, validate
 from pipeline.stages import (
@@ -35,7 +36,6 @@ from pipeline.stages import (
     train_generator,
 )
 from pipeline.store import read_json, read_npz, write_npz
-from pipeline.trials import arm_classifiers
 
 ROOT = Path(__file__).resolve().parent.parent
 ADDED = """\
@@ -197,7 +197,7 @@ def test_the_benchmark_reports_every_arm_and_part(
     assert set(found["test_error"]) == set(small.arms)
     assert found["labels"] == 50
     for arm, errors in found["test_error"].items():
-        assert list(errors) == arm_classifiers(small, arm)
+        assert list(errors) == small.arm_classifiers(arm)
         assert all(0 <= error <= 1 for error in errors.values())
     assert {"teach@graph", "train_generator@ss_dcgan", "train_classifiers@teacher"} < set(
         found["seconds"]

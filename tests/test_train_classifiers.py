@@ -13,8 +13,9 @@ from pipeline import tables
 from pipeline.errors import DivergedError, ParamsError
 from pipeline.images import LabeledImages
 from pipeline.metrics import accuracy
-from pipeline.params import ArmParams, Params
+from pipeline.params import Params
 from pipeline.provenance import PARTS, manifest_of
+from pipeline.recipes import ArmParams
 from pipeline.stages.train_classifiers import inputs_of, score
 from pipeline.store import read_npz, write_json, write_npz
 from pipeline.trials import Replicate, Trial

@@ -22,7 +22,8 @@ from pipeline.classifiers.base import Classifier, TrainingSet
 from pipeline.errors import ParamsError
 from pipeline.generators.base import Generator, GeneratorConfig
 from pipeline.images import Images, LabeledImages, content_ids
-from pipeline.params import DRAWS, GeneratorParams, Params
+from pipeline.params import Params
+from pipeline.recipes import DRAWS, GeneratorParams
 from pipeline.stages import prepare, synthesize, train_generator
 from pipeline.store import read_npz
 from pipeline.tuning import Choice, Trainers, candidates, choose, stratified

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.params import Role
+from pipeline.recipes import Role
 from pipeline.stats import DECISIONS
 from pipeline.wording import (
     FLAGS,

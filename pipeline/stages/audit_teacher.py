@@ -15,8 +15,9 @@ from sklearn.metrics import roc_auc_score
 from pipeline.engine import Task, compute, lay_out
 from pipeline.filters import agreement
 from pipeline.images import UNLABELED, LabeledImages
-from pipeline.params import MODELS, Params
+from pipeline.params import Params
 from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
+from pipeline.recipes import MODELS
 from pipeline.runtime import derive_seed
 from pipeline.stages.entry import enter_group
 from pipeline.store import read_npz, require, write_json

@@ -18,7 +18,8 @@ import numpy as np
 from pipeline.datasets import DATASETS
 from pipeline.errors import ParamsError
 from pipeline.images import UNLABELED, LabeledImages, content_ids, digest
-from pipeline.params import FRESH, Params
+from pipeline.params import Params
+from pipeline.recipes import FRESH
 from pipeline.runtime import derive_seed, numpy_rng
 from pipeline.splits import (
     Index,

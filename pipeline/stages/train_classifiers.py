@@ -20,14 +20,15 @@ from pipeline.classifiers import CLASSIFIERS
 from pipeline.engine import Task, compute, lay_out
 from pipeline.errors import DivergedError
 from pipeline.images import LabeledImages, read_images
-from pipeline.params import DRAWS, FRESH, ArmParams, Params
+from pipeline.params import Params
 from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
+from pipeline.recipes import DRAWS, FRESH, ArmParams
 from pipeline.runtime import derive_seed
 from pipeline.sections import member_config
 from pipeline.stages.entry import enter_group
 from pipeline.store import file_digest, read_npz, require, write_npz
 from pipeline.teachers import TEACHERS
-from pipeline.trials import Trial, arm_classifiers, arm_replicates
+from pipeline.trials import Trial, arm_replicates
 
 WEIGHTS = ".safetensors"  # of a teacher, beside the images it labeled, or of a generator
 CRITIC = ".critic.safetensors"  # of a generator: its discriminator's convolutions
@@ -66,7 +67,7 @@ def run(params: Params, root: Path, name: str) -> None:
     tasks = [
         task(Trial(classifier, name, replicate))
         for replicate in arm_replicates(params, name)
-        for classifier in arm_classifiers(params, name)
+        for classifier in params.arm_classifiers(name)
     ]
     lay_out(root, Path("results") / name, tasks, compute(tasks, params.engine, root))
 

@@ -25,8 +25,9 @@ from pipeline.generators.base import Generator, GeneratorConfig, create, fit
 from pipeline.generators.exhibits import exhibits
 from pipeline.images import LabeledImages, joined, read_images
 from pipeline.layers import numbered
-from pipeline.params import DRAWS, Params
+from pipeline.params import Params
 from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
+from pipeline.recipes import DRAWS
 from pipeline.runtime import derive_seed
 from pipeline.sections import member_config
 from pipeline.stages.entry import enter_group
