@@ -18,7 +18,7 @@ from pipeline.stages import audit_teacher
 from pipeline.store import write_npz
 from pipeline.teachers import TEACHERS
 from pipeline.teachers.base import Teacher, refuse_unusable
-from pipeline.teachers.graph import surest
+from pipeline.teachers.graph import Round, surest
 from pipeline.teachers.neighborhood import affinity, reduced, spread, straightened
 
 EVERY = sorted(TEACHERS)
@@ -29,7 +29,8 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "stroke_share": 0.3,
         "rounds": [
             {"steps": 40, "batch_size": 16, "own_batch_size": 0, "surest_frac": 0.8},
-            {"steps": 60, "batch_size": 16, "own_batch_size": 16, "surest_frac": 0.9},
+            {"steps": 20, "steps_per_label": 2.5, "batch_size": 16, "own_batch_size": 16,
+             "surest_frac": 0.9},
         ],
         "network": {
             "channels": 8, "features": 16, "dropout": 0.1, "threshold": 0.9, "self_from": 0.3,
@@ -66,6 +67,12 @@ def trained(
 ) -> tuple[str, Teacher]:
     draw, rest = halves
     return request.param, taught(request.param, draw, rest.images)
+
+
+@pytest.mark.parametrize(("labels", "steps"), [(10, 60), (24, 60), (26, 65), (100, 250)])
+def test_more_labels_are_worth_more_steps(labels: int, steps: int) -> None:
+    each = Round(steps=60, steps_per_label=2.5, batch_size=16, own_batch_size=0, surest_frac=0.9)
+    assert each.given(labels) == each.model_copy(update={"steps": steps})
 
 
 def test_every_teacher_has_a_section_here() -> None:

@@ -24,7 +24,13 @@ OWN_WEIGHT = 5.0  # how often an image of the draw is drawn, relative to one of 
 class Round(Phase):
     """Training on labels that were spread, and on the network's own."""
 
+    steps_per_label: float = Field(default=0.0, ge=0)  # of the draw; `steps` where that is more
     surest_frac: float = Field(gt=0, le=1)  # of every class, by the margin of the first choice
+
+    def given(self, num_labels: int) -> Round:
+        """The same with the steps that so many labels are worth: the more, the fewer are wrong."""
+        steps = max(self.steps, round(self.steps_per_label * num_labels))
+        return self.model_copy(update={"steps": steps})
 
 
 class GraphConfig(TeacherConfig):
@@ -68,7 +74,8 @@ class GraphTeacher(Teacher):
             weights = np.where(np.arange(len(images)) < len(draw), OWN_WEIGHT, 1.0)
             seed = derive_seed("round", self.seed, number)
             labeled = images[chosen], targets[chosen], weights[chosen]
-            self.student = train(config.network, each, labeled, unlabeled, seed)
+            phase = each.given(len(draw))
+            self.student = train(config.network, phase, labeled, unlabeled, seed)
             self.network = self.student.average
         return self
 
