@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from pipeline.errors import DivergedError, TrialError
@@ -26,14 +27,14 @@ STILL = {"degrees": 2.0, "translate": 0.02, "scale": 0.02, "shear": 2.0}
 SECTIONS: dict[str, dict[str, Any]] = {
     "graph": {
         "confidence": 0.8, "keep_frac": 1.0, "components": 20, "neighbors": 5, "alpha": 0.9,
-        "stroke_share": 0.3,
+        "stroke_share": 0.3, "draw_weight": 5.0,
         "rounds": [
-            {"steps": 40, "batch_size": 16, "own_batch_size": 0, "surest_frac": 0.8},
-            {"steps": 20, "steps_per_label": 2.5, "batch_size": 16, "own_batch_size": 16,
-             "surest_frac": 0.9},
+            {"steps": 40, "batch_size": 16, "surest_frac": 0.8},
+            {"steps": 20, "steps_per_label": 2.5, "most_steps": 60, "batch_size": 16,
+             "own": {"batch_size": 16, "threshold": 0.9, "from_frac": 0.3}, "surest_frac": 0.9},
         ],
         "network": {
-            "channels": 8, "features": 16, "dropout": 0.1, "threshold": 0.9, "self_from": 0.3,
+            "channels": 8, "features": 16, "dropout": 0.1,
             "learning_rate": 0.003, "weight_decay": 0.01, "ema_decay": 0.9, "glances": 2,
             "weak": STILL,
             "strong": {**STILL, "translate": 0.1, "bend": 0.02, "cutout": 0.2},
@@ -69,10 +70,21 @@ def trained(
     return request.param, taught(request.param, draw, rest.images)
 
 
-@pytest.mark.parametrize(("labels", "steps"), [(10, 60), (24, 60), (26, 65), (100, 250)])
+@pytest.mark.parametrize(("labels", "steps"), [(10, 60), (24, 60), (26, 65), (100, 80)])
 def test_more_labels_are_worth_more_steps(labels: int, steps: int) -> None:
-    each = Round(steps=60, steps_per_label=2.5, batch_size=16, own_batch_size=0, surest_frac=0.9)
+    each = Round(
+        steps=60, steps_per_label=2.5, most_steps=80, batch_size=16, surest_frac=0.9
+    )  # fmt: skip
     assert each.given(labels) == each.model_copy(update={"steps": steps})
+
+
+@pytest.mark.parametrize(
+    "changes", [{"most_steps": 80}, {"steps_per_label": 2.5},
+                {"steps_per_label": 2.5, "most_steps": 50}],
+)  # fmt: skip
+def test_more_steps_have_a_ceiling_that_is_one(changes: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match="most_steps"):
+        Round.model_validate({"steps": 60, "batch_size": 16, "surest_frac": 0.9, **changes})
 
 
 def test_every_teacher_has_a_section_here() -> None:

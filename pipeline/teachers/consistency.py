@@ -1,9 +1,10 @@
-"""A convolutional network that learns from sure labels and agrees with itself on all other images.
+"""A convolutional network that learns from labels that came from elsewhere and, if asked, its own.
 
-Source: Sohn et al. (2020), FixMatch: what the network says of a weakly changed image, when it is
-sure, is the label of a strongly changed one. Deviations: the averaged network says it, as in mean
-teachers (Tarvainen and Valpola 2017); it does so from the second part of the training on, when
-it has learned from labels that came from elsewhere.
+The averaged network is the one that counts, as in mean teachers (Tarvainen and Valpola 2017). With
+`own`, consistency as in FixMatch (Sohn et al. 2020): what it says of a weakly changed image, when
+it is sure, is the label of a strongly changed one. Deviations: the averaged network says it; it
+does so from a share of the steps on, when there is something to say; shares of the classes are not
+aligned (Berthelot et al. 2020), since labels that were spread have them nearly right.
 """
 
 from __future__ import annotations
@@ -34,8 +35,6 @@ class ConsistencyConfig(Section):
     channels: Count  # of the first convolution; the others have twice as many
     features: Count  # width of the dense layer
     dropout: float = Field(ge=0, lt=1)
-    threshold: float = Field(ge=0, lt=1)  # least probability of such a label
-    self_from: float = Field(ge=0, le=1)  # share of the steps after which it does
     learning_rate: float = Field(gt=0)  # the peak of the cycle
     weight_decay: float = Field(ge=0)
     ema_decay: float = Field(ge=0, lt=1)  # of the averaged network, which is the one that counts
@@ -45,12 +44,20 @@ class ConsistencyConfig(Section):
     precision: Precision
 
 
+class OwnLabels(Section):
+    """The labels that the network gives images itself."""
+
+    batch_size: Count  # images per step, of which it labels those that it is sure of
+    threshold: float = Field(ge=0, lt=1)  # least probability of such a label
+    from_frac: float = Field(ge=0, le=1)  # of the steps; before, it has learned too little
+
+
 class Phase(Section):
     """How long it is trained, and on how much at a time."""
 
     steps: int = Field(gt=1, le=1_000_000)
     batch_size: int = Field(gt=1, le=1_000_000)  # images with a label that came from elsewhere
-    own_batch_size: int = Field(ge=0, le=1_000_000)  # images it labels itself, at most
+    own: OwnLabels | None = None  # None: no consistency
 
 
 class TeacherNet(nn.Module):
@@ -135,7 +142,7 @@ def train(
     config: ConsistencyConfig, phase: Phase, labeled: tuple[Images, Rows, Rows], unlabeled: Images,
     seed: int,
 ) -> Student:  # fmt: skip
-    """A network trained on `labeled` and, later on, in agreement with itself on `unlabeled`.
+    """A network trained on `labeled` and, with `phase.own`, in agreement with itself on `unlabeled`.
 
     `labeled` are images, class probabilities (n, num_classes) and how often each image is drawn
     relative to others, (n,). Raises `DivergedError` at the first loss that is not finite.
@@ -161,11 +168,12 @@ def train(
             views = torch.Generator().manual_seed(derive_seed("view", seed, step))
             batch, wanted = as_input(images[chosen]), torch.from_numpy(targets[chosen])
             count = len(batch)
-            if step >= config.self_from * phase.steps and phase.own_batch_size:
-                others = rng.integers(0, len(unlabeled), phase.own_batch_size)
-                sure, says = own_labels(student, as_input(unlabeled[others]), views)
+            if phase.own is not None and step >= phase.own.from_frac * phase.steps:
+                others = rng.integers(0, len(unlabeled), phase.own.batch_size)
+                seen = as_input(unlabeled[others])
+                sure, says = own_labels(student, seen, phase.own.threshold, views)
                 batch, wanted = torch.cat([batch, sure]), torch.cat([wanted, says])
-                count += phase.own_batch_size
+                count += phase.own.batch_size
             student.network.train()
             scores = student.scores(student.network, elastic(config.strong)(batch, views))
             loss = -(wanted * scores.log_softmax(dim=1)).sum() / count
@@ -179,12 +187,14 @@ def train(
 
 
 @torch.no_grad()
-def own_labels(student: Student, images: Tensor, views: torch.Generator) -> tuple[Tensor, Tensor]:
+def own_labels(
+    student: Student, images: Tensor, threshold: float, views: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """The images whose weakly changed form the averaged network is sure of, and what it says."""
     weak = affine(student.config.weak)(images, views)
     opinion = student.scores(student.average, weak).softmax(dim=1)
     most, first = opinion.max(dim=1)
-    sure = most >= student.config.threshold
+    sure = most >= threshold
     return images[sure], functional.one_hot(first[sure], opinion.shape[1]).float()
 
 

@@ -1,15 +1,15 @@
 """A teacher that links unseen styles to their class through the pool, then learns from itself.
 
 First labels spread over the graph of images with like strokes; a network learns from the surest of
-them and from its own on the rest; its features give a better graph, and so on in rounds. Sources:
-see `neighborhood` and `consistency`; Iscen et al. (2019) spread labels over learned features, too.
+them; its features give a better graph, and so on in rounds. Sources: see `neighborhood` and
+`consistency`; Iscen et al. (2019) spread labels over learned features, too.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.images import UNLABELED, Images, LabeledImages, Labels
 from pipeline.runtime import derive_seed
@@ -18,19 +18,28 @@ from pipeline.teachers.base import Teacher, TeacherConfig
 from pipeline.teachers.consistency import ConsistencyConfig, Phase, Student, in_batches, train
 from pipeline.teachers.neighborhood import Rows, affinity, reduced, scaled, spread, strokes
 
-OWN_WEIGHT = 5.0  # how often an image of the draw is drawn, relative to one of the pool
-
 
 class Round(Phase):
-    """Training on labels that were spread, and on the network's own."""
+    """Training on labels that were spread: `steps`, or more where the draw has many labels."""
 
-    steps_per_label: float = Field(default=0.0, ge=0)  # of the draw; `steps` where that is more
+    steps_per_label: float = Field(default=0.0, ge=0)
+    most_steps: Count | None = None  # None: `steps`
     surest_frac: float = Field(gt=0, le=1)  # of every class, by the margin of the first choice
+
+    @model_validator(mode="after")
+    def _has_a_range(self) -> Round:
+        most = self.steps if self.most_steps is None else self.most_steps
+        if self.steps > most or (most > self.steps) != (self.steps_per_label > 0):
+            raise ValueError(
+                f"most_steps: expected more than steps ({self.steps}) with steps_per_label, and "
+                f"none without, found {self.most_steps} with {self.steps_per_label}"
+            )
+        return self
 
     def given(self, num_labels: int) -> Round:
         """The same with the steps that so many labels are worth: the more, the fewer are wrong."""
-        steps = max(self.steps, round(self.steps_per_label * num_labels))
-        return self.model_copy(update={"steps": steps})
+        worth = min(self.most_steps or self.steps, round(self.steps_per_label * num_labels))
+        return self.model_copy(update={"steps": max(self.steps, worth)})
 
 
 class GraphConfig(TeacherConfig):
@@ -40,6 +49,7 @@ class GraphConfig(TeacherConfig):
     neighbors: Count
     alpha: float = Field(gt=0, lt=1)  # how far labels spread; 1: to the end of every path
     stroke_share: float = Field(ge=0)  # weight of strokes beside learned features, in later graphs
+    draw_weight: float = Field(gt=0)  # an image of the draw is taken so often as one of the pool
     rounds: list[Round] = Field(min_length=1)
     network: ConsistencyConfig
 
@@ -71,7 +81,7 @@ class GraphTeacher(Teacher):
             chosen = surest(opinion, each.surest_frac, known=len(draw))
             targets = np.eye(draw.num_classes, dtype=np.float32)[opinion.argmax(axis=1)]
             targets[: len(draw)] = np.eye(draw.num_classes, dtype=np.float32)[draw.labels]
-            weights = np.where(np.arange(len(images)) < len(draw), OWN_WEIGHT, 1.0)
+            weights = np.where(np.arange(len(images)) < len(draw), config.draw_weight, 1.0)
             seed = derive_seed("round", self.seed, number)
             labeled = images[chosen], targets[chosen], weights[chosen]
             phase = each.given(len(draw))
