@@ -142,7 +142,7 @@ def train(
     config: ConsistencyConfig, phase: Phase, labeled: tuple[Images, Rows, Rows], unlabeled: Images,
     seed: int,
 ) -> Student:  # fmt: skip
-    """A network trained on `labeled` and, with `phase.own`, in agreement with itself on `unlabeled`.
+    """A network trained on `labeled` and, with `own`, in agreement with itself on `unlabeled`.
 
     `labeled` are images, class probabilities (n, num_classes) and how often each image is drawn
     relative to others, (n,). Raises `DivergedError` at the first loss that is not finite.
