@@ -17,6 +17,7 @@ import json
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ from pipeline.trials import replicates
 
 PRESET = "semi"
 CLASSES = 10
+MOST_THREADS = 1024
 FOREIGN_FRAC = 0.09  # of the unlabeled images, with --foreign: as many as there are of any digit
 Stage = Callable[[Params, Path, str], None]
 
@@ -152,10 +154,12 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
         root = Path(name)
         params = settings(root, arguments)
         arguments.out.mkdir(parents=True, exist_ok=True)
+        begun = time.perf_counter()
         prepare.run(params, root)
         for stage, item in stages(params):
             stage(params, root, item)
-        found = result(params, root, arguments)
+        found = {**result(params, root, arguments), "wall_s": time.perf_counter() - begun}
+        (arguments.out / "synthetic.npz").unlink(missing_ok=True)
         for images in root.glob(f"{SYNTHETIC}*/{replicates(params.study)[0].file('.npz')}"):
             shutil.copy(images, arguments.out / "synthetic.npz")
     write_json(arguments.out / "result.json", found)
@@ -164,19 +168,30 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def num_labels(text: str) -> int:
     """Labels in all, as many of each of the ten classes."""
-    value = int(text)
-    if value < CLASSES or value % CLASSES:
+    if not text.isdecimal() or int(text) < CLASSES or int(text) % CLASSES:
         raise argparse.ArgumentTypeError(f"expected a multiple of {CLASSES} above 0, found {text}")
-    return value
+    return int(text)
+
+
+def num_threads(text: str) -> int:
+    """Trials at a time."""
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"expected 1 to {MOST_THREADS}, found {text}")
+    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0, or it leaves with an error told in one sentence."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.semi", description=__doc__)
     parser.add_argument("--data", type=folder, required=True, help="folder with MNIST's IDX files")
-    parser.add_argument("--labels", type=num_labels, default=100, help="in all, ten classes")
+    parser.add_argument(
+        "--labels",
+        type=num_labels,
+        default=100,
+        help="in all, ten classes; with --foreign nine tenths",
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1, choices=range(1, 1025), metavar="T")
+    parser.add_argument("--threads", type=num_threads, default=1, metavar="T")
     parser.add_argument("--arms", nargs="+", metavar="ARM", help="some of the preset's own arms")
     parser.add_argument(
         "--foreign",

@@ -1,8 +1,9 @@
-"""Mean test errors over the replicates that `benchmarks.semi` left, as Markdown.
+"""Means over the replicates that `benchmarks.semi` left, as Markdown.
 
-`python -m benchmarks.semi_summary FOLDER` reads every `result.json` below FOLDER. Intervals are
-Student's t over draws, 95 %. Fewer than ten draws are exploratory. Draws whose trial came to
-nothing are counted beside the mean of the others.
+`python -m benchmarks.semi_summary FOLDER` reads every `result.json` below FOLDER: test errors, what
+generators add to the labels they learned from, how well teachers know a foreign digit, minutes.
+Intervals are Student's t over draws, 95 %. Draws whose trial came to nothing are counted beside
+the mean of the others.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -23,24 +25,37 @@ from pipeline.errors import DataError, exit_on_error
 from pipeline.params import Params
 from pipeline.store import read_json
 
+FIRM = 10
 
-def read_errors(root: Path) -> pd.DataFrame:
+Result = dict[str, Any]
+
+
+def replicates(root: Path) -> list[Result]:
+    """What `benchmarks.semi` left below `root`; other files of that name are left out.
+
+    Raises `DataError` where there is nothing.
+    """
+    every = [read_json(path) for path in sorted(root.rglob("result.json"))]
+    found = [each for each in every if "test_error" in each]
+    if not found:
+        raise DataError(str(root), "expected result.json of benchmarks.semi below it, found none",
+                        "run `python -m benchmarks.semi` with --out below that folder")  # fmt: skip
+    return found
+
+
+def read_errors(found: Sequence[Result], root: Path) -> pd.DataFrame:
     """One row per draw, arm and classifier: labels, seed, arm, classifier, error in percent.
 
     The error is NaN where a trial came to nothing. Replicates with a foreign digit are left out.
     """
     rows = [
-        {"labels": found["labels"], "seed": found["seed"], "arm": arm, "classifier": classifier,
+        {"labels": each["labels"], "seed": each["seed"], "arm": arm, "classifier": classifier,
          "error": math.nan if error is None else 100 * error}
-        for found in map(read_json, sorted(root.rglob("result.json")))
-        if found.get("foreign") is None
-        for arm, errors in found["test_error"].items()
+        for each in found if each["foreign"] is None
+        for arm, errors in each["test_error"].items()
         for classifier, error in errors.items()
     ]  # fmt: skip
-    if not rows:
-        raise DataError(str(root), "expected result.json of benchmarks.semi below it, found none",
-                        "run `python -m benchmarks.semi` with --out below that folder")  # fmt: skip
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, columns=["labels", "seed", "arm", "classifier", "error"])
     twice = table[table.duplicated(["labels", "seed", "arm", "classifier"])]
     if len(twice):
         raise DataError(str(root), "expected one result of every draw, found several of "
@@ -50,7 +65,7 @@ def read_errors(root: Path) -> pd.DataFrame:
 
 
 def cell(values: Sequence[float]) -> str:
-    """Mean and interval of numbers in percent, how many they are, and how many came to nothing."""
+    """Mean and interval of numbers, how many they are, and how many came to nothing."""
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return f"none of {len(values)}" if len(values) else ""
@@ -58,27 +73,77 @@ def cell(values: Sequence[float]) -> str:
     return f"{told(known)}, n = {len(known)}{failed}"
 
 
-def summary(errors: pd.DataFrame, params: Params) -> str:
-    """Two Markdown tables: errors of every arm, and what generators add to their labels."""
+def arms(errors: pd.DataFrame) -> list[Row]:
+    """The error of every arm."""
     classifiers = errors["classifier"].unique()
-    arms: list[Row] = [
+    return [
         {"labels": str(labels), "arm": f"`{arm}`",
          **{f"{each}: test error, %": cell(rows.loc[rows["classifier"] == each, "error"].tolist())
             for each in classifiers}}
         for (labels, arm), rows in errors.groupby(["labels", "arm"], sort=False)
     ]  # fmt: skip
-    wide = errors.pivot(index=["labels", "classifier", "seed"], columns="arm", values="error")
-    added: list[Row] = []
+
+
+def added(errors: pd.DataFrame, params: Params) -> list[Row]:
+    """What generators add to the labels that they learned from, paired by draw."""
+    place = ["labels", "classifier", "seed"]
+    own = {arm: rows.set_index(place)["error"] for arm, rows in errors.groupby("arm")}
+    found: list[Row] = []
     for arm, rival in ((name, params.rival(name)) for name in params.arms):
-        if {arm, rival} <= set(wide.columns):
-            gains = (wide[rival] - wide[arm]).dropna()
+        if arm in own and rival in own:
+            both = own[arm].index.intersection(own[rival].index)
+            gains = own[rival][both] - own[arm][both]  # NaN where one came to nothing
             for (labels, classifier), values in gains.groupby(level=[0, 1], sort=False):
-                added.append({
+                found.append({
                     "labels": str(labels), "classifier": classifier,
                     "generator's images": f"`{arm}` against `{rival}`",
                     "error less, points": cell(values.tolist()),
                 })  # fmt: skip
-    return "\n\n".join(markdown(table) for table in (arms, added) if table)
+    return found
+
+
+def strange(found: Sequence[Result]) -> list[Row]:
+    """How well teachers knew a digit for strange that is no task."""
+    rows = [
+        {"labels": each["labels"], "digit": each["foreign"], "teacher": teacher,
+         "auroc": audit["strangeness_auroc"]}
+        for each in found if each["foreign"] is not None
+        for teacher, audit in each["audits"].items() if "strangeness_auroc" in audit
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["labels", "digit", "teacher", "auroc"])
+    return [
+        {"labels": str(labels), "foreign digit": str(digit), "teacher": f"`{teacher}`",
+         "AUROC of its strangeness": cell(values.tolist())}
+        for (labels, digit, teacher), values in table.groupby(
+            ["labels", "digit", "teacher"])["auroc"]
+    ]  # fmt: skip
+
+
+def minutes(found: Sequence[Result]) -> list[Row]:
+    """How long replicates took, by how much was asked of them."""
+    rows = [
+        {"labels": each["labels"], "threads": each["threads"], "arms": len(each["test_error"]),
+         "minutes": each["wall_s"] / 60}
+        for each in found if "wall_s" in each
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["labels", "threads", "arms", "minutes"])
+    return [
+        {"labels": str(labels), "arms": str(number), "threads": str(threads),
+         "minutes of a replicate": cell(values.tolist())}
+        for (labels, number, threads), values in table.groupby(
+            ["labels", "arms", "threads"])["minutes"]
+    ]  # fmt: skip
+
+
+def summary(root: Path, params: Params) -> str:
+    """All there is to say of the replicates below `root`."""
+    found = replicates(root)
+    errors = read_errors(found, root)
+    tables = (arms(errors), added(errors, params), strange(found), minutes(found))
+    parts = [markdown(table) for table in tables if table]
+    if (errors.groupby(["labels", "arm"])["seed"].nunique() < FIRM).any():
+        parts.append(f"Fewer than {FIRM} draws are exploratory.")
+    return "\n\n".join(parts)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,9 +151,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.semi_summary", description=__doc__)
     parser.add_argument("folder", type=folder, help="with the OUT folders of benchmarks.semi")
     with exit_on_error():
-        errors = read_errors(parser.parse_args(arguments).folder)
+        root = parser.parse_args(arguments).folder
         with tempfile.TemporaryDirectory() as name:
-            print(summary(errors, preset(Path(name))))
+            print(summary(root, preset(Path(name))))
     return 0
 
 

@@ -251,16 +251,39 @@ def test_means_over_replicates_are_those_of_the_errors(tmp_path: Path) -> None:
         errors = {"pseudo_label": {"cnn": own}, "ss_dcgan": {"cnn": made}, "kplus1": {"cnn": None}}
         (tmp_path / str(seed)).mkdir()
         write_json(tmp_path / str(seed) / "result.json",
-                   {"labels": 100, "seed": seed, "test_error": errors})  # fmt: skip
+                   {"labels": 100, "seed": seed, "threads": 1, "foreign": None, "audits": {},
+                    "wall_s": 600 + 60 * seed, "test_error": errors})  # fmt: skip
+    foreign = {"labels": 90, "seed": 0, "threads": 1, "foreign": 9, "test_error": {}, "wall_s": 60,
+               "audits": {"graph": {"strangeness_auroc": 0.8125}, "dcgan": {}}}  # fmt: skip
+    for name, each in (("foreign", foreign), ("other", {"cas": 0.5})):
+        (tmp_path / name).mkdir()
+        write_json(tmp_path / name / "result.json", each)
     (tmp_path / "preset").mkdir()
-    errors = semi_summary.read_errors(tmp_path)
-    text = semi_summary.summary(errors, semi.preset(tmp_path / "preset"))
+    text = semi_summary.summary(tmp_path, semi.preset(tmp_path / "preset"))
+    assert "| 90 | 9 | `graph` | 0.81, n = 1 |" in text
+    assert re.search(r"\| 100 \| 3 \| 1 \| 10\.50 \[.*\], n = 2 \|", text)
+    assert "exploratory" in text
     assert re.search(r"\| 100 \| `pseudo_label` \| 1\.50 \[.*\], n = 2 \|", text)
     assert re.search(r"`ss_dcgan` against `pseudo_label` \| -0\.40 \[.*\], n = 2 \|", text)
     assert "| 100 | `kplus1` | none of 2 |" in text
     shutil.copytree(tmp_path / "0", tmp_path / "again")
     with pytest.raises(DataError, match="several of"):
-        semi_summary.read_errors(tmp_path)
+        semi_summary.summary(tmp_path, semi.preset(tmp_path / "preset"))
+
+
+def test_a_pair_of_which_one_came_to_nothing_is_counted(tmp_path: Path) -> None:
+    for seed, made in enumerate([0.015, None]):
+        errors = {"pseudo_label": {"cnn": 0.01}, "ss_dcgan": {"cnn": made}}
+        if seed == 0:
+            errors["kplus1"] = {"cnn": 0.05}  # which the other draw did not run
+        (tmp_path / str(seed)).mkdir()
+        write_json(tmp_path / str(seed) / "result.json",
+                   {"labels": 100, "seed": seed, "foreign": None, "threads": 1, "audits": {},
+                    "test_error": errors})  # fmt: skip
+    (tmp_path / "preset").mkdir()
+    text = semi_summary.summary(tmp_path, semi.preset(tmp_path / "preset"))
+    assert "`ss_dcgan` against `pseudo_label` | -0.50, n = 1, 1 failed |" in text
+    assert "| 100 | `kplus1` | 5.00, n = 1 |" in text
 
 
 def test_a_folder_without_replicates_is_refused(

@@ -294,8 +294,14 @@ def test_a_stage_opens_what_it_declares_and_nothing_else(
     path.write_text(text)
     assert load_params(study).tune == params.tune
     assert load_params(study).arms == params.arms
+    refuse_undeclared(stage, item, study, params)
+
+
+def refuse_undeclared(stage: str, item: str | None, study: Path, params: Params) -> None:
+    """Run a stage of `study` anew, under watch; it opens what dvc.yaml declares, no test images
+    unless it scores."""
     shutil.rmtree(study / ".trials" / stage, ignore_errors=True)
-    log = tmp_path / "opened.txt"
+    log = study.with_name("opened.txt")
     code = WATCHED.format(log=str(log), arguments=[item] if item else [], stage=stage)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import STUDY, leave_study
 from ruamel.yaml import YAML
-from test_leaks import digests, learned
+from test_leaks import digests, learned, refuse_undeclared
 from test_page import rendered
 from test_teachers import SECTIONS
 
@@ -253,6 +253,22 @@ def test_no_test_image_and_no_label_outside_the_draw_reaches_a_teacher_or_what_i
     for name in small.teachers:
         ours, theirs = (digests(each / "data/audit" / name) for each in (honest, poisoned))
         assert ours != theirs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "item"),
+    [("teach", "graph"), ("audit_teacher", "graph"), ("train_generator", "ss_dcgan"),
+     ("train_classifiers", "pseudo_label"), ("train_classifiers", "teacher")],
+)  # fmt: skip
+def test_a_stage_of_a_teacher_opens_what_it_declares_and_nothing_else(
+    stage: str, item: str, honest: Path, small: Params, tmp_path: Path
+) -> None:
+    study = Path(shutil.copytree(honest, tmp_path / "study"))
+    with (study / FILE).open("w", encoding="utf-8") as file:
+        YAML().dump(small.model_dump(), file)
+    assert load_params(study) == small
+    refuse_undeclared(stage, item, study, small)
 
 
 def test_foreign_images_come_into_the_pool_alone(small: Params, tmp_path: Path) -> None:

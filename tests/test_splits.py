@@ -38,6 +38,13 @@ def test_the_canonical_order_forgets_the_order_of_the_source(counts: list[int], 
     assert pairs(canonical(data)) == pairs(data)
 
 
+@given(counts=COUNTS, seed=st.integers(0, 99))
+def test_the_canonical_order_tells_nothing_of_labels(counts: list[int], seed: int) -> None:
+    data = numbered(counts)
+    dealt = LabeledImages(data.images, rng(seed).permutation(data.labels))
+    np.testing.assert_array_equal(canonical(dealt).images, canonical(data).images)
+
+
 def test_twins_with_different_labels_have_a_fixed_order_too() -> None:
     data = LabeledImages(np.zeros((3, 1, 2, 2), dtype=np.uint8), np.array([2, 0, 1]))
     np.testing.assert_array_equal(canonical(data).labels, [0, 1, 2])

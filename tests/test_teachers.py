@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from pipeline.errors import DivergedError, TrialError
 from pipeline.images import Images, LabeledImages, flat
 from pipeline.runtime import deterministic, numpy_rng
-from pipeline.stages import audit_teacher
-from pipeline.store import write_npz
+from pipeline.stages import audit_teacher, teach
+from pipeline.store import read_npz, write_npz
 from pipeline.teachers import TEACHERS
 from pipeline.teachers.base import Teacher, refuse_unusable
-from pipeline.teachers.graph import Round, surest
+from pipeline.teachers.graph import GraphTeacher, Round, surest
 from pipeline.teachers.neighborhood import affinity, reduced, spread, straightened
 
 EVERY = sorted(TEACHERS)
@@ -233,16 +233,26 @@ def noise(count: int, *names: str) -> Images:
 def test_a_pool_of_nothing_like_the_labeled_images_is_refused(
     halves: tuple[LabeledImages, LabeledImages],
 ) -> None:
-    with pytest.raises(TrialError, match="like the labeled ones"):
-        refuse_unusable(halves[0], noise(400))
+    draw, rest = halves
+    blank = np.zeros_like(rest.images[:1]).repeat(400, axis=0)
+    for pool in (noise(400), blank):
+        for known in (draw, few(draw)):
+            with pytest.raises(TrialError, match="like the labeled ones"):
+                refuse_unusable(known, pool)
+
+
+def few(draw: LabeledImages) -> LabeledImages:
+    """One labeled image of each class."""
+    return draw.take(np.unique(draw.labels, return_index=True)[1])
 
 
 def test_a_pool_of_its_own_kind_is_not_refused_with_foreign_images_in_it(
     halves: tuple[LabeledImages, LabeledImages],
 ) -> None:
     draw, rest = halves
-    refuse_unusable(draw, rest.images)
-    refuse_unusable(draw, np.concatenate([rest.images, noise(len(rest))]))
+    for known in (draw, few(draw)):
+        refuse_unusable(known, rest.images)
+        refuse_unusable(known, np.concatenate([rest.images, noise(len(rest))]))
 
 
 def test_an_empty_pool_and_a_class_without_labels_are_refused(
@@ -253,6 +263,24 @@ def test_an_empty_pool_and_a_class_without_labels_are_refused(
         refuse_unusable(draw, rest.images[:0])
     with pytest.raises(TrialError, match="none of class 1"):
         refuse_unusable(draw.take(draw.labels != 1), rest.images)
+
+
+def test_the_strangest_images_get_no_label(
+    halves: tuple[LabeledImages, LabeledImages], tmp_path: Path
+) -> None:
+    draw, rest = halves
+    index = np.arange(len(draw))
+    write_npz(tmp_path / "draw.npz", images=draw.images, labels=draw.labels, index=index)
+    write_npz(tmp_path / "pool.npz", images=np.concatenate([draw.images, rest.images]))
+    config = TEACHERS["graph"].Config.model_validate({**SECTIONS["graph"], "keep_frac": 0.25})
+    with deterministic():
+        teach.teach(GraphTeacher(config, 3), tmp_path / "draw.npz", tmp_path / "pool.npz", tmp_path)
+    found = read_npz(tmp_path / "pseudo.npz")
+    kept = np.isin(found["unlabeled"], found["index"])
+    assert kept.sum() == len(found["labels"]) == np.ceil(0.25 * len(rest))
+    strangeness = found["strangeness"]
+    assert np.ptp(strangeness) > 0
+    assert strangeness[kept].max() <= strangeness[~kept].min()
 
 
 def audited(tmp_path: Path, truth: list[int], **arrays: object) -> dict[str, float | None]:

@@ -23,6 +23,9 @@ from pipeline.images import Images, LabeledImages, flat
 from pipeline.sections import Section
 
 FOREIGN_P = 1e-4
+FOREIGN_RANK = 0.99  # a mean rank, 0.5 for images of one kind
+RANKED = 500  # unlabeled images that others are ranked among
+LEAST_RANKED = 100  # fewer tell no such rank
 
 
 class TeacherConfig(Section):
@@ -79,9 +82,8 @@ def refuse_unusable(draw: LabeledImages, unlabeled: Images) -> None:
     """Raise `TrialError` for images that no teacher could make sense of.
 
     No unlabeled images, a class without a labeled one, or unlabeled images of wholly another kind:
-    the latter where far more than half of the labeled images lie nearest to another labeled one
-    (after Schilling 1986; below one in ten thousand by a binomial). It is no test of whether some
-    are foreign, or all of a like kind, such as other digits: `strangeness` is for that.
+    see `_strangers`. It is no test of whether some are foreign, or all of a like kind, such as
+    other digits: `strangeness` is for that.
     """
     counts = np.bincount(draw.labels, minlength=draw.num_classes)
     if (counts == 0).any():
@@ -96,18 +98,42 @@ def refuse_unusable(draw: LabeledImages, unlabeled: Images) -> None:
             "expected unlabeled images, found none beside the draw",
             "lower study.budgets",
         )
-    both = flat(np.concatenate([draw.images, unlabeled]))
-    known = len(draw)
+    if found := _strangers(flat(draw.images), flat(unlabeled)):
+        raise TrialError(
+            "the pool",
+            f"expected unlabeled images like the labeled ones, found that {found}, as if the "
+            "others were of another kind",
+            "take the foreign images out of the pool, or label some of all kinds",
+        )
+
+
+def _strangers(labeled: NDArray[np.float32], unlabeled: NDArray[np.float32]) -> str:
+    """How two sets of rows differ wholly, as half a sentence; nothing where they may be alike.
+
+    Either far more than half of the labeled ones lie nearest to another labeled one (after
+    Schilling 1986; below one in ten thousand by a binomial, which takes 14 of them), or they lie
+    farther from the others than practically all of these do from each other, or nearer (a rank
+    among a sample).
+    Two labeled images per class cannot tell upright digits from a pool of turned ones.
+    """
+    known = len(labeled)
+    both = np.concatenate([labeled, unlabeled])
     nearest = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(both)
-    first, second = nearest.kneighbors(both[:known], return_distance=False).T
+    first, second = nearest.kneighbors(labeled, return_distance=False).T
     other = np.where(first == np.arange(known), second, first)  # two equal images may change places
     alike = int((other < known).sum())
     most = max(0.5, known / len(both))  # where the draw is most of all images
     if binom.sf(alike - 1, known, most) < FOREIGN_P:
-        raise TrialError(
-            "the pool",
-            f"expected unlabeled images like the labeled ones, found that {alike} of {known} "
-            "labeled images lie nearest to another labeled one, as if the others were of another "
-            "kind",
-            "take the foreign images out of the pool, or label some of all kinds",
-        )
+        return f"{alike} of {known} labeled images lie nearest to another labeled one"
+    if len(unlabeled) < LEAST_RANKED:
+        return ""
+    nearest.fit(unlabeled)
+    sample = np.linspace(0, len(unlabeled) - 1, min(RANKED, len(unlabeled)), dtype=int)
+    usual = np.sort(nearest.kneighbors(unlabeled[sample])[0][:, 1])  # the first is itself
+    distance = nearest.kneighbors(labeled, n_neighbors=1)[0][:, 0]
+    ranks = np.searchsorted(usual, distance, "left") + np.searchsorted(usual, distance, "right")
+    rank = ranks.mean() / (2 * len(usual))
+    if max(rank, 1 - rank) > FOREIGN_RANK:
+        word = "farther from" if rank > FOREIGN_RANK else "nearer to"
+        return f"labeled images lie {word} the others than practically all of these do"
+    return ""
