@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import wording
-from pipeline.comparisons import main_rows
+from pipeline.comparisons import PRIMARY_METRIC
 from pipeline.page import PAGE
 from pipeline.params import Params
 from pipeline.ranking import learners, with_places
@@ -44,21 +44,26 @@ def read_deltas(root: Path) -> pd.DataFrame:
 
 
 def lines(deltas: pd.DataFrame, params: Params) -> list[tuple[str, ...]]:
-    """The cells of the headline table, one tuple per classifier, budget and arm.
+    """The cells of the headline table, one tuple per classifier, budget and comparison.
 
-    Arms that saw unlabeled images come after the others, marked with an asterisk.
+    First arms against the baseline, those that saw unlabeled images after the others and marked
+    with an asterisk; then `arm over rival`, against the rival of their own regime.
     """
-    main = main_rows(deltas, params)
-    unlabeled = main["regime"] != "labeled"
-    rows = main.assign(unlabeled=unlabeled).sort_values(
-        ["classifier", "budget", "unlabeled"], key=lambda column: order(column, params),
+    found = deltas[deltas["metric"] == PRIMARY_METRIC]
+    over = found["baseline"] != params.report.baseline
+    unlabeled = found["regime"] != "labeled"
+    rows = found.assign(over=over, unlabeled=unlabeled).sort_values(
+        ["classifier", "budget", "over", "unlabeled"], key=lambda column: order(column, params),
         kind="stable",
     )  # fmt: skip
     return [
         (
             str(row["classifier"]),
             str(row["budget"]),
-            str(row["arm"]) + ("*" if row["unlabeled"] else ""),
+            " over ".join(
+                name + ("*" if row["unlabeled"] else "")
+                for name in (row["arm"], *([row["baseline"]] if row["over"] else []))
+            ),
             wording.percent(row["mean_arm"]),
             wording.points(row["delta"]),
             wording.interval(row),

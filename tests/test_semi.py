@@ -88,8 +88,9 @@ def test_the_report_groups_arms_by_regime_and_says_what_it_compares(
     assert "How right the teachers are" in page
     deltas = headline.read_deltas(folder)
     rows = headline.lines(deltas, params)
-    assert [row[2] for row in rows if row[:2] == ("cnn", "2")][-3:] == [
-        "pseudo_label*", "taught*", "teacher*"
+    assert [row[2] for row in rows if row[:2] == ("cnn", "2")][-6:] == [
+        "pseudo_label*", "taught*", "teacher*",
+        "dcgan over classical", "dcgan_classical over classical", "taught* over pseudo_label*",
     ]  # fmt: skip
     assert headline.markdown(deltas, params).endswith(headline.UNLABELED)
 

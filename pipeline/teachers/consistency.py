@@ -170,9 +170,8 @@ def train(
             count = len(batch)
             if phase.own is not None and step >= phase.own.from_frac * phase.steps:
                 others = rng.integers(0, len(unlabeled), phase.own.batch_size)
-                seen = as_input(unlabeled[others])
-                sure, says = own_labels(student, seen, phase.own.threshold, views)
-                batch, wanted = torch.cat([batch, sure]), torch.cat([wanted, says])
+                own = own_labels(student, as_input(unlabeled[others]), phase.own.threshold, views)
+                batch, wanted = torch.cat([batch, own[0]]), torch.cat([wanted, own[1]])
                 count += phase.own.batch_size
             student.network.train()
             scores = student.scores(student.network, elastic(config.strong)(batch, views))
