@@ -19,6 +19,9 @@ from pipeline.teachers.consistency import ConsistencyConfig, Phase, Student, in_
 from pipeline.teachers.neighborhood import Rows, affinity, reduced, scaled, spread, strokes
 
 
+LEAST_REACH = 0.5  # two links
+
+
 class Round(Phase):
     """Training on labels that were spread: `steps`, or more where the draw has many labels."""
 
@@ -47,11 +50,17 @@ class GraphConfig(TeacherConfig):
 
     components: Count  # principal components of the strokes
     neighbors: Count
-    alpha: float = Field(gt=0, lt=1)  # how far labels spread; 1: to the end of every path
+    alpha: float = Field(gt=0, lt=1)  # how far labels spread at most; 1: to the end of every path
+    restart_per_label: float = Field(default=0.0, ge=0)  # the more labels per class, the less far
     stroke_share: float = Field(ge=0)  # weight of strokes beside learned features, in later graphs
     draw_weight: float = Field(gt=0)  # an image of the draw is taken so often as one of the pool
     rounds: list[Round] = Field(min_length=1)
     network: ConsistencyConfig
+
+    def reach(self, draw: LabeledImages) -> float:
+        """The alpha for a draw: a walk that goes 1 / (1 - alpha) links before it starts anew."""
+        restart = self.restart_per_label * len(draw) / draw.num_classes
+        return min(self.alpha, max(LEAST_REACH, 1 - restart))
 
 
 class GraphTeacher(Teacher):
@@ -72,12 +81,12 @@ class GraphTeacher(Teacher):
         labels = np.concatenate([draw.labels, np.full(len(unlabeled), UNLABELED)])
         seen = reduced(strokes(images), config.components)
         # The sum over all graphs so far: they err on different images.
-        opinion = self._spread(seen, labels, draw.num_classes)
+        opinion = self._spread(seen, labels, draw)
         for number, each in enumerate(config.rounds):
             if number > 0:
                 features = scaled(in_batches(images, self.student.embed))
                 both = np.concatenate([features, config.stroke_share * seen], axis=1)
-                opinion = opinion + self._spread(both, labels, draw.num_classes)
+                opinion = opinion + self._spread(both, labels, draw)
             chosen = surest(opinion, each.surest_frac, known=len(draw))
             targets = np.eye(draw.num_classes, dtype=np.float32)[opinion.argmax(axis=1)]
             targets[: len(draw)] = np.eye(draw.num_classes, dtype=np.float32)[draw.labels]
@@ -89,9 +98,9 @@ class GraphTeacher(Teacher):
             self.network = self.student.average
         return self
 
-    def _spread(self, rows: Rows, labels: Labels, num_classes: int) -> Rows:
+    def _spread(self, rows: Rows, labels: Labels, draw: LabeledImages) -> Rows:
         links = affinity(rows, self.config.neighbors)
-        return spread(links, labels, num_classes, self.config.alpha)
+        return spread(links, labels, draw.num_classes, self.config.reach(draw))
 
     def predict_proba(self, images: Images) -> NDArray[np.float32]:
         """See `Teacher.predict_proba`."""
