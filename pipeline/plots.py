@@ -28,6 +28,7 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 VERDICT_COLORS = {"gain": "#2e7d32", "harm": "#c62828", "equivalent": "#33658a"}
 NEUTRAL = "#6c757d"
+LINES = ("o-", "s--", "^:", "D-.")  # the next one once all colors are used
 # Numbers of a history that are no losses, by how their columns end, and the title of their panel.
 PANELS = {
     "accuracy": "accuracy",
@@ -96,7 +97,8 @@ def learning_curves(trials: pd.DataFrame) -> Figure:
             beside = 1 + apart * ((place + 1) // 2) * (-1) ** place
             chosen = trials[(trials["classifier"] == classifier) & (trials["arm"] == arm)]
             means = chosen.groupby("budget")["accuracy"].mean()
-            axis.plot(beside * means.index, 100 * means, "o-", color=color, label=arm, markersize=5)
+            line = LINES[place // len(COLORS) % len(LINES)]
+            axis.plot(beside * means.index, 100 * means, line, color=color, label=arm, markersize=5)
             axis.plot(beside * chosen["budget"], 100 * chosen["accuracy"], ".", color=color,
                       alpha=0.35)  # fmt: skip
         axis.set_xscale("log")

@@ -106,20 +106,19 @@ def ranking_table(
 def with_places(ranking: pd.DataFrame, timings: pd.DataFrame, params: Params) -> pd.DataFrame:
     """The ranking with places within a budget, and the median `seconds` of training one generator.
 
-    `cas_place` is by CAS among those of which no seed failed, `delta_place` by the delta of the
-    first of `learners`; ties share a place. What is unknown is NaN.
+    `cas_place` is by CAS, `delta_place` by the delta of the first of `learners`, both among those
+    of which no seed failed; ties share a place. What is unknown is NaN.
     """
     trained = timings[timings["stage"] == "train_generator"]
     medians = (
         trained["seconds"].astype(float).groupby([trained["item"], trained["budget"]]).median()
     )
     keys = zip(ranking["generator"], ranking["budget"], strict=True)
-    by_budget = ranking.groupby("budget")
-    complete = ranking["cas"].where(ranking["num_failed"] == 0)
+    complete = ranking[ranking["num_failed"] == 0].groupby("budget")
     deltas = [f"delta_{name}" for name in learners(params)]
     return ranking.assign(
-        cas_place=complete.groupby(ranking["budget"]).rank(ascending=False, method="min"),
-        delta_place=by_budget[deltas[0]].rank(ascending=False, method="min") if deltas else np.nan,
+        cas_place=complete["cas"].rank(ascending=False, method="min"),
+        delta_place=complete[deltas[0]].rank(ascending=False, method="min") if deltas else np.nan,
         seconds=[medians.get(key, np.nan) for key in keys],
     )
 

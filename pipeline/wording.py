@@ -46,7 +46,8 @@ KINDS = {
     "diffusion": "diffusion",
 }
 UNTUNED = (
-    "Settings decide as much as families: how long each generator was tuned is not corrected for."
+    "Settings decide as much as families: how long each generator was tuned is not corrected for. "
+    "A generator of which a seed came to nothing has no place."
 )
 # What a rule of thumb of `health` noticed: the words of the table, and what they mean.
 WARNINGS = {

@@ -16,7 +16,6 @@ from hypothesis import settings
 from pipeline import presets
 from pipeline.datasets import toy
 from pipeline.errors import TrialError
-from pipeline.generators import GENERATORS
 from pipeline.images import LabeledImages, read_images
 from pipeline.integrity import Artifact, artifacts
 from pipeline.params import Params, load_params
@@ -119,12 +118,21 @@ def few_bars(bars: LabeledImages) -> LabeledImages:
 
 @pytest.fixture(scope="session")
 def whole_sections(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Member]:
-    """The sections of all generators, from the preset `zoo`."""
+    """The sections of all generators, from the preset `zoo`, and one with all switches turned."""
     folder = tmp_path_factory.mktemp("zoo")
     shutil.copy(ROOT / "params.yaml", folder)
     presets.apply("zoo", folder)
     members = load_params(folder).generators
-    return {name: members[name].settings for name in GENERATORS}
+    found = {name: member.settings for name, member in members.items()}
+    plain = found["plain_dcgan"]
+    return found | {
+        "plain_dcgan_switched": plain | {
+            "sampler": plain["sampler"] | {"upsample": True, "dropout": 0.2},
+            "critic": plain["critic"] | {"minibatch_kernels": 0},
+            "optimizer": "rmsprop", "momentum": 0.0, "noise": "uniform", "generator_steps": 2,
+            "realness": 1.0,
+        }
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -63,6 +63,16 @@ def test_every_arm_is_in_the_legend_of_the_learning_curves(
     assert [text.get_text() for text in legend.get_texts()] == list(study.arms)
 
 
+def test_lines_of_many_arms_are_told_apart() -> None:
+    arms = [f"arm{number}" for number in range(31)]
+    rows = [{"classifier": "cnn", "arm": arm, "budget": budget, "accuracy": 0.5}
+            for arm in arms for budget in (1, 2)]  # fmt: skip
+    drawn = plots.learning_curves(pd.DataFrame(rows)).legends[0].get_lines()
+    looks = [(line.get_color(), line.get_marker(), line.get_linestyle()) for line in drawn]
+    assert len(set(looks)) == 31
+    assert {look[1:] for look in looks[: len(plots.COLORS)]} == {("o", "-")}
+
+
 def test_a_confusion_matrix_shows_shares_of_the_true_class() -> None:
     figure = plots.confusion_matrices({"real": np.array([[3, 1], [0, 4]])}, ["zero", "one"])
     shown = figure.axes[0].images[0].get_array()

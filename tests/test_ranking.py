@@ -118,6 +118,16 @@ def test_places_are_within_a_budget_and_seconds_are_medians(
     assert none["seconds"].isna().all()
 
 
+def test_a_generator_of_which_a_seed_failed_has_no_place(
+    table: pd.DataFrame, params: Params
+) -> None:
+    lost = table.assign(num_failed=table["num_failed"].where(table["generator"] != "dcgan", 1))
+    timings = pd.DataFrame(columns=tables.TIMING_COLUMNS)
+    found = ranking.with_places(lost, timings, params).set_index("generator")
+    assert found.loc["dcgan", ["cas_place", "delta_place"]].isna().all(axis=None)
+    assert (found.loc["cvae", ["cas_place", "delta_place"]] == 1).all(axis=None)
+
+
 def test_equal_scores_share_a_place(table: pd.DataFrame, params: Params) -> None:
     equal = table.assign(cas=0.5)
     timings = pd.DataFrame(columns=tables.TIMING_COLUMNS)

@@ -139,6 +139,8 @@ def test_uniform_noise_is_uniform_and_normal_noise_normal(sections: dict[str, Me
     ("name", "changes", "match"),
     [
         ("acgan", {"mismatch": 0.5}, r"mismatch: expected 0, .*found 0\.5"),
+        ("acgan", {"code_dim": 2}, r"code_weight: expected more than 0 with code_dim 2, found 0"),
+        ("acgan", {"code_weight": 0.1}, r"code_weight: expected 0 with code_dim 0, found 0\.1"),
         ("wgan", {"momentum": 0.5}, r"momentum: expected 0 with rmsprop, found 0\.5"),
     ],
 )
@@ -147,6 +149,24 @@ def test_settings_that_would_do_nothing_are_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=match):
         GENERATORS[name].Config.model_validate({**sections[name], **changes})
+
+
+def test_the_penalty_refuses_a_critic_that_compares_images(sections: dict[str, Member]) -> None:
+    critic = sections["wgan_gp"]["critic"] | {"minibatch_kernels": 5}
+    with pytest.raises(ValidationError, match=r"minibatch_kernels: expected 0, .*found 5"):
+        WGANGP.Config.model_validate({**sections["wgan_gp"], "critic": critic})
+
+
+@pytest.mark.parametrize("half", ["plain_dcgan", "cvae", "began"])
+def test_noise_that_only_half_draws_is_set_where_it_is_read(
+    half: str, sections: dict[str, Member]
+) -> None:
+    section = {**sections["srgan"], "noise": "uniform", "half": following(half, sections)}
+    with pytest.raises(ValidationError, match=r"noise: expected normal, .*found uniform"):
+        SRGAN.Config.model_validate(section)
+    section["half"].pop("noise", None)
+    if half != "cvae":
+        assert SRGAN.Config.model_validate(section).smaller()[1].noise == "uniform"
 
 
 def test_clipped_weights_stay_within_their_bound(

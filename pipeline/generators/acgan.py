@@ -40,6 +40,11 @@ class ACGANConfig(CrossEntropyConfig, PlayersConfig):
             raise ValueError(
                 f"code_dim: expected at most latent_dim ({self.latent_dim}), found {self.code_dim}"
             )
+        if (self.code_dim > 0) != (self.code_weight > 0):
+            raise ValueError(
+                f"code_weight: expected {'more than 0' if self.code_dim else '0'} with code_dim "
+                f"{self.code_dim}, found {self.code_weight}"
+            )
         return self
 
     @model_validator(mode="after")

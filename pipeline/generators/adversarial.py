@@ -22,6 +22,7 @@ from pipeline.images import ImageSpec
 from pipeline.sections import Count
 
 SECOND_MOMENT = 0.999  # of Adam
+LEAST_SHARE = 2  # images per move: batch norm needs two
 
 
 class AdversarialConfig(GeneratorConfig):
@@ -41,10 +42,12 @@ class AdversarialConfig(GeneratorConfig):
 
     @model_validator(mode="after")
     def _moves_share_the_batch(self) -> AdversarialConfig:
-        if self.batch_size % self.discriminator_steps:
+        share, rest = divmod(self.batch_size, self.discriminator_steps)
+        if rest or share < LEAST_SHARE:
             raise ValueError(
                 f"batch_size: expected a multiple of discriminator_steps "
-                f"({self.discriminator_steps}), found {self.batch_size}"
+                f"({self.discriminator_steps}), at least {LEAST_SHARE} times it, found "
+                f"{self.batch_size}"
             )
         return self
 

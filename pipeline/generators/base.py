@@ -153,6 +153,7 @@ def by_seconds(seconds: float) -> Clock:
     return lambda _: (time.perf_counter() - start) / seconds
 
 
+@torch.random.fork_rng(devices=[])
 def fit(
     generator: Generator,
     data: LabeledImages,

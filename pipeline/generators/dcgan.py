@@ -148,7 +148,7 @@ class DCGAN(Generator):
         super().__init__(config, spec)
         if min(spec.height, spec.width) < LEAST_SIDE:
             raise ParamsError(
-                "generators.dcgan",
+                "a generator of the family dcgan",
                 f"expected image sides of at least {LEAST_SIDE}, found "
                 f"{spec.height} x {spec.width}",
                 f"pad the images to {LEAST_SIDE} x {LEAST_SIDE}",

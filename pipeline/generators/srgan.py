@@ -45,12 +45,18 @@ class SRGANConfig(CrossEntropyConfig):
 
     @model_validator(mode="after")
     def _half_is_complete(self) -> SRGANConfig:
-        self.smaller()
+        family, _ = self.smaller()
+        is_read = "noise" in family.Config.model_fields and "noise" not in self.half
+        if self.noise != "normal" and not is_read:
+            raise ValueError(
+                f"noise: expected normal, since only half draws noise and does not take it from "
+                f"here, found {self.noise}"
+            )
         return self
 
     def smaller(self) -> tuple[type[Generator], GeneratorConfig]:
         """The family of half the size and its settings; raises `ParamsError` for wrong ones."""
-        where = "generators: srgan: half"
+        where = "a generator of the family srgan: half"
         name, settings = str(self.half.get("family")), {**self.half}
         settings.pop("family", None)
         if name not in STANDALONE:
@@ -61,7 +67,7 @@ class SRGANConfig(CrossEntropyConfig):
         if idle := ", ".join(sorted(SHARED & settings.keys())):
             raise ParamsError(
                 where, f"expected no settings of the fit, which both share, found {idle}",
-                "leave them out here: those of srgan hold for both",
+                "leave them out here: those beside half hold for both",
             )  # fmt: skip
         config = STANDALONE[name].Config
         shared = {key: value for key, value in self.model_dump().items()

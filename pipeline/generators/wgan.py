@@ -6,13 +6,16 @@ Deviations: both players are told the class, as in `plain_dcgan`, and the discri
 wrong labels, too (`mismatch`); Adam's beta 2 is 0.999 (`wgan_gp` in the paper: 0.9), and its
 discriminator moves as often per step as the preset says (paper: five times); the averaged sampler
 and the decay of rates of the one fit loop. The discriminator's loss, sign turned, is an estimate of
-the distance: it is said to tell how good the samples are.
+the distance: it is said to tell how good the samples are. With `mismatch` the discriminator
+maximizes that difference together with the one between right and wrong labels of real images, so
+that the history's number, the first alone, is no longer an estimate of the distance and may turn
+negative as one.
 """
 
 from __future__ import annotations
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from pipeline.generators.adversarial import Adversarial, AdversarialConfig
@@ -35,6 +38,15 @@ class WGANGPConfig(WassersteinConfig):
     """Of `wgan_gp`."""
 
     gradient_penalty: float = Field(ge=0)  # its weight
+
+    @model_validator(mode="after")
+    def _images_are_scored_alone(self) -> WGANGPConfig:
+        if self.critic.minibatch_kernels:
+            raise ValueError(
+                f"critic.minibatch_kernels: expected 0, since the penalty is of each image's score "
+                f"by itself, found {self.critic.minibatch_kernels}"
+            )
+        return self
 
 
 class Wasserstein(Adversarial):

@@ -261,7 +261,7 @@ def page_pictures(reports: Path, params: Params) -> Pictures:
             f"Images of {name}, and for each the nearest labeled image of its draw: pairs that are "
             "alike were memorized."
         ] = reports / f"plots/nearest-{name}.png"
-        figures[f"Training of {name}: mean over all generators, and their range."] = (
+        figures[f"Training of {name}: mean over all seeds, and their range."] = (
             reports / f"plots/losses-{name}.png"
         )  # fmt: skip
     beside = reports / "plots/side_by_side.png"
