@@ -18,7 +18,7 @@ from pipeline import stats
 from pipeline.metrics import METRICS
 from pipeline.params import Params
 from pipeline.recipes import DRAWS, FRESH
-from pipeline.trials import Trial, arm_replicates
+from pipeline.trials import Trial, arm_replicates, pairs
 from pipeline.wording import ROLES
 
 PRIMARY_METRIC = "accuracy"
@@ -74,22 +74,6 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
     table["failed_controls"] = ["; ".join(f"{name} {ROLES[params.arms[name].role]}"
                                           for name in names) for names in blamed]  # fmt: skip
     return table
-
-
-def pairs(params: Params) -> list[tuple[str, str]]:
-    """(arm, baseline): all arms with the baseline, itself included, then those with their rival.
-
-    The rival is of the arm's own regime: what a generator adds is told apart from what unlabeled
-    images do. Arms that measure are held against it as well where they add to the real images.
-    """
-    baseline = params.report.baseline
-    found = [(arm, baseline) for arm in params.arms]
-    for name, arm in params.arms.items():
-        rival = params.rival(name)
-        adds = arm.role == "claim" or (arm.role == "measure" and arm.real)
-        if adds and rival not in (None, name, baseline):
-            found.append((name, str(rival)))
-    return found
 
 
 def least_adjusted_p(params: Params) -> float:
@@ -320,10 +304,25 @@ def worth_table(
 
 
 def main_rows(deltas: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """The headline table: accuracy of every arm against the declared baseline."""
-    return deltas[
-        (deltas["metric"] == PRIMARY_METRIC) & (deltas["baseline"] == params.report.baseline)
-    ]
+    """Accuracy of every arm against the declared baseline."""
+    rows = table_rows(deltas, params)
+    return rows[~rows["over"]]
+
+
+def table_rows(deltas: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """The headline table: accuracy of every arm against the baseline, then of some `over` a rival.
+
+    `name` is what the row is about. Arms that saw unlabeled images come last, with an asterisk.
+    """
+    found = deltas[deltas["metric"] == PRIMARY_METRIC]
+    over = found["baseline"] != params.report.baseline
+    ours, others = (found[key].map(params.marked) for key in ("arm", "baseline"))
+    found = found.assign(name=ours + (" over " + others).where(over, ""), over=over)
+    order = [*params.classifiers].index
+    return found.sort_values(
+        ["classifier", "budget", "over", "regime"], kind="stable",
+        key=lambda column: column.map(order) if column.name == "classifier" else column,
+    )  # fmt: skip
 
 
 def headline(deltas: pd.DataFrame, params: Params) -> dict[str, object]:

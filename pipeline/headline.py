@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import wording
-from pipeline.comparisons import PRIMARY_METRIC
+from pipeline.comparisons import table_rows
 from pipeline.page import PAGE
 from pipeline.params import Params
 from pipeline.ranking import learners, with_places
@@ -49,33 +49,18 @@ def lines(deltas: pd.DataFrame, params: Params) -> list[tuple[str, ...]]:
     First arms against the baseline, those that saw unlabeled images after the others and marked
     with an asterisk; then `arm over rival`, against the rival of their own regime.
     """
-    found = deltas[deltas["metric"] == PRIMARY_METRIC]
-    over = found["baseline"] != params.report.baseline
-    unlabeled = found["regime"] != "labeled"
-    rows = found.assign(over=over, unlabeled=unlabeled).sort_values(
-        ["classifier", "budget", "over", "unlabeled"], key=lambda column: order(column, params),
-        kind="stable",
-    )  # fmt: skip
     return [
         (
             str(row["classifier"]),
             str(row["budget"]),
-            " over ".join(
-                name + ("*" if row["unlabeled"] else "")
-                for name in (row["arm"], *([row["baseline"]] if row["over"] else []))
-            ),
+            str(row["name"]),
             wording.percent(row["mean_arm"]),
             wording.points(row["delta"]),
             wording.interval(row),
             str(row["verdict"]),
         )
-        for _, row in rows.iterrows()
+        for _, row in table_rows(deltas, params).iterrows()
     ]
-
-
-def order(column: pd.Series, params: Params) -> pd.Series:
-    """Classifiers in the order of params.yaml, numbers by size."""
-    return column.map(list(params.classifiers).index) if column.name == "classifier" else column
 
 
 def markdown(deltas: pd.DataFrame, params: Params) -> str:

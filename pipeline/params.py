@@ -217,6 +217,10 @@ class Params(Section):
         teacher = self.generators[generator].teacher if generator else made.teacher
         return "labeled" if teacher is None else "labeled+unlabeled"
 
+    def marked(self, arm: str) -> str:
+        """The name of an arm, with an asterisk where unlabeled images took part."""
+        return arm if self.regime(arm) == "labeled" else f"{arm}*"
+
     def rival(self, name: str) -> str | None:
         """The arm of the same regime that an arm has to beat beside the baseline, or None.
 

@@ -28,6 +28,7 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 VERDICT_COLORS = {"gain": "#2e7d32", "harm": "#c62828", "equivalent": "#33658a"}
 NEUTRAL = "#6c757d"
+UNLABELED = "* saw unlabeled images, too"
 LINES = ("o-", "s--", "^:", "D-.")  # the next one once all colors are used
 # Numbers of a history that are no losses, by how their columns end, and the title of their panel.
 PANELS = {
@@ -74,12 +75,13 @@ def forest(rows: pd.DataFrame, smallest_effect: float) -> Figure:
         effect = 100 * smallest_effect
         axis.axvspan(-effect, effect, color="#000000", alpha=0.08, linewidth=0)
         axis.axvline(0, color="black", linewidth=0.8)
-        names = [f"{row['arm']}, {row['budget']} per class" for _, row in chosen.iterrows()]
+        names = [f"{row['name']}, {row['budget']} per class" for _, row in chosen.iterrows()]
         shown = names if axis is axes[0][0] or names != first else [""] * len(chosen)
         first = names if axis is axes[0][0] else first
         axis.set_yticks(range(len(chosen)), shown)
         axis.set_title(classifier)
-        axis.set_xlabel("accuracy, points against the baseline")
+        note = f"\n{UNLABELED}" if any("*" in name for name in names) else ""
+        axis.set_xlabel(f"accuracy, points against the baseline{note}")
     return figure
 
 
@@ -110,7 +112,8 @@ def learning_curves(trials: pd.DataFrame) -> Figure:
         axis.set_xlabel("labeled images per class")
         axis.set_ylabel("test accuracy, %")
     handles, names = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right center", fontsize=8)
+    figure.legend(handles, names, loc="outside right center", fontsize=8,
+                  title=UNLABELED if any("*" in name for name in names) else None)  # fmt: skip
     return figure
 
 

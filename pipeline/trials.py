@@ -71,3 +71,19 @@ def expected_trials(params: Params) -> list[Trial]:
         if classifier in params.arm_classifiers(arm)
         for replicate in arm_replicates(params, arm)
     ]
+
+
+def pairs(params: Params) -> list[tuple[str, str]]:
+    """(arm, baseline): all arms with the baseline, itself included, then those with their rival.
+
+    The rival is of the arm's own regime: what a generator adds is told apart from what unlabeled
+    images do. Arms that measure are held against it as well where they add to the real images.
+    """
+    baseline = params.report.baseline
+    found = [(arm, baseline) for arm in params.arms]
+    for name, arm in params.arms.items():
+        rival = params.rival(name)
+        adds = arm.role == "claim" or (arm.role == "measure" and arm.real)
+        if adds and rival not in (None, name, baseline):
+            found.append((name, str(rival)))
+    return found

@@ -13,7 +13,7 @@ from pipeline import comparisons, stats, tables
 from pipeline.metrics import METRICS
 from pipeline.params import Params
 from pipeline.stats import holm, sign_flip_p, t_interval
-from pipeline.trials import Trial
+from pipeline.trials import Trial, pairs
 from pipeline.wording import ROLES
 
 NO_OVERLAP = {2: 0.0, 4: 0.0, 8: 0.0}
@@ -161,7 +161,7 @@ def test_an_arm_that_measures_what_it_adds_is_held_against_its_rival(
 ) -> None:
     measured = with_arms(study, dcgan_classical={"role": "measure"})
     table = comparisons.deltas_table(trials, measured, NO_OVERLAP)
-    assert comparisons.pairs(measured) == comparisons.pairs(study)
+    assert pairs(measured) == pairs(study)
     rows, claimed = (each[each["arm"] == "dcgan_classical"] for each in (table, deltas))
     assert set(rows["baseline"]) == {"real", "classical"}
     assert set(rows["verdict"]) == {"measure"}
@@ -187,7 +187,7 @@ def test_the_rival_of_a_start_from_a_discriminator_is_the_same_without_it(
     plain = {"inputs": "models/dcgan", "start_from_critic": True, "filter": "none",
              "role": "measure", "per_class": study.arms["classical"].per_class}  # fmt: skip
     params = with_arms(study, warm=plain | change)
-    assert [other for arm, other in comparisons.pairs(params) if arm == "warm"] == [
+    assert [other for arm, other in pairs(params) if arm == "warm"] == [
         "real", *([rival] if rival else [])]  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from pipeline.params import Params, load_params
 from pipeline.provenance import manifest_of
 from pipeline.stages.report import find, mean_health, page_tables
 from pipeline.store import file_digest, read_json, read_npz, write_json, write_npz
+from pipeline.trials import pairs
 from pipeline.wording import EXHIBITS, UNTUNED, VERDICTS, WARNINGS
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}&amp;\x1b[31m'
@@ -178,7 +179,8 @@ def test_the_primary_comparison_comes_first(text: str, study: Params) -> None:
 
 def test_every_arm_of_every_classifier_and_budget_has_its_row(text: str, study: Params) -> None:
     main = text.partition("Test accuracy of every arm")[2].partition("</table>")[0]
-    assert main.count("<tr>") == 1 + len(study.arms) * 2 * 2
+    assert main.count("<tr>") == 1 + len(pairs(study)) * 2 * 2
+    assert main.count(">dcgan over classical<") == 2 * 2
     for arm in study.arms:
         assert f">{arm}<" in main
 

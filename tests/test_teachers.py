@@ -19,7 +19,7 @@ from pipeline.stages import audit_teacher, teach
 from pipeline.store import read_npz, write_npz
 from pipeline.teachers import TEACHERS
 from pipeline.teachers.base import Teacher, refuse_unusable
-from pipeline.teachers.graph import GraphTeacher, Round, surest
+from pipeline.teachers.graph import GraphConfig, GraphTeacher, Round, surest
 from pipeline.teachers.neighborhood import affinity, reduced, spread, straightened
 
 EVERY = sorted(TEACHERS)
@@ -68,6 +68,14 @@ def trained(
 ) -> tuple[str, Teacher]:
     draw, rest = halves
     return request.param, taught(request.param, draw, rest.images)
+
+
+@pytest.mark.parametrize(("per_class", "alpha"), [(2, 0.99), (20, 0.99), (100, 0.95), (2000, 0.5)])
+def test_labels_spread_less_far_where_there_are_more(per_class: int, alpha: float) -> None:
+    changes = {**SECTIONS["graph"], "alpha": 0.99, "restart_per_label": 0.0005}
+    labels = np.repeat(np.arange(3), per_class)
+    draw = LabeledImages(np.zeros((len(labels), 1, 1, 1), dtype=np.uint8), labels)
+    assert GraphConfig.model_validate(changes).reach(draw) == pytest.approx(alpha)
 
 
 @pytest.mark.parametrize(("labels", "steps"), [(10, 60), (24, 60), (26, 65), (100, 80)])

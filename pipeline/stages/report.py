@@ -103,7 +103,7 @@ def write_plot_data(folder: Path, findings: Findings, params: Params, root: Path
     rows = comparisons.main_rows(findings.deltas, params)
     rows = rows[rows["arm"] != rows["baseline"]]
     names = (
-        rows["classifier"] + ", " + rows["arm"] + ", " + rows["budget"].astype(str) + " per class"
+        rows["classifier"] + ", " + rows["name"] + ", " + rows["budget"].astype(str) + " per class"
     )
     write_csv(folder / "deltas.csv", rows.assign(comparison=names)[["comparison", "delta"]])
     primary = params.report.primary
@@ -149,10 +149,13 @@ def draw_figures(folder: Path, findings: Findings, params: Params, root: Path,
 
 
 def without_controls(findings: Findings, params: Params) -> pd.DataFrame:
-    """The trials of all arms that are no controls, the baseline's first."""
+    """The trials of all arms that are no controls, the baseline's first, named as in tables."""
     names = [name for name, arm in params.arms.items() if not arm.is_control]
     order = sorted(names, key=lambda name: name != params.report.baseline)
-    return pd.concat([findings.trials[findings.trials["arm"] == name] for name in order])
+    trials = findings.trials
+    return pd.concat([
+        trials[trials["arm"] == name].assign(arm=params.marked(name)) for name in order
+    ])  # fmt: skip
 
 
 def page_tables(
@@ -169,6 +172,7 @@ def page_tables(
     places = ranking.with_places(findings.ranking, timings, params)
     return {
         "main": main,
+        "every": comparisons.table_rows(deltas, params),
         "rival": accuracy[accuracy["baseline"] != params.report.baseline],
         "controls": main.assign(role=main["arm"].map(lambda arm: params.arms[arm].role))[
             is_control
@@ -198,7 +202,7 @@ def side_by_side(findings: Findings, places: pd.DataFrame, params: Params) -> pd
     budget = params.report.primary.budget
     best = ranking.champions(findings.ranking, findings.kinds, budget)
     means = seed_means(findings.fidelity, "flags").merge(
-        places[["generator", "budget", "seconds"]], on=["generator", "budget"]
+        places[["generator", "budget", "regime", "seconds"]], on=["generator", "budget"]
     )
     rows = means[means["budget"] == budget].set_index("generator", drop=False)
     return rows.loc[list(best.values())].assign(kind=list(best))

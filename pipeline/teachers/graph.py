@@ -18,7 +18,6 @@ from pipeline.teachers.base import Teacher, TeacherConfig
 from pipeline.teachers.consistency import ConsistencyConfig, Phase, Student, in_batches, train
 from pipeline.teachers.neighborhood import Rows, affinity, reduced, scaled, spread, strokes
 
-
 LEAST_REACH = 0.5  # two links
 
 
