@@ -51,7 +51,7 @@ def read_errors(found: Sequence[Result], root: Path) -> pd.DataFrame:
     rows = [
         {"labels": each["labels"], "seed": each["seed"], "arm": arm, "classifier": classifier,
          "error": math.nan if error is None else 100 * error}
-        for each in found if each["foreign"] is None
+        for each in found if each.get("foreign") is None
         for arm, errors in each["test_error"].items()
         for classifier, error in errors.items()
     ]  # fmt: skip
@@ -107,7 +107,7 @@ def strange(found: Sequence[Result]) -> list[Row]:
     rows = [
         {"labels": each["labels"], "digit": each["foreign"], "teacher": teacher,
          "auroc": audit["strangeness_auroc"]}
-        for each in found if each["foreign"] is not None
+        for each in found if each.get("foreign") is not None
         for teacher, audit in each["audits"].items() if "strangeness_auroc" in audit
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["labels", "digit", "teacher", "auroc"])

@@ -1,8 +1,8 @@
 """From a draw, synthetic images and an arm's recipe to a training set.
 
 Every arm adds `per_class` images to the draw: the draw's own again, fresh real ones, a generator's
-or those that a teacher labeled, as far as they pass the filter. Thus arms differ in what they add,
-not in how much. Knows no classifier's inside.
+or those that a teacher labeled, as far as they pass the filter. Thus arms of one `per_class` differ
+in what they add, not in how much. Knows no classifier's inside.
 """
 
 from __future__ import annotations
