@@ -32,7 +32,7 @@ COLUMNS = (
 )
 RANKING_COLUMNS = ("place", "generator", "labels", "CAS", "interval", "label fidelity")
 TEXT_COLUMNS = ("classifier", "arm", "verdict", "generator")
-WIDTH = 120  # characters; outside a terminal the library would cut tables to 80
+WIDTH = 130  # characters; outside a terminal the library would cut tables to 80
 RANKING_WIDTH = 200
 
 UNLABELED = "* learned from unlabeled images as well; the baseline did not"

@@ -30,7 +30,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "stroke_share": 0.3, "draw_weight": 5.0,
         "rounds": [
             {"steps": 40, "batch_size": 16, "surest_frac": 0.8},
-            {"steps": 20, "steps_per_label": 2.5, "most_steps": 60, "batch_size": 16,
+            {"steps": 20, "steps_per_label": 4.0, "most_steps": 60, "batch_size": 16,
              "own": {"batch_size": 16, "threshold": 0.9, "from_frac": 0.3}, "surest_frac": 0.9},
         ],
         "network": {

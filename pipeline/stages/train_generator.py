@@ -42,7 +42,11 @@ def run(params: Params, root: Path, name: str) -> None:
     chosen, family = params.generators[name], GENERATORS[params.family(name)]
     config = member_config(family.Config, chosen.settings, f"generators.{name}")
     code = trial_code(
-        __file__, family.__module__, "pipeline.filters", "pipeline.generators.exhibits"
+        __file__,
+        family.__module__,
+        "pipeline.filters",
+        "pipeline.generators.exhibits",
+        "pipeline.recipes",
     )
 
     def task(replicate: Replicate) -> Task:
