@@ -21,8 +21,9 @@ The texts: the loss of a Wasserstein critic tells how good the samples are, that
 discriminator does not. Spearman's correlation, over the marks of one training, of a number with the
 CAS: accuracy on {num_scored:,} held-out images of a small CNN trained on samples drawn at that mark
 from the live weights. Mean over seeds [least, largest]; 1: the higher the loss, the better the
-samples. A Wasserstein critic's loss is minus its estimate of the distance. Time alone goes with CAS
-as the last column says.
+samples. A Wasserstein critic's loss is minus its estimate of the distance, but with `mismatch`, as
+in the preset, the critic minds wrong labels as well and the loss may pass zero. Time alone goes
+with CAS as the last column says.
 
 {table}
 
