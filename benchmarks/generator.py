@@ -58,6 +58,7 @@ from pipeline.store import write_json, write_npz
 from pipeline.study import DataParams
 
 ROOT = Path(__file__).resolve().parent.parent
+MOST_THREADS = 1024
 REAL = "real"  # no generator: as many training images, for what the score would be at best
 OURS = "dcgan"
 RECIPES = (OURS, *TEXTBOOK, REAL)
@@ -270,7 +271,7 @@ def parse(arguments: Sequence[str] | None = None) -> Run:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.generator", description=__doc__)
     parser.add_argument("--data", type=folder, required=True, help="folder with MNIST's IDX files")
     parser.add_argument("--seconds", type=positive, default=120.0, help="of training")
-    parser.add_argument("--threads", type=int, default=1, choices=range(1, 1025), metavar="T")
+    parser.add_argument("--threads", type=num_threads, default=1, metavar="T")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=no_file, required=True, help="folder for the two files")
     parser.add_argument("--recipe", choices=RECIPES, default="dcgan")
@@ -291,6 +292,13 @@ def folder(text: str) -> Path:
     if not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"expected a folder with the four files, found no {text}")
     return Path(text)
+
+
+def num_threads(text: str) -> int:
+    """Trials at a time."""
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"expected 1 to {MOST_THREADS}, found {text}")
+    return int(text)
 
 
 def no_file(text: str) -> Path:

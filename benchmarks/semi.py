@@ -25,7 +25,7 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
-from benchmarks.generator import ROOT, commit, folder, machine, no_file
+from benchmarks.generator import ROOT, commit, folder, machine, no_file, num_threads
 from pipeline import presets
 from pipeline.check import check_params
 from pipeline.errors import ParamsError, exit_on_error
@@ -48,7 +48,6 @@ from pipeline.trials import replicates
 
 PRESET = "semi"
 CLASSES = 10
-MOST_THREADS = 1024
 FOREIGN_FRAC = 0.09  # of the unlabeled images, with --foreign: as many as there are of any digit
 Stage = Callable[[Params, Path, str], None]
 
@@ -170,13 +169,6 @@ def num_labels(text: str) -> int:
     """Labels in all, as many of each of the ten classes."""
     if not text.isdecimal() or int(text) < CLASSES or int(text) % CLASSES:
         raise argparse.ArgumentTypeError(f"expected a multiple of {CLASSES} above 0, found {text}")
-    return int(text)
-
-
-def num_threads(text: str) -> int:
-    """Trials at a time."""
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
-        raise argparse.ArgumentTypeError(f"expected 1 to {MOST_THREADS}, found {text}")
     return int(text)
 
 

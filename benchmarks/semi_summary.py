@@ -23,9 +23,8 @@ from benchmarks.semi import preset
 from benchmarks.wording import Row, markdown, told
 from pipeline.errors import DataError, exit_on_error
 from pipeline.params import Params
+from pipeline.stats import SEEDS_FOR_A_CLAIM
 from pipeline.store import read_json
-
-FIRM = 10
 
 Result = dict[str, Any]
 
@@ -141,8 +140,8 @@ def summary(root: Path, params: Params) -> str:
     errors = read_errors(found, root)
     tables = (arms(errors), added(errors, params), strange(found), minutes(found))
     parts = [markdown(table) for table in tables if table]
-    if (errors.groupby(["labels", "arm"])["seed"].nunique() < FIRM).any():
-        parts.append(f"Fewer than {FIRM} draws are exploratory.")
+    if (errors.groupby(["labels", "arm"])["seed"].nunique() < SEEDS_FOR_A_CLAIM).any():
+        parts.append(f"Fewer than {SEEDS_FOR_A_CLAIM} draws are exploratory.")
     return "\n\n".join(parts)
 
 

@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import claims, plain, plane, zoo_report
 from benchmarks.claims import Job, Result
-from benchmarks.generator import commit, folder, machine, no_file, positive
+from benchmarks.generator import commit, folder, machine, no_file, num_threads, positive
 from pipeline import plots
 from pipeline.datasets import mnist
 from pipeline.errors import ParamsError, exit_on_error
@@ -177,7 +177,7 @@ def parse(arguments: Sequence[str] | None = None) -> Namespace:
     parser.add_argument("--epochs", type=positive, default=12.0, help="of textbook (default 12)")
     parser.add_argument("--learning-rate", type=positive, default=0.001,
                         help="of textbook, the peak of its cycle (default 0.001)")  # fmt: skip
-    parser.add_argument("--threads", type=int, default=1, choices=range(1, 1025), metavar="T")
+    parser.add_argument("--threads", type=num_threads, default=1, metavar="T")
     return parser.parse_args(arguments)
 
 
