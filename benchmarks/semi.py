@@ -3,7 +3,8 @@
 `python -m benchmarks.semi --data DIR --labels N --seed K --threads T --out OUT` lays the preset
 `semi` over params.yaml, takes N labels in all (as many of each class) and the seed K, and runs the
 pipeline's own stages, T trials at a time and one thread each, in a folder that is thrown away. Of
-the arms that see labeled images alone it runs the baseline and the rival. It writes
+the arms that see labeled images alone it runs the baseline and the rival; with `--arms ...
+--alone` nothing but the arms named. It writes
 `OUT/result.json` (test error of every arm and classifier, what the audits found, seconds of every
 part) and `OUT/synthetic.npz` (the images of the generator that learned from pseudo-labels). With
 `--foreign D` digit D is no task but lies among the unlabeled images; the audits then say how well
@@ -29,7 +30,10 @@ from benchmarks.generator import ROOT, commit, folder, machine, no_file, num_thr
 from pipeline import presets
 from pipeline.check import check_params
 from pipeline.errors import ParamsError, exit_on_error
+from pipeline.integrity import artifacts
+from pipeline.metrics import accuracy
 from pipeline.params import Params, load_params
+from pipeline.provenance import failure_of, read_manifest
 from pipeline.recipes import MODELS, SYNTHETIC
 from pipeline.runtime import library_versions
 from pipeline.sections import FILE
@@ -42,9 +46,8 @@ from pipeline.stages import (
     train_classifiers,
     train_generator,
 )
-from pipeline.store import TIMINGS, file_digest, read_json, write_json
-from pipeline.tables import failures_table, read_trials, trials_table
-from pipeline.trials import replicates
+from pipeline.store import TIMINGS, file_digest, read_json, read_npz, write_json
+from pipeline.trials import expected_trials, replicates
 
 PRESET = "semi"
 CLASSES = 10
@@ -104,26 +107,50 @@ def drop_idle(document: dict[str, Any]) -> None:
         del teachers[name]
 
 
-def stages(params: Params) -> Iterable[tuple[Stage, str]]:
-    """Every stage but the first and the last, in order, with its item."""
-    for name in params.teachers:
+def stages(params: Params, arms: Sequence[str]) -> Iterable[tuple[Stage, str]]:
+    """What `arms` need between the first stage and the last, in order, with its item."""
+    inputs = {params.arms[arm].inputs for arm in arms}
+    generators = [name for name in params.generators if f"{SYNTHETIC}{name}" in inputs]
+    inputs |= {params.generators[name].inputs for name in generators}
+    for name in (name for name in params.teachers if f"{MODELS}{name}" in inputs):
         yield teach.run, name
         yield audit_teacher.run, name
-    for name in params.generators:
+    for name in generators:
         yield train_generator.run, name
         yield synthesize.run, name
         yield audit.run, name
-    for name in params.arms:
+    for name in arms:
         yield train_classifiers.run, name
 
 
-def result(params: Params, root: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+def error(file: Path) -> float:
+    """The share of test images that a scored trial got wrong."""
+    found = read_npz(file)
+    return 1 - accuracy(found["labels"], found["probabilities"])
+
+
+def test_errors(params: Params, root: Path, arms: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The error of every classifier of each of `arms`, None where the trial came to nothing."""
+    errors: dict[str, dict[str, Any]] = {arm: {} for arm in arms}
+    for trial in expected_trials(params):
+        if trial.arm in errors:
+            file = root / "results" / trial.file()
+            errors[trial.arm][trial.classifier] = None if failure_of(file) else error(file)
+    return errors
+
+
+def failures(params: Params, root: Path, arms: Sequence[str]) -> list[str]:
+    """Why trials came to nothing, of everything that was run."""
+    ran = {(stage.__module__.rpartition(".")[2], item) for stage, item in stages(params, arms)}
+    every = (each for each in artifacts(params) if (each.names["stage"], each.names["item"]) in ran)
+    found = [read_manifest(root / each.path)["failure"] for each in every]
+    return [f"{failure[0]}: {failure[1]}" for failure in found if failure]
+
+
+def result(
+    params: Params, root: Path, arms: Sequence[str], arguments: argparse.Namespace
+) -> dict[str, Any]:
     """What the stages left, as numbers."""
-    trials = trials_table("mnist", list(read_trials(params, root)))
-    errors: dict[str, dict[str, float | None]] = {}
-    for row in trials.to_dict("records"):  # a failed trial has its baseline's score there
-        error = None if row["failed"] else 1 - row["accuracy"]
-        errors.setdefault(row["arm"], {})[row["classifier"]] = error
     place = replicates(params.study)[0].file(".json")
     rows = [row for file in sorted((root / TIMINGS).glob("*.json")) for row in read_json(file)]
     seconds = pd.DataFrame(rows).groupby(["stage", "item"])["seconds"].sum()
@@ -132,8 +159,8 @@ def result(params: Params, root: Path, arguments: argparse.Namespace) -> dict[st
         "seed": arguments.seed,
         "threads": arguments.threads,
         "foreign": arguments.foreign,
-        "test_error": errors,
-        "failures": failures_table(params, root)["reason"].tolist(),
+        "test_error": test_errors(params, root, arms),
+        "failures": failures(params, root, arms),
         "params_sha256": file_digest(root / FILE),
         "audits": {
             name: read_json(root / "data/audit" / name / place)
@@ -154,10 +181,11 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
         params = settings(root, arguments)
         arguments.out.mkdir(parents=True, exist_ok=True)
         begun = time.perf_counter()
+        arms = arguments.arms if arguments.alone else list(params.arms)
         prepare.run(params, root)
-        for stage, item in stages(params):
+        for stage, item in stages(params, arms):
             stage(params, root, item)
-        found = {**result(params, root, arguments), "wall_s": time.perf_counter() - begun}
+        found = {**result(params, root, arms, arguments), "wall_s": time.perf_counter() - begun}
         (arguments.out / "synthetic.npz").unlink(missing_ok=True)
         for images in root.glob(f"{SYNTHETIC}*/{replicates(params.study)[0].file('.npz')}"):
             shutil.copy(images, arguments.out / "synthetic.npz")
@@ -186,6 +214,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=num_threads, default=1, metavar="T")
     parser.add_argument("--arms", nargs="+", metavar="ARM", help="some of the preset's own arms")
     parser.add_argument(
+        "--alone", action="store_true", help="the arms named by --arms, without a baseline"
+    )
+    parser.add_argument(
         "--foreign",
         type=int,
         choices=range(CLASSES),
@@ -194,7 +225,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=no_file, required=True, help="folder for the two files")
     with exit_on_error():
-        print(json.dumps(benchmark(parser.parse_args(arguments)), indent=2))
+        chosen = parser.parse_args(arguments)
+        if chosen.alone and not chosen.arms:
+            parser.error("--alone: expected --arms with the arms to run, found none")
+        print(json.dumps(benchmark(chosen), indent=2))
     return 0
 
 

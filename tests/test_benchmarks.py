@@ -210,6 +210,7 @@ def wished(folder: Path, **changes: object) -> Namespace:
             "seed": 3,
             "threads": 2,
             "arms": None,
+            "alone": False,
             "foreign": None,
             **changes,
         }
@@ -229,14 +230,16 @@ def test_a_replicate_with_unlabeled_images_has_its_regime_baseline_and_rival(
         params.arms
     )
     assert all(each.teacher for each in params.generators.values())
-    items = [item for _, item in semi.stages(params)]
+    items = [item for _, item in semi.stages(params, list(params.arms))]
     assert set(items) == {*params.teachers, *params.generators, *params.arms}
 
 
 def test_a_replicate_of_chosen_arms_trains_nothing_else(tmp_path: Path) -> None:
     params = semi.settings(tmp_path, wished(tmp_path, arms=["teacher"]))
     assert set(params.arms) == {"real", "classical", "pseudo_label", "teacher"}
-    assert {item for _, item in semi.stages(params)} == {*params.arms, "graph"}
+    everything = {item for _, item in semi.stages(params, list(params.arms))}
+    assert everything == {*params.arms, "graph"}
+    assert {item for _, item in semi.stages(params, ["teacher"])} == {"teacher", "graph"}
 
 
 def test_a_foreign_digit_is_no_task_but_lies_in_the_pool(tmp_path: Path) -> None:
@@ -310,6 +313,12 @@ def test_a_number_of_labels_that_classes_cannot_share_is_refused(
     with pytest.raises(SystemExit):
         semi.main(["--data", str(tmp_path), "--out", str(tmp_path), "--labels", text])
     assert "--labels" in capsys.readouterr().err
+
+
+def test_arms_alone_want_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        semi.main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--alone"])
+    assert "--alone: expected --arms" in capsys.readouterr().err
 
 
 @pytest.fixture

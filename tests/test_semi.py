@@ -192,8 +192,11 @@ def test_the_benchmark_reports_every_arm_and_part(
 
     monkeypatch.setattr(semi, "settings", prepared)
     monkeypatch.setattr(semi.prepare, "run", lambda *_: None)
-    monkeypatch.setattr(semi, "stages", lambda _: [])
-    semi.benchmark(Namespace(seed=0, threads=1, foreign=None, out=tmp_path / "out"))
+    monkeypatch.setattr(semi, "stages", lambda *_: [])
+    chosen = Namespace(
+        seed=0, threads=1, arms=None, alone=False, foreign=None, out=tmp_path / "out"
+    )
+    semi.benchmark(chosen)
     found = read_json(tmp_path / "out/result.json")
     assert set(found["test_error"]) == set(small.arms)
     assert found["labels"] == 50

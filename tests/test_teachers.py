@@ -20,6 +20,7 @@ from pipeline.store import read_npz, write_npz
 from pipeline.teachers import TEACHERS
 from pipeline.teachers.base import Teacher, refuse_unusable
 from pipeline.teachers.graph import GraphConfig, GraphTeacher, Round, surest
+from pipeline.teachers.kplus1 import KPlusOne
 from pipeline.teachers.neighborhood import affinity, reduced, spread, straightened
 
 EVERY = sorted(TEACHERS)
@@ -36,7 +37,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "network": {
             "channels": 8, "features": 16, "dropout": 0.1,
             "learning_rate": 0.003, "weight_decay": 0.01, "ema_decay": 0.9, "glances": 2,
-            "weak": STILL,
+            "sure": 0.9, "weak": STILL,
             "strong": {**STILL, "translate": 0.1, "bend": 0.02, "cutout": 0.2},
             "precision": "float32",
         },
@@ -44,7 +45,8 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "kplus1": {
         "confidence": 0.8, "keep_frac": 1.0, "steps": 120, "batch_size": 16, "latent_dim": 8,
         "generator_channels": 8, "channels": 8, "features": 16, "noise_std": 0.1, "dropout": 0.1,
-        "learning_rate": 0.003, "ema_decay": 0.9, "view": STILL, "precision": "float32",
+        "learning_rate": 0.003, "ema_decay": 0.9, "agreement": 1.0, "view": STILL,
+        "precision": "float32",
     },
 }  # fmt: skip
 
@@ -160,6 +162,36 @@ def test_the_same_images_and_seed_give_the_same_bits_and_touch_nothing(
     )
     for old, new in zip(before, (draw.images, draw.labels, rest.images), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_only_images_that_the_network_is_not_sure_of_are_looked_at_again(
+    halves: tuple[LabeledImages, LabeledImages],
+) -> None:
+    draw, rest = halves
+    brief = [{**each, "steps": 5} for each in SECTIONS["graph"]["rounds"]]
+    teacher = taught("graph", draw, rest.images, rounds=brief)
+    assert isinstance(teacher, GraphTeacher)
+    plain, again, some = (opinion(teacher, rest.images, sure) for sure in (0.0, 1.0, 0.6))
+    sure = plain.max(axis=1) >= 0.6
+    assert 0 < sure.sum() < len(sure)
+    assert (plain != again).any(axis=1).all()
+    np.testing.assert_array_equal(some, np.where(sure[:, None], plain, again))
+
+
+def opinion(teacher: GraphTeacher, images: Images, sure: float) -> np.ndarray:
+    student = teacher.student
+    student.config = student.config.model_copy(update={"sure": sure})
+    return student.opinion(images)
+
+
+def test_agreement_comes_in_slowly_and_an_average_that_begins_forgets_its_start() -> None:
+    section = {**SECTIONS["kplus1"], "steps": 100, "ema_decay": 0.9}
+    teacher = KPlusOne(KPlusOne.Config.model_validate(section), 0)
+    assert [teacher._ramp(step) for step in (0, 15, 30, 99)] == [0, 0.5, 1, 1]
+    for count, decay in ((0, 0.1), (10, 0.55), (1000, 0.9)):
+        averaged = [torch.zeros(2)]
+        teacher._follow(averaged, [torch.ones(2)], count)
+        torch.testing.assert_close(averaged[0], torch.full((2,), 1 - decay))
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -103,7 +103,7 @@ class GraphTeacher(Teacher):
 
     def predict_proba(self, images: Images) -> NDArray[np.float32]:
         """See `Teacher.predict_proba`."""
-        return in_batches(images, self.student.opinion)
+        return self.student.opinion(images)
 
 
 def surest(opinion: Rows, frac: float, known: int) -> NDArray[np.int64]:

@@ -3,16 +3,18 @@
 Source: Salimans et al. (2016), "Improved techniques for training GANs", section 5: the score of the
 extra class is fixed at zero, so that an image is real with the probability Z / (Z + 1), Z being the
 sum of exponentiated class scores; the generator matches the mean features of real images. It is not
-conditional and its images are thrown away: what it is for is the discriminator. Deviations: images
-are convolved and shown weakly changed; the averaged discriminator is kept; layers are weight
-normalized without the data-dependent start.
+conditional and its images are thrown away: what it is for is the discriminator. Added to it is what
+the averaged discriminator says of an unlabeled image, which the trained one shall say of another
+view of it (mean teachers, Tarvainen and Valpola 2017). Deviations: images are convolved and shown
+weakly changed; the averaged discriminator is kept; layers are weight normalized without the
+data-dependent start.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from pipeline.errors import ParamsError
 from pipeline.images import Images, ImageSpec, LabeledImages
@@ -33,6 +35,7 @@ from pipeline.transforms import AffineConfig, affine
 
 SLOPE = 0.2
 BETAS = (0.5, 0.999)
+RAMP = 0.3  # share of the steps over which agreement comes to its full weight
 
 
 class KPlusOneConfig(TeacherConfig):
@@ -48,6 +51,7 @@ class KPlusOneConfig(TeacherConfig):
     dropout: float = Field(ge=0, lt=1)
     learning_rate: float = Field(gt=0)  # of both; falls to zero over the second half
     ema_decay: float = Field(ge=0, lt=1)
+    agreement: float = Field(ge=0)  # weight of what the averaged discriminator says; 0: none of it
     view: AffineConfig  # how real images are moved, anew for every batch
     precision: Precision
 
@@ -128,8 +132,7 @@ class KPlusOne(Teacher):
             torch.manual_seed(derive_seed("initial", self.seed))
             self.discriminator = Discriminator(self.config, spec)
             self.sampler = Sampler(self.config, spec)
-        average = get_ema_multi_avg_fn(self.config.ema_decay)
-        self.averaged = AveragedModel(self.discriminator, multi_avg_fn=average)
+        self.averaged = AveragedModel(self.discriminator, multi_avg_fn=self._follow)
         self.network = self.averaged.module
 
     def fit(self, draw: LabeledImages, unlabeled: Images) -> KPlusOne:
@@ -151,10 +154,12 @@ class KPlusOne(Teacher):
                 own = rng.integers(0, len(draw), config.batch_size)
                 others = rng.integers(0, len(unlabeled), config.batch_size)
                 known = move(as_input(draw.images[own]), views)
-                unknown = move(as_input(unlabeled[others]), views)
+                looked = as_input(unlabeled[others])
+                unknown, again = move(looked, views), move(looked, views)
                 for optimizer in optimizers:
                     optimizer.param_groups[0]["lr"] = self._rate(step)
-                self._update(optimizers, known, labels[own], unknown, step)
+                wanted, weight = self._opinion(again), config.agreement * self._ramp(step)
+                self._update(optimizers, (known, labels[own]), (unknown, wanted, weight), step)
                 self.averaged.update_parameters(self.discriminator)
         self.network.eval()
         return self
@@ -163,11 +168,33 @@ class KPlusOne(Teacher):
         left = 2 * (1 - step / self.config.steps)
         return self.config.learning_rate * min(1.0, left)
 
+    def _ramp(self, step: int) -> float:
+        return min(1.0, step / (RAMP * self.config.steps))
+
+    def _follow(self, averaged: Any, current: Any, num_averaged: Tensor | int) -> None:
+        """Move the average after the discriminator; faster at first, to forget the start."""
+        count = int(num_averaged)
+        decay = min(self.config.ema_decay, (1 + count) / (10 + count))
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+
+    @torch.no_grad()
+    def _opinion(self, images: Tensor) -> Tensor:
+        """The averaged discriminator's class probabilities, (n, num_classes)."""
+        self.averaged.eval()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            scores = cast("Tensor", self.averaged(images)).float()
+        return scores.softmax(dim=1)
+
     def _update(
-        self, optimizers: list[torch.optim.Adam], known: Tensor, labels: Tensor, unknown: Tensor,
-        step: int,
+        self, optimizers: list[torch.optim.Adam], labeled: tuple[Tensor, Tensor],
+        unlabeled: tuple[Tensor, Tensor, float], step: int,
     ) -> None:  # fmt: skip
-        """One step of the discriminator, then one of the sampler."""
+        """One step of the discriminator, then one of the sampler.
+
+        `labeled` are images and labels, `unlabeled` images, the probabilities that their classes
+        shall get, and how much that weighs.
+        """
+        (known, labels), (unknown, agreed, weight) = labeled, unlabeled
         judge, maker = optimizers
         self.discriminator.train()
         self.sampler.train()
@@ -179,6 +206,8 @@ class KPlusOne(Teacher):
         real, made = total[count : 2 * count], total[2 * count :]
         loss = functional.cross_entropy(scores[:count], labels)
         loss = loss + (functional.softplus(-real).mean() + functional.softplus(made).mean()) / 2
+        said = scores[count : 2 * count].softmax(dim=1)
+        loss = loss + weight * (said - agreed).square().sum(dim=1).mean()
         refuse_divergence(loss, step)
         judge.zero_grad()
         loss.backward()
