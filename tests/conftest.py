@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,15 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Params:
     shutil.copy(ROOT / "params.yaml", folder)
     presets.apply("smoke", folder)
     return load_params(folder)
+
+
+@pytest.fixture(scope="module")
+def quick_judge() -> Iterator[None]:
+    """A small judge of few steps, where it matters what it learns from and not how well."""
+    brief = audit.JUDGE.model_copy(update={"steps": 60, "channels": 8, "features": 16})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit, "JUDGE", brief)
+        yield
 
 
 @pytest.fixture(scope="session")

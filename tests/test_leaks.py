@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -47,9 +47,8 @@ BRIEF: dict[str, dict[str, Member]] = {
     "generators": {"dcgan": {"steps": 15, "generator_channels": [16, 8],
                              "discriminator_channels": 8, "features": 32}},
 }  # fmt: skip
-JUDGE = {"steps": 60, "channels": 8, "features": 16}
 STAGES = (train_generator, synthesize, audit)
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_judge")]
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -71,20 +70,6 @@ def write_source(folder: Path, noise: bool) -> None:
     write_idx(folder / "train-labels-idx1-ubyte", labels[NUM_TEST:])
     write_idx(folder / "t10k-images-idx3-ubyte", test_images)
     write_idx(folder / "t10k-labels-idx1-ubyte", test_labels)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_judge() -> Iterator[None]:
-    """A judge of few steps: here it matters what it learns from, not how well."""
-    with quick_judges():
-        yield
-
-
-@contextlib.contextmanager
-def quick_judges() -> Iterator[None]:
-    """Train judges for a moment only."""
-    with mock.patch.object(audit, "JUDGE", audit.JUDGE.model_copy(update=JUDGE)):
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +105,7 @@ def studied(folder: Path, params: Params, noise: bool = False) -> Path:
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Path:
+def honest(tmp_path_factory: pytest.TempPathFactory, params: Params, quick_judge: None) -> Path:
     """The study with all its data as they are."""
     folder = tmp_path_factory.mktemp("honest") / "study"
     studied(folder, params)
