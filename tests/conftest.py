@@ -139,7 +139,7 @@ def whole_sections(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Member
 @pytest.fixture(scope="session")
 def sections(whole_sections: dict[str, Member]) -> dict[str, Member]:
     """The same with few steps and narrow networks."""
-    brief = {"steps": 40, "steps_per_image": 0, "batch_size": 15}
+    brief = {"steps": 20, "steps_per_image": 0, "batch_size": 15}
     return {name: {**narrow(section), **brief} for name, section in whole_sections.items()}
 
 
