@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,15 @@ from pipeline.params import load_params
 from pipeline.sections import FILE, parse_yaml
 
 NAMES = presets.names()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def parsed_once() -> Iterator[None]:
+    """Parse equal texts once: every preset is laid upon a file by what all of them say."""
+    parsed = functools.cache(presets.parse_yaml)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(presets, "parse_yaml", lambda *text: copy.deepcopy(parsed(*text)))
+        yield
 
 
 @pytest.fixture
