@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def whole_sections(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Member
 @pytest.fixture(scope="session")
 def sections(whole_sections: dict[str, Member]) -> dict[str, Member]:
     """The same with few steps and narrow networks."""
-    brief = {"steps": 40, "steps_per_image": 0, "batch_size": 15}
+    brief = {"steps": 20, "steps_per_image": 0, "batch_size": 15}
     return {name: {**narrow(section), **brief} for name, section in whole_sections.items()}
 
 
@@ -167,6 +168,15 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Params:
     shutil.copy(ROOT / "params.yaml", folder)
     presets.apply("smoke", folder)
     return load_params(folder)
+
+
+@pytest.fixture(scope="module")
+def quick_judge() -> Iterator[None]:
+    """A small judge of few steps, where it matters what it learns from and not how well."""
+    brief = audit.JUDGE.model_copy(update={"steps": 60, "channels": 8, "features": 16})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit, "JUDGE", brief)
+        yield
 
 
 @pytest.fixture(scope="session")

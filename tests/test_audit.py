@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -60,7 +61,9 @@ def splits(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     order = draw(data.labels, 500, np.random.default_rng(0))
     held = POOL_PER_CLASS * 10
     lay_out_splits(folder, data.take(order[:held]), data.take(order[held:]))
-    with deterministic():
+    # A third of the steps, after which it still tells cheaters.
+    brief = stage.JUDGE.model_copy(update={"steps": stage.JUDGE.steps // 3})
+    with deterministic(), mock.patch.object(stage, "JUDGE", brief):
         stage.train_judge(folder, folder)
     return folder
 

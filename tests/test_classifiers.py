@@ -26,6 +26,7 @@ pytestmark = pytest.mark.parametrize(
      for each in CLASSIFIERS],
 )  # fmt: skip
 DEEPER = {"steps": 100, "channels": 8, "features": 64}  # twice as many convolutions
+NARROW = {"cnn": {"channels": 8, "features": 32}}
 Split = tuple[LabeledImages, LabeledImages]
 Build = Callable[..., Classifier]
 
@@ -46,8 +47,11 @@ def configured(name: str, params: Params, seed: int) -> Classifier:
 
 @pytest.fixture(scope="module")
 def build(smoke: Params) -> Build:
-    """An unfitted classifier by name and seed, with the small settings of the preset `smoke`."""
-    return lambda name, seed=1: configured(name, smoke, seed)
+    """An unfitted classifier by name and seed, smaller still than those of the preset `smoke`."""
+    classifiers = {name: {**section, **NARROW.get(name, {})}
+                   for name, section in smoke.classifiers.items()}  # fmt: skip
+    small = smoke.model_copy(update={"classifiers": classifiers})
+    return lambda name, seed=1: configured(name, small, seed)
 
 
 def probabilities(classifier: Classifier, split: Split) -> np.ndarray:
@@ -185,13 +189,13 @@ def test_global_random_states_are_left_alone(name: str, split: Split, build: Bui
 
 @pytest.mark.parametrize("present", [[0, 1], [0, 2], [1, 2], [0], [1], [2]])
 def test_a_class_without_images_gets_next_to_no_probability(
-    name: str, present: list[int], split: Split, build: Build
+    name: str, present: list[int], split: Split, smoke: Params
 ) -> None:
     data = split[0].take(np.isin(split[0].labels, present))
     training_set = TrainingSet(
         data=data, extra=np.zeros(len(data), dtype=bool), weights=np.ones(len(data)), num_classes=3
     )
-    found = build(name).fit(training_set).predict_proba(split[1].images)
+    found = configured(name, smoke, 1).fit(training_set).predict_proba(split[1].images)
     absent = [label for label in range(3) if label not in present]
     assert found.shape == (60, 3)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)

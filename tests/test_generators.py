@@ -42,7 +42,8 @@ QUICK = ("cvae", "dcgan")
 SLOWLY = [each if each in QUICK else pytest.param(each, marks=pytest.mark.proof) for each in WHOLE]
 MOSTLY = [pytest.param(each, marks=pytest.mark.proof) if each in VARIANTS else each
           for each in WHOLE]  # fmt: skip
-STEPS = 40
+STEPS = 20
+LEARNED = 350  # steps until a narrow network obeys its label
 Fitted = Callable[[str], tuple[Generator, History]]
 
 
@@ -201,7 +202,7 @@ def test_every_class_is_drawn_in_turns_and_more_begin_with_fewer(name: str, fitt
 def test_labels_are_obeyed_after_a_short_fit(
     name: str, sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
 ) -> None:
-    section = {**sections[name], "steps": 700, "batch_size": 30}
+    section = {**sections[name], "steps": LEARNED, "batch_size": 30}
     if "realness" in section:  # narrow networks are slow to find out that the label matters
         section |= {"generator_learning_rate": 0.002, "discriminator_learning_rate": 0.004}
         section |= {"mismatch": 0.0 if family_of(name) is ACGAN else 1.0}
@@ -280,7 +281,7 @@ def test_a_loss_that_is_not_finite_stops_the_fit_at_that_step(
 
 
 @pytest.mark.parametrize("name", SLOWLY)
-@pytest.mark.parametrize("at", [25, STEPS])
+@pytest.mark.parametrize("at", [13, STEPS])
 def test_weights_that_are_not_finite_stop_the_fit_and_its_last_good_checkpoint_stays(
     name: str, at: int, sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -296,7 +297,7 @@ def test_weights_that_are_not_finite_stop_the_fit_and_its_last_good_checkpoint_s
         return losses
 
     monkeypatch.setattr(family_of(name), "update", poisoned)
-    with pytest.raises(DivergedError, match=r"step (2\d|40): expected .*finite"):
+    with pytest.raises(DivergedError, match=r"step (1\d|20): expected .*finite"):
         trained(name, sections, few_bars, tmp_path / "a")
     kept = newest_first(tmp_path / "a")
     assert kept
@@ -332,7 +333,6 @@ def test_more_steps_than_the_most_are_refused(sections: dict[str, Member]) -> No
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-import numpy as np
 from pipeline.datasets import toy
 from pipeline.generators import GENERATORS, base
 from pipeline.study import DataParams
@@ -351,11 +351,7 @@ with deterministic():
             os.kill(os.getpid(), signal.SIGKILL)
         return update(real, labels)
     generator.update = counted
-    history = base.fit(generator, data, 0, folder)
-state = {key: value.numpy() for key, value in generator.sampler.state_dict().items()}
-np.savez(folder / "result.npz", rows=repr(history.rows), **state,
-         **{f"snapshot{step}": images for step, images in history.snapshots.items()})
-print(len(done))
+    base.fit(generator, data, 0, folder)
 """
 
 
@@ -380,7 +376,7 @@ def test_an_interrupted_fit_resumes_to_the_same_bits(
 
     def interrupted(self: Generator, real: torch.Tensor, labels: torch.Tensor) -> dict:
         calls.append(1)
-        if len(calls) == 23:
+        if len(calls) == 13:
             raise KeyboardInterrupt
         return update(self, real, labels)
 
@@ -389,7 +385,7 @@ def test_an_interrupted_fit_resumes_to_the_same_bits(
     with pytest.raises(KeyboardInterrupt):
         trained(name, sections, few_bars, tmp_path / "b")
     resumed, again = trained(name, sections, few_bars, tmp_path / "b")
-    assert len(calls) == 23 + STEPS - 22
+    assert len(calls) == 13 + STEPS - 12
     assert same(weights(straight), weights(resumed))
     assert history.rows == again.rows
     assert same(history.snapshots, again.snapshots)
@@ -398,22 +394,27 @@ def test_an_interrupted_fit_resumes_to_the_same_bits(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(load_params(ROOT).generators))
 def test_a_killed_fit_resumes_to_the_same_bits(
-    name: str, bars: LabeledImages, tmp_path: Path
+    name: str, bars: LabeledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     brief = {"steps": STEPS, "steps_per_image": 0, "batch_size": 16}
     section = {**load_params(ROOT).generators[name].settings, **brief}
     straight, history = trained(name, {name: section}, bars, tmp_path / "straight")
-    killed = run_script(name, tmp_path / "killed", 23, section)
-    assert killed.returncode == -signal.SIGKILL
+    killed = run_script(name, tmp_path / "killed", 13, section)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     newest = newest_first(tmp_path / "killed")[0]
     newest.write_bytes(newest.read_bytes()[:-100])
-    resumed = run_script(name, tmp_path / "killed", 0, section)
-    assert resumed.returncode == 0, resumed.stderr
-    assert int(resumed.stdout) == STEPS - 21
-    found = dict(np.load(tmp_path / "killed/result.npz"))
-    assert str(found.pop("rows")) == repr(history.rows)
-    pictures = {f"snapshot{step}": images for step, images in history.snapshots.items()}
-    assert same(found, {**weights(straight), **pictures})
+    calls, update = [], GENERATORS[name].update
+
+    def counted(self: Generator, real: torch.Tensor, labels: torch.Tensor) -> dict:
+        calls.append(1)
+        return update(self, real, labels)
+
+    monkeypatch.setattr(GENERATORS[name], "update", counted)
+    resumed, again = trained(name, {name: section}, bars, tmp_path / "killed")
+    assert len(calls) == STEPS - 11
+    assert again.rows == history.rows
+    assert same(again.snapshots, history.snapshots)
+    assert same(weights(resumed), weights(straight))
 
 
 @pytest.mark.parametrize("name", SLOWLY)

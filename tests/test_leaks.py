@@ -6,27 +6,32 @@ depended on it would change. And every stage is watched while it opens files.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import os
-import re
+import runpy
 import shutil
 import subprocess
 import sys
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 
-from pipeline import presets
 from pipeline.errors import CollapsedError, DivergedError, IntegrityError
 from pipeline.images import LabeledImages
 from pipeline.params import Params, load_params
 from pipeline.provenance import manifest_of
 from pipeline.recipes import DRAWS, FRESH
 from pipeline.runtime import numpy_rng
+from pipeline.sections import FILE, Member, validate
 from pipeline.stages import audit, prepare, report, synthesize, train_classifiers, train_generator
 from pipeline.store import read_json, read_npz, write_npz
 
@@ -35,8 +40,15 @@ NUM_TEST = 400
 BUDGET = "budget-0005"
 TUNED = {"latent_std": [1.0, 1.5], "confidence": [0.8]}
 LEFT_OUT = ("oversample", "classical", "dcgan_classical")  # nothing of their own could leak
+# What leaks does so at any size, and this study is computed over and over.
+BRIEF: dict[str, dict[str, Member]] = {
+    "classifiers": {"cnn": {"steps": 15, "channels": 4, "features": 16},
+                    "lgbm": {"num_trees": 10}},
+    "generators": {"dcgan": {"steps": 15, "generator_channels": [16, 8],
+                             "discriminator_channels": 8, "features": 32}},
+}  # fmt: skip
 STAGES = (train_generator, synthesize, audit)
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_judge")]
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -63,11 +75,16 @@ def write_source(folder: Path, noise: bool) -> None:
 @pytest.fixture(scope="session")
 def params(smoke: Params) -> Params:
     """The smoke study on digits that come with a test set of their own; each replicate tunes."""
-    data = smoke.data.model_copy(update={"name": "mnist", "path": "source"})
-    tune = smoke.tune.model_copy(update=TUNED)
-    arms = {name: arm for name, arm in smoke.arms.items() if name not in LEFT_OUT}
-    report = smoke.report.model_copy(update={"rival": None})
-    return smoke.model_copy(update={"data": data, "tune": tune, "arms": arms, "report": report})
+    document = smoke.model_dump()
+    document["data"].update(name="mnist", path="source")
+    document["tune"].update(TUNED)
+    document["report"].update(rival=None)
+    document["arms"] = {name: arm for name, arm in document["arms"].items()
+                        if name not in LEFT_OUT}  # fmt: skip
+    for family, members in BRIEF.items():
+        for name, settings in members.items():
+            document[family][name].update(settings)
+    return validate(Params, document, "study")
 
 
 def run_trials(params: Params, root: Path) -> None:
@@ -87,8 +104,8 @@ def studied(folder: Path, params: Params, noise: bool = False) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def honest(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Path:
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory, params: Params, quick_judge: None) -> Path:
     """The study with all its data as they are."""
     folder = tmp_path_factory.mktemp("honest") / "study"
     studied(folder, params)
@@ -186,13 +203,6 @@ def test_no_replicate_learns_from_the_draw_of_another(
         assert same == {name for name in names if name.startswith("seed-00")}
 
 
-def test_the_honest_study_has_a_report(honest: Path, params: Params, tmp_path: Path) -> None:
-    study = Path(shutil.copytree(honest, tmp_path / "study"))
-    (study / "params.yaml").write_text("")
-    report.run(params, study)
-    assert (study / "reports/report.html").exists()
-
-
 def test_a_generator_trained_by_hand_on_more_labels_is_refused(
     honest: Path, params: Params, tmp_path: Path
 ) -> None:
@@ -257,17 +267,49 @@ def test_a_failed_generator_counts_as_what_its_user_would_get(
     )
 
 
-WATCHED = """
-import runpy, sys
-opened = open({log!r}, "w")
-def hook(event, arguments):
-    if event == "open" and isinstance(arguments[0], str):
-        opened.write(arguments[0] + "\\n")
-        opened.flush()
-sys.addaudithook(hook)
-sys.argv = ["stage", *{arguments!r}]
-runpy.run_module("pipeline.stages." + {stage!r}, run_name="__main__")
-"""
+WATCHES: list[list[object]] = []  # what was opened under each watch that is kept now
+
+
+def note(event: str, arguments: tuple[object, ...]) -> None:
+    """Write down every file that is opened under a watch."""
+    if event == "open":
+        for opened in WATCHES:
+            opened.append(arguments[0])
+
+
+@functools.cache
+def listen() -> None:
+    """Have this process tell `note` of everything; that cannot be undone, and once is enough."""
+    sys.addaudithook(note)
+
+
+def opened_by(stage: str, item: str | None, study: Path) -> list[object]:
+    """Run a stage as DVC does, in the folder `study`: what it opened."""
+    listen()
+    opened: list[object] = []
+    WATCHES.append(opened)
+    try:
+        with (
+            contextlib.chdir(study),
+            mock.patch.object(sys, "argv", ["stage", *([item] if item else [])]),
+            warnings.catch_warnings(),
+        ):
+            # Tests have imported the stage before; what it opens then is watched below.
+            warnings.filterwarnings("ignore", ".*found in sys.modules", RuntimeWarning)
+            runpy.run_module(f"pipeline.stages.{stage}", run_name="__main__")
+    finally:
+        WATCHES.remove(opened)
+    return opened
+
+
+def files_of(study: Path, opened: Iterable[object]) -> set[str]:
+    """Files of the data, models and results of `study` among what was opened there."""
+    folder = study.resolve()
+    paths = {(folder / name).resolve() for name in opened if isinstance(name, str)}
+    found = {path.relative_to(folder) for path in paths
+             if path.is_relative_to(folder) and path.is_file()}  # fmt: skip
+    return {name.as_posix() for name in found if name.parts[0] in ("data", "models", "results")
+            and not any(part.startswith(".") for part in name.parts)}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -279,49 +321,54 @@ def test_a_stage_opens_what_it_declares_and_nothing_else(
     stage: str, item: str | None, honest: Path, tmp_path: Path, params: Params
 ) -> None:
     study = Path(shutil.copytree(honest, tmp_path / "study"))
-    shutil.copy(ROOT / "params.yaml", study)
-    presets.apply("smoke", study)
-    path = study / "params.yaml"
-    text = path.read_text()
-    for shipped, own in (
-        ("name: digits", "name: mnist"),
-        ("path: null", "path: source"),
-        ("rival: classical", "rival: null"),
-        ("latent_std: [1.0]", "latent_std: [1.0, 1.5]"),
-    ):
-        text = text.replace(shipped, own)
-    text = re.sub(rf"\n  ({'|'.join(LEFT_OUT)}): .*", "", text)
-    path.write_text(text)
-    assert load_params(study).tune == params.tune
-    assert load_params(study).arms == params.arms
     refuse_undeclared(stage, item, study, params)
+    assert (study / "reports/report.html").exists() == (stage == "report")
 
 
 def refuse_undeclared(stage: str, item: str | None, study: Path, params: Params) -> None:
     """Run a stage of `study` anew, under watch; it opens what dvc.yaml declares, no test images
     unless it scores."""
+    with (study / FILE).open("w", encoding="utf-8") as file:
+        YAML().dump(params.model_dump(), file)
+    assert load_params(study) == params
     shutil.rmtree(study / ".trials" / stage, ignore_errors=True)
-    log = study.with_name("opened.txt")
-    code = WATCHED.format(log=str(log), arguments=[item] if item else [], stage=stage)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=study, env=environment, text=True, check=False,
-        capture_output=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    found = {
-        (study / name).resolve().relative_to(study.resolve()).as_posix()
-        for name in log.read_text().splitlines()
-        if (study / name).resolve().is_relative_to(study.resolve())
-    }
-    found = {name for name in found if (study / name).is_file()}
-    read = {name for name in found if name.split("/")[0] in ("data", "models", "results")
-            and not any(part.startswith(".") for part in name.split("/"))}  # fmt: skip
+    opened = opened_by(stage, item, study)
+    assert str(study.resolve() / FILE) in opened
+    read = files_of(study, opened)
     assert read or stage == "prepare"
     declared = declared_inputs(stage, item, params)
     assert not {name for name in read if not name.startswith(declared)}
     test_files = {name for name in read if name.endswith("test.npz")}
     assert bool(test_files) == (stage == "train_classifiers")
+
+
+IMPORTING = """
+import sys
+opened = []
+sys.addaudithook(lambda event, arguments: event == "open" and opened.append(arguments[0]))
+import importlib, pkgutil
+import pipeline.stages
+names = [f"pipeline.stages.{each.name}" for each in pkgutil.iter_modules(pipeline.stages.__path__)]
+for name in names:
+    importlib.import_module(name)
+print(*names)
+print(*opened, sep="\\n")
+"""
+
+
+def test_a_stage_opens_nothing_of_a_study_while_it_is_imported(honest: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTING], cwd=honest, env=environment, text=True, check=False,
+        capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    names, *opened = done.stdout.splitlines()
+    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+    assert {f"pipeline.stages.{name}" for name in stages} <= set(names.split())
+    assert any(name.endswith(".pyc") for name in opened)
+    assert files_of(honest, ["data/splits/test.npz"])
+    assert not files_of(honest, opened)
 
 
 def declared_inputs(stage: str, item: str | None, params: Params) -> tuple[str, ...]:

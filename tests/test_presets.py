@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import re
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,15 @@ from pipeline.params import load_params
 from pipeline.sections import FILE, parse_yaml
 
 NAMES = presets.names()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def parsed_once() -> Iterator[None]:
+    """Parse equal texts once: every preset is laid upon a file by what all of them say."""
+    parsed = functools.cache(presets.parse_yaml)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(presets, "parse_yaml", lambda *text: copy.deepcopy(parsed(*text)))
+        yield
 
 
 @pytest.fixture
@@ -155,18 +167,29 @@ def test_a_byte_order_mark_does_not_matter(folder: Path) -> None:
     assert load_params(folder).data.name == wanted("smoke")["data.name"]
 
 
+@pytest.fixture(scope="module")
+def applied(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """The file after presets, one after another, upon the shipped one; made once for each."""
+
+    @functools.cache
+    def text(*names: str) -> str:
+        folder = tmp_path_factory.mktemp("applied")
+        if not names:
+            return (root / FILE).read_text("utf-8")
+        (folder / FILE).write_text(text(*names[:-1]), "utf-8")
+        presets.apply(names[-1], folder)
+        return (folder / FILE).read_text("utf-8")
+
+    return text
+
+
 @pytest.mark.parametrize("first", presets.names())
 @pytest.mark.parametrize("second", presets.names())
 def test_what_came_before_a_preset_leaves_no_trace(
-    first: str, second: str, root: Path, tmp_path: Path
+    first: str, second: str, applied: Callable[..., str]
 ) -> None:
-    shutil.copy(root / FILE, tmp_path)
-    presets.apply("default", tmp_path)
-    presets.apply(second, tmp_path)
-    expected = (tmp_path / FILE).read_text("utf-8")
-    presets.apply(first, tmp_path)
-    presets.apply(second, tmp_path)
-    assert (tmp_path / FILE).read_text("utf-8") == expected
+    expected = applied("default", second)
+    assert applied("default", second, first, second) == expected
 
 
 def test_members_that_a_preset_brings_go_with_it(folder: Path) -> None:

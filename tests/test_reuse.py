@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 from test_stages import computed, copy_project, digests, edit, run
 
+from pipeline.params import load_params
+from pipeline.stages import prepare, train_generator
+
 STAGE = "pipeline.stages."
 pytestmark = pytest.mark.slow
 
@@ -22,8 +25,9 @@ pytestmark = pytest.mark.slow
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study whose generators are trained; made once."""
     folder = copy_project(tmp_path_factory.mktemp("trained") / "project")
-    run(folder, "python", "-m", f"{STAGE}prepare")
-    run(folder, "python", "-m", f"{STAGE}train_generator", "dcgan")
+    params = load_params(folder)
+    prepare.run(params, folder)
+    train_generator.run(params, folder, "dcgan")
     return folder
 
 

@@ -50,6 +50,7 @@ arms:
   teacher: {inputs: models/graph, per_class: 0, teacher_itself: true, role: measure}
 """
 TEXT = STUDY.replace("generators:\n", ADDED).replace("arms:\n", ARMS)
+pytestmark = pytest.mark.usefixtures("quick_judge")
 
 
 def params_of(text: str) -> Params:
@@ -162,7 +163,7 @@ def run_trials(params: Params, root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory, small: Params) -> Path:
+def honest(tmp_path_factory: pytest.TempPathFactory, small: Params, quick_judge: None) -> Path:
     """A finished study of both regimes, but for its report."""
     folder = tmp_path_factory.mktemp("honest")
     prepare.run(small, folder)
@@ -268,11 +269,7 @@ def test_no_test_image_and_no_label_outside_the_draw_reaches_a_teacher_or_what_i
 def test_a_stage_of_a_teacher_opens_what_it_declares_and_nothing_else(
     stage: str, item: str, honest: Path, small: Params, tmp_path: Path
 ) -> None:
-    study = Path(shutil.copytree(honest, tmp_path / "study"))
-    with (study / FILE).open("w", encoding="utf-8") as file:
-        YAML().dump(small.model_dump(), file)
-    assert load_params(study) == small
-    refuse_undeclared(stage, item, study, small)
+    refuse_undeclared(stage, item, Path(shutil.copytree(honest, tmp_path / "study")), small)
 
 
 def test_foreign_images_come_into_the_pool_alone(small: Params, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ REPLICATE = Replicate(10, 0)
 def params(smoke: Params) -> Params:
     """Enough steps to learn; every arm takes ten images per class."""
     classifiers = {name: dict(section) for name, section in smoke.classifiers.items()}
-    classifiers["cnn"]["steps"] = 150
+    classifiers["cnn"] |= {"steps": 150, "channels": 8, "features": 32}
     return smoke.model_copy(update={"classifiers": classifiers})
 
 

@@ -346,7 +346,7 @@ def test_doubling_beats_bicubic_on_held_out_images(
     sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
 ) -> None:
     order = np.random.default_rng(0).permutation(len(bars))
-    gan = built("srgan", SRGAN, sections, steps=400)
+    gan = built("srgan", SRGAN, sections, steps=200)
     with deterministic():
         fit(gan, bars.take(order[:120]), 0, tmp_path)
     held = torch.from_numpy(bars.images[order[120:]]).float() / 127.5 - 1
