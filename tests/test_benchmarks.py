@@ -402,7 +402,10 @@ def test_a_training_that_came_to_nothing_is_told_beside_the_others(
 
 
 @pytest.mark.slow
-def test_a_linear_generator_learns_mean_and_covariance_of_a_plane_normal(tmp_path: Path) -> None:
+def test_a_linear_generator_learns_mean_and_covariance_of_a_plane_normal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(plane.SETTINGS, "steps", 1500)  # of 3000
     job = claims.Job(EMPTY, EMPTY, tmp_path, seeds=1, per_class=1, steps=None, epochs=1.0,
                      learning_rate=1.0)  # fmt: skip
     with deterministic():
