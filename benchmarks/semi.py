@@ -77,7 +77,6 @@ def settings(root: Path, arguments: argparse.Namespace) -> Params:
     wanted = wanted_arms(check_params(root), arguments.arms)
     for name in set(document["arms"]) - wanted:
         del document["arms"][name]
-    drop_idle(document)
     with (root / FILE).open("w", encoding="utf-8") as file:
         yaml.dump(document, file)
     return check_params(root)
@@ -94,17 +93,6 @@ def wanted_arms(params: Params, chosen: list[str] | None) -> set[str]:
             "leave it out for all of them",
         )  # fmt: skip
     return always | (set(chosen) if chosen else semi)
-
-
-def drop_idle(document: dict[str, Any]) -> None:
-    """Take out the generators and teachers that no arm needs."""
-    arms, generators, teachers = (document[key] for key in ("arms", "generators", "teachers"))
-    needed = {each.get("inputs", "") for each in arms.values()}
-    for name in [name for name in generators if f"{SYNTHETIC}{name}" not in needed]:
-        del generators[name]
-    needed |= {each["inputs"] for each in generators.values()}
-    for name in [name for name in teachers if f"{MODELS}{name}" not in needed]:
-        del teachers[name]
 
 
 def stages(params: Params, arms: Sequence[str]) -> Iterable[tuple[Stage, str]]:
@@ -129,7 +117,7 @@ def error(file: Path) -> float:
     return 1 - accuracy(found["labels"], found["probabilities"])
 
 
-def test_errors(params: Params, root: Path, arms: Sequence[str]) -> dict[str, dict[str, Any]]:
+def errors_by_arm(params: Params, root: Path, arms: Sequence[str]) -> dict[str, dict[str, Any]]:
     """The error of every classifier of each of `arms`, None where the trial came to nothing."""
     errors: dict[str, dict[str, Any]] = {arm: {} for arm in arms}
     for trial in expected_trials(params):
@@ -159,7 +147,7 @@ def result(
         "seed": arguments.seed,
         "threads": arguments.threads,
         "foreign": arguments.foreign,
-        "test_error": test_errors(params, root, arms),
+        "test_error": errors_by_arm(params, root, arms),
         "failures": failures(params, root, arms),
         "params_sha256": file_digest(root / FILE),
         "audits": {

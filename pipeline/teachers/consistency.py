@@ -120,26 +120,26 @@ class Student:
         found = in_batches(images, self._probabilities)
         unsure = np.flatnonzero(found.max(axis=1) < self.config.sure)
         if self.config.glances and len(unsure):
-            found[unsure] = in_batches(images[unsure], self._after_glances)
+            found[unsure] += in_batches(images[unsure], self._glances)
+            found[unsure] /= 1 + self.config.glances
         return found
 
     def _probabilities(self, images: Tensor) -> Tensor:
         return self.scores(self.average, images).softmax(dim=1)
 
-    def _after_glances(self, images: Tensor) -> Tensor:
-        found = self._probabilities(images)
-        for number in range(self.config.glances):
-            changed = unison(self.config.weak, images, derive_seed("glance", number))
-            found = found + self._probabilities(changed)
-        return found / (1 + self.config.glances)
+    def _glances(self, images: Tensor) -> Tensor:
+        """The sum of the probabilities of all changed forms."""
+        seeds = [derive_seed("glance", number) for number in range(self.config.glances)]
+        forms = [unison(self.config.weak, images, seed) for seed in seeds]
+        return torch.stack([self._probabilities(form) for form in forms]).sum(dim=0)
 
     def embed(self, images: Tensor) -> Tensor:
         """The averaged network's dense layer, (n, features)."""
         return self.scores(self.average.embed, images)
 
     def follow(self, step: int) -> None:
-        """Move the average after the network; faster in the beginning, to forget the start."""
-        decay = min(self.config.ema_decay, (1 + step) / (10 + step))
+        """Move the average after the network."""
+        decay = warm_decay(self.config.ema_decay, step)
         pairs = zip(
             self.average.state_dict().values(), self.network.state_dict().values(), strict=True
         )
@@ -148,6 +148,11 @@ class Student:
                 mean.lerp_(value, 1 - decay)
             else:
                 mean.copy_(value)
+
+
+def warm_decay(most: float, step: int) -> float:
+    """An average's decay at a step: less in the beginning, to forget the start."""
+    return min(most, (1 + step) / (10 + step))
 
 
 def train(

@@ -30,7 +30,7 @@ from pipeline.images import Images, ImageSpec, LabeledImages
 from pipeline.runtime import Precision, derive_seed, numpy_rng, resolve_precision
 from pipeline.sections import Count
 from pipeline.teachers.base import Teacher, TeacherConfig
-from pipeline.teachers.consistency import as_input, in_batches, refuse_divergence
+from pipeline.teachers.consistency import as_input, in_batches, refuse_divergence, warm_decay
 from pipeline.transforms import AffineConfig, affine
 
 SLOPE = 0.2
@@ -172,9 +172,8 @@ class KPlusOne(Teacher):
         return min(1.0, step / (RAMP * self.config.steps))
 
     def _follow(self, averaged: Any, current: Any, num_averaged: Tensor | int) -> None:
-        """Move the average after the discriminator; faster at first, to forget the start."""
-        count = int(num_averaged)
-        decay = min(self.config.ema_decay, (1 + count) / (10 + count))
+        """Move the average after the discriminator."""
+        decay = warm_decay(self.config.ema_decay, int(num_averaged))
         torch._foreach_lerp_(averaged, current, 1 - decay)
 
     @torch.no_grad()
