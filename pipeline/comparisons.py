@@ -36,6 +36,7 @@ FAILS: dict[str, Callable[[str], bool]] = {
 NULLS = ("must_not_differ", "must_not_help")
 
 Overlaps = Mapping[int, float]  # share of images that two seeds' draws have in common, by budget
+Cells = Mapping[tuple[str, str, int], pd.DataFrame]  # by classifier, arm and budget
 
 
 def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd.DataFrame:
@@ -46,7 +47,7 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
     but the primary one, which was chosen beforehand, and over the controls that must show nothing.
     An arm that only measures has an interval and a p-value, neither a corrected one nor a verdict.
     """
-    keys = [
+    keys: list[dict[str, Any]] = [
         dict(zip(COMPARISON, (classifier, arm, baseline, budget, metric), strict=True))
         for metric in METRICS
         for classifier in params.classifiers
@@ -54,9 +55,10 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
         for arm, baseline in pairs(params)
         if classifier in params.arm_classifiers(arm)
     ]
-    deltas = [paired(trials, key, key["arm"]) - paired(trials, key, key["baseline"])
+    scores = cells(trials)
+    deltas = [paired(scores, key, key["arm"]) - paired(scores, key, key["baseline"])
               for key in keys]  # fmt: skip
-    rows = [_compare(trials, key, each, params, overlaps)
+    rows = [_compare(scores, key, each, params, overlaps)
             for key, each in zip(keys, deltas, strict=True)]  # fmt: skip
     table = pd.DataFrame(rows)
     table["p_holm"] = _adjusted(table, params)
@@ -95,29 +97,26 @@ def rows_of(table: pd.DataFrame) -> list[dict[Any, Any]]:
     return table.to_dict("records")
 
 
-def chosen(trials: pd.DataFrame, row: Mapping[Any, Any], arm: object) -> pd.DataFrame:
-    """The trials of one arm for the classifier and budget of `row`, in the order of seeds."""
-    return trials[
-        (trials["classifier"] == row["classifier"])
-        & (trials["arm"] == arm)
-        & (trials["budget"] == row["budget"])
-    ].sort_values("seed")
+def cells(trials: pd.DataFrame) -> Cells:
+    """The trials of every classifier, arm and budget, in the order of seeds."""
+    return dict(iter(trials.sort_values("seed").groupby(["classifier", "arm", "budget"])))
 
 
-def paired(trials: pd.DataFrame, row: Mapping[Any, Any], arm: object) -> NDArray[np.float64]:
+def paired(scores: Cells, row: Mapping[Any, Any], arm: str) -> NDArray[np.float64]:
     """The metric of one arm in the order of seeds, (num_seeds,)."""
-    return chosen(trials, row, arm)[str(row["metric"])].to_numpy(dtype=np.float64)
+    cell = scores[row["classifier"], arm, row["budget"]]
+    return cell[str(row["metric"])].to_numpy(dtype=np.float64)
 
 
-def failures(trials: pd.DataFrame, row: Mapping[Any, Any]) -> NDArray[np.bool_]:
+def failures(scores: Cells, row: Mapping[Any, Any]) -> NDArray[np.bool_]:
     """Which seeds of a comparison rest on a trial that came to nothing, (num_seeds,)."""
-    sides = [chosen(trials, row, row[side])["failed"].to_numpy(dtype=bool)
+    sides = [scores[row["classifier"], row[side], row["budget"]]["failed"].to_numpy(dtype=bool)
              for side in ("arm", "baseline")]  # fmt: skip
     return np.logical_or(*sides)
 
 
 def _compare(
-    trials: pd.DataFrame, key: dict[str, Any], deltas: NDArray[np.float64], params: Params,
+    scores: Cells, key: dict[str, Any], deltas: NDArray[np.float64], params: Params,
     overlaps: Overlaps,
 ) -> dict[str, object]:  # fmt: skip
     confidence = params.report.confidence
@@ -128,9 +127,9 @@ def _compare(
         "regime": params.regime(key["arm"]),
         "baseline_regime": params.regime(key["baseline"]),
         "n": len(deltas),
-        "num_failed": int(failures(trials, key).sum()),
-        "mean_arm": paired(trials, key, key["arm"]).mean(),
-        "mean_baseline": paired(trials, key, key["baseline"]).mean(),
+        "num_failed": int(failures(scores, key).sum()),
+        "mean_arm": paired(scores, key, key["arm"]).mean(),
+        "mean_baseline": paired(scores, key, key["baseline"]).mean(),
         "delta": interval.mean,
         "ci_low": interval.low,
         "ci_high": interval.high,
@@ -233,13 +232,14 @@ def diagnostics_table(
         for arm, baseline in pairs(params)
         if arm != baseline and classifier in params.arm_classifiers(arm)
     ]
+    scores = cells(trials)
     return pd.DataFrame(
-        [_diagnose(trials, right, key, params, overlaps[key["budget"]]) for key in keys]
+        [_diagnose(scores, right, key, params, overlaps[key["budget"]]) for key in keys]
     )
 
 
 def _diagnose(
-    trials: pd.DataFrame, right: Mapping[Trial, NDArray[np.bool_]], key: dict[str, Any],
+    scores: Cells, right: Mapping[Trial, NDArray[np.bool_]], key: dict[str, Any],
     params: Params, overlap: float,
 ) -> dict[str, object]:  # fmt: skip
     confidence = params.report.confidence
@@ -253,8 +253,8 @@ def _diagnose(
                             for pair in zip(arm, baseline, strict=True)])  # fmt: skip
     differences = (arm.astype(np.int8) - baseline).mean(axis=1)
     key = {**key, "metric": PRIMARY_METRIC}
-    deltas = paired(trials, key, key["arm"]) - paired(trials, key, key["baseline"])
-    completed = deltas[~failures(trials, key)]
+    deltas = paired(scores, key, key["arm"]) - paired(scores, key, key["baseline"])
+    completed = deltas[~failures(scores, key)]
     rest = stats.t_interval(completed, confidence, overlap) if len(completed) else None
     del key["metric"]
     return {
@@ -284,18 +284,19 @@ def worth_table(
     baseline = params.report.baseline
     budgets = sorted({each.budget for each in arm_replicates(params, baseline)})
     claims = [name for name, arm in params.arms.items() if arm.role == "claim" and name != baseline]
+    scores = cells(trials)
     rows = []
     for classifier in params.classifiers if len(budgets) > 1 else ():
         own = [arm for arm in claims if classifier in params.arm_classifiers(arm)]
         keys = [{"classifier": classifier, "budget": budget, "metric": PRIMARY_METRIC}
                 for budget in budgets]  # fmt: skip
-        curve = np.stack([paired(trials, key, baseline) for key in keys], axis=1)
+        curve = np.stack([paired(scores, key, baseline) for key in keys], axis=1)
         shared = np.array([overlaps[budget] for budget in budgets])
         for budget in sorted(params.study.budgets):
             for arm in own:
-                scores = paired(trials, {**keys[0], "budget": budget}, arm)
+                own_scores = paired(scores, {**keys[0], "budget": budget}, arm)
                 found = stats.worth(
-                    scores, curve, np.array(budgets), params.report.confidence, shared
+                    own_scores, curve, np.array(budgets), params.report.confidence, shared
                 )
                 names = (classifier, arm, budget)
                 values = (found.mean, found.low, found.high, budgets[0], budgets[-1])
