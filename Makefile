@@ -24,8 +24,9 @@ run: setup ## run the whole study, print the headline table, name the report
 	@dvc repro
 	@python -m pipeline show
 
-test: setup ## run the tests but for the proofs (minutes)
-	@python -m pytest -q
+MARKS ?= not proof
+test: setup ## run the tests but for the proofs (minutes; with MARKS= all in one go)
+	@python -m pytest -q -m "$(MARKS)"
 
 check: lint ## format check, lint, types and the fast tests
 	@python -m pytest -q -m "not slow and not proof"
