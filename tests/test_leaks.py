@@ -337,6 +337,7 @@ def refuse_undeclared(stage: str, item: str | None, study: Path, params: Params)
     read = files_of(study, opened)
     assert read or stage == "prepare"
     declared = declared_inputs(stage, item, params)
+    assert all(each.startswith(("data/", "models", "results")) for each in declared)
     assert not {name for name in read if not name.startswith(declared)}
     test_files = {name for name in read if name.endswith("test.npz")}
     assert bool(test_files) == (stage == "train_classifiers")
@@ -375,6 +376,8 @@ def declared_inputs(stage: str, item: str | None, params: Params) -> tuple[str, 
     """What dvc.yaml lets the stage read, without code."""
     entry = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"][stage]
     deps = entry.get("do", entry)["deps"]
-    inputs = params.arms[item].inputs if stage == "train_classifiers" and item else ""
-    filled = [dep.replace("${key}", str(item)).replace("${item.inputs}", inputs) for dep in deps]
-    return tuple(dep for dep in filled if not dep.startswith("pipeline/"))
+    data = [dep for dep in deps if not dep.startswith("pipeline/")]
+    if "${item.inputs}" in data:
+        section = params.arms if stage == "train_classifiers" else params.generators
+        data = [dep.replace("${item.inputs}", section[str(item)].inputs) for dep in data]
+    return tuple(dep.replace("${key}", str(item)) for dep in data)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import STUDY, leave_study
 from ruamel.yaml import YAML
@@ -34,7 +35,7 @@ from pipeline.stages import (
     train_classifiers,
     train_generator,
 )
-from pipeline.store import read_json, read_npz, write_npz
+from pipeline.store import file_digest, read_json, read_npz, write_json, write_npz
 from pipeline.trials import pairs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -193,7 +194,6 @@ def test_the_benchmark_reports_every_arm_and_part(
 
     monkeypatch.setattr(semi, "settings", prepared)
     monkeypatch.setattr(semi.prepare, "run", lambda *_: None)
-    monkeypatch.setattr(semi, "stages", lambda *_: [])
     chosen = Namespace(
         seed=0, threads=1, arms=None, alone=False, foreign=None, out=tmp_path / "out"
     )
@@ -201,6 +201,7 @@ def test_the_benchmark_reports_every_arm_and_part(
     found = read_json(tmp_path / "out/result.json")
     assert set(found["test_error"]) == set(small.arms)
     assert found["labels"] == 50
+    assert found["failures"] == []
     for arm, errors in found["test_error"].items():
         assert list(errors) == small.arm_classifiers(arm)
         assert all(0 <= error <= 1 for error in errors.values())
@@ -261,10 +262,38 @@ def test_no_test_image_and_no_label_outside_the_draw_reaches_a_teacher_or_what_i
 
 
 @pytest.mark.slow
+def test_a_pool_of_noise_is_refused_by_every_teacher_and_costs_its_arms_their_gain(
+    honest: Path, small: Params, tmp_path: Path
+) -> None:
+    study = tmp_path / "study"
+    shutil.copytree(honest, study, ignore=shutil.ignore_patterns(".trials", "models", "synthetic",
+                    "audit"))  # fmt: skip
+    pool = read_npz(study / "data/splits/pool.npz")
+    draw = read_npz(study / DRAWS / "budget-0005/seed-00.npz")
+    noise = numpy_rng("noise").integers(0, 256, pool["images"].shape, dtype=np.uint8)
+    noise[draw["index"]] = draw["images"]
+    write_npz(study / "data/splits/pool.npz", **{**pool, "images": noise})
+    manifest = read_json(study / "data/splits/manifest.json")
+    manifest["files"]["data/splits/pool.npz"] = file_digest(study / "data/splits/pool.npz")
+    write_json(study / "data/splits/manifest.json", manifest)
+    run_trials(small, study)
+    (study / FILE).write_text("")
+    report.run(small, study)
+    failures = pd.read_csv(study / "reports/failures.csv")
+    assert failures["reason"].str.contains("like the labeled ones").any()
+    trials = pd.read_csv(study / "reports/trials.csv").set_index(["classifier", "arm"])
+    taught = {name for name in small.arms if small.regime(name) != "labeled"}
+    assert set(trials.index[trials["failed"]].get_level_values("arm")) == taught
+    for classifier, arm in trials.index[trials["failed"]]:
+        assert trials["accuracy"][classifier, arm] == trials["accuracy"][classifier, "real"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "item"),
     [("teach", "graph"), ("audit_teacher", "graph"), ("train_generator", "ss_dcgan"),
-     ("train_classifiers", "pseudo_label"), ("train_classifiers", "teacher")],
+     ("synthesize", "ss_dcgan"), ("audit", "ss_dcgan"), ("train_classifiers", "pseudo_label"),
+     ("train_classifiers", "teacher")],
 )  # fmt: skip
 def test_a_stage_of_a_teacher_opens_what_it_declares_and_nothing_else(
     stage: str, item: str, honest: Path, small: Params, tmp_path: Path

@@ -11,6 +11,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
+from sklearn.metrics import roc_auc_score
 
 from pipeline.errors import DivergedError, TrialError
 from pipeline.images import Images, LabeledImages, flat
@@ -321,6 +322,17 @@ def test_the_strangest_images_get_no_label(
     strangeness = found["strangeness"]
     assert np.ptp(strangeness) > 0
     assert strangeness[kept].max() <= strangeness[~kept].min()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_images_of_a_class_that_was_never_labeled_are_found_strange(
+    name: str, halves: tuple[LabeledImages, LabeledImages]
+) -> None:
+    draw, rest = halves
+    teacher = taught(name, draw.take(draw.labels != 2), rest.images)
+    with deterministic():
+        strangeness = teacher.strangeness(rest.images, teacher.predict_proba(rest.images))
+    assert roc_auc_score(rest.labels == 2, strangeness) > 0.7
 
 
 def audited(tmp_path: Path, truth: list[int], **arrays: object) -> dict[str, float | None]:
