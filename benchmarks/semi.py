@@ -35,7 +35,7 @@ from pipeline.metrics import accuracy
 from pipeline.params import Params, load_params
 from pipeline.provenance import failure_of, read_manifest
 from pipeline.recipes import MODELS, SYNTHETIC
-from pipeline.runtime import library_versions
+from pipeline.runtime import library_versions, resolve_precision
 from pipeline.sections import FILE
 from pipeline.stages import (
     audit,
@@ -46,12 +46,14 @@ from pipeline.stages import (
     train_classifiers,
     train_generator,
 )
-from pipeline.store import TIMINGS, file_digest, read_json, read_npz, write_json
+from pipeline.store import TIMINGS, fingerprint, read_json, read_npz, write_json
 from pipeline.trials import expected_trials, replicates
 
 PRESET = "semi"
 CLASSES = 10
 FOREIGN_FRAC = 0.09  # of the unlabeled images, with --foreign: as many as there are of any digit
+# What replicates of one table have in common, whatever their draw.
+SETTINGS = {"teachers", "generators", "synthesize", "tune", "classifiers", "transforms"}
 Stage = Callable[[Params, Path, str], None]
 
 
@@ -149,7 +151,8 @@ def result(
         "foreign": arguments.foreign,
         "test_error": errors_by_arm(params, root, arms),
         "failures": failures(params, root, arms),
-        "params_sha256": file_digest(root / FILE),
+        "settings": fingerprint(params.model_dump(include=SETTINGS)),
+        "precision": resolve_precision("auto"),
         "audits": {
             name: read_json(root / "data/audit" / name / place)
             for name in (*params.teachers, *params.generators)

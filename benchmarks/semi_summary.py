@@ -32,13 +32,19 @@ Result = dict[str, Any]
 def replicates(root: Path) -> list[Result]:
     """What `benchmarks.semi` left below `root`; other files of that name are left out.
 
-    Raises `DataError` where there is nothing.
+    Raises `DataError` where there is nothing, or where settings or precision differ.
     """
     every = [read_json(path) for path in sorted(root.rglob("result.json"))]
     found = [each for each in every if "test_error" in each]
     if not found:
         raise DataError(str(root), "expected result.json of benchmarks.semi below it, found none",
                         "run `python -m benchmarks.semi` with --out below that folder")  # fmt: skip
+    for part in ("settings", "precision"):
+        several = sorted({str(each.get(part)) for each in found})
+        if len(several) > 1:
+            raise DataError(str(root), f"expected replicates of the same {part}, found "
+                            f"{' and '.join(several)}",
+                            "give them a folder each")  # fmt: skip
     return found
 
 

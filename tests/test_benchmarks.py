@@ -289,6 +289,19 @@ def test_a_pair_of_which_one_came_to_nothing_is_counted(tmp_path: Path) -> None:
     assert "| 100 | `kplus1` | 5.00, n = 1 |" in text
 
 
+@pytest.mark.parametrize(
+    ("part", "values"), [("settings", ("1a", "2b")), ("precision", ("bfloat16", "float32"))]
+)
+def test_replicates_of_other_settings_have_no_common_mean(
+    part: str, values: tuple[str, str], tmp_path: Path
+) -> None:
+    for seed, value in enumerate(values):
+        (tmp_path / str(seed)).mkdir()
+        write_json(tmp_path / str(seed) / "result.json", {"test_error": {}, part: value})
+    with pytest.raises(DataError, match=f"the same {part}, found {' and '.join(values)}"):
+        semi_summary.replicates(tmp_path)
+
+
 def test_a_folder_without_replicates_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

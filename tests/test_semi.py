@@ -202,6 +202,7 @@ def test_the_benchmark_reports_every_arm_and_part(
     assert set(found["test_error"]) == set(small.arms)
     assert found["labels"] == 50
     assert found["failures"] == []
+    assert found["precision"] in ("float32", "bfloat16")
     for arm, errors in found["test_error"].items():
         assert list(errors) == small.arm_classifiers(arm)
         assert all(0 <= error <= 1 for error in errors.values())
