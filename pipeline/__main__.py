@@ -52,7 +52,9 @@ def show(
 
 
 @app.command()
-def preset(name: Annotated[str, typer.Argument(help="default, mnist, semi, smoke or zoo")]) -> None:
+def preset(
+    name: Annotated[str, typer.Argument(help="default, mnist, semi, smoke, textbook or zoo")],
+) -> None:
     """Lay ready-made settings over params.yaml; its comments stay."""
     from pipeline import presets
 

@@ -1,7 +1,7 @@
 """synthesize@<generator>: labeled images from every trained generator, and a teacher's opinion.
 
 The teacher is a classifier trained on the replicate's own labels, or the one whose labels the
-generator learned from; filters judge by its class probabilities. `data/synthetic/<generator>/` gets
+generator learned from; filters go by its class probabilities. `data/synthetic/<generator>/` gets
 one `.npz` per replicate: `images` uint8 (n, c, h, w), `labels` int64 (n,), `teacher` float32
 (n, classes); classes take turns. The numbers `latent_std`, with which they were drawn, and
 `confidence`, which filters want, are those of params.yaml or what the replicate chose among them.
@@ -40,22 +40,22 @@ def run(params: Params, root: Path, name: str) -> None:
     generator, chosen = params.generators[name], params.synthesize.teacher
     keys = ["synthesize", "tune", f"generators.{name}"]
     if generator.teacher is not None:
-        judge = TEACHERS[generator.teacher].__module__
+        teaching = TEACHERS[generator.teacher].__module__
         keys += [f"teachers.{generator.teacher}"]
     else:
-        judge = CLASSIFIERS[chosen.classifier].__module__
+        teaching = CLASSIFIERS[chosen.classifier].__module__
         keys += [f"classifiers.{chosen.classifier}"]
         keys += [] if chosen.transform == "none" else [f"transforms.{chosen.transform}"]
     family = GENERATORS[params.family(name)].__module__
-    code = trial_code(__file__, family, judge, "pipeline.tuning", "pipeline.fidelity")
+    code = trial_code(__file__, family, teaching, "pipeline.tuning", "pipeline.fidelity")
 
     def task(replicate: Replicate) -> Task:
         draw = require(root / "data/splits/draws" / replicate.file(".npz"), "prepare")
         weights = root / "models" / name / replicate.file(".safetensors")
-        judge_weights = root / generator.inputs / replicate.file(".safetensors")
+        teacher_weights = root / generator.inputs / replicate.file(".safetensors")
         inputs = [draw, *made_by(weights, f"train_generator@{name}")]
-        inputs += made_by(judge_weights, "teach") if generator.teacher else []
-        files = (draw, weights, judge_weights)
+        inputs += made_by(teacher_weights, "teach") if generator.teacher else []
+        files = (draw, weights, teacher_weights)
         seed = derive_seed("synthesize", name, replicate.budget, replicate.seed)
         return Task(
             provenance=provenance(code, inputs, params, keys, seed, root),
@@ -71,13 +71,13 @@ def run(params: Params, root: Path, name: str) -> None:
 def synthesize(
     name: str, params: Params, inputs: tuple[Path, Path, Path], seed: int, folder: Path
 ) -> LabeledImages:
-    """Draw one replicate's images, each from a seed of its own, and let the teacher judge them.
+    """Draw one replicate's images, each from a seed of its own, and ask the teacher about them.
 
     `inputs` are the draw, the generator's weights and those of the teacher it learned from, if any.
     Raises `CollapsedError` when a class has next to no variety, by the draw's measure: the user of
     such a generator would see it and do without.
     """
-    draw_path, weights, judge = inputs
+    draw_path, weights, teacher_weights = inputs
     refuse_failed(weights)
     draw = read_images(draw_path)
     trainers = Trainers(
@@ -93,7 +93,7 @@ def synthesize(
     if taught_by is not None:
         member, settings = TEACHERS[taught_by], params.teachers[taught_by]
         config = member_config(member.Config, settings, f"teachers.{taught_by}")
-        learned = member(config, seed).restore(draw, judge)
+        learned = member(config, seed).restore(draw, teacher_weights)
         opinion, confidence = learned.predict_proba(synthetic.images), config.confidence
     else:
         opinion = teacher(params, draw, seed).predict_proba(synthetic.images)

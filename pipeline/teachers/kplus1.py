@@ -194,7 +194,7 @@ class KPlusOne(Teacher):
         shall get, and how much that weighs.
         """
         (known, labels), (unknown, agreed, weight) = labeled, unlabeled
-        judge, maker = optimizers
+        critic, sampler = optimizers
         self.discriminator.train()
         self.sampler.train()
         count = len(unknown)
@@ -208,16 +208,16 @@ class KPlusOne(Teacher):
         said = scores[count : 2 * count].softmax(dim=1)
         loss = loss + weight * (said - agreed).square().sum(dim=1).mean()
         refuse_divergence(loss, step)
-        judge.zero_grad()
+        critic.zero_grad()
         loss.backward()
-        judge.step()
+        critic.step()
         self.discriminator.requires_grad_(False)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             wanted = self.discriminator.features(unknown).float().mean(dim=0)
             found = self.discriminator.features(fake).float().mean(dim=0)
-        maker.zero_grad()
+        sampler.zero_grad()
         (wanted - found).square().mean().backward()
-        maker.step()
+        sampler.step()
         self.discriminator.requires_grad_(True)
 
     def predict_proba(self, images: Images) -> NDArray[np.float32]:
