@@ -15,7 +15,7 @@ MODELS = "models/"
 
 # What an arm is there for; the last three are controls, which test the study itself.
 Role = Literal["claim", "measure", "must_not_differ", "must_not_help", "must_help"]
-# What an arm's images, their generator and their teacher may have learned from beside the draw.
+# What an arm's images, their makers and their judges may have learned from beside the draw.
 Regime = Literal["labeled", "labeled+unlabeled"]
 
 
