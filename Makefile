@@ -57,7 +57,7 @@ lock: setup ## write requirements.lock anew from pyproject.toml
 clean: ## forget finished trials; results stay in DVC's cache
 	@rm -rf .trials
 
-# Compiling all 15,000 modules beforehand would take a minute or two; Python compiles what it imports.
+# Compiling all 15,000 modules beforehand takes most of a minute; Python compiles what it imports.
 $(READY): requirements.lock
 	@"$(PYTHON)" -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, found " + sys.version.split()[0] + "; to mend it, run make with PYTHON=python3.12 or the like")'
 	@test -x $(VENV)/bin/python || "$(PYTHON)" -m venv $(VENV)

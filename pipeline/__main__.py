@@ -53,7 +53,7 @@ def show(
 
 @app.command()
 def preset(
-    name: Annotated[str, typer.Argument(help="default, mnist, semi, smoke, textbook or zoo")],
+    name: Annotated[str, typer.Argument(help="a file of presets/, without .yaml")],
 ) -> None:
     """Lay ready-made settings over params.yaml; its comments stay."""
     from pipeline import presets

@@ -172,6 +172,12 @@ def honest(tmp_path_factory: pytest.TempPathFactory, small: Params, quick_judge:
     return folder
 
 
+def prepared(honest: Path, folder: Path) -> Path:
+    """A copy in which nothing has learned yet."""
+    made = ("results", "models", "synthetic", "audit", ".trials")
+    return Path(shutil.copytree(honest, folder, ignore=shutil.ignore_patterns(*made)))
+
+
 @pytest.mark.slow
 def test_the_preset_runs_to_its_report(honest: Path, small: Params, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(honest, tmp_path / "study"))
@@ -187,12 +193,12 @@ def test_the_preset_runs_to_its_report(honest: Path, small: Params, tmp_path: Pa
 def test_the_benchmark_reports_every_arm_and_part(
     honest: Path, small: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def prepared(root: Path, _: Namespace) -> Params:
+    def finished(root: Path, _: Namespace) -> Params:
         shutil.copytree(honest, root, dirs_exist_ok=True)
         (root / FILE).write_text("")
         return small
 
-    monkeypatch.setattr(semi, "settings", prepared)
+    monkeypatch.setattr(semi, "settings", finished)
     monkeypatch.setattr(semi.prepare, "run", lambda *_: None)
     chosen = Namespace(
         seed=0, threads=1, arms=None, alone=False, foreign=None, out=tmp_path / "out"
@@ -240,9 +246,7 @@ def test_a_teacher_labels_the_rest_of_the_pool_and_its_arms_use_that(
 def test_no_test_image_and_no_label_outside_the_draw_reaches_a_teacher_or_what_it_teaches(
     honest: Path, small: Params, tmp_path: Path
 ) -> None:
-    poisoned = tmp_path / "poisoned"
-    shutil.copytree(honest, poisoned, ignore=shutil.ignore_patterns(".trials", "results", "models",
-                    "synthetic", "audit"))  # fmt: skip
+    poisoned = prepared(honest, tmp_path / "poisoned")
     splits, rng = poisoned / "data/splits", numpy_rng("poison")
     labels = read_npz(splits / "labels.npz")["labels"]
     inside = read_npz(poisoned / DRAWS / "budget-0005/seed-00.npz")["index"]
@@ -266,9 +270,7 @@ def test_no_test_image_and_no_label_outside_the_draw_reaches_a_teacher_or_what_i
 def test_a_pool_of_noise_is_refused_by_every_teacher_and_costs_its_arms_their_gain(
     honest: Path, small: Params, tmp_path: Path
 ) -> None:
-    study = tmp_path / "study"
-    shutil.copytree(honest, study, ignore=shutil.ignore_patterns(".trials", "models", "synthetic",
-                    "audit"))  # fmt: skip
+    study = prepared(honest, tmp_path / "study")
     pool = read_npz(study / "data/splits/pool.npz")
     draw = read_npz(study / DRAWS / "budget-0005/seed-00.npz")
     noise = numpy_rng("noise").integers(0, 256, pool["images"].shape, dtype=np.uint8)
@@ -281,7 +283,9 @@ def test_a_pool_of_noise_is_refused_by_every_teacher_and_costs_its_arms_their_ga
     (study / FILE).write_text("")
     report.run(small, study)
     failures = pd.read_csv(study / "reports/failures.csv")
-    assert failures["reason"].str.contains("like the labeled ones").any()
+    assert failures["reason"].str.contains("like the labeled ones").all()
+    taught_nothing = set(failures.loc[failures["stage"] == "teach", "item"])
+    assert taught_nothing == set(small.teachers)
     trials = pd.read_csv(study / "reports/trials.csv").set_index(["classifier", "arm"])
     taught = {name for name in small.arms if small.regime(name) != "labeled"}
     assert set(trials.index[trials["failed"]].get_level_values("arm")) == taught
