@@ -6,6 +6,8 @@ READY := $(VENV)/.ready
 # and the relative paths keep folders with spaces working.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
+# Where Python may not keep what it compiled, every stage compiles torch anew: seconds each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check proofs lint calibrate bench format lock clean
@@ -24,9 +26,8 @@ run: setup ## run the whole study, print the headline table, name the report
 	@dvc repro
 	@python -m pipeline show
 
-MARKS ?= not proof
-test: setup ## run the tests but for the proofs (minutes; with MARKS= all in one go)
-	@python -m pytest -q -m "$(MARKS)"
+test: setup ## run the tests but for the proofs (minutes)
+	@python -m pytest -q
 
 check: lint ## format check, lint, types and the fast tests
 	@python -m pytest -q -m "not slow and not proof"

@@ -7,8 +7,10 @@ because each runs alone in `deterministic()` with one thread. A new engine is on
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +36,7 @@ from pipeline.store import (
 )
 
 Call = Callable[[], None]
+WATCH_S = 1.0  # between looks whether the process that hands out trials still lives
 KEPT = "trial"  # the name of a trial's manifest, before its suffix, in the store
 KEPT_MANIFEST = f"{KEPT}{MANIFEST}"
 
@@ -74,9 +77,23 @@ def serial(calls: Sequence[Call], workers: int) -> Iterator[None]:
 def processes(calls: Sequence[Call], workers: int) -> Iterator[None]:
     """On `workers` fresh processes (0: one per core this process may use)."""
     count = min(len(calls), workers or joblib.cpu_count())
-    with joblib.parallel_config("loky", n_jobs=count, inner_max_num_threads=NUM_THREADS):
+    with joblib.parallel_config(
+        "loky", n_jobs=count, inner_max_num_threads=NUM_THREADS,
+        initializer=_end_with, initargs=(os.getpid(),),
+    ):  # fmt: skip
         parallel = joblib.Parallel(batch_size=1, return_as="generator_unordered")
         yield from parallel(joblib.delayed(call)() for call in calls)
+
+
+def _end_with(parent: int) -> None:
+    """Let this worker end soon after `parent`: once killed, that can tell it nothing."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 ENGINES: dict[str, Callable[[Sequence[Call], int], Iterable[None]]] = {

@@ -414,7 +414,7 @@ def test_a_training_that_came_to_nothing_is_told_beside_the_others(
         zoo.benchmark(zoo_wish(tmp_path, "--only", "began", "--out", f"{tmp_path}/other"))
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_linear_generator_learns_mean_and_covariance_of_a_plane_normal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

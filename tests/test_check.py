@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import math
 import re
 from pathlib import Path
@@ -37,10 +39,15 @@ WHOLE = [key for key in MEMBER_KEYS
          is int]  # fmt: skip
 
 
+@functools.cache
+def parsed(path: Path) -> Any:
+    return YAML(typ="safe", pure=True).load(path)
+
+
 def edited(root: Path, folder: Path, place: str, value: Any, name: str | None = None) -> Path:
     """A copy of the shipped file in which `place` is `value`, and called `name` if given."""
     yaml = YAML(typ="safe", pure=True)
-    document = yaml.load(root / FILE)
+    document = copy.deepcopy(parsed(root / FILE))
     *above, last = place.split(".")
     section = document
     for key in above:

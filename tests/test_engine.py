@@ -5,8 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +32,7 @@ from pipeline.store import (
     write_text,
 )
 
+ROOT = Path(__file__).resolve().parent.parent
 SERIAL = EngineParams(kind="serial", workers=1)
 PROCESSES = EngineParams(kind="processes", workers=2)
 BOTH = pytest.mark.parametrize("engine", [SERIAL, PROCESSES], ids=lambda engine: engine.kind)
@@ -414,3 +419,33 @@ def test_the_manifest_lies_beside_the_first_output() -> None:
 def test_a_killed_worker_is_explained(log: Path, home: Path) -> None:
     with pytest.raises(MachineError, match=r"engine\.workers"):
         compute(tasks(log, die, 2), PROCESSES, home)
+
+
+HANDS_OUT = """
+import functools, sys, time
+from pipeline.engine import processes
+def note_and_sleep(path):
+    import os, pathlib, time
+    pathlib.Path(path, str(os.getpid())).touch()
+    time.sleep(120)
+list(processes([functools.partial(note_and_sleep, sys.argv[1]) for _ in range(4)], 2))
+"""
+
+
+def test_workers_end_with_the_process_that_hands_out_trials(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HANDS_OUT, str(tmp_path)]
+    parent = subprocess.Popen(command, cwd=ROOT)
+    workers = soon(lambda: len(list(tmp_path.iterdir())) == 2 and list(tmp_path.iterdir()))
+    parent.kill()
+    parent.wait()
+    assert soon(lambda: not any(Path(f"/proc/{path.name}").exists() for path in workers))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def soon(found: Callable[[], Any]) -> Any:
+    """What `found` gives once that is something; fails after a minute."""
+    deadline = time.monotonic() + 60
+    while not (result := found()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return result

@@ -64,7 +64,7 @@ def test_the_score_of_real_images_as_synthetic_ones_is_real_accuracy(
     assert real[0] > 0.45
 
 
-@pytest.mark.parametrize("classifier", ["cnn", "lgbm"])
+@pytest.mark.parametrize("classifier", [pytest.param("cnn", marks=pytest.mark.proof), "lgbm"])
 def test_the_score_of_images_with_permuted_labels_is_chance(
     classifier: str, params: Params, inputs: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:

@@ -54,6 +54,7 @@ from pipeline.sections import Member
 
 DIGITS = ImageSpec(1, 28, 28, 10)
 BARS = ImageSpec(1, 8, 8, 3)
+QUICK = ("autoencoder", "dcgan")  # tried in every run, the others by `make proofs`
 LABELS = torch.arange(15) % 3
 Calls = list[tuple[tuple[Tensor, ...], Tensor]]
 # A fit that changes next to nothing.
@@ -256,7 +257,7 @@ def test_codes_of_a_class_are_drawn_from_its_own_normal(
         assert (spread.diagonal() > 0).all()
 
 
-@pytest.mark.parametrize("name", ["autoencoder", "srgan"])
+@pytest.mark.parametrize("name", ["autoencoder", pytest.param("srgan", marks=pytest.mark.proof)])
 def test_snapshots_of_codes_obey_their_labels(
     name: str, sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
 ) -> None:
@@ -296,7 +297,11 @@ def test_a_pyramid_is_its_parts_and_its_true_details_give_the_image_back(
     assert torch.equal(flattened(parts[::2][:1] + parts[1::2], parts[2::2]), gan.prepare(real))
 
 
-@pytest.mark.parametrize("name", sorted(STANDALONE))
+@pytest.mark.parametrize(
+    "name",
+    [each if each in QUICK else pytest.param(each, marks=pytest.mark.proof)
+     for each in sorted(STANDALONE)],
+)  # fmt: skip
 def test_doubling_follows_every_family_of_half_the_size(
     name: str, sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
 ) -> None:
@@ -341,7 +346,7 @@ def test_a_wrong_generator_of_half_the_size_is_refused(
         SRGAN.Config.model_validate({**sections["srgan"], "half": half})
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_doubling_beats_bicubic_on_held_out_images(
     sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
 ) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from pipeline.datasets.base import DIGIT_NAMES, RawDataset
 from pipeline.images import LabeledImages
@@ -19,6 +18,8 @@ LEVELS = 16  # the source counts ink in 4 x 4 blocks: 0 to 16
 
 def load(params: DataParams, root: Path) -> RawDataset:
     """All 1,797 images, levels 0..16 stretched to 0..255; no test set of its own."""
+    from sklearn.datasets import load_digits  # slow to load
+
     source = load_digits()
     pixels = np.round(source.images * (255 / LEVELS)).astype(np.uint8)
     images = LabeledImages(pixels[:, None], source.target.astype(np.int64), "scikit-learn's digits")

@@ -18,7 +18,6 @@ from typing import cast
 import numpy as np
 import torch
 from pydantic import Field
-from sklearn.covariance import ledoit_wolf
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -142,6 +141,8 @@ class Autoencoder(Generator):
     @torch.no_grad()
     def conclude(self, sampler: CodeSampler, data: LabeledImages) -> None:
         """See `Generator.conclude`: the normal of every class."""
+        from sklearn.covariance import ledoit_wolf  # slow to load
+
         self.encoder.eval()
         codes = np.concatenate([
             self.encoder(as_input(data.images[start : start + ENCODE_BATCH])).double().numpy()

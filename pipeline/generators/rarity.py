@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
-from sklearn.neighbors import NearestNeighbors
 
 from pipeline.images import LabeledImages, flat
 
@@ -32,6 +30,8 @@ def drawing_weights(data: LabeledImages, rare_weight: float) -> NDArray[np.float
     weights = np.ones(len(data))
     if rare_weight == 1:
         return weights
+    from sklearn.decomposition import PCA  # slow to load
+
     fitted = flat(data.images[:: -(-len(data) // MOST_FITTED)])  # evenly: some sets are sorted
     components = PCA(min(NUM_COMPONENTS, *fitted.shape), svd_solver="covariance_eigh").fit(fitted)
     for label in np.unique(data.labels):
@@ -47,5 +47,7 @@ def drawing_weights(data: LabeledImages, rare_weight: float) -> NDArray[np.float
 
 def neighbor_distance(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Distance of each row (n, d) to its fifth nearest other row, (n,)."""
+    from sklearn.neighbors import NearestNeighbors
+
     found = NearestNeighbors(n_neighbors=NEIGHBOR + 1, algorithm="brute").fit(points)
     return np.asarray(found.kneighbors(points)[0][:, NEIGHBOR])

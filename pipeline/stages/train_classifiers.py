@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.torch import load_file
@@ -27,7 +28,6 @@ from pipeline.runtime import derive_seed
 from pipeline.sections import member_config
 from pipeline.stages.entry import enter_group
 from pipeline.store import file_digest, read_npz, require, write_npz
-from pipeline.teachers import TEACHERS
 from pipeline.trials import Trial, arm_replicates
 
 WEIGHTS = ".safetensors"  # of a teacher, beside the images it labeled, or of a generator
@@ -50,7 +50,7 @@ def run(params: Params, root: Path, name: str) -> None:
         files = [test, draw, *inputs_of(arm, added)]
         # No arm's name in the seed: an arm and its baseline share initial weights and order.
         seed = derive_seed("classifier", classifier, replicate.budget, replicate.seed)
-        scored = TEACHERS[str(arm.teacher)] if arm.teacher_itself else CLASSIFIERS[classifier]
+        scored = teacher_of(arm) if arm.teacher_itself else CLASSIFIERS[classifier]
         code = trial_code(__file__, scored.__module__, "pipeline.arms")
         work = score_teacher if arm.teacher_itself else score
         return Task(
@@ -70,6 +70,13 @@ def run(params: Params, root: Path, name: str) -> None:
         for classifier in params.arm_classifiers(name)
     ]
     lay_out(root, Path("results") / name, tasks, compute(tasks, params.engine, root))
+
+
+def teacher_of(arm: ArmParams) -> type[Any]:
+    """The family of the teacher whose images `arm` adds."""
+    from pipeline.teachers import TEACHERS  # slow to load, and most studies have none
+
+    return TEACHERS[str(arm.teacher)]
 
 
 def inputs_of(arm: ArmParams, added: Path) -> list[Path]:
@@ -134,9 +141,10 @@ def score_teacher(
     """Keep the probabilities of the teacher that the arm names, in the classifier's place."""
     test_path, draw_path, labeled_path = inputs
     refuse_failed(labeled_path)
-    name = str(params.arms[trial.arm].teacher)
-    family, weights = TEACHERS[name], labeled_path.with_suffix(WEIGHTS)
-    config = member_config(family.Config, params.teachers[name], f"teachers.{name}")
+    arm = params.arms[trial.arm]
+    family, weights = teacher_of(arm), labeled_path.with_suffix(WEIGHTS)
+    settings = params.teachers[str(arm.teacher)]
+    config = member_config(family.Config, settings, f"teachers.{arm.teacher}")
     draw = read_images(draw_path)
     teacher = family(config, seed).restore(draw, weights)
     test = read_images(test_path)
