@@ -56,6 +56,7 @@ class Facts:
     root: Path
     test_ids: frozenset[str]
     digests: dict[str, str]
+    num_classes: int
     labeled: dict[tuple[str, Replicate], Labeled] = field(default_factory=dict)
     code: dict[tuple[str, str], tuple[str, Path]] = field(default_factory=dict)
     environment: tuple[dict[str, Any], Path] | None = None
@@ -75,6 +76,7 @@ def verify(params: Params, root: Path) -> None:
         params, root,
         test_ids=frozenset(str(each)[:ID_DIGITS] for each in test),
         digests=dict(manifest["files"]),
+        num_classes=len(manifest["class_names"]),
     )  # fmt: skip
     for replicate in curve_replicates(params.study):
         check_draw(facts, DRAWS, replicate)
@@ -120,12 +122,23 @@ def artifacts(params: Params) -> Iterator[Artifact]:
 
 
 def check_draw(facts: Facts, folder: str, replicate: Replicate) -> None:
-    """Refuse a draw of more labels than its budget, or with an image of the test set."""
+    """Refuse a draw of more labels than its budget, or with an image of the test set.
+
+    Or one that lacks a class; of the fresh labels there are as many as the pool has.
+    """
     path = facts.root / folder / replicate.file(".npz")
     data = read_images(require(path, "prepare"))
     ids = short_ids(data)
     facts.labeled[folder, replicate] = frozenset(zip(ids, data.labels.tolist(), strict=True))
-    most = int(np.bincount(data.labels).max(initial=0))
+    counts = np.bincount(data.labels, minlength=facts.num_classes)
+    if len(counts) > facts.num_classes or (folder == DRAWS and not counts.all()):
+        raise IntegrityError(
+            str(path),
+            f"expected a label of each of {facts.num_classes} classes, found of each "
+            f"{counts.tolist()[:20]}",
+            "run `dvc repro --force prepare`",
+        )
+    most = int(counts.max())
     if most > replicate.budget:
         raise IntegrityError(
             str(path),

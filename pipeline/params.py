@@ -224,8 +224,9 @@ class Params(Section):
     def rival(self, name: str) -> str | None:
         """The arm of the same regime that an arm has to beat beside the baseline, or None.
 
-        Where a generator saw unlabeled images: one that adds the labels which it learned from.
-        Where classifiers start from a discriminator: the claim without that start. Changed alike.
+        Where a generator saw unlabeled images: one that adds the labels which it learned from, as
+        many, filtered alike. Where classifiers start from a discriminator: the claim without that
+        start. Changed alike.
         """
         arm = self.arms[name]
         maker = arm.generator or arm.critic_of
@@ -233,6 +234,7 @@ class Params(Section):
         alike: dict[str, object] = {"transform": arm.transform, "real": arm.real}
         if arm.generator and teacher:
             alike |= {"teacher": teacher, "teacher_itself": False, "permute_labels": False}
+            alike |= {key: getattr(arm, key) for key in ("per_class", "filter", "real_share")}
         elif arm.critic_of and not teacher:
             alike |= {"inputs": DRAWS, "role": "claim", "per_class": arm.per_class}
         else:

@@ -23,9 +23,17 @@ def canonical(data: LabeledImages) -> LabeledImages:
 def without_classes(data: LabeledImages, foreign: list[int]) -> tuple[LabeledImages, LabeledImages]:
     """`data` without the classes `foreign`, the rest numbered anew from 0, and what was taken out.
 
-    The latter is unlabeled. Raises `ParamsError` when one of them is no class of `data` or fewer
-    than two would be left.
+    The latter is unlabeled. Raises `ParamsError` when one of them is no class of `data`, fewer than
+    two would be left, or `data` has unlabeled images, which could not be told from foreign ones.
     """
+    if not foreign:
+        return data, data.take(np.zeros(len(data), dtype=bool))
+    if (data.labels == UNLABELED).any():
+        raise ParamsError(
+            "params.yaml: data.foreign.classes",
+            f"expected none, since {data.source} has unlabeled images itself, found {foreign}",
+            "take them out or use a source that is labeled as a whole",
+        )
     classes = np.unique(data.labels)
     kept = np.setdiff1d(classes, foreign)
     unknown = sorted({*foreign} - {*classes.tolist()})
@@ -83,7 +91,7 @@ def hold_out(
     _, which, counts = np.unique(content_ids(data.images), return_inverse=True, return_counts=True)
     single = counts[which] == 1
     held = np.zeros(len(data), dtype=bool)
-    for label in np.unique(data.labels):
+    for label in np.unique(data.labels[data.labels != UNLABELED]):
         available = np.flatnonzero((data.labels == label) & single)
         if len(available) < 2:
             raise DataError(

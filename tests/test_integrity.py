@@ -100,6 +100,15 @@ def test_a_draw_with_a_test_image_is_refused(study: Params, project: Path) -> No
     assert "expected no test image, found 1" in refused(study, project)
 
 
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_a_draw_without_a_class_is_refused(label: int, study: Params, project: Path) -> None:
+    path = project / DRAWS / REPLICATE.file(".npz")
+    drawn = read_npz(path)
+    kept = drawn["labels"] != label
+    write_npz(path, **{name: values[kept] for name, values in drawn.items()})
+    assert "expected a label of each of 3 classes" in refused(study, project)
+
+
 def test_a_draw_beyond_its_budget_is_refused(study: Params, project: Path) -> None:
     larger = read_npz(project / DRAWS / Replicate(4, 1).file(".npz"))
     write_npz(project / DRAWS / REPLICATE.file(".npz"), **larger)

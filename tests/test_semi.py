@@ -19,8 +19,10 @@ from test_teachers import SECTIONS
 from benchmarks import semi
 from pipeline import headline, presets
 from pipeline.check import check_params
+from pipeline.datasets import DATASETS, toy
+from pipeline.datasets.base import RawDataset
 from pipeline.errors import ParamsError
-from pipeline.images import read_images
+from pipeline.images import LabeledImages, read_images
 from pipeline.params import Params, load_params
 from pipeline.recipes import DRAWS, MODELS
 from pipeline.runtime import numpy_rng
@@ -36,6 +38,7 @@ from pipeline.stages import (
     train_generator,
 )
 from pipeline.store import file_digest, read_json, read_npz, write_json, write_npz
+from pipeline.study import DataParams
 from pipeline.trials import pairs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -254,7 +257,12 @@ def test_no_test_image_and_no_label_outside_the_draw_reaches_a_teacher_or_what_i
     labels[outside] = rng.permutation(labels[outside])
     write_npz(splits / "labels.npz", labels=labels)
     test = read_images(splits / "test.npz")
-    write_npz(splits / "test.npz", images=rng.permutation(test.images), labels=test.labels)
+    noise = rng.integers(0, 256, test.images.shape, dtype=np.uint8)
+    write_npz(splits / "test.npz", images=noise, labels=rng.permutation(test.labels))
+    # Draws of other budgets and seeds are not this replicate's either.
+    for other in ("budget-0009/seed-00.npz", "budget-0005/seed-01.npz"):
+        (splits / "draws" / other).parent.mkdir(exist_ok=True)
+        (splits / "draws" / other).write_text("no archive")
     run_trials(small, poisoned)
     for part in ("models", "data/synthetic"):
         found = digests(honest / part)
@@ -318,7 +326,70 @@ def test_foreign_images_come_into_the_pool_alone(small: Params, tmp_path: Path) 
     assert set(read_images(splits / "draws/budget-0005/seed-00.npz").labels) == {0, 1}
     manifest = read_json(splits / "manifest.json")
     assert manifest["class_names"] == ["horizontal", "diagonal"]
-    assert manifest["pool"]["num_foreign"] == (labels == -1).sum()
+    assert manifest["pool"]["num_unlabeled"] == (labels == -1).sum()
+
+
+def test_a_teacher_is_held_against_foreign_images_and_keeps_the_strangest_out(
+    small: Params, tmp_path: Path
+) -> None:
+    foreign = small.data.foreign.model_copy(update={"classes": [1], "frac": 0.25})
+    data = small.data.model_copy(update={"foreign": foreign})
+    teachers = {"graph": {**small.teachers["graph"], "keep_frac": 0.75}}
+    study = small.model_copy(update={"data": data, "teachers": teachers})
+    prepare.run(study, tmp_path)
+    teach.run(study, tmp_path, "graph")
+    audit_teacher.run(study, tmp_path, "graph")
+    place = "budget-0005/seed-00"
+    found = read_json(tmp_path / f"data/audit/graph/{place}.json")
+    assert found["foreign_frac"] == pytest.approx(0.25, abs=0.03)
+    assert found["strangeness_auroc"] > 0.6
+    labels = read_npz(tmp_path / "data/splits/labels.npz")["labels"]
+    made = read_npz(tmp_path / MODELS / "graph" / f"{place}.npz")
+    assert len(made["index"]) == pytest.approx(0.75 * len(made["unlabeled"]), abs=1)
+    assert (labels[made["index"]] == -1).mean() < found["foreign_frac"]
+
+
+@pytest.fixture
+def partly_labeled(small: Params, monkeypatch: pytest.MonkeyPatch) -> Params:
+    """The small study of a source that has a label for every fourth image alone."""
+
+    def load(params: DataParams, root: Path) -> RawDataset:
+        whole = toy.load(params, root)
+        labels = np.where(np.arange(len(whole.images)) % 4 == 0, whole.images.labels, -1)
+        return RawDataset(
+            LabeledImages(whole.images.images, labels, "a user's images"), None, whole.class_names
+        )
+
+    monkeypatch.setitem(DATASETS, "toy", load)
+    return small.model_copy(update={"data": small.data.model_copy(update={"test_per_class": 3})})
+
+
+def test_images_that_nobody_labeled_are_for_teachers_alone(
+    partly_labeled: Params, tmp_path: Path
+) -> None:
+    prepare.run(partly_labeled, tmp_path)
+    splits, place = tmp_path / "data/splits", "budget-0005/seed-00"
+    labels = read_npz(splits / "labels.npz")["labels"]
+    assert (labels == -1).sum() > (labels != -1).sum()
+    assert read_json(splits / "manifest.json")["pool"]["num_unlabeled"] == (labels == -1).sum()
+    for file in ("test", f"draws/{place}", f"fresh/{place}"):
+        assert set(read_images(splits / f"{file}.npz").labels) == {0, 1, 2}
+    teach.run(partly_labeled, tmp_path, "graph")
+    audit_teacher.run(partly_labeled, tmp_path, "graph")
+    found = read_json(tmp_path / f"data/audit/graph/{place}.json")
+    assert found["num_unlabeled"] == len(labels) - 15
+    assert found["label_accuracy"] > 0.6
+    assert found["foreign_frac"] == found["foreign_sure_frac"] == 0
+    assert found["strangeness_auroc"] is None
+
+
+def test_foreign_classes_beside_images_that_nobody_labeled_are_refused(
+    partly_labeled: Params, tmp_path: Path
+) -> None:
+    foreign = partly_labeled.data.foreign.model_copy(update={"classes": [1], "frac": 0.1})
+    data = partly_labeled.data.model_copy(update={"foreign": foreign})
+    with pytest.raises(ParamsError, match="a user's images has unlabeled images itself"):
+        prepare.run(partly_labeled.model_copy(update={"data": data}), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -302,6 +302,8 @@ def test_an_empty_pool_and_a_class_without_labels_are_refused(
     draw, rest = halves
     with pytest.raises(TrialError, match="expected unlabeled images, found none"):
         refuse_unusable(draw, rest.images[:0])
+    with pytest.raises(TrialError, match="none of class 0"):
+        refuse_unusable(draw.take(draw.labels < 0), rest.images)
     with pytest.raises(TrialError, match="none of class 1"):
         refuse_unusable(draw.take(draw.labels != 1), rest.images)
 
@@ -341,7 +343,7 @@ def audited(tmp_path: Path, truth: list[int], **arrays: object) -> dict[str, flo
     write_npz(tmp_path / "seed-00.npz", **{name: np.array(each) for name, each in found.items()})
     manifest = {name: {} for name in audit_teacher_parts()} | {"failure": None}
     (tmp_path / "seed-00.manifest.json").write_text(json.dumps(manifest))
-    audit_teacher.audit(tmp_path / "labels.npz", tmp_path / "seed-00.npz", tmp_path)
+    audit_teacher.audit(True, tmp_path / "labels.npz", tmp_path / "seed-00.npz", tmp_path)
     report: dict[str, float | None] = json.loads((tmp_path / "audit.json").read_text())
     return report
 

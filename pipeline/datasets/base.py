@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import DataError
-from pipeline.images import LabeledImages
+from pipeline.images import UNLABELED, LabeledImages
 from pipeline.study import DataParams
 
 
 @dataclass(frozen=True)
 class RawDataset:
-    """All labeled images of a source, and its own test set if it comes with one.
+    """All images of a source, and its own test set if it comes with one.
 
-    `class_names[label]` is the name shown to people. Raises `DataError` for fewer than two classes
-    or labels outside the names.
+    `class_names[label]` is the name shown to people. Images, but not those of the test set, may be
+    unlabeled: -1. They go into the pool. Raises `DataError` for fewer than two classes or labels
+    outside the names.
     """
 
     images: LabeledImages
@@ -27,7 +28,8 @@ class RawDataset:
 
     def __post_init__(self) -> None:
         num_classes = len(self.class_names)
-        for part in [self.images] + ([] if self.test is None else [self.test]):
+        named = self.images.take(self.images.labels != UNLABELED)
+        for part in [named] + ([] if self.test is None else [self.test]):
             found = np.unique(part.labels)
             if num_classes < 2 or not np.array_equal(found, np.arange(num_classes)):
                 raise DataError(

@@ -34,7 +34,7 @@ def run(params: Params, root: Path, name: str) -> None:
         inputs = [labels, *made_by(pseudo, f"teach@{name}")]
         return Task(
             provenance=provenance(code, inputs, params, [], derive_seed("audit"), root),
-            work=functools.partial(audit, labels, pseudo),
+            work=functools.partial(audit, bool(params.data.foreign.classes), labels, pseudo),
             outputs={"audit.json": replicate.file(".json")},
             labels={"stage": "audit_teacher", "item": name, **replicate.labels()},
         )
@@ -43,26 +43,29 @@ def run(params: Params, root: Path, name: str) -> None:
     lay_out(root, Path("data/audit") / name, tasks, compute(tasks, params.engine, root))
 
 
-def audit(labels_path: Path, pseudo_path: Path, folder: Path) -> LabeledImages | None:
+def audit(
+    has_foreign: bool, labels_path: Path, pseudo_path: Path, folder: Path
+) -> LabeledImages | None:
     """Compare one teacher's labels with the true ones.
 
-    `sure` are the images that the filter `agreement` keeps. Accuracies count images of the known
-    classes alone; `foreign_*` are shares of foreign images; `strangeness_auroc` is the chance that
-    a foreign image is found stranger than one of a known class, None without foreign images.
+    Images without a true label are foreign ones if the study has such, else nobody knows theirs.
+    `sure` are the images that the filter `agreement` keeps. Accuracies count images with a true
+    label alone, None without any; `foreign_*` are shares of foreign images; `strangeness_auroc` is
+    the chance that a foreign image is found stranger than another, None without foreign images.
     """
     refuse_failed(pseudo_path)
     truth, found = read_npz(labels_path)["labels"], read_npz(pseudo_path)
     own = truth[found["index"]]
     sure = agreement(found["labels"], found["teacher"], float(found["confidence"]))
     right, known = found["labels"] == own, own != UNLABELED
-    foreign = truth[found["unlabeled"]] == UNLABELED
+    foreign = (truth[found["unlabeled"]] == UNLABELED) & has_foreign
     report = {
         "num_unlabeled": len(foreign),
         "label_accuracy": share(right[known]),
         "sure_frac": share(sure),
         "sure_accuracy": share(right[known & sure]),
         "foreign_frac": share(foreign),
-        "foreign_sure_frac": share(~known[sure]),
+        "foreign_sure_frac": share(~known[sure] & has_foreign),
         "strangeness_auroc": (
             float(roc_auc_score(foreign, found["strangeness"])) if 0 < foreign.mean() < 1 else None
         ),

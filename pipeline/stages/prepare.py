@@ -2,9 +2,9 @@
 
 `data/splits/draws/` holds, per replicate, the only labels its generator, filter and classifiers may
 see; `fresh/` as many labels again, for the control that must help alone; `pool.npz` all images
-without labels, foreign ones among them; `labels.npz` all labels of the pool, -1 for foreign images,
-for audits alone; `test.npz` the test set, for
-scoring alone; `ids.npz` the content ids of pool and test, by which the report proves that nothing
+without labels, foreign ones among them; `labels.npz` all labels of the pool, -1 for foreign images
+and those that the source has no label of, for audits alone; `test.npz` the test set, for scoring
+alone; `ids.npz` the content ids of pool and test, by which the report proves that nothing
 else was used. dvc.yaml says which stage reads which, and a test holds it against the code.
 """
 
@@ -131,7 +131,7 @@ def _counts(data: LabeledImages) -> dict[str, object]:
     return {
         "num_images": len(data),
         "per_class": np.bincount(data.labels[data.labels != UNLABELED]).tolist(),
-        "num_foreign": int((data.labels == UNLABELED).sum()),
+        "num_unlabeled": int((data.labels == UNLABELED).sum()),
         "sha256": digest(data),
     }
 

@@ -126,7 +126,7 @@ def draw_figures(folder: Path, findings: Findings, params: Params, root: Path,
     plots.save(plots.learning_curves(without_controls(findings, params)), folder / "accuracy.png")
     arms = [params.report.baseline, params.report.rival, primary.arm]
     matrices = {
-        arm: findings.confusions[primary.classifier, arm]
+        params.marked(arm): findings.confusions[primary.classifier, arm]
         for arm in dict.fromkeys(filter(None, arms))
     }
     plots.save(plots.confusion_matrices(matrices, class_names), folder / "confusion.png")

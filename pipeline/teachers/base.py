@@ -85,7 +85,7 @@ def refuse_unusable(draw: LabeledImages, unlabeled: Images) -> None:
     see `_strangers`. It is no test of whether some are foreign, or all of a like kind, such as
     other digits: `strangeness` is for that.
     """
-    counts = np.bincount(draw.labels, minlength=draw.num_classes)
+    counts = np.bincount(draw.labels, minlength=draw.num_classes if len(draw) else 1)
     if (counts == 0).any():
         raise TrialError(
             draw.source,
