@@ -110,7 +110,8 @@ def test_a_test_set_of_its_own_shares_no_image_with_the_rest(
         ([1, 2], ("a", "b", "c")),
         ([0, 1, 2], ("a", "b")),
         ([0, 1, 255], ("a", "b", "c")),
-        ([0, 1, -1], ("a", "b")),
+        ([0, -1], ("a", "b")),
+        ([-1, -1], ("a", "b")),
         ([], ("a", "b")),
     ],
 )
@@ -121,7 +122,15 @@ def test_classes_that_do_not_match_their_names_are_refused(
     data = LabeledImages(pixels, np.array(labels, dtype=np.int64), "somewhere")
     with pytest.raises(DataError, match="somewhere") as refused:
         RawDataset(data, None, names)
-    assert str(sorted(set(labels))) in str(refused.value)
+    assert str(sorted({*labels} - {-1})) in str(refused.value)
+
+
+def test_training_images_may_be_unlabeled_and_test_images_not() -> None:
+    pixels = np.zeros((3, 1, 4, 4), dtype=np.uint8)
+    data = LabeledImages(pixels, np.array([0, 1, -1]), "somewhere")
+    assert len(RawDataset(data, None, ("a", "b")).images) == 3
+    with pytest.raises(DataError, match="somewhere"):
+        RawDataset(data, data, ("a", "b"))
 
 
 def test_a_class_that_only_the_training_part_has_is_refused() -> None:
