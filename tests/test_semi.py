@@ -72,6 +72,8 @@ def test_an_arm_is_compared_with_the_rival_of_its_own_regime() -> None:
     rivals = [(arm, against) for arm, against in pairs(params) if against != "real"]
     assert rivals == [("taught", "pseudo_label"), ("dcgan", "classical"),
                       ("dcgan_classical", "classical")]  # fmt: skip
+    fewer = changed(TEXT, "models/graph, per_class: 6", "models/graph, per_class: 5")
+    assert params_of(fewer).rival("taught") is None  # it would add other numbers of images
     assert params.regime("taught") == params.regime("teacher") == "labeled+unlabeled"
     assert params.regime("dcgan") == params.regime("fresh_real") == "labeled"
 
