@@ -2,9 +2,10 @@
 
 The averaged network is the one that counts, as in mean teachers (Tarvainen and Valpola 2017). With
 `own`, consistency as in FixMatch (Sohn et al. 2020): what it says of a weakly changed image, when
-it is sure, is the label of a strongly changed one. Deviations: the averaged network says it; it
-does so from a share of the steps on, when there is something to say; shares of the classes are not
-aligned (Berthelot et al. 2020), since labels that were spread have them nearly right.
+it is sure, is the label of a strongly changed one, after its class shares were aligned with the
+draw's, which are equal (Berthelot et al. 2020; in a pool of unequal classes that makes it less sure
+of common ones). Deviations: the averaged network says it; it does so from a share of the steps on,
+when there is something to say.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pipeline.sections import Count, Section
 from pipeline.teachers.neighborhood import Rows
 from pipeline.transforms import AffineConfig, ElasticConfig, affine, elastic, unison
 
-PREDICT_BATCH = 500
+PREDICT_BATCH = 200  # more leave the cache: 500 take half as long again
 
 
 class ConsistencyConfig(Section):
@@ -51,6 +52,7 @@ class OwnLabels(Section):
     batch_size: Count  # images per step, of which it labels those that it is sure of
     threshold: float = Field(ge=0, lt=1)  # least probability of such a label
     from_frac: float = Field(ge=0, le=1)  # of the steps; before, it has learned too little
+    shares_decay: float = Field(ge=0, le=1)  # of the mean class shares; 1: they are not aligned
 
 
 class Phase(Section):
@@ -68,11 +70,9 @@ class TeacherNet(nn.Module):
         super().__init__()
         width = config.channels
         self.embed = nn.Sequential(
-            *_block(spec.channels, width, kernel=5, padding=2),
-            nn.MaxPool2d(2),
+            *_block(spec.channels, width, kernel=5, padding=2, pool=2),
             *_block(width, 2 * width, kernel=3, padding=1),
-            *_block(2 * width, 2 * width, kernel=3, padding=0),
-            nn.MaxPool2d(2),
+            *_block(2 * width, 2 * width, kernel=3, padding=0, pool=2),
             nn.Flatten(),
             nn.LazyLinear(config.features),
             nn.BatchNorm1d(config.features),
@@ -89,9 +89,13 @@ class TeacherNet(nn.Module):
         return cast("Tensor", self.scores(self.embed(images)))
 
 
-def _block(width_in: int, width_out: int, *, kernel: int, padding: int) -> list[nn.Module]:
+def _block(
+    width_in: int, width_out: int, *, kernel: int, padding: int, pool: int = 1
+) -> list[nn.Module]:
+    """A convolution; what is pooled is pooled first, since all after it then costs a quarter."""
     convolution = nn.Conv2d(width_in, width_out, kernel, padding=padding, bias=False)
-    return [convolution, nn.BatchNorm2d(width_out), nn.ReLU()]
+    pooling = [nn.MaxPool2d(pool)] if pool > 1 else []
+    return [convolution, *pooling, nn.BatchNorm2d(width_out), nn.ReLU()]
 
 
 class Student:
@@ -177,6 +181,7 @@ def train(
     )
     edges = np.cumsum(weights, dtype=np.float64) / weights.sum(dtype=np.float64)
     edges[-1] = 1.0  # rounding must not leave a gap above the last image
+    shares = torch.full((spec.num_classes,), 1 / spec.num_classes)
     with torch.random.fork_rng(devices=[]):
         for step in range(phase.steps):
             torch.manual_seed(derive_seed("step", seed, step))  # dropout knows no other source
@@ -187,7 +192,7 @@ def train(
             count = len(batch)
             if phase.own is not None and step >= phase.own.from_frac * phase.steps:
                 others = rng.integers(0, len(unlabeled), phase.own.batch_size)
-                own = own_labels(student, as_input(unlabeled[others]), phase.own.threshold, views)
+                own = own_labels(student, as_input(unlabeled[others]), phase.own, shares, views)
                 batch, wanted = torch.cat([batch, own[0]]), torch.cat([wanted, own[1]])
                 count += phase.own.batch_size
             student.network.train()
@@ -204,14 +209,19 @@ def train(
 
 @torch.no_grad()
 def own_labels(
-    student: Student, images: Tensor, threshold: float, views: torch.Generator
+    student: Student, images: Tensor, own: OwnLabels, shares: Tensor, views: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """The images whose weakly changed form the averaged network is sure of, and what it says."""
+    """The images whose weakly changed form the averaged network is sure of, and what it says.
+
+    `shares` is the running mean of its opinions, (num_classes,), which this call moves on.
+    """
     weak = affine(student.config.weak)(images, views)
     opinion = student.scores(student.average, weak).softmax(dim=1)
-    most, first = opinion.max(dim=1)
-    sure = most >= threshold
-    return images[sure], functional.one_hot(first[sure], opinion.shape[1]).float()
+    shares.lerp_(opinion.mean(dim=0), 1 - own.shares_decay)
+    aligned = opinion / shares
+    most, first = (aligned / aligned.sum(dim=1, keepdim=True)).max(dim=1)
+    sure = most >= own.threshold
+    return images[sure], functional.one_hot(first[sure], len(shares)).float()
 
 
 def refuse_divergence(loss: Tensor, step: int) -> None:
