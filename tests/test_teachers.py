@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,9 +21,11 @@ from pipeline.stages import audit_teacher, teach
 from pipeline.store import read_npz, write_npz
 from pipeline.teachers import TEACHERS
 from pipeline.teachers.base import Teacher, refuse_unusable
+from pipeline.teachers.consistency import OwnLabels, own_labels
 from pipeline.teachers.graph import GraphConfig, GraphTeacher, Round, surest
 from pipeline.teachers.kplus1 import KPlusOne
 from pipeline.teachers.neighborhood import affinity, reduced, spread, straightened
+from pipeline.transforms import AffineConfig
 
 EVERY = sorted(TEACHERS)
 STILL = {"degrees": 2.0, "translate": 0.02, "scale": 0.02, "shear": 2.0}
@@ -33,7 +36,8 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "rounds": [
             {"steps": 40, "batch_size": 16, "surest_frac": 0.8},
             {"steps": 20, "steps_per_label": 4.0, "most_steps": 60, "batch_size": 16,
-             "own": {"batch_size": 16, "threshold": 0.9, "from_frac": 0.3}, "surest_frac": 0.9},
+             "own": {"batch_size": 16, "threshold": 0.9, "from_frac": 0.3, "shares_decay": 0.9},
+             "surest_frac": 0.9},
         ],
         "network": {
             "channels": 8, "features": 16, "dropout": 0.1,
@@ -265,6 +269,32 @@ def test_the_surest_are_those_with_the_widest_margin_of_every_class() -> None:
 def test_rows_that_no_label_reaches_are_never_among_the_surest() -> None:
     opinion = np.array([[1.0, 0.0], [0.5, 0.5], [0.5, 0.5], [0.1, 0.9]], np.float32)
     np.testing.assert_array_equal(surest(opinion, 1.0, known=1), [0, 3])
+
+
+def own(shares_decay: float, shares: torch.Tensor, opinion: torch.Tensor) -> list[list[float]]:
+    """What becomes of images whose first pixel is their number, as [number, label]."""
+    still = AffineConfig(degrees=0, translate=0, scale=0, shear=0)
+    student = SimpleNamespace(
+        config=SimpleNamespace(weak=still), average=None, scores=lambda *_: opinion.log()
+    )
+    images = torch.arange(len(opinion)).float()[:, None, None, None].expand(-1, 1, 2, 2)
+    section = OwnLabels(batch_size=2, threshold=0.8, from_frac=0, shares_decay=shares_decay)
+    views = torch.Generator().manual_seed(0)
+    kept, labels = own_labels(cast("Any", student), images, section, shares, views)
+    assert (labels.sum(dim=1) == 1).all()
+    return torch.stack([kept[:, 0, 0, 0], labels.argmax(dim=1)], dim=1).tolist()
+
+
+def test_a_network_labels_what_it_is_sure_of_once_its_class_shares_are_the_draws() -> None:
+    opinion = torch.tensor([[0.85, 0.15], [0.9, 0.1], [0.3, 0.7], [0.95, 0.05]])
+    shares = torch.full((2,), 0.5)
+    assert own(1.0, shares, opinion) == [[0, 0], [1, 0], [3, 0]]
+    assert shares.tolist() == [0.5, 0.5]
+    # It says the first class three times as often as the second one: odds are a third of what it
+    # says, 1.9 and 3 and 6.3 for the first class, and 7 for the second.
+    assert own(0.0, shares, opinion) == [[2, 1], [3, 0]]
+    torch.testing.assert_close(shares, torch.tensor([0.75, 0.25]))
+    assert own(0.5, torch.tensor([0.25, 0.75]), opinion) == own(1.0, torch.full((2,), 0.5), opinion)
 
 
 def noise(count: int, *names: str) -> Images:
