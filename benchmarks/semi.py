@@ -8,7 +8,8 @@ the arms that see labeled images alone it runs the baseline and the rival; with 
 `OUT/result.json` (test error of every arm and classifier, what the audits found, seconds of every
 part) and `OUT/synthetic.npz` (the images of the generator that learned from pseudo-labels). With
 `--foreign D` digit D is no task but lies among the unlabeled images; the audits then say how well
-teachers know it for strange. `benchmarks.semi_summary` takes means over replicates.
+teachers know it for strange, and with `--keep-frac F`, which leaves the strangest without a label,
+how many of it are labeled all the same. `benchmarks.semi_summary` takes means over replicates.
 """
 
 from __future__ import annotations
@@ -73,6 +74,9 @@ def settings(root: Path, arguments: argparse.Namespace) -> Params:
     document["data"].update(name="mnist", path=str(arguments.data.resolve()))
     if arguments.foreign is not None:
         document["data"]["foreign"] = {"classes": [arguments.foreign], "frac": FOREIGN_FRAC}
+    if arguments.keep_frac is not None:
+        for teacher in document["teachers"].values():
+            teacher["keep_frac"] = arguments.keep_frac
     document["study"].update(budgets=[budget], curve_budgets=[], seeds=[arguments.seed])
     document["report"]["primary"]["budget"] = budget
     document["engine"].update(kind="processes", workers=arguments.threads)
@@ -214,6 +218,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="DIGIT",
         help="one that is no task: its images lie in the pool without a label",
     )
+    parser.add_argument(
+        "--keep-frac", type=float, metavar="F",
+        help="share of the unlabeled images that teachers label, the least strange; the preset's "
+        "own without it",
+    )  # fmt: skip
     parser.add_argument("--out", type=no_file, required=True, help="folder for the two files")
     with exit_on_error():
         chosen = parser.parse_args(arguments)

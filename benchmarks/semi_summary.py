@@ -107,20 +107,28 @@ def added(errors: pd.DataFrame, params: Params) -> list[Row]:
     return found
 
 
+FOREIGN = {
+    "strangeness_auroc": "AUROC of its strangeness",
+    "foreign_frac": "foreign among all, %",
+    "foreign_labeled_frac": "among the labeled, %",
+    "foreign_sure_frac": "among the sure, %",
+}
+
+
 def strange(found: Sequence[Result]) -> list[Row]:
     """How well teachers knew a digit for strange that is no task."""
     rows = [
-        {"labels": each["labels"], "digit": each["foreign"], "teacher": teacher,
-         "auroc": audit["strangeness_auroc"]}
+        {"labels": each["labels"], "teacher": teacher, "digit": each["foreign"],
+         **{key: audit[key] * (1 if "auroc" in key else 100) for key in FOREIGN}}
         for each in found if each.get("foreign") is not None
         for teacher, audit in each["audits"].items() if "strangeness_auroc" in audit
     ]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["labels", "digit", "teacher", "auroc"])
+    table = pd.DataFrame(rows, columns=["labels", "teacher", "digit", *FOREIGN])
     return [
-        {"labels": str(labels), "foreign digit": str(digit), "teacher": f"`{teacher}`",
-         "AUROC of its strangeness": cell(values.tolist())}
-        for (labels, digit, teacher), values in table.groupby(
-            ["labels", "digit", "teacher"])["auroc"]
+        {"labels": str(labels), "teacher": f"`{teacher}`",
+         "foreign digits": ", ".join(map(str, sorted(values["digit"]))),
+         **{title: cell(values[key].tolist()) for key, title in FOREIGN.items()}}
+        for (labels, teacher), values in table.groupby(["labels", "teacher"])
     ]  # fmt: skip
 
 

@@ -30,7 +30,7 @@ from pipeline.trials import Replicate, Trial, curve_replicates, expected_trials,
 FAILURE_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "reason"]
 TIMING_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "seconds", "images_per_s"]
 TEACHER_COLUMNS = ["teacher", "budget", "seed", "num_unlabeled", "label_accuracy", "sure_frac",
-                   "sure_accuracy", "foreign_frac", "foreign_sure_frac",
+                   "sure_accuracy", "foreign_frac", "foreign_labeled_frac", "foreign_sure_frac",
                    "strangeness_auroc"]  # fmt: skip
 HEALTH_COLUMNS = ["generator", "budget", "seed", "accuracy", "least_spread", "warnings"]
 # What an audit finds per class or in words; all else is a number per replicate.

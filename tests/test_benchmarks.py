@@ -212,6 +212,7 @@ def wished(folder: Path, **changes: object) -> Namespace:
             "arms": None,
             "alone": False,
             "foreign": None,
+            "keep_frac": None,
             **changes,
         }
     )
@@ -249,6 +250,13 @@ def test_a_foreign_digit_is_no_task_but_lies_in_the_pool(tmp_path: Path) -> None
     assert foreign.frac / (1 - foreign.frac) * (60_000 - 5_421) <= 5_421
 
 
+def test_a_share_of_the_unlabeled_images_may_be_left_without_a_label(tmp_path: Path) -> None:
+    params = semi.settings(tmp_path, wished(tmp_path, keep_frac=0.9))
+    assert {each["keep_frac"] for each in params.teachers.values()} == {0.9}
+    with pytest.raises(ParamsError, match="keep_frac"):
+        semi.settings(tmp_path, wished(tmp_path, keep_frac=1.5))
+
+
 def test_means_over_replicates_are_those_of_the_errors(tmp_path: Path) -> None:
     for seed, (own, made) in enumerate([(0.010, 0.015), (0.020, 0.023)]):
         errors = {"pseudo_label": {"cnn": own}, "ss_dcgan": {"cnn": made}, "kplus1": {"cnn": None}}
@@ -257,13 +265,16 @@ def test_means_over_replicates_are_those_of_the_errors(tmp_path: Path) -> None:
                    {"labels": 100, "seed": seed, "threads": 1, "foreign": None, "audits": {},
                     "wall_s": 600 + 60 * seed, "test_error": errors})  # fmt: skip
     foreign = {"labels": 90, "seed": 0, "threads": 1, "foreign": 9, "test_error": {}, "wall_s": 60,
-               "audits": {"graph": {"strangeness_auroc": 0.8125}, "dcgan": {}}}  # fmt: skip
+               "audits": {"graph": {"strangeness_auroc": 0.8125, "foreign_frac": 0.09,
+                                    "foreign_labeled_frac": 0.04, "foreign_sure_frac": 0.03},
+                          "dcgan": {}}}  # fmt: skip
     for name, each in (("foreign", foreign), ("other", {"cas": 0.5})):
         (tmp_path / name).mkdir()
         write_json(tmp_path / name / "result.json", each)
     (tmp_path / "preset").mkdir()
     text = semi_summary.summary(tmp_path, semi.preset(tmp_path / "preset"))
-    assert "| 90 | 9 | `graph` | 0.81, n = 1 |" in text
+    told = "0.81, n = 1 | 9.00, n = 1 | 4.00, n = 1 | 3.00, n = 1 |"
+    assert f"| 90 | `graph` | 9 | {told}" in text
     assert re.search(r"\| 100 \| 3 \| 1 \| 10\.50 \[.*\], n = 2 \|", text)
     assert "exploratory" in text
     assert re.search(r"\| 100 \| `pseudo_label` \| 1\.50 \[.*\], n = 2 \|", text)

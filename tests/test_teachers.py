@@ -393,8 +393,8 @@ def test_an_audit_counts_right_sure_and_foreign_labels(tmp_path: Path) -> None:
     )  # fmt: skip
     assert report == {
         "num_unlabeled": 4, "label_accuracy": pytest.approx(2 / 3), "sure_frac": 0.75,
-        "sure_accuracy": 0.5, "foreign_frac": 0.25, "foreign_sure_frac": pytest.approx(1 / 3),
-        "strangeness_auroc": 1.0,
+        "sure_accuracy": 0.5, "foreign_frac": 0.25, "foreign_labeled_frac": 0.25,
+        "foreign_sure_frac": pytest.approx(1 / 3), "strangeness_auroc": 1.0,
     }  # fmt: skip
 
 

@@ -50,7 +50,8 @@ def audit(
 
     Images without a true label are foreign ones if the study has such, else nobody knows theirs.
     `sure` are the images that the filter `agreement` keeps. Accuracies count images with a true
-    label alone, None without any; `foreign_*` are shares of foreign images; `strangeness_auroc` is
+    label alone, None without any; `foreign_*` are the shares of foreign images among all, those
+    that got a label (see `keep_frac`) and those it is sure of; `strangeness_auroc` is
     the chance that a foreign image is found stranger than another, None without foreign images.
     """
     refuse_failed(pseudo_path)
@@ -65,6 +66,7 @@ def audit(
         "sure_frac": share(sure),
         "sure_accuracy": share(right[known & sure]),
         "foreign_frac": share(foreign),
+        "foreign_labeled_frac": share(~known & has_foreign),
         "foreign_sure_frac": share(~known[sure] & has_foreign),
         "strangeness_auroc": (
             float(roc_auc_score(foreign, found["strangeness"])) if 0 < foreign.mean() < 1 else None
