@@ -294,6 +294,9 @@ def test_a_network_labels_what_it_is_sure_of_once_its_class_shares_are_the_draws
     # says, 1.9 and 3 and 6.3 for the first class, and 7 for the second.
     assert own(0.0, shares, opinion) == [[2, 1], [3, 0]]
     torch.testing.assert_close(shares, torch.tensor([0.75, 0.25]))
+    # One image of a class that the others are not: what it is taken for does not turn into that.
+    unlike = torch.tensor([[0.95, 0.05], *[[1 - 1e-6, 1e-6]] * 20])
+    assert own(0.0, shares, unlike) == [[number, 0] for number in range(1, 21)]
     assert own(0.5, torch.tensor([0.25, 0.75]), opinion) == own(1.0, torch.full((2,), 0.5), opinion)
 
 

@@ -5,7 +5,7 @@ The averaged network is the one that counts, as in mean teachers (Tarvainen and 
 it is sure, is the label of a strongly changed one, after its class shares were aligned with the
 draw's, which are equal (Berthelot et al. 2020; in a pool of unequal classes that makes it less sure
 of common ones). Deviations: the averaged network says it; it does so from a share of the steps on,
-when there is something to say.
+when there is something to say; alignment takes labels away, but turns none into another.
 """
 
 from __future__ import annotations
@@ -213,14 +213,15 @@ def own_labels(
 ) -> tuple[Tensor, Tensor]:
     """The images whose weakly changed form the averaged network is sure of, and what it says.
 
-    `shares` is the running mean of its opinions, (num_classes,), which this call moves on.
+    `shares` is the running mean of its opinions, (num_classes,), which this call moves on. What
+    alignment would turn into another class gets no label: the pool may lack that class.
     """
     weak = affine(student.config.weak)(images, views)
     opinion = student.scores(student.average, weak).softmax(dim=1)
     shares.lerp_(opinion.mean(dim=0), 1 - own.shares_decay)
     aligned = opinion / shares
     most, first = (aligned / aligned.sum(dim=1, keepdim=True)).max(dim=1)
-    sure = most >= own.threshold
+    sure = (most >= own.threshold) & (first == opinion.argmax(dim=1))
     return images[sure], functional.one_hot(first[sure], len(shares)).float()
 
 
