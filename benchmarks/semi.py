@@ -52,7 +52,7 @@ from pipeline.trials import expected_trials, replicates
 
 PRESET = "semi"
 CLASSES = 10
-FOREIGN_FRAC = 0.09  # of the unlabeled images, with --foreign: as many as there are of any digit
+FOREIGN_FRAC = 0.09  # of the pool, with --foreign: as many as there are of any digit
 # What replicates of one table have in common, whatever their draw.
 SETTINGS = {"teachers", "generators", "synthesize", "tune", "classifiers", "transforms"}
 Stage = Callable[[Params, Path, str], None]
@@ -153,6 +153,8 @@ def result(
         "seed": arguments.seed,
         "threads": arguments.threads,
         "foreign": arguments.foreign,
+        "keep_frac": {name: each["keep_frac"] for name, each in params.teachers.items()},
+        "recipes": {arm: fingerprint(params.section(f"arms.{arm}")) for arm in arms},
         "test_error": errors_by_arm(params, root, arms),
         "failures": failures(params, root, arms),
         "settings": fingerprint(params.model_dump(include=SETTINGS)),

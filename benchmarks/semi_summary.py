@@ -1,9 +1,9 @@
 """Means over the replicates that `benchmarks.semi` left, as Markdown.
 
 `python -m benchmarks.semi_summary FOLDER` reads every `result.json` below FOLDER: test errors, what
-generators add to the labels they learned from, how well teachers know a foreign digit, minutes.
-Intervals are Student's t over draws, 95 %. Draws whose trial came to nothing are counted beside
-the mean of the others.
+generators add to the labels they learned from, how well teachers know foreign digits, minutes.
+Intervals are Student's t, 95 %, over draws; of foreign digits, over digits and draws. Draws whose
+trial came to nothing are counted beside the mean of the others.
 """
 
 from __future__ import annotations
@@ -32,15 +32,20 @@ Result = dict[str, Any]
 def replicates(root: Path) -> list[Result]:
     """What `benchmarks.semi` left below `root`; other files of that name are left out.
 
-    Raises `DataError` where there is nothing, or where settings or precision differ.
+    Raises `DataError` where there is nothing, or where settings, precision or an arm's recipe
+    differ.
     """
     every = [read_json(path) for path in sorted(root.rglob("result.json"))]
     found = [each for each in every if "test_error" in each]
     if not found:
         raise DataError(str(root), "expected result.json of benchmarks.semi below it, found none",
                         "run `python -m benchmarks.semi` with --out below that folder")  # fmt: skip
-    for part in ("settings", "precision"):
-        several = sorted({str(each.get(part)) for each in found})
+    parts = {part: [each.get(part) for each in found] for part in ("settings", "precision")}
+    recipes = [each.get("recipes", {}) for each in found]  # older results do not tell
+    for arm in {arm for each in recipes for arm in each}:
+        parts[f"arms.{arm}"] = [each[arm] for each in recipes if arm in each]
+    for part, values in parts.items():
+        several = sorted({str(value) for value in values})
         if len(several) > 1:
             raise DataError(str(root), f"expected replicates of the same {part}, found "
                             f"{' and '.join(several)}",
@@ -48,7 +53,7 @@ def replicates(root: Path) -> list[Result]:
     return found
 
 
-def read_errors(found: Sequence[Result], root: Path) -> pd.DataFrame:
+def read_errors(found: Sequence[Result]) -> pd.DataFrame:
     """One row per draw, arm and classifier: labels, seed, arm, classifier, error in percent.
 
     The error is NaN where a trial came to nothing. Replicates with a foreign digit are left out.
@@ -61,12 +66,17 @@ def read_errors(found: Sequence[Result], root: Path) -> pd.DataFrame:
         for classifier, error in errors.items()
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["labels", "seed", "arm", "classifier", "error"])
-    twice = table[table.duplicated(["labels", "seed", "arm", "classifier"])]
-    if len(twice):
-        raise DataError(str(root), "expected one result of every draw, found several of "
-                        f"{twice.iloc[0][['labels', 'seed', 'arm']].tolist()}",
-                        "take out all but one")  # fmt: skip
+    refuse_twice(table, ["labels", "seed", "arm", "classifier"])
     return table.sort_values("labels", kind="stable")
+
+
+def refuse_twice(table: pd.DataFrame, place: list[str]) -> None:
+    """Raise `DataError` where two rows are of one draw."""
+    twice = table[table.duplicated(place)]
+    if len(twice):
+        raise DataError("results", "expected one of every draw, found several of "
+                        f"{twice.iloc[0][place].tolist()}",
+                        "take out all but one")  # fmt: skip
 
 
 def cell(values: Sequence[float]) -> str:
@@ -119,11 +129,15 @@ def strange(found: Sequence[Result]) -> list[Row]:
     """How well teachers knew a digit for strange that is no task."""
     rows = [
         {"labels": each["labels"], "teacher": teacher, "digit": each["foreign"],
-         **{key: audit[key] * (1 if "auroc" in key else 100) for key in FOREIGN}}
+         "seed": each["seed"], **{key: audit.get(key) for key in FOREIGN}}
         for each in found if each.get("foreign") is not None
         for teacher, audit in each["audits"].items() if "strangeness_auroc" in audit
     ]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["labels", "teacher", "digit", *FOREIGN])
+    place = ["labels", "teacher", "digit", "seed"]
+    table = pd.DataFrame(rows, columns=[*place, *FOREIGN])
+    refuse_twice(table, place)
+    table[list(FOREIGN)] = table[list(FOREIGN)].astype(float)  # NaN where there is none
+    table[[key for key in FOREIGN if key.endswith("_frac")]] *= 100
     return [
         {"labels": str(labels), "teacher": f"`{teacher}`",
          "foreign digits": ", ".join(map(str, sorted(values["digit"]))),
@@ -151,11 +165,14 @@ def minutes(found: Sequence[Result]) -> list[Row]:
 def summary(root: Path, params: Params) -> str:
     """All there is to say of the replicates below `root`."""
     found = replicates(root)
-    errors = read_errors(found, root)
+    errors = read_errors(found)
     tables = (arms(errors), added(errors, params), strange(found), minutes(found))
     parts = [markdown(table) for table in tables if table]
-    if (errors.groupby(["labels", "arm"])["seed"].nunique() < SEEDS_FOR_A_CLAIM).any():
-        parts.append(f"Fewer than {SEEDS_FOR_A_CLAIM} draws are exploratory.")
+    commits = sorted({each["commit"] for each in found if "commit" in each})
+    parts.append(
+        f"Fewer than {SEEDS_FOR_A_CLAIM} draws are exploratory."
+        + (f" Commits: {', '.join(commits)}." if commits else "")
+    )
     return "\n\n".join(parts)
 
 

@@ -37,6 +37,15 @@ def check_params(root: Path) -> Params:
     members("teachers", params.teachers, {name: each.Config for name, each in TEACHERS.items()})
     members("classifiers", params.classifiers, {k: each.Config for k, each in CLASSIFIERS.items()})
     members("transforms", params.transforms, {k: config for k, (config, _) in TRANSFORMS.items()})
+    rival = params.report.rival
+    if rival is not None and params.regime(rival) != "labeled":
+        raise ParamsError(
+            f"{FILE}: report.rival",
+            "expected an arm of labeled images alone, which is what augmenting the images at hand "
+            f"takes, found {rival}, which saw unlabeled ones",
+            "name such an arm; a generator that saw unlabeled images is held against the labels it "
+            "learned from all the same",
+        )
     for name, arm in params.arms.items():
         known(f"arms.{name}.filter", [arm.filter], FILTERS)
         if arm.critic_of is not None:

@@ -31,7 +31,7 @@ FAILURE_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "reason"]
 TIMING_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "seconds", "images_per_s"]
 TEACHER_COLUMNS = ["teacher", "budget", "seed", "num_unlabeled", "label_accuracy", "sure_frac",
                    "sure_accuracy", "foreign_frac", "foreign_labeled_frac", "foreign_sure_frac",
-                   "strangeness_auroc"]  # fmt: skip
+                   "strangeness_auroc", "remoteness"]  # fmt: skip
 HEALTH_COLUMNS = ["generator", "budget", "seed", "accuracy", "least_spread", "warnings"]
 # What an audit finds per class or in words; all else is a number per replicate.
 NOT_NUMBERS = ("classes", "flags")

@@ -49,6 +49,7 @@ UNTUNED = (
     "Settings decide as much as families: how long each generator was tuned is not corrected for. "
     "A generator of which a seed came to nothing has no place."
 )
+REMOTE = 0.7  # where labeled images lie so far from unlabeled ones, on average, words are due
 # What a rule of thumb of `health` noticed: the words of the table, and what they mean.
 WARNINGS = {
     "discriminator_wins": (
@@ -163,7 +164,8 @@ def answer(row: Mapping[str, Any]) -> str:
         "measure": "measures, and claims nothing, beside",
     }[row["verdict"]]
     across = row.get("regime", "labeled") != row.get("baseline_regime", "labeled")
-    aside = ", which saw no unlabeled images," if across else ""
+    saw = "no" if row.get("baseline_regime", "labeled") == "labeled" else "the"
+    aside = f", which saw {saw} unlabeled images," if across else ""
     scope = f"for {row['classifier']}, {labels(row['budget'])}"
     return f"{row['arm']} {what} {row['baseline']}{aside} {scope}"
 

@@ -266,23 +266,25 @@ def test_means_over_replicates_are_those_of_the_errors(tmp_path: Path) -> None:
                     "wall_s": 600 + 60 * seed, "test_error": errors})  # fmt: skip
     foreign = {"labels": 90, "seed": 0, "threads": 1, "foreign": 9, "test_error": {}, "wall_s": 60,
                "audits": {"graph": {"strangeness_auroc": 0.8125, "foreign_frac": 0.09,
-                                    "foreign_labeled_frac": 0.04, "foreign_sure_frac": 0.03},
+                                    "foreign_labeled_frac": 0.04, "foreign_sure_frac": None},
                           "dcgan": {}}}  # fmt: skip
     for name, each in (("foreign", foreign), ("other", {"cas": 0.5})):
         (tmp_path / name).mkdir()
         write_json(tmp_path / name / "result.json", each)
     (tmp_path / "preset").mkdir()
     text = semi_summary.summary(tmp_path, semi.preset(tmp_path / "preset"))
-    told = "0.81, n = 1 | 9.00, n = 1 | 4.00, n = 1 | 3.00, n = 1 |"
+    told = "0.81, n = 1 | 9.00, n = 1 | 4.00, n = 1 | none of 1 |"
     assert f"| 90 | `graph` | 9 | {told}" in text
     assert re.search(r"\| 100 \| 3 \| 1 \| 10\.50 \[.*\], n = 2 \|", text)
     assert "exploratory" in text
     assert re.search(r"\| 100 \| `pseudo_label` \| 1\.50 \[.*\], n = 2 \|", text)
     assert re.search(r"`ss_dcgan` against `pseudo_label` \| -0\.40 \[.*\], n = 2 \|", text)
     assert "| 100 | `kplus1` | none of 2 |" in text
-    shutil.copytree(tmp_path / "0", tmp_path / "again")
-    with pytest.raises(DataError, match="several of"):
-        semi_summary.summary(tmp_path, semi.preset(tmp_path / "preset"))
+    for twice in ("0", "foreign"):
+        shutil.copytree(tmp_path / twice, tmp_path / "again")
+        with pytest.raises(DataError, match="several of"):
+            semi_summary.summary(tmp_path, semi.preset(tmp_path / "preset"))
+        shutil.rmtree(tmp_path / "again")
 
 
 def test_a_pair_of_which_one_came_to_nothing_is_counted(tmp_path: Path) -> None:
@@ -301,14 +303,16 @@ def test_a_pair_of_which_one_came_to_nothing_is_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "values"), [("settings", ("1a", "2b")), ("precision", ("bfloat16", "float32"))]
-)
+    ("part", "values"),
+    [("settings", ("1a", "2b")), ("precision", ("bfloat16", "float32")), ("arms.it", ("1a", "2b"))],
+)  # fmt: skip
 def test_replicates_of_other_settings_have_no_common_mean(
     part: str, values: tuple[str, str], tmp_path: Path
 ) -> None:
     for seed, value in enumerate(values):
         (tmp_path / str(seed)).mkdir()
-        write_json(tmp_path / str(seed) / "result.json", {"test_error": {}, part: value})
+        own = {"recipes": {"it": value}} if part == "arms.it" else {part: value}
+        write_json(tmp_path / str(seed) / "result.json", {"test_error": {}, **own})
     with pytest.raises(DataError, match=f"the same {part}, found {' and '.join(values)}"):
         semi_summary.replicates(tmp_path)
 

@@ -40,6 +40,7 @@ from pipeline.stages import (
 from pipeline.store import file_digest, read_json, read_npz, write_json, write_npz
 from pipeline.study import DataParams
 from pipeline.trials import pairs
+from pipeline.wording import answer
 
 ROOT = Path(__file__).resolve().parent.parent
 ADDED = """\
@@ -93,6 +94,7 @@ def test_the_report_groups_arms_by_regime_and_says_what_it_compares(
     assert '<td class="text">taught*</td>' in second.partition("</table>")[0]
     assert "real, which saw no unlabeled images," in page
     assert "How right the teachers are" in page
+    assert "farther from the unlabeled ones than 75 %" in page  # as hand-made as all the rest
     deltas = headline.read_deltas(folder)
     rows = headline.lines(deltas, params)
     assert [row[2] for row in rows if row[:2] == ("cnn", "2")][-6:] == [
@@ -128,6 +130,25 @@ def test_wrong_settings_are_refused_in_one_sentence(old: str, new: str, words: l
     with pytest.raises(ParamsError) as error:
         params_of(changed(TEXT, old, new))
     assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_a_rival_of_the_images_at_hand_saw_no_others(tmp_path: Path) -> None:
+    shutil.copy(ROOT / FILE, tmp_path)
+    presets.apply("semi", tmp_path)
+    text = (tmp_path / FILE).read_text("utf-8")
+    (tmp_path / FILE).write_text(changed(text, "rival: classical", "rival: pseudo_label"))
+    with pytest.raises(ParamsError, match=r"report\.rival.*pseudo_label, which saw unlabeled"):
+        check_params(tmp_path)
+
+
+def test_a_comparison_across_regimes_says_which_side_saw_unlabeled_images() -> None:
+    row = {"verdict": "harm", "classifier": "cnn", "budget": 10}
+    regimes = {"regime": "labeled+unlabeled", "baseline_regime": "labeled"}
+    across = answer({**row, "arm": "taught", "baseline": "real", **regimes})
+    assert across.startswith("taught is worse than real, which saw no unlabeled images, for")
+    regimes = {"regime": "labeled", "baseline_regime": "labeled+unlabeled"}
+    across = answer({**row, "arm": "dcgan", "baseline": "taught", **regimes})
+    assert across.startswith("dcgan is worse than taught, which saw the unlabeled images, for")
 
 
 @pytest.fixture(scope="module")

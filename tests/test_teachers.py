@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,18 +15,19 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 
-from pipeline.errors import DivergedError, TrialError
-from pipeline.images import Images, LabeledImages, flat
+from pipeline.errors import DivergedError, ParamsError, TrialError
+from pipeline.images import Images, ImageSpec, LabeledImages, flat
 from pipeline.runtime import deterministic, numpy_rng
 from pipeline.stages import audit_teacher, teach
 from pipeline.store import read_npz, write_npz
-from pipeline.teachers import TEACHERS
-from pipeline.teachers.base import Teacher, refuse_unusable
-from pipeline.teachers.consistency import OwnLabels, own_labels
-from pipeline.teachers.graph import GraphConfig, GraphTeacher, Round, surest
+from pipeline.teachers import TEACHERS, consistency
+from pipeline.teachers.base import Teacher, refuse_unusable, remoteness
+from pipeline.teachers.consistency import OwnLabels, Phase, own_labels
+from pipeline.teachers.graph import GraphConfig, GraphTeacher, Round, refuse_small, surest
 from pipeline.teachers.kplus1 import KPlusOne
-from pipeline.teachers.neighborhood import affinity, reduced, spread, straightened
+from pipeline.teachers.neighborhood import affinity, reduced, spread, straightened, strokes
 from pipeline.transforms import AffineConfig
+from pipeline.wording import REMOTE
 
 EVERY = sorted(TEACHERS)
 STILL = {"degrees": 2.0, "translate": 0.02, "scale": 0.02, "shear": 2.0}
@@ -300,6 +302,54 @@ def test_a_network_labels_what_it_is_sure_of_once_its_class_shares_are_the_draws
     assert own(0.5, torch.tensor([0.25, 0.75]), opinion) == own(1.0, torch.full((2,), 0.5), opinion)
 
 
+def test_a_network_labels_images_itself_from_a_share_of_the_steps_on(
+    halves: tuple[LabeledImages, LabeledImages],
+) -> None:
+    draw, rest = halves
+    config = GraphConfig.model_validate(SECTIONS["graph"])
+    section = OwnLabels(batch_size=4, threshold=0.0, from_frac=0.3, shares_decay=0.9)
+    calls = []
+
+    def spy(*arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        calls.append(arguments)
+        return own_labels(*arguments)
+
+    def weights(own: OwnLabels | None) -> torch.Tensor:
+        targets = np.eye(3, dtype=np.float32)[draw.labels]
+        labeled = (draw.images, targets, np.ones(len(draw), np.float32))
+        phase = Phase(steps=10, batch_size=4, own=own)
+        with deterministic(), mock.patch.object(consistency, "own_labels", spy):
+            student = consistency.train(config.network, phase, labeled, rest.images, 1)
+        return torch.cat([each.flatten() for each in student.average.parameters()])
+
+    with_own = weights(section)
+    assert len(calls) == 7
+    assert len({id(shares) for _, _, _, shares, _ in calls}) == 1
+    pool = {each.tobytes() for each in rest.images}
+    for _, images, *_ in calls:
+        seen = (images * 255).round().to(torch.uint8).numpy()
+        assert {np.ascontiguousarray(each).tobytes() for each in seen} <= pool
+    assert not torch.equal(with_own, weights(None))
+    assert len(calls) == 7
+
+
+def test_images_too_small_to_pool_twice_are_refused_and_oblong_ones_are_not() -> None:
+    spec = ImageSpec(channels=1, height=7, width=28, num_classes=2)
+    with pytest.raises(ParamsError, match="at least 8, found 7 x 28"):
+        refuse_small(spec)
+    tall = numpy_rng("oblong").integers(0, 256, (3, 1, 30, 9)).astype(np.uint8)
+    assert strokes(tall).shape == strokes(tall.transpose(0, 1, 3, 2)).shape == (3, 8 * 10 * 9)
+
+
+def test_labeled_images_lie_apart_from_a_pool_of_another_class(
+    halves: tuple[LabeledImages, LabeledImages],
+) -> None:
+    draw, rest = halves
+    assert 0.35 < remoteness(flat(draw.images), flat(rest.images)) < 0.65
+    known, others = draw.take(draw.labels != 2), rest.take(rest.labels == 2)
+    assert remoteness(flat(known.images), flat(others.images)) > REMOTE
+
+
 def noise(count: int, *names: str) -> Images:
     return numpy_rng("noise", *names).integers(0, 256, (count, 1, 8, 8)).astype(np.uint8)
 
@@ -372,7 +422,7 @@ def test_images_of_a_class_that_was_never_labeled_are_found_strange(
 
 def audited(tmp_path: Path, truth: list[int], **arrays: object) -> dict[str, float | None]:
     write_npz(tmp_path / "labels.npz", labels=np.array(truth))
-    found = {"confidence": 0.8, **arrays}
+    found = {"confidence": 0.8, "remoteness": 0.625, **arrays}
     write_npz(tmp_path / "seed-00.npz", **{name: np.array(each) for name, each in found.items()})
     manifest = {name: {} for name in audit_teacher_parts()} | {"failure": None}
     (tmp_path / "seed-00.manifest.json").write_text(json.dumps(manifest))
@@ -398,6 +448,7 @@ def test_an_audit_counts_right_sure_and_foreign_labels(tmp_path: Path) -> None:
         "num_unlabeled": 4, "label_accuracy": pytest.approx(2 / 3), "sure_frac": 0.75,
         "sure_accuracy": 0.5, "foreign_frac": 0.25, "foreign_labeled_frac": 0.25,
         "foreign_sure_frac": pytest.approx(1 / 3), "strangeness_auroc": 1.0,
+        "remoteness": 0.625,
     }  # fmt: skip
 
 

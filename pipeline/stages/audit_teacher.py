@@ -52,7 +52,8 @@ def audit(
     `sure` are the images that the filter `agreement` keeps. Accuracies count images with a true
     label alone, None without any; `foreign_*` are the shares of foreign images among all, those
     that got a label (see `keep_frac`) and those it is sure of; `strangeness_auroc` is
-    the chance that a foreign image is found stranger than another, None without foreign images.
+    the chance that a foreign image is found stranger than another, None without foreign images;
+    `remoteness` is that of `pipeline.teachers.base`.
     """
     refuse_failed(pseudo_path)
     truth, found = read_npz(labels_path)["labels"], read_npz(pseudo_path)
@@ -71,6 +72,7 @@ def audit(
         "strangeness_auroc": (
             float(roc_auc_score(foreign, found["strangeness"])) if 0 < foreign.mean() < 1 else None
         ),
+        "remoteness": float(found["remoteness"]),
     }
     write_json(folder / "audit.json", report)
     return None

@@ -1,11 +1,12 @@
 """teach@<teacher>: per replicate, a teacher from its draw and the unlabeled rest of the pool.
 
 `models/<teacher>/` gets, per replicate, `.safetensors` (the teacher) and `.npz`, in the form
-of synthetic images: `images` uint8 (n, c, h, w) of the pool without the draw, `labels` int64 (n,),
-the teacher's first choice, `teacher` float32 (n, classes), its probabilities, and `confidence`,
-which filters want. For audits, `index` (n,) are their places in the pool; `unlabeled` (m,) are the
-places of all that were looked at, `strangeness` float32 (m,) how strange they were found. No label
-outside the draw is read here.
+of synthetic images: `images` uint8 (n, c, h, w) of the pool without the draw and, by `keep_frac`,
+without the strangest, `labels` int64 (n,), the teacher's first choice, `teacher` float32
+(n, classes), its probabilities, and `confidence`, which filters want. For audits, `index` (n,) are
+their places in the pool; `unlabeled` (m,) are the places of all that were looked at, `strangeness`
+float32 (m,) how strange they were found, `remoteness` how far all of them lie from the draw. No
+label outside the draw is read here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from safetensors.torch import save
 
 from pipeline.engine import Task, compute, lay_out
 from pipeline.errors import DivergedError
-from pipeline.images import LabeledImages, read_images
+from pipeline.images import LabeledImages, flat, read_images
 from pipeline.params import Params
 from pipeline.provenance import provenance, trial_code
 from pipeline.runtime import derive_seed
@@ -26,7 +27,7 @@ from pipeline.sections import member_config
 from pipeline.stages.entry import enter_group
 from pipeline.store import atomic, read_npz, require, write_npz
 from pipeline.teachers import TEACHERS
-from pipeline.teachers.base import Teacher, refuse_unusable
+from pipeline.teachers.base import Teacher, refuse_unusable, remoteness
 from pipeline.trials import Replicate, replicates
 
 
@@ -82,6 +83,7 @@ def teach(teacher: Teacher, draw_path: Path, pool_path: Path, folder: Path) -> L
         index=chosen,
         unlabeled=rest,
         strangeness=strangeness,
+        remoteness=np.array(remoteness(flat(draw.images), flat(images[rest]))),
     )
     weights = {key: value.contiguous() for key, value in teacher.network.state_dict().items()}
     with atomic(folder / "teacher.safetensors") as temporary:

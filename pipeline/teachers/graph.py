@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from pipeline.images import UNLABELED, Images, LabeledImages, Labels
+from pipeline.errors import ParamsError
+from pipeline.images import UNLABELED, Images, ImageSpec, LabeledImages, Labels
 from pipeline.runtime import derive_seed
 from pipeline.sections import Count
 from pipeline.teachers.base import Teacher, TeacherConfig
@@ -19,6 +20,7 @@ from pipeline.teachers.consistency import ConsistencyConfig, Phase, Student, in_
 from pipeline.teachers.neighborhood import Rows, affinity, reduced, scaled, spread, strokes
 
 LEAST_REACH = 0.5  # two links
+LEAST_SIDE = 8
 
 
 class Round(Phase):
@@ -70,12 +72,14 @@ class GraphTeacher(Teacher):
 
     def build(self, data: LabeledImages) -> None:
         """See `Teacher.build`."""
+        refuse_small(data.spec())
         self.student = Student(self.config.network, data.spec(), self.seed)
         self.network = self.student.average
 
     def fit(self, draw: LabeledImages, unlabeled: Images) -> GraphTeacher:
         """See `Teacher.fit`."""
         config = self.config
+        refuse_small(draw.spec())
         images = np.concatenate([draw.images, unlabeled])
         labels = np.concatenate([draw.labels, np.full(len(unlabeled), UNLABELED)])
         seen = reduced(strokes(images), config.components)
@@ -104,6 +108,16 @@ class GraphTeacher(Teacher):
     def predict_proba(self, images: Images) -> NDArray[np.float32]:
         """See `Teacher.predict_proba`."""
         return self.student.opinion(images)
+
+
+def refuse_small(spec: ImageSpec) -> None:
+    """Raise `ParamsError` for images that are too small for the network to pool twice."""
+    if min(spec.height, spec.width) < LEAST_SIDE:
+        raise ParamsError(
+            "teachers.graph",
+            f"expected image sides of at least {LEAST_SIDE}, found {spec.height} x {spec.width}",
+            "pad the images, or use no teacher",
+        )
 
 
 def surest(opinion: Rows, frac: float, known: int) -> NDArray[np.int64]:

@@ -36,7 +36,9 @@ def strokes(images: Images) -> Rows:
     shared out over directions and places, square roots taken. Edges of opposite sign are one.
     """
     upright = straightened(images).sum(axis=1)
-    step = max(1, round(upright.shape[1] / CELLS))
+    steps = [max(1, round(side / CELLS)) for side in upright.shape[1:]]
+    starts = [step // 2 for step in steps]
+    places = tuple(slice(start, None, step) for start, step in zip(starts, steps, strict=True))
     across, down = (
         ndimage.gaussian_filter(upright, (0, SMOOTH, SMOOTH), order=(0, *order))
         for order in ((0, 1), (1, 0))
@@ -47,8 +49,8 @@ def strokes(images: Images) -> Rows:
     for number in range(DIRECTIONS):
         near = np.cos(angle - 2 * np.pi * number / DIRECTIONS) - narrow
         share = strength * near.clip(0) / (1 - narrow)
-        blurred = ndimage.gaussian_filter(share, (0, step / 2, step / 2))
-        parts.append(blurred[:, step // 2 :: step, step // 2 :: step].reshape(len(images), -1))
+        blurred = ndimage.gaussian_filter(share, (0, *(step / 2 for step in steps)))
+        parts.append(blurred[:, *places].reshape(len(images), -1))
     return np.sqrt(np.concatenate(parts, axis=1))
 
 
