@@ -112,8 +112,8 @@ def remoteness(labeled: NDArray[np.float32], unlabeled: NDArray[np.float32]) -> 
     """How far labeled rows lie from unlabeled ones: 0.5 where all are of one kind, 1 at most.
 
     The mean rank of the distance to the nearest one among such distances of unlabeled ones, or of
-    `RANKED` of them, to each other. Other digits than the labeled ones lie at 0.7 to 1 of MNIST's;
-    so do half of all unlabeled ones if they are foreign and lie much closer together (LOG.md).
+    `RANKED` of them, to each other. In a pool of other digits than the labeled ones it is 0.7 to 1,
+    as it may be where half the pool is foreign and lies much closer together (LOG.md).
     """
     nearest = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(unlabeled)
     sample = np.linspace(0, len(unlabeled) - 1, min(RANKED, len(unlabeled)), dtype=int)
