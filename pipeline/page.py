@@ -52,7 +52,7 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
         beyond=wording.beyond, interval=wording.interval, percent=wording.percent,
         embedded=embedded, exhibit=wording.exhibit, p_value=p_value, points=wording.points,
         share_interval=wording.share_interval, warning=wording.warning,
-        worth_sentence=wording.worth_sentence,
+        worth_sentence=wording.worth_sentence, apart=wording.apart,
     )  # fmt: skip
     root = path.parent.parent
     main = tables["main"]
@@ -73,7 +73,6 @@ def write_page(path: Path, params: Params, tables: Mapping[str, pd.DataFrame],
         warnings=wording.WARNINGS,
         learners=learners(params),
         untuned=wording.UNTUNED,
-        remote=wording.REMOTE,
         kinds=wording.KINDS,
         cost=cost(tables["timings"]),
         pictures=pictures,

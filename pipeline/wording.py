@@ -184,6 +184,17 @@ def sentence(row: Mapping[str, Any], confidence: float) -> str:
     return f"{answer(row)} ({numbers(row, confidence)})."
 
 
+def apart(row: Mapping[str, Any]) -> str:
+    """What is to be said where a teacher's unlabeled images lie far from the labeled ones."""
+    if not row["remoteness"] > REMOTE:
+        return ""
+    return (
+        f"With {labels(row['budget'])}, labeled images lie farther from the unlabeled ones than "
+        f"{100 * row['remoteness']:.0f} % of these do from each other: most of the unlabeled "
+        f"images may be of other classes, which {row['teacher']} takes for known ones."
+    )
+
+
 def explanation(row: Mapping[str, Any], smallest_effect: float) -> str:
     """Two sentences for a reader without statistics: what came out, and how far to trust it."""
     arm, base = row["mean_arm"], row["mean_baseline"]

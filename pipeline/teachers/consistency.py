@@ -2,10 +2,9 @@
 
 The averaged network is the one that counts, as in mean teachers (Tarvainen and Valpola 2017). With
 `own`, consistency as in FixMatch (Sohn et al. 2020): what it says of a weakly changed image, when
-it is sure, is the label of a strongly changed one, after its class shares were aligned with the
-draw's, which are equal (Berthelot et al. 2020; in a pool of unequal classes that makes it less sure
-of common ones). Deviations: the averaged network says it; it does so from a share of the steps on,
-when there is something to say; alignment takes labels away, but turns none into another.
+it is sure, is the label of a strongly changed one. Before, its class shares are aligned with the
+draw's, which are equal (Berthelot et al. 2020): it is less sure of common classes. Deviations: the
+averaged network says it, from a share of the steps on; alignment turns no label into another.
 """
 
 from __future__ import annotations
@@ -94,7 +93,7 @@ def _block(
 ) -> list[nn.Module]:
     """A convolution; what is pooled is pooled first, since all after it then costs a quarter."""
     convolution = nn.Conv2d(width_in, width_out, kernel, padding=padding, bias=False)
-    pooling = [nn.MaxPool2d(pool)] if pool > 1 else []
+    pooling = [nn.MaxPool2d(pool)] * (pool > 1)
     return [convolution, *pooling, nn.BatchNorm2d(width_out), nn.ReLU()]
 
 
@@ -170,8 +169,7 @@ def train(
     """
     images, targets, weights = labeled
     _, channels, height, width = images.shape
-    spec = ImageSpec(channels, height, width, targets.shape[1])
-    student = Student(config, spec, seed)
+    student = Student(config, ImageSpec(channels, height, width, targets.shape[1]), seed)
     optimizer = torch.optim.AdamW(
         student.network.parameters(), config.learning_rate, weight_decay=config.weight_decay,
         fused=True,
@@ -181,7 +179,7 @@ def train(
     )
     edges = np.cumsum(weights, dtype=np.float64) / weights.sum(dtype=np.float64)
     edges[-1] = 1.0  # rounding must not leave a gap above the last image
-    shares = torch.full((spec.num_classes,), 1 / spec.num_classes)
+    shares = torch.full((targets.shape[1],), 1 / targets.shape[1])
     with torch.random.fork_rng(devices=[]):
         for step in range(phase.steps):
             torch.manual_seed(derive_seed("step", seed, step))  # dropout knows no other source
