@@ -27,6 +27,13 @@ from pipeline.stats import SEEDS_FOR_A_CLAIM
 from pipeline.store import read_json
 
 Result = dict[str, Any]
+# What an audit says of foreign images, and how the table calls it.
+FOREIGN = {
+    "strangeness_auroc": "AUROC of its strangeness",
+    "foreign_frac": "foreign among all, %",
+    "foreign_labeled_frac": "among the labeled, %",
+    "foreign_sure_frac": "among the sure, %",
+}
 
 
 def replicates(root: Path) -> list[Result]:
@@ -53,7 +60,7 @@ def replicates(root: Path) -> list[Result]:
     return found
 
 
-def read_errors(found: Sequence[Result]) -> pd.DataFrame:
+def read_errors(found: Sequence[Result], root: Path) -> pd.DataFrame:
     """One row per draw, arm and classifier: labels, seed, arm, classifier, error in percent.
 
     The error is NaN where a trial came to nothing. Replicates with a foreign digit are left out.
@@ -66,15 +73,15 @@ def read_errors(found: Sequence[Result]) -> pd.DataFrame:
         for classifier, error in errors.items()
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["labels", "seed", "arm", "classifier", "error"])
-    refuse_twice(table, ["labels", "seed", "arm", "classifier"])
+    refuse_twice(table, ["labels", "seed", "arm", "classifier"], root)
     return table.sort_values("labels", kind="stable")
 
 
-def refuse_twice(table: pd.DataFrame, place: list[str]) -> None:
+def refuse_twice(table: pd.DataFrame, place: list[str], root: Path) -> None:
     """Raise `DataError` where two rows are of one draw."""
     twice = table[table.duplicated(place)]
     if len(twice):
-        raise DataError("results", "expected one of every draw, found several of "
+        raise DataError(str(root), "expected one result of every draw, found several of "
                         f"{twice.iloc[0][place].tolist()}",
                         "take out all but one")  # fmt: skip
 
@@ -117,15 +124,7 @@ def added(errors: pd.DataFrame, params: Params) -> list[Row]:
     return found
 
 
-FOREIGN = {
-    "strangeness_auroc": "AUROC of its strangeness",
-    "foreign_frac": "foreign among all, %",
-    "foreign_labeled_frac": "among the labeled, %",
-    "foreign_sure_frac": "among the sure, %",
-}
-
-
-def strange(found: Sequence[Result]) -> list[Row]:
+def strange(found: Sequence[Result], root: Path) -> list[Row]:
     """How well teachers knew a digit for strange that is no task."""
     rows = [
         {"labels": each["labels"], "teacher": teacher, "digit": each["foreign"],
@@ -135,7 +134,7 @@ def strange(found: Sequence[Result]) -> list[Row]:
     ]  # fmt: skip
     place = ["labels", "teacher", "digit", "seed"]
     table = pd.DataFrame(rows, columns=[*place, *FOREIGN])
-    refuse_twice(table, place)
+    refuse_twice(table, place, root)
     table[list(FOREIGN)] = table[list(FOREIGN)].astype(float)  # NaN where there is none
     table[[key for key in FOREIGN if key.endswith("_frac")]] *= 100
     return [
@@ -165,8 +164,8 @@ def minutes(found: Sequence[Result]) -> list[Row]:
 def summary(root: Path, params: Params) -> str:
     """All there is to say of the replicates below `root`."""
     found = replicates(root)
-    errors = read_errors(found)
-    tables = (arms(errors), added(errors, params), strange(found), minutes(found))
+    errors = read_errors(found, root)
+    tables = (arms(errors), added(errors, params), strange(found, root), minutes(found))
     parts = [markdown(table) for table in tables if table]
     commits = sorted({each["commit"] for each in found if "commit" in each})
     parts.append(

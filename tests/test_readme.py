@@ -57,13 +57,11 @@ def test_the_table_of_generators_is_part_of_the_committed_one(root: Path) -> Non
     assert ours[-1][0] == "real"
 
 
-def test_the_rows_of_few_labels_are_committed_ones(root: Path) -> None:
+def test_the_tables_of_few_labels_are_the_committed_ones(root: Path) -> None:
     block = re.search(r"<!-- semi -->\n(.*?)\n<!-- /semi -->", README, re.DOTALL)
     assert block is not None
-    written = (root / "benchmarks/semi.md").read_text("utf-8").splitlines()
-    rows = [line for line in block[1].splitlines() if line.startswith("|")]
-    assert len(rows) > 20
-    assert set(rows) <= set(written)
+    written = (root / "benchmarks/semi.md").read_text("utf-8")
+    assert block[1] == written.strip().split("\n\n", 2)[2]
 
 
 def test_the_ranking_of_generators_is_the_committed_one(root: Path) -> None:

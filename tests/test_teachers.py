@@ -348,6 +348,7 @@ def test_labeled_images_lie_apart_from_a_pool_of_another_class(
     assert 0.35 < remoteness(flat(draw.images), flat(rest.images)) < 0.65
     known, others = draw.take(draw.labels != 2), rest.take(rest.labels == 2)
     assert remoteness(flat(known.images), flat(others.images)) > REMOTE
+    assert refuse_unusable(draw, rest.images[:1]) == 0.5  # a pool of one
 
 
 def noise(count: int, *names: str) -> Images:

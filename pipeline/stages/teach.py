@@ -19,7 +19,7 @@ from safetensors.torch import save
 
 from pipeline.engine import Task, compute, lay_out
 from pipeline.errors import DivergedError
-from pipeline.images import LabeledImages, flat, read_images
+from pipeline.images import LabeledImages, read_images
 from pipeline.params import Params
 from pipeline.provenance import provenance, trial_code
 from pipeline.runtime import derive_seed
@@ -27,7 +27,7 @@ from pipeline.sections import member_config
 from pipeline.stages.entry import enter_group
 from pipeline.store import atomic, read_npz, require, write_npz
 from pipeline.teachers import TEACHERS
-from pipeline.teachers.base import Teacher, refuse_unusable, remoteness
+from pipeline.teachers.base import Teacher, refuse_unusable
 from pipeline.trials import Replicate, replicates
 
 
@@ -60,7 +60,7 @@ def teach(teacher: Teacher, draw_path: Path, pool_path: Path, folder: Path) -> L
     draw, index = read_images(draw_path), read_npz(draw_path)["index"]
     images = read_npz(pool_path)["images"]
     rest = np.setdiff1d(np.arange(len(images)), index)
-    refuse_unusable(draw, images[rest])
+    remoteness = refuse_unusable(draw, images[rest])
     teacher.fit(draw, images[rest])
     opinion = teacher.predict_proba(images[rest])
     if not np.isfinite(opinion).all():
@@ -83,7 +83,7 @@ def teach(teacher: Teacher, draw_path: Path, pool_path: Path, folder: Path) -> L
         index=chosen,
         unlabeled=rest,
         strangeness=strangeness,
-        remoteness=np.array(remoteness(flat(draw.images), flat(images[rest]))),
+        remoteness=np.array(remoteness),
     )
     weights = {key: value.contiguous() for key, value in teacher.network.state_dict().items()}
     with atomic(folder / "teacher.safetensors") as temporary:

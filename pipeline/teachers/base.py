@@ -78,8 +78,8 @@ class Teacher(ABC):
         return 1 - opinion.max(axis=1)
 
 
-def refuse_unusable(draw: LabeledImages, unlabeled: Images) -> None:
-    """Raise `TrialError` for images that no teacher could make sense of.
+def refuse_unusable(draw: LabeledImages, unlabeled: Images) -> float:
+    """Raise `TrialError` for images that no teacher could make sense of; their `remoteness`.
 
     No unlabeled images, a class without a labeled one (but for the last: how many there are, the
     draw alone says; `prepare` draws of every class), or unlabeled images of wholly another kind:
@@ -99,13 +99,16 @@ def refuse_unusable(draw: LabeledImages, unlabeled: Images) -> None:
             "expected unlabeled images, found none beside the draw",
             "lower study.budgets",
         )
-    if found := _strangers(flat(draw.images), flat(unlabeled)):
+    rows, others = flat(draw.images), flat(unlabeled)
+    rank = remoteness(rows, others)
+    if found := _strangers(rows, others, rank):
         raise TrialError(
             "the pool",
             f"expected unlabeled images like the labeled ones, found that {found}, as if the "
             "others were of another kind",
             "take the foreign images out of the pool, or label some of all kinds",
         )
+    return rank
 
 
 def remoteness(labeled: NDArray[np.float32], unlabeled: NDArray[np.float32]) -> float:
@@ -113,8 +116,11 @@ def remoteness(labeled: NDArray[np.float32], unlabeled: NDArray[np.float32]) -> 
 
     The mean rank of the distance to the nearest one among such distances of unlabeled ones, or of
     `RANKED` of them, to each other. In a pool of other digits than the labeled ones it is 0.7 to 1,
-    as it may be where half the pool is foreign and lies much closer together (LOG.md).
+    as it may be where half the pool is foreign and lies much closer together (LOG.md). A single
+    unlabeled row has no other: 0.5.
     """
+    if len(unlabeled) < 2:
+        return 0.5
     nearest = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(unlabeled)
     sample = np.linspace(0, len(unlabeled) - 1, min(RANKED, len(unlabeled)), dtype=int)
     usual = np.sort(nearest.kneighbors(unlabeled[sample])[0][:, 1])  # the first is itself
@@ -123,7 +129,7 @@ def remoteness(labeled: NDArray[np.float32], unlabeled: NDArray[np.float32]) -> 
     return float(ranks.mean() / (2 * len(usual)))
 
 
-def _strangers(labeled: NDArray[np.float32], unlabeled: NDArray[np.float32]) -> str:
+def _strangers(labeled: NDArray[np.float32], unlabeled: NDArray[np.float32], rank: float) -> str:
     """How two sets of rows differ wholly, as half a sentence; nothing where they may be alike.
 
     Either far more than half of the labeled ones lie nearest to another labeled one (after
@@ -143,7 +149,6 @@ def _strangers(labeled: NDArray[np.float32], unlabeled: NDArray[np.float32]) -> 
         return f"{alike} of {known} labeled images lie nearest to another labeled one"
     if len(unlabeled) < LEAST_RANKED:
         return ""
-    rank = remoteness(labeled, unlabeled)
     if max(rank, 1 - rank) > FOREIGN_RANK:
         word = "farther from" if rank > FOREIGN_RANK else "nearer to"
         return f"labeled images lie {word} the others than practically all of these do"

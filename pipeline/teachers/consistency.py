@@ -26,7 +26,7 @@ from pipeline.sections import Count, Section
 from pipeline.teachers.neighborhood import Rows
 from pipeline.transforms import AffineConfig, ElasticConfig, affine, elastic, unison
 
-PREDICT_BATCH = 200  # more leave the cache: 500 take half as long again
+PREDICT_BATCH = 200  # larger ones leave the cache
 
 
 class ConsistencyConfig(Section):

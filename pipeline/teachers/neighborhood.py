@@ -37,8 +37,7 @@ def strokes(images: Images) -> Rows:
     """
     upright = straightened(images).sum(axis=1)
     steps = [max(1, round(side / CELLS)) for side in upright.shape[1:]]
-    starts = [step // 2 for step in steps]
-    places = tuple(slice(start, None, step) for start, step in zip(starts, steps, strict=True))
+    places = [slice(step // 2, None, step) for step in steps]
     across, down = (
         ndimage.gaussian_filter(upright, (0, SMOOTH, SMOOTH), order=(0, *order))
         for order in ((0, 1), (1, 0))
