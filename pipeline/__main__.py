@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
+from pipeline.bits import set_bits, warn_of_processor
 from pipeline.errors import ParamsError, exit_on_error
+from pipeline.params import Params, load_params
 
 app = typer.Typer(
     help="Will synthetic images make my classifier better, by how much, and at what cost?",
@@ -18,12 +20,21 @@ app = typer.Typer(
 )  # fmt: skip
 
 
+def settings(root: Path) -> Params:
+    """The params of `root`, after setting their bits: before numpy and torch are imported."""
+    params = load_params(root)
+    set_bits(params.bits)
+    warn_of_processor()
+    return params
+
+
 @app.command()
 def check() -> None:
     """Check all of params.yaml, every member's own section included, before anything runs."""
-    from pipeline.check import check_params, summary  # reads every registry, and so torch
-
     with exit_on_error():
+        settings(Path.cwd())
+        from pipeline.check import check_params, summary  # reads every registry, and so torch
+
         params = check_params(Path.cwd())
         if not params.generators:
             raise ParamsError("generators", "expected at least one, found none",
@@ -36,13 +47,12 @@ def show(
     markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown.")] = False,
 ) -> None:
     """Print the headline table of the last report, rank generators, and name the page."""
-    from pipeline import headline, page
-    from pipeline.params import load_params
-    from pipeline.stages import report
-
     with exit_on_error():
         root = Path.cwd()
-        params = load_params(root)
+        params = settings(root)
+        from pipeline import headline, page
+        from pipeline.stages import report
+
         if markdown:
             print(headline.report_markdown(root, params))
             return

@@ -1,7 +1,9 @@
 """From the table of trials to what may be said: paired deltas, controls, verdicts, labels' worth.
 
 Reads no file. A trial that came to nothing is in the table with its baseline's score, as its user
-would have it; `diagnostics_table` shows the same comparison without it.
+would have it; `diagnostics_table` shows the same comparison without it. Where an arm is held
+against its rival, such a seed never counts in the arm's favor (`differences`). What was never tried
+is not judged: an arm without a made image in too many seeds has no verdict.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline import stats
 from pipeline.metrics import METRICS
+from pipeline.pairing import Cells, cells, differences, failures, paired, without_images
 from pipeline.params import Params
 from pipeline.recipes import DRAWS, FRESH
 from pipeline.trials import Trial, arm_replicates, pairs
@@ -36,7 +39,6 @@ FAILS: dict[str, Callable[[str], bool]] = {
 NULLS = ("must_not_differ", "must_not_help")
 
 Overlaps = Mapping[int, float]  # share of images that two seeds' draws have in common, by budget
-Cells = Mapping[tuple[str, str, int], pd.DataFrame]  # by classifier, arm and budget
 
 
 def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd.DataFrame:
@@ -46,6 +48,9 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
     correction runs over all claims that answer the same question (same baseline, metric and regime)
     but the primary one, which was chosen beforehand, and over the controls that must show nothing.
     An arm that only measures has an interval and a p-value, neither a corrected one nor a verdict.
+    `num_without_images`: seeds in which the arm or its baseline should have added made images and
+    had none. Where fewer than six are left, the verdict is `not judged`. A gain over a rival whose
+    mean accuracy is below the declared baseline's is a `weak reference`.
     """
     keys: list[dict[str, Any]] = [
         dict(zip(COMPARISON, (classifier, arm, baseline, budget, metric), strict=True))
@@ -56,8 +61,7 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
         if classifier in params.arm_classifiers(arm)
     ]
     scores = cells(trials)
-    deltas = [paired(scores, key, key["arm"]) - paired(scores, key, key["baseline"])
-              for key in keys]  # fmt: skip
+    deltas = [differences(scores, key, params) for key in keys]
     rows = [_compare(scores, key, each, params, overlaps)
             for key, each in zip(keys, deltas, strict=True)]  # fmt: skip
     table = pd.DataFrame(rows)
@@ -70,12 +74,14 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
     }
     blamed = [_blamed(row, failed, params) for row, _ in found]
     table["verdict"] = [
-        _outcome(row, each, params) or _judge(row, each, params, controls_hold=not names)
+        _outcome(row, each, params)
+        or _judge(row, each, params, not names, _reference_holds(scores, row, params))
         for (row, each), names in zip(found, blamed, strict=True)
     ]
     table["failed_controls"] = ["; ".join(f"{name} {ROLES[params.arms[name].role]}"
                                           for name in names) for names in blamed]  # fmt: skip
-    return table
+    without = table.pop("num_without_images")
+    return table.assign(num_without_images=without)
 
 
 def least_adjusted_p(params: Params) -> float:
@@ -97,24 +103,6 @@ def rows_of(table: pd.DataFrame) -> list[dict[Any, Any]]:
     return table.to_dict("records")
 
 
-def cells(trials: pd.DataFrame) -> Cells:
-    """The trials of every classifier, arm and budget, in the order of seeds."""
-    return dict(iter(trials.sort_values("seed").groupby(["classifier", "arm", "budget"])))
-
-
-def paired(scores: Cells, row: Mapping[Any, Any], arm: str) -> NDArray[np.float64]:
-    """The metric of one arm in the order of seeds, (num_seeds,)."""
-    cell = scores[row["classifier"], arm, row["budget"]]
-    return cell[str(row["metric"])].to_numpy(dtype=np.float64)
-
-
-def failures(scores: Cells, row: Mapping[Any, Any]) -> NDArray[np.bool_]:
-    """Which seeds of a comparison rest on a trial that came to nothing, (num_seeds,)."""
-    sides = [scores[row["classifier"], row[side], row["budget"]]["failed"].to_numpy(dtype=bool)
-             for side in ("arm", "baseline")]  # fmt: skip
-    return np.logical_or(*sides)
-
-
 def _compare(
     scores: Cells, key: dict[str, Any], deltas: NDArray[np.float64], params: Params,
     overlaps: Overlaps,
@@ -128,6 +116,7 @@ def _compare(
         "baseline_regime": params.regime(key["baseline"]),
         "n": len(deltas),
         "num_failed": int(failures(scores, key).sum()),
+        "num_without_images": int(without_images(scores, key, params).sum()),
         "mean_arm": paired(scores, key, key["arm"]).mean(),
         "mean_baseline": paired(scores, key, key["baseline"]).mean(),
         "delta": interval.mean,
@@ -153,14 +142,24 @@ def _adjusted(table: pd.DataFrame, params: Params) -> pd.Series:
     return adjusted
 
 
+def _reference_holds(scores: Cells, row: Mapping[Any, Any], params: Params) -> bool:
+    """Whether what the arm is held against is at least as accurate as the declared baseline."""
+    row = {**row, "metric": PRIMARY_METRIC}
+    least = paired(scores, row, params.report.baseline).mean()
+    return bool(paired(scores, row, row["baseline"]).mean() >= least)
+
+
 def _judge(
-    row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params, controls_hold: bool = True
-) -> str:
-    """The decision table's word."""
+    row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params,
+    controls_hold: bool = True, reference_holds: bool = True,
+) -> str:  # fmt: skip
+    """The decision table's word, but for what no table can judge."""
     if row["arm"] == row["baseline"]:
         return "baseline"
     if params.arms[row["arm"]].role == "measure":
         return "measure"
+    if row["n"] - row["num_without_images"] < stats.SEEDS_FOR_A_TEST <= row["n"]:
+        return "not judged"
     metric = METRICS[row["metric"]]
     rules = stats.Rules(
         confidence=params.report.confidence,
@@ -168,20 +167,22 @@ def _judge(
         higher_is_better=metric.higher_is_better,
     )
     interval = stats.Interval(row["delta"], row["ci_low"], row["ci_high"])
-    return stats.decide(stats.evidence(deltas, interval, row["p_holm"], controls_hold), rules)
+    found = stats.evidence(deltas, interval, row["p_holm"], controls_hold, reference_holds)
+    return stats.decide(found, rules)
 
 
 def _outcome(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params) -> str | None:
     """`passed`, `failed` or `not judged` for a control, by its accuracy; None for other arms.
 
-    Ten seeds are needed, as for any claim, and six of them must have come to something.
+    Ten seeds are needed, as for any claim. Six of them must have come to something, with made
+    images where the control adds them.
     """
     role = params.arms[row["arm"]].role
     if role not in FAILS:
         return None
     if row["metric"] != PRIMARY_METRIC:
         return "control"
-    completed = row["n"] - row["num_failed"]
+    completed = row["n"] - max(row["num_failed"], row["num_without_images"])
     if row["n"] < stats.SEEDS_FOR_A_CLAIM or completed < stats.SEEDS_FOR_A_TEST:
         return "not judged"
     return "failed" if FAILS[role](_judge(row, deltas, params)) else "passed"
@@ -251,18 +252,17 @@ def _diagnose(
     new_images = stats.two_level_interval(arm.astype(np.int8) - baseline, confidence, overlap)
     significant = np.array([stats.mcnemar_p(*pair) <= 1 - confidence
                             for pair in zip(arm, baseline, strict=True)])  # fmt: skip
-    differences = (arm.astype(np.int8) - baseline).mean(axis=1)
+    better = (arm.astype(np.int8) - baseline).mean(axis=1)
     key = {**key, "metric": PRIMARY_METRIC}
-    deltas = paired(scores, key, key["arm"]) - paired(scores, key, key["baseline"])
-    completed = deltas[~failures(scores, key)]
+    completed = differences(scores, key, params)[~failures(scores, key)]
     rest = stats.t_interval(completed, confidence, overlap) if len(completed) else None
     del key["metric"]
     return {
         **key,
         "new_images_low": new_images.low,
         "new_images_high": new_images.high,
-        "mcnemar_better": int((significant & (differences > 0)).sum()),
-        "mcnemar_worse": int((significant & (differences < 0)).sum()),
+        "mcnemar_better": int((significant & (better > 0)).sum()),
+        "mcnemar_worse": int((significant & (better < 0)).sum()),
         "overlap": overlap,
         "completed_n": len(completed),
         "completed_delta": rest.mean if rest else np.nan,

@@ -24,7 +24,7 @@ from pipeline.images import LabeledImages
 from pipeline.params import EngineParams
 from pipeline.progress import Progress
 from pipeline.provenance import MANIFEST, Provenance, describe, failure_of, manifest_of
-from pipeline.runtime import NUM_THREADS, deterministic
+from pipeline.runtime import NUM_THREADS, deterministic, refuse_other_bits
 from pipeline.store import (
     MARKER,
     TIMINGS,
@@ -166,6 +166,9 @@ def perform(task: Task, store: TrialStore) -> None:
 
 def _attempt(task: Task, folder: Path) -> tuple[LabeledImages | None, TrialError | None]:
     """The images that the trial learned from, or the reason why it came to nothing."""
+    bits = task.provenance.environment.get("bits")
+    if bits is not None:
+        refuse_other_bits(str(bits))
     try:
         with deterministic():
             return task.work(folder), None

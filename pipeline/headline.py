@@ -31,6 +31,9 @@ COLUMNS = (
     "verdict",
 )
 RANKING_COLUMNS = ("place", "generator", "labels", "CAS", "interval", "label fidelity")
+# Columns of the report's tables that hold names or words.
+TEXT = ("classifier", "arm", "baseline", "metric", "regime", "baseline_regime", "verdict",
+        "failed_controls", "generator", "stage", "item")  # fmt: skip
 TEXT_COLUMNS = ("classifier", "arm", "verdict", "generator")
 WIDTH = 130  # characters; outside a terminal the library would cut tables to 80
 RANKING_WIDTH = 200
@@ -38,9 +41,19 @@ RANKING_WIDTH = 200
 UNLABELED = "* learned from unlabeled images as well; the baseline did not"
 
 
+def read_table(path: Path) -> pd.DataFrame:
+    """A table that the report wrote; names and words are text, whatever they look like.
+
+    Only an empty cell is missing: an arm may be called `nan` or `null`.
+    """
+    return pd.read_csv(
+        path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""]
+    )  # fmt: skip
+
+
 def read_deltas(root: Path) -> pd.DataFrame:
     """The table of deltas that the report wrote."""
-    return pd.read_csv(require(root / "reports/deltas.csv", "report"))
+    return read_table(require(root / "reports/deltas.csv", "report"))
 
 
 def lines(deltas: pd.DataFrame, params: Params) -> list[tuple[str, ...]]:
@@ -96,10 +109,10 @@ def ranking_lines(root: Path, params: Params) -> list[tuple[str, ...]]:
 
     Seconds are of training one generator, where they were measured on this machine.
     """
-    found = pd.read_csv(require(root / "reports/ranking.csv", "report"))
+    found = read_table(require(root / "reports/ranking.csv", "report"))
     timings = root / "reports/timings.csv"
     columns = ["stage", "item", "budget", "seconds"]
-    seconds = pd.read_csv(timings) if timings.exists() else pd.DataFrame(columns=columns)
+    seconds = read_table(timings) if timings.exists() else pd.DataFrame(columns=columns)
     return [
         (
             _number(row["cas_place"], "{:.0f}"),
@@ -146,7 +159,7 @@ def show(root: Path, params: Params) -> None:
     rivals = accuracy[accuracy["baseline"] != params.report.baseline]
     for _, row in rivals[rivals["verdict"] != "measure"].iterrows():
         print(wording.sentence(row, params.report.confidence))
-    for _, row in pd.read_csv(require(root / "reports/worth.csv", "report")).iterrows():
+    for _, row in read_table(require(root / "reports/worth.csv", "report")).iterrows():
         print(wording.worth_sentence(row))
     made = (root / PAGE).exists()
     print(f"\nreport: {root / PAGE if made else 'none yet, `make run` makes it'}")

@@ -162,7 +162,14 @@ def check_names(artifact: Artifact, found: dict[str, Any]) -> None:
 
 
 def check_settings(facts: Facts, artifact: Artifact, found: dict[str, Any]) -> None:
-    """Refuse an artifact of other settings."""
+    """Refuse an artifact of other settings or other bits."""
+    bits = found["environment"].get("bits")
+    if bits != facts.params.bits:
+        raise IntegrityError(
+            str(artifact.path),
+            f"expected to be made with {facts.params.bits} bits, found {bits or 'unknown'} ones",
+            "run `dvc repro`",
+        )
     for key in {*artifact.sections, *found["params"]}:
         try:
             expected = facts.params.section(key)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from pipeline.bits import Bits
 from pipeline.recipes import DRAWS, FRESH, MODELS, SYNTHETIC, ArmParams, GeneratorParams, Regime
 from pipeline.sections import FILE, Count, Member, Name, Section, parse_yaml, read_text, validate
 from pipeline.study import DataParams, StudyParams
@@ -68,6 +69,7 @@ class EngineParams(Section):
 class Params(Section):
     """All of params.yaml."""
 
+    bits: Bits = "portable"
     data: DataParams
     study: StudyParams
     teachers: dict[Name, Member] = Field(default_factory=dict)

@@ -49,8 +49,8 @@ class Provenance:
 def trial_code(stage_file: str, *modules: str) -> str:
     """The digest of the code that decides what a trial gives: its stage, the engine, `modules`."""
     package = Path(__file__).parent
-    alone = (stage_file, str(package / "engine.py"), str(package / "params.py"), __file__)
-    return code_digest(alone, *modules)
+    always = ("bits.py", "engine.py", "params.py")
+    return code_digest((stage_file, __file__, *(str(package / name) for name in always)), *modules)
 
 
 def provenance(
@@ -64,6 +64,7 @@ def provenance(
         seed=seed,
         environment={
             **library_versions(),
+            "bits": params.bits,
             "threads": NUM_THREADS,
             "auto precision": resolve_precision("auto"),
         },

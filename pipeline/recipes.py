@@ -73,6 +73,12 @@ class ArmParams(Section):
         return self.inputs.removeprefix(MODELS) if self.inputs.startswith(MODELS) else None
 
     @property
+    def adds_made_images(self) -> bool:
+        """Whether images are added that a generator made or a teacher labeled."""
+        is_source = self.generator is not None or self.teacher is not None
+        return is_source and self.per_class > 0 and not self.teacher_itself
+
+    @property
     def is_control(self) -> bool:
         """Whether the arm tests the study itself."""
         return self.role.startswith("must")

@@ -15,7 +15,10 @@ from importlib.metadata import version
 from typing import Any, Literal, cast
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from pipeline.bits import PORTABLE, current_bits, has_avx2
+from pipeline.errors import MachineError
 
 NUM_THREADS = 1
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -43,15 +46,52 @@ def library_versions() -> dict[str, str]:
 
 
 def resolve_precision(precision: Precision) -> Precision:
-    """`auto` is bfloat16 where the processor multiplies such numbers itself, float32 elsewhere.
+    """`auto` is float32 with portable bits.
 
-    Emulated, bfloat16 is slower than float32.
+    With native bits it is bfloat16 where the processor multiplies such numbers itself, and float32
+    elsewhere: emulated, bfloat16 is slower than float32.
     """
     import torch
 
     if precision != "auto":
         return precision
+    if current_bits() == "portable":
+        return "float32"
     return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+
+
+def refuse_other_bits(mode: str) -> None:
+    """Raise `MachineError` when this process does not compute with the bits of `mode`.
+
+    Portable bits are checked where they were asked of: in torch and in every OpenBLAS. Where numpy
+    or torch were imported before `pipeline`, the settings came too late for them.
+    """
+    import torch
+
+    if mode != current_bits():
+        raise MachineError(
+            "bits",
+            f"expected a process with {mode} bits, as params.yaml says, found {current_bits()} "
+            "ones",
+            "start anew with `python -m pipeline.stages`, or call `pipeline.bits.set_bits` before "
+            "numpy and torch are imported",
+        )
+    if mode != "portable" or not has_avx2():
+        return
+
+    found = {
+        torch.backends.cpu.get_cpu_capability().lower(),
+        *(pool.get("architecture") for pool in threadpool_info()
+          if pool["internal_api"] == "openblas"),
+    }  # fmt: skip
+    other = found - {PORTABLE["ATEN_CPU_CAPABILITY"], PORTABLE["OPENBLAS_CORETYPE"]}
+    if other:
+        raise MachineError(
+            "bits",
+            "expected numpy and torch to be held to AVX2, found that they were imported before "
+            f"`pipeline` and use {', '.join(sorted(map(str, other)))}",
+            "import `pipeline` first, or say `bits: native` in params.yaml",
+        )
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import reprlib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
@@ -22,7 +22,18 @@ from pipeline.errors import ParamsError
 FILE = "params.yaml"
 MAX_BYTES = 1_000_000
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+
+def _refuse_name(name: str) -> str:
+    """`name` itself; raises `ValueError` for one that DVC could not address."""
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,63}", name):
+        raise ValueError(
+            "expected a name that begins with a lowercase letter and goes on with lowercase "
+            "letters, digits, _ or -, 64 characters at most (a dot parts keys for DVC)"
+        )
+    return name
+
+
+Name = Annotated[str, AfterValidator(_refuse_name)]
 # Far above any sensible size: a slip of the finger must not ask for all the memory there is.
 Count = Annotated[int, Field(gt=0, le=1_000_000)]
 Member = dict[str, Any]
@@ -96,6 +107,8 @@ def _explain(config: type[Section], problem: Any) -> str:
         return f"unknown key {place} (expected one of {', '.join(known)}{hint})"
     if problem["type"] == "missing":
         return f"the key {place} is missing"
+    if keys[-1:] == ["[key]"]:
+        return f"{'.'.join(keys[:-2])}.{SHORT.repr(keys[-2])}: {problem['msg'].partition(', ')[2]}"
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
     found = SHORT.repr(problem["input"])

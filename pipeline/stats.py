@@ -55,6 +55,7 @@ class Evidence:
     interval: Interval
     p_adjusted: float
     controls_hold: bool = True  # no control arm showed what cannot be
+    reference_holds: bool = True  # what the arm is held against is not below the baseline itself
 
 
 def t_interval(values: Numbers, confidence: float, correlation: float = 0.0) -> Interval:
@@ -256,10 +257,15 @@ def _first_not_ahead(grid: Numbers, ahead: Numbers) -> float:
 
 
 def evidence(
-    deltas: Numbers, interval: Interval, p_adjusted: float, controls_hold: bool = True
+    deltas: Numbers,
+    interval: Interval,
+    p_adjusted: float,
+    controls_hold: bool = True,
+    reference_holds: bool = True,
 ) -> Evidence:
     """What a comparison's verdict rests on, from its deltas."""
-    return Evidence(len(deltas), float(np.ptp(deltas)), interval, p_adjusted, controls_hold)
+    spread = float(np.ptp(deltas))
+    return Evidence(len(deltas), spread, interval, p_adjusted, controls_hold, reference_holds)
 
 
 def _equivalent(found: Evidence, rules: Rules) -> bool:
@@ -290,6 +296,8 @@ DECISIONS: tuple[tuple[str, Callable[[Evidence, Rules], bool]], ...] = (
     ("degenerate", lambda found, rules: found.spread <= ROUNDING),
     # The whole interval is smaller than the smallest effect of interest.
     ("equivalent", _equivalent),
+    # It would be a gain, but over a reference that is itself worse than the baseline.
+    ("weak reference", lambda found, rules: _better(found, rules) and not found.reference_holds),
     # The interval excludes zero, the adjusted p is below the level, with at least ten seeds.
     ("gain", _better),
     ("harm", _worse),

@@ -6,7 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.stats import SEEDS_FOR_A_TEST
+
 VERDICTS = {
+    "weak reference": "better than a reference that is itself worse than the baseline, which is no "
+    "evidence for the added images",
     "gain": "better, beyond what chance explains",
     "harm": "worse, beyond what chance explains",
     "equivalent": "no difference that matters: the whole interval is below the smallest effect of "
@@ -17,7 +21,8 @@ VERDICTS = {
     "invalid": "a control failed, so this study cannot be trusted here",
     "passed": "a control that came out as it must",
     "failed": "a control that did not come out as it must",
-    "not judged": "a control with too few seeds to be judged",
+    "not judged": "too few seeds with synthetic images to be judged by, or a control with too few "
+    "seeds",
     "measure": "an arm that measures something and claims nothing",
     "baseline": "what the others are compared with",
 }
@@ -150,7 +155,11 @@ def labels(budget: int) -> str:
 
 def answer(row: Mapping[str, Any]) -> str:
     """What one row of the table of deltas says about accuracy, without numbers."""
+    scope = f"for {row['classifier']}, {labels(row['budget'])}"
+    if row["verdict"] == "not judged" and _lacks_images(row):
+        return f"{row['arm']} beside {row['baseline']}, {scope}, is {_not_judged(row)}"
     what = {
+        "weak reference": "is better than",
         "gain": "is better than",
         "harm": "is worse than",
         "equivalent": "makes no difference that matters to",
@@ -166,8 +175,23 @@ def answer(row: Mapping[str, Any]) -> str:
     across = row.get("regime", "labeled") != row.get("baseline_regime", "labeled")
     saw = "no" if row.get("baseline_regime", "labeled") == "labeled" else "the"
     aside = f", which saw {saw} unlabeled images," if across else ""
-    scope = f"for {row['classifier']}, {labels(row['budget'])}"
+    if row["verdict"] == "weak reference":
+        aside += ", which is itself worse than the baseline here"
+        scope = f"({scope}): this is no evidence for the generated images"
     return f"{row['arm']} {what} {row['baseline']}{aside} {scope}"
+
+
+def _lacks_images(row: Mapping[str, Any]) -> bool:
+    """Whether too few seeds of a comparison had made images."""
+    without = row.get("num_without_images", 0)
+    return bool(row["n"] - without < SEEDS_FOR_A_TEST <= row["n"])
+
+
+def _not_judged(row: Mapping[str, Any]) -> str:
+    return (
+        f"not judged: no synthetic image was used in {row['num_without_images']} of {row['n']} "
+        "seeds"
+    )
 
 
 def numbers(row: Mapping[str, Any], confidence: float) -> str:
@@ -221,7 +245,12 @@ def _trust(row: Mapping[str, Any], smallest_effect: float) -> str:
     """The second sentence of an explanation."""
     between = f"between {points(row['ci_low'])} and {points(row['ci_high'])} points"
     seeds = f"{row['n']} seeds, each with other labeled images,"
+    if row["verdict"] == "not judged" and _lacks_images(row):
+        return f"It is {_not_judged(row)}, so the number says nothing about such images."
     words = {
+        "weak reference": f"All {seeds} together put the true difference {between}, but "
+        f"{row['baseline']} is itself worse than the baseline here: an arm that adds nothing would "
+        "look better than it, too.",
         "gain": f"All {seeds} together put the true difference {between}, above zero throughout, "
         "so it is hardly the luck of one draw.",
         "harm": f"All {seeds} together put the true difference {between}, below zero throughout, "
@@ -285,6 +314,11 @@ def worth_sentence(row: Mapping[str, Any]) -> str:
         return (
             f"For {row['classifier']}, what {labels(row['budget'])} with {row['arm']} are worth "
             "cannot be told, because a control failed."
+        )
+    if row["verdict"] == "not judged":
+        return (
+            f"For {row['classifier']}, what {labels(row['budget'])} with {row['arm']} are worth "
+            "cannot be told, because too few seeds had synthetic images."
         )
     more = " and unlabeled images" if row.get("regime", "labeled") != "labeled" else ""
     return (

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+# Before numpy and torch, which read its settings when they are loaded.
+import pipeline  # noqa: F401
+
+# isort: split
 import os
 import shutil
 from collections import Counter

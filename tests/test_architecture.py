@@ -9,33 +9,31 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.stages.__main__ import ITEMS
 from pipeline.store import import_closure, imported_modules
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "pipeline"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 FLOORS = (
-    {"errors", "sections", "study", "recipes", "params", "images", "runtime", "store", "progress",
-     "layers"},
+    {"bits", "errors", "sections", "study", "recipes", "params", "images", "runtime", "store",
+     "progress", "layers"},
     {"splits", "datasets", "generators", "teachers", "transforms", "classifiers", "filters",
      "metrics", "fidelity", "memorization", "stats", "health", "wording"},
-    {"trials", "provenance", "arms", "tuning", "engine", "integrity", "comparisons", "ranking",
+    {"trials", "provenance", "arms", "tuning", "engine", "integrity", "pairing", "comparisons",
+     "ranking",
      "tables", "plots", "gallery", "page", "headline"},
     {"stages", "presets", "check", "__main__"},
 )  # fmt: skip
-# The siblings on floor 1 that may meet: a training set carries its arm's transform, and a generator
-# sees real images through one.
+# The siblings on floor 1 that may meet: a training set carries its arm's transform, a generator
+# sees real images through one, and words name the least numbers of seeds.
 SIBLINGS = {("classifiers", "transforms"), ("generators", "transforms"),
-            ("teachers", "transforms")}  # fmt: skip
+            ("teachers", "transforms"), ("wording", "stats")}  # fmt: skip
 MAX_LINES, MAX_FUNCTION, MAX_FIT_LOOP, MAX_ARGUMENTS, MAX_NESTING = 350, 45, 90, 6, 3
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc", "core", "manager"}
 FORBIDDEN_CALLS = {
     "pickle.load", "pickle.loads", "joblib.load", "torch.load", "torch.jit.load", "torch.hub.load",
     "torch.export.load", "os.system", "eval", "exec", "globals", "shelve.open",
-}  # fmt: skip
-GROUPS = {
-    "teach": "teachers", "audit_teacher": "teachers", "train_generator": "generators",
-    "synthesize": "generators", "audit": "generators", "train_classifiers": "arms",
 }  # fmt: skip
 
 
@@ -57,7 +55,7 @@ def pipeline_stages() -> dict[str, dict]:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_only_go_down(path: Path) -> None:
     if path == PACKAGE / "__init__.py":
-        assert not imported_modules(path)
+        assert imported_modules(path) == {PACKAGE / "bits.py"}
         return
     for target in imported_modules(path) - {PACKAGE / "__init__.py"}:
         if part(target) == part(path):
@@ -104,7 +102,8 @@ def test_nothing_loads_code_from_data(path: Path) -> None:
 
 @pytest.mark.parametrize("name", pipeline_stages())
 def test_a_stage_depends_on_exactly_the_code_it_imports(name: str) -> None:
-    needed = import_closure(PACKAGE / "stages" / f"{name}.py")
+    stages = PACKAGE / "stages"
+    needed = import_closure(stages / f"{name}.py") | import_closure(stages / "__main__.py")
     needed = {path for path in needed if path.parts[-1] != "__init__.py" or path.parent != PACKAGE}
     declared = {dep for dep in pipeline_stages()[name]["deps"] if dep.startswith("pipeline/")}
     folders = {dep for dep in declared if (ROOT / dep).is_dir()}
@@ -118,19 +117,24 @@ def test_a_stage_depends_on_exactly_the_code_it_imports(name: str) -> None:
 
 
 def test_every_stage_is_a_module_and_every_module_a_stage() -> None:
-    modules = {path.stem for path in (PACKAGE / "stages").glob("*.py")} - {"__init__", "entry"}
-    assert modules == set(pipeline_stages())
+    modules = {path.stem for path in (PACKAGE / "stages").glob("*.py")}
+    assert modules - {"__init__", "__main__"} == set(pipeline_stages()) == set(ITEMS)
 
 
 @pytest.mark.parametrize("name", pipeline_stages())
 def test_commands_are_fixed_strings(name: str) -> None:
-    assert pipeline_stages()[name]["cmd"] == f"python -m pipeline.stages.{name}"
+    assert pipeline_stages()[name]["cmd"] == f"python -m pipeline.stages {name}"
 
 
 def test_groups_run_over_the_sections_they_belong_to() -> None:
     loaded = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-    for name, section in GROUPS.items():
-        assert loaded[name]["foreach"] == f"${{{section}}}"
+    for name, section in ITEMS.items():
+        assert loaded[name].get("foreach") == (section and f"${{{section}}}")
+
+
+@pytest.mark.parametrize("name", pipeline_stages())
+def test_every_stage_is_made_anew_with_other_bits(name: str) -> None:
+    assert "bits" in pipeline_stages()[name]["params"]
 
 
 @pytest.mark.parametrize(

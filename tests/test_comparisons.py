@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pipeline.metrics import METRICS
 from pipeline.params import Params
 from pipeline.stats import holm, sign_flip_p, t_interval
 from pipeline.trials import Trial, pairs
-from pipeline.wording import ROLES
+from pipeline.wording import ROLES, explanation, sentence
 
 NO_OVERLAP = {2: 0.0, 4: 0.0, 8: 0.0}
 CLAIMS = {"classical", "dcgan", "dcgan_classical"}
@@ -356,6 +357,118 @@ def test_a_failed_trial_is_counted_and_never_raises_the_mean(
     assert after["delta"] == pytest.approx(0.75 * before["delta"], abs=1e-3)
 
 
+def imageless(trials: pd.DataFrame, arm: str, seeds: list[int]) -> pd.DataFrame:
+    """`trials` without a made image in those seeds of `arm`, whose scores stay."""
+    rows = trials.copy()
+    rows.loc[(rows["arm"] == arm) & rows["seed"].isin(seeds), "num_made"] = 0
+    return rows
+
+
+def against_rival(params: Params, *controls: str) -> Params:
+    return without(small(params, *controls), rival="classical")
+
+
+def compared(table: pd.DataFrame, baseline: str, metric: str = "accuracy") -> pd.Series:
+    """The row of `dcgan` against `baseline`."""
+    rows = table[(table["arm"] == "dcgan") & (table["baseline"] == baseline)]
+    return rows[rows["metric"] == metric].iloc[0]
+
+
+@pytest.mark.parametrize("lose", [failed, imageless])
+@pytest.mark.parametrize("lost", [4, 5, 10])
+def test_an_arm_without_images_in_too_many_seeds_is_not_judged(
+    lose: Callable[[pd.DataFrame, str, list[int]], pd.DataFrame], lost: int,
+    trials: pd.DataFrame, study: Params,
+) -> None:  # fmt: skip
+    rows = rigged(trials, {"classical": -0.2, "dcgan": 0.1, "fresh_real": 0.2}, seeds=10)
+    for arm in ("dcgan", "shuffled"):
+        rows = lose(rows, arm, list(range(lost)))
+    params = against_rival(study, "shuffled", "fresh_real")
+    table = comparisons.deltas_table(rows, params, NO_OVERLAP)
+    made = table["arm"].isin(["dcgan", "shuffled"])
+    assert set(table[made]["num_without_images"]) == {lost}
+    assert set(table[~made]["num_without_images"]) == {0}
+    assert table.columns[-1] == "num_without_images"
+    accuracy = table[(table["metric"] == "accuracy") & made]
+    assert len(accuracy) == 3
+    if lost > 4:
+        assert set(accuracy["verdict"]) == {"not judged"}
+        words = f"not judged: no synthetic image was used in {lost} of 10 seeds"
+        for row in comparisons.rows_of(accuracy):
+            assert words in sentence(row, 0.95)
+            assert words in explanation(row, 0.005)
+    else:
+        assert "not judged" not in set(accuracy["verdict"])
+    judged_still = table[(table["metric"] == "accuracy") & ~made].set_index("arm")["verdict"]
+    assert dict(judged_still) == {"real": "baseline", "classical": "harm", "fresh_real": "passed"}
+
+
+def test_an_arm_that_measures_stays_a_measure_without_images(
+    trials: pd.DataFrame, study: Params
+) -> None:
+    measured = with_arms(against_rival(study), dcgan={"role": "measure"})
+    rows = imageless(rigged(trials, {"dcgan": 0.1}, seeds=10), "dcgan", list(range(10)))
+    table = comparisons.deltas_table(rows, measured, NO_OVERLAP)
+    assert set(table[table["arm"] == "dcgan"]["verdict"]) == {"measure"}
+    assert set(table[table["arm"] == "dcgan"]["num_without_images"]) == {10}
+
+
+def test_with_too_few_seeds_for_a_test_an_arm_without_images_is_exploratory(
+    trials: pd.DataFrame, study: Params
+) -> None:
+    rows = imageless(rigged(trials, {}, seeds=5), "dcgan", list(range(5)))
+    assert judged(rows, small(study))["dcgan"] == "exploratory"
+
+
+@pytest.mark.parametrize("lose", [failed, imageless])
+@pytest.mark.parametrize(("gap", "counted"), [(-0.2, 0.0), (0.1, -0.1)])
+def test_a_seed_that_gave_nothing_never_counts_in_favor_against_the_rival(
+    lose: Callable[[pd.DataFrame, str, list[int]], pd.DataFrame], gap: float, counted: float,
+    trials: pd.DataFrame, study: Params,
+) -> None:  # fmt: skip
+    rows = rigged(trials, {"dcgan": 0.3, "classical": gap}, seeds=10)
+    for metric in ("accuracy", "log_loss"):
+        rows.loc[:, metric] = rows[metric].round(1)  # without noise
+    lost = lose(rows, "dcgan", [0, 1, 2])
+    table = comparisons.deltas_table(lost, against_rival(study), NO_OVERLAP)
+    row = compared(table, "classical")
+    assert row["delta"] == pytest.approx((3 * counted + 7 * (0.3 - gap)) / 10)
+    assert row["num_without_images"] == 3
+    # Of a loss the rival that harms is the one with less of it: what is lower is better.
+    mirrored = {-0.2: 0.2, 0.1: 0.0}[gap]
+    loss = compared(table, "classical", "log_loss")
+    assert loss["delta"] == pytest.approx((3 * mirrored + 7 * (0.3 - gap)) / 10)
+    # Against the baseline nothing is limited: a failed seed is no difference.
+    kept = 0.0 if lose is failed else 0.3
+    assert compared(table, "real")["delta"] == pytest.approx((3 * kept + 7 * 0.3) / 10)
+
+
+@pytest.mark.parametrize(
+    ("rival", "arm", "verdict"),
+    [(-0.1, 0.0, "weak reference"), (-0.1, -0.2, "harm"), (0.1, 0.2, "gain"), (0.0, 0.1, "gain")],
+)
+def test_a_gain_over_a_rival_below_the_baseline_is_none(
+    rival: float, arm: float, verdict: str, trials: pd.DataFrame, study: Params
+) -> None:
+    rows = rigged(trials, {"dcgan": arm, "classical": rival}, seeds=10)
+    if rival == 0.0:
+        seeds = rows["arm"].eq("classical")
+        real = rows[rows["arm"].eq("real")].set_index(["classifier", "budget", "seed"])["accuracy"]
+        keys = [tuple(key) for key in rows.loc[seeds, ["classifier", "budget", "seed"]].to_numpy()]
+        rows.loc[seeds, "accuracy"] = [real[key] for key in keys]
+    table = comparisons.deltas_table(rows, against_rival(study), NO_OVERLAP)
+    row = compared(table, "classical")
+    assert row["verdict"] == verdict
+    assert row["p_holm"] == holm([row["p_value"]])[0]
+    if verdict == "weak reference":
+        text = sentence(dict(row), 0.95)
+        assert "dcgan is better than classical, which is itself worse than the baseline" in text
+        assert "this is no evidence for the generated images" in text
+        # A lower loss is better: here the arm has the higher one.
+        lower = compared(table, "classical", "log_loss")
+        assert (lower["delta"] > 0, lower["verdict"]) == (True, "harm")
+
+
 def rights(rows: pd.DataFrame) -> dict[Trial, np.ndarray]:
     """Made-up rights of 50 test images for every trial of `rows`."""
     from pipeline.trials import Replicate
@@ -394,7 +507,7 @@ def test_when_every_seed_failed_nothing_is_left_and_nothing_breaks(
     row = table[table["arm"] == "dcgan"].iloc[0]
     assert row["completed_n"] == 0
     assert np.isnan(row["completed_delta"])
-    assert judged(rows, params)["dcgan"] == "degenerate"
+    assert judged(rows, params)["dcgan"] == "not judged"
 
 
 def test_diagnostics_agree_with_the_functions_they_come_from(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import ZOO, leave_study
 
 from pipeline import headline
 from pipeline.params import load_params
@@ -52,6 +53,26 @@ def test_several_are_ranked_below_the_headline_table(
     assert UNTUNED in shown
     for row in rows[2:]:
         assert all(cell in shown for cell in row)
+
+
+def test_names_that_look_like_missing_values_are_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = ZOO.replace("  acgan: {inputs", "  na1: {family: acgan, inputs")
+    for before, after in (("dcgan_classical", "nan"), ("cvae_only", '"null"')):
+        text = text.replace(f"  {before}:", f"  {after}:")
+    root = left(leave_study(tmp_path, text))
+    params = load_params(root)
+    deltas = headline.read_deltas(root)
+    assert {"nan", "null"} <= set(params.arms) == set(deltas["arm"])
+    assert deltas["mean_arm"].dtype == deltas["num_without_images"].astype(float).dtype == float
+    assert "| nan over classical |" in headline.markdown(deltas, params)
+    generators = {row[1] for row in headline.ranking_lines(root, params)}
+    assert generators == {"dcgan", "cvae", "na1"}
+    headline.show(root, params)
+    shown = capsys.readouterr().out
+    assert all(f" {name} " in shown for name in ("nan", "null", "na1"))
+    assert "For cnn, 2 labels per class with nan" in shown
 
 
 def test_without_recorded_seconds_there_is_a_dash(zoo: Path) -> None:

@@ -291,12 +291,12 @@ def opened_by(stage: str, item: str | None, study: Path) -> list[object]:
     try:
         with (
             contextlib.chdir(study),
-            mock.patch.object(sys, "argv", ["stage", *([item] if item else [])]),
+            mock.patch.object(sys, "argv", ["stage", stage, *([item] if item else [])]),
             warnings.catch_warnings(),
         ):
             # Tests have imported the stage before; what it opens then is watched below.
             warnings.filterwarnings("ignore", ".*found in sys.modules", RuntimeWarning)
-            runpy.run_module(f"pipeline.stages.{stage}", run_name="__main__")
+            runpy.run_module("pipeline.stages", run_name="__main__")
     finally:
         WATCHES.remove(opened)
     return opened

@@ -514,9 +514,27 @@ def test_a_section_of_the_whole_is_its_plain_values(study: Params) -> None:
     assert study.section("study") == study.study.model_dump()
 
 
-def test_the_name_of_a_member_may_have_dots(values: dict[str, Any]) -> None:
-    values["classifiers"]["cnn.v1.2"] = {"steps": 3}
-    assert validate(Params, values, FILE).section("classifiers.cnn.v1.2") == {"steps": 3}
+@pytest.mark.parametrize("name", ["dcgan.v2", "per_class.steps", "2nd", "001", "_x"])
+@pytest.mark.parametrize("family", ["arms", "generators", "classifiers", "transforms", "teachers"])
+def test_names_that_dvc_cannot_address_are_refused(
+    family: str, name: str, values: dict[str, Any]
+) -> None:
+    values[family][name] = next(iter(values[family].values()), {})
+    text = refused(values)
+    assert f"{family}.'{name}': expected a name that begins with a lowercase letter" in text
+
+
+@pytest.mark.parametrize("name", ["nan", "null", "na1", "a", "x-ray_2", "a" * 64])
+def test_any_other_name_is_taken_as_it_is(name: str, values: dict[str, Any]) -> None:
+    values["arms"][name] = values["arms"]["dcgan"]
+    assert name in validate(Params, values, FILE).arms
+
+
+def test_bits_are_portable_unless_settings_say_otherwise(values: dict[str, Any]) -> None:
+    assert validate(Params, values | {"bits": "native"}, FILE).section("bits") == "native"
+    del values["bits"]
+    assert validate(Params, values, FILE).bits == "portable"
+    assert "bits: input should be 'portable' or 'native'" in refused(values | {"bits": "fast"})
 
 
 @pytest.mark.parametrize("key", ["nothing", "arms.nothing", "classifiers.nothing"])

@@ -124,7 +124,9 @@ def test_the_order_in_which_inputs_and_settings_are_named_does_not_matter(
     assert turned.name == made_of(home, study).name
 
 
-@pytest.mark.parametrize("changed", [{"threads": 2}, {"numpy": "0.1"}, {"more": "1"}])
+@pytest.mark.parametrize(
+    "changed", [{"threads": 2}, {"numpy": "0.1"}, {"more": "1"}, {"bits": "native"}]
+)
 def test_a_name_follows_libraries_and_threads(
     changed: dict[str, str | int], home: Path, study: Params
 ) -> None:
@@ -137,7 +139,7 @@ def test_the_environment_is_the_libraries_that_decide_results_and_the_threads(
     home: Path, study: Params
 ) -> None:
     found = made_of(home, study).environment
-    precision = {"auto precision": resolve_precision("auto")}
+    precision = {"bits": "portable", "auto precision": resolve_precision("auto")}
     assert found == {**library_versions(), "threads": NUM_THREADS, **precision}
 
 
@@ -321,6 +323,7 @@ def test_the_code_of_a_trial_does_not_depend_on_where_the_project_lies(copied: P
         (["engine.py"], True),
         (["provenance.py"], True),
         (["params.py"], True),
+        (["bits.py"], True),
         (["generators/dcgan.py"], True),
         (["generators/base.py"], True),
         (["errors.py", "plots.py", "generators/__init__.py", "stages/synthesize.py"], False),
@@ -345,7 +348,7 @@ def seen(*arguments: object) -> list[Path]:
 
 
 # Modules that name, schedule or describe, and registries without logic: they decide no result.
-UNCOUNTED = {"errors.py", "trials.py", "stages/entry.py"}
+UNCOUNTED = {"errors.py", "trials.py"}
 STAGES = [
     pytest.param(teach, "graph", id="teach"),
     pytest.param(train_generator, "dcgan", id="train_generator"),
@@ -360,7 +363,7 @@ def test_a_trial_is_named_by_all_the_code_that_its_stage_imports(
     stage: ModuleType, item: str, study: Params, smoke: Params, project: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    always = ("engine.py", "provenance.py", "params.py")
+    always = ("bits.py", "engine.py", "provenance.py", "params.py")
     counted = {*(PACKAGE / name for name in always), Path(stage.__file__)}
 
     def listen(stage_file: str, *modules: str) -> str:

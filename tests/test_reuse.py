@@ -17,7 +17,7 @@ from test_stages import computed, copy_project, digests, edit, narrow, run
 from pipeline.params import load_params
 from pipeline.stages import prepare, train_generator
 
-STAGE = "pipeline.stages."
+STAGES = "pipeline.stages"
 pytestmark = pytest.mark.slow
 
 
@@ -41,7 +41,7 @@ def study(trained: Path, tmp_path: Path) -> Path:
 def test_a_killed_run_keeps_finished_trials_and_ends_the_same(study: Path, trained: Path) -> None:
     for folder in (".trials", "models"):
         shutil.rmtree(study / folder)
-    command = [sys.executable, "-m", f"{STAGE}train_generator", "dcgan"]
+    command = [sys.executable, "-m", STAGES, "train_generator", "dcgan"]
     process = subprocess.Popen(
         command, cwd=study, start_new_session=True, stderr=subprocess.DEVNULL
     )
@@ -49,7 +49,7 @@ def test_a_killed_run_keeps_finished_trials_and_ends_the_same(study: Path, train
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (study / "models").exists()
-    output = run(study, "python", "-m", f"{STAGE}train_generator", "dcgan")
+    output = run(study, "python", "-m", STAGES, "train_generator", "dcgan")
     assert computed(output) == {"train_generator@dcgan": (1, 1)}
     assert digests(study / "models") == digests(trained / "models")
 
@@ -65,7 +65,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def test_code_that_decides_a_trial_recomputes_it(study: Path) -> None:
     with (study / "pipeline/generators/base.py").open("a", encoding="utf-8") as file:
         file.write("\nADDED = 1\n")
-    output = run(study, "python", "-m", f"{STAGE}train_generator", "dcgan")
+    output = run(study, "python", "-m", STAGES, "train_generator", "dcgan")
     assert computed(output) == {"train_generator@dcgan": (2, 0)}
 
 
@@ -73,9 +73,9 @@ def test_code_that_decides_a_trial_recomputes_it(study: Path) -> None:
     ("command", "pairs", "words"),
     [
         (["pipeline", "check"], (r"    steps: 30 ", "    stps: 30 "), "unknown key"),
-        ([f"{STAGE}prepare"], (r"budgets: \[5\]", "budgets: [500]", r"budget: 5", "budget: 500"),
+        ([STAGES, "prepare"], (r"budgets: \[5\]", "budgets: [500]", r"budget: 5", "budget: 500"),
          "expected at most 40 labeled images per class"),
-        ([f"{STAGE}prepare"], (r"name: toy", "name: mnist", r"path: null", "path: nowhere"),
+        ([STAGES, "prepare"], (r"name: toy", "name: mnist", r"path: null", "path: nowhere"),
          "found none at"),
     ],
     ids=["typo", "budget", "idx"],

@@ -30,6 +30,7 @@ DELTA_COLUMNS = [
     "classifier", "arm", "baseline", "budget", "metric", "regime", "baseline_regime", "n",
     "num_failed", "mean_arm", "mean_baseline", "delta", "ci_low", "ci_high",
     "smallest_detectable", "p_value", "p_holm", "verdict", "failed_controls",
+    "num_without_images",
 ]  # fmt: skip
 pytestmark = pytest.mark.slow
 
@@ -273,7 +274,7 @@ def test_the_number_of_workers_changes_no_byte(finished: Path, study: Path) -> N
         shutil.rmtree(study / folder)
     edit(study, r"kind: serial", "kind: processes", r"workers: 0", "workers: 2")
     for stage in ("train_generator", "train_classifiers"):
-        run(study, "python", "-m", f"pipeline.stages.{stage}", "dcgan")
+        run(study, "python", "-m", "pipeline.stages", stage, "dcgan")
     assert digests(study / "models") == digests(finished / "models")
     assert digests(study / "results/dcgan") == digests(finished / "results/dcgan")
     assert digests(study / "results/dcgan")
@@ -290,7 +291,7 @@ def test_a_page_of_other_results_is_made_anew_when_shown(study: Path) -> None:
 def test_a_missing_trial_stops_the_report(study: Path) -> None:
     (study / "results/dcgan/budget-0005/seed-01.cnn.npz").unlink()
     before = digests(study / "reports")
-    output = run(study, "python", "-m", "pipeline.stages.report", ok=False)
+    output = run(study, "python", "-m", "pipeline.stages", "report", ok=False)
     assert output.startswith("error: results: expected 20 trials, found 19; the first missing one")
     assert digests(study / "reports") == before
 

@@ -630,6 +630,7 @@ def test_every_decision_can_be_reached_and_the_last_one_always_applies() -> None
         decide(judged(5, 0.01, 0.03, 0.01), RULES),
         decide(Evidence(10, 0.0, Interval(0.01, 0.01, 0.01), 0.01), RULES),
         decide(judged(10, 0.001, 0.003, 0.01), RULES),
+        decide(judged(10, 0.01, 0.03, 0.01, reference_holds=False), RULES),
         decide(judged(10, 0.01, 0.03, 0.01), RULES),
         decide(judged(10, -0.03, -0.01, 0.01), RULES),
         decide(judged(10, -0.03, 0.01, 0.01), RULES),

@@ -1,1 +1,1 @@
-"""One module per DVC stage, each with `run(params, root, ...)` and a `main` of a few lines."""
+"""One module per DVC stage, each with `run(params, root, ...)`; `__main__` enters them."""

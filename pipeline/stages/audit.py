@@ -29,7 +29,6 @@ from pipeline.images import UNLABELED, Images, LabeledImages, flat, read_images
 from pipeline.params import Params
 from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
 from pipeline.runtime import derive_seed, numpy_rng
-from pipeline.stages.entry import enter_group
 from pipeline.store import read_npz, require, write_json
 from pipeline.transforms import AffineConfig, affine
 from pipeline.trials import Replicate, replicates
@@ -318,9 +317,3 @@ def flags(report: Report, num_images: int) -> list[str]:
         "collapsed": any(row["collapsed"] for row in report["classes"]),
     }
     return [word for word, holds in found.items() if holds]
-
-
-if __name__ == "__main__":
-    from pipeline.stages import audit as stage  # by its own name: workers can import that
-
-    enter_group(stage.run, lambda params: params.generators)

@@ -19,7 +19,6 @@ from pipeline.params import Params
 from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
 from pipeline.recipes import MODELS
 from pipeline.runtime import derive_seed
-from pipeline.stages.entry import enter_group
 from pipeline.store import read_npz, require, write_json
 from pipeline.trials import Replicate, replicates
 
@@ -81,9 +80,3 @@ def audit(
 def share(holds: np.ndarray) -> float | None:
     """Share of True; None of none."""
     return float(holds.mean()) if len(holds) else None
-
-
-if __name__ == "__main__":
-    from pipeline.stages import audit_teacher as stage  # by its own name: workers can import that
-
-    enter_group(stage.run, lambda params: params.teachers)

@@ -31,7 +31,6 @@ from pipeline.splits import (
     refuse_overlap,
     without_classes,
 )
-from pipeline.stages.entry import enter
 from pipeline.store import file_digest, replacing, write_json, write_npz
 from pipeline.trials import Replicate, curve_replicates
 
@@ -134,7 +133,3 @@ def _counts(data: LabeledImages) -> dict[str, object]:
         "num_unlabeled": int((data.labels == UNLABELED).sum()),
         "sha256": digest(data),
     }
-
-
-if __name__ == "__main__":
-    enter(run)

@@ -19,7 +19,6 @@ from pipeline.images import read_images
 from pipeline.integrity import verify
 from pipeline.page import PAGE, Pictures, write_page
 from pipeline.params import Params
-from pipeline.stages.entry import enter
 from pipeline.store import read_json, replacing, require, write_json, write_text
 from pipeline.trials import Replicate
 
@@ -274,7 +273,3 @@ def page_pictures(reports: Path, params: Params) -> Pictures:
         galleries={name: gallery.files(reports, name) for name in params.generators},
         side_by_side=beside if beside.exists() else None,
     )
-
-
-if __name__ == "__main__":
-    enter(run)

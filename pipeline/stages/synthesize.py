@@ -27,7 +27,6 @@ from pipeline.params import Params
 from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
 from pipeline.runtime import derive_seed
 from pipeline.sections import member_config
-from pipeline.stages.entry import enter_group
 from pipeline.store import require, write_npz
 from pipeline.teachers import TEACHERS
 from pipeline.transforms import build_transform
@@ -147,9 +146,3 @@ def untrained(name: str, params: Params, data: LabeledImages, seed: int) -> Gene
     family, settings = GENERATORS[params.family(name)], params.generators[name].settings
     config = member_config(family.Config, settings, f"generators.{name}")
     return create(family, config, data.spec(), seed)
-
-
-if __name__ == "__main__":
-    from pipeline.stages import synthesize as stage  # by its own name: workers can import that
-
-    enter_group(stage.run, lambda params: params.generators)

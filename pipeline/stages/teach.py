@@ -24,7 +24,6 @@ from pipeline.params import Params
 from pipeline.provenance import provenance, trial_code
 from pipeline.runtime import derive_seed
 from pipeline.sections import member_config
-from pipeline.stages.entry import enter_group
 from pipeline.store import atomic, read_npz, require, write_npz
 from pipeline.teachers import TEACHERS
 from pipeline.teachers.base import Teacher, refuse_unusable
@@ -89,9 +88,3 @@ def teach(teacher: Teacher, draw_path: Path, pool_path: Path, folder: Path) -> L
     with atomic(folder / "teacher.safetensors") as temporary:
         temporary.write_bytes(save(weights))
     return draw
-
-
-if __name__ == "__main__":
-    from pipeline.stages import teach as stage  # by its own name: workers can import that
-
-    enter_group(stage.run, lambda params: params.teachers)

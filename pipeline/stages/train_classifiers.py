@@ -26,7 +26,6 @@ from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
 from pipeline.recipes import DRAWS, FRESH, ArmParams
 from pipeline.runtime import derive_seed
 from pipeline.sections import member_config
-from pipeline.stages.entry import enter_group
 from pipeline.store import file_digest, read_npz, require, write_npz
 from pipeline.trials import Trial, arm_replicates
 
@@ -168,9 +167,3 @@ def read_added(arm: ArmParams, path: Path) -> Candidates | LabeledImages | None:
         arrays = read_npz(path)
         return Candidates(read_images(path), arrays["teacher"], float(arrays["confidence"]))
     return read_images(path) if arm.inputs == FRESH else None
-
-
-if __name__ == "__main__":
-    from pipeline.stages import train_classifiers  # by its own name: workers can import that
-
-    enter_group(train_classifiers.run, lambda params: params.arms)

@@ -30,7 +30,6 @@ from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
 from pipeline.recipes import DRAWS
 from pipeline.runtime import derive_seed
 from pipeline.sections import member_config
-from pipeline.stages.entry import enter_group
 from pipeline.store import atomic, read_npz, require, write_npz, write_text
 from pipeline.trials import Replicate, replicates
 
@@ -107,9 +106,3 @@ def sure(path: Path) -> LabeledImages:
     labeled = read_images(path)
     keep = agreement(labeled.labels, arrays["teacher"], float(arrays["confidence"]))
     return labeled.take(keep)
-
-
-if __name__ == "__main__":
-    from pipeline.stages import train_generator  # by its own name: workers can import that
-
-    enter_group(train_generator.run, lambda params: params.generators)
