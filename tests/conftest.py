@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-# Before numpy and torch, which read its settings when they are loaded.
+import os
+
+# Portable bits, whatever the caller's environment says, and set before numpy and torch are loaded.
+os.environ["PIPELINE_BITS"] = "portable"
 import pipeline  # noqa: F401
 
 # isort: split
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
