@@ -7,7 +7,7 @@
   images it has (nothing may come of it) and one with twice the labels (which must be seen).
 
 A simulated study is a baseline and five claims under two classifiers: ten comparisons, the first of
-which is the primary one. Verdicts come from `pipeline.stats.decide`, with a smallest effect of 0 so
+which is the primary one. Verdicts come from `pipeline.evaluation.statistics.decide`, with a smallest effect of 0 so
 that nothing hides behind *equivalent*.
 """
 
@@ -27,21 +27,20 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from benchmarks.wording import Row, markdown
-from pipeline import stats
-from pipeline.arms import assemble
 from pipeline.classifiers import CLASSIFIERS
-from pipeline.datasets import DATASETS
-from pipeline.images import LabeledImages
-from pipeline.metrics import accuracy
-from pipeline.params import Params, load_params
-from pipeline.recipes import DRAWS, FRESH, ArmParams
-from pipeline.runtime import derive_seed, deterministic, library_versions, numpy_rng
-from pipeline.splits import canonical, draw, hold_out
-from pipeline.study import DataParams
+from pipeline.config.schema import DRAWS, FRESH, ArmParams, DataParams, Params, load_params
+from pipeline.data.datasets import DATASETS
+from pipeline.data.images import LabeledImages
+from pipeline.data.splits import canonical, draw, hold_out
+from pipeline.evaluation import statistics
+from pipeline.evaluation.metrics import accuracy
+from pipeline.runtime.determinism import deterministic
+from pipeline.runtime.seeds import derive_seed, library_versions, numpy_rng
+from pipeline.training_sets.arms import assemble
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = Path(__file__).with_suffix(".md")
-RULES = stats.Rules(confidence=0.95, smallest_effect=0.0)
+RULES = statistics.Rules(confidence=0.95, smallest_effect=0.0)
 LEVEL = 1 - RULES.confidence
 CLAIMS = ("gain", "harm")
 
@@ -56,11 +55,23 @@ STUDY_SEEDS = 10
 BUDGET = 5
 TEST_PER_CLASS = 40
 SECTIONS: dict[str, dict[str, float]] = {
-    "cnn": {"steps": 40, "batch_size": 32, "learning_rate": 0.01, "weight_decay": 0.01,
-            "channels": 8, "features": 32, "dropout": 0.0},
-    "lgbm": {"num_trees": 8, "num_leaves": 4, "learning_rate": 0.3, "min_hessian_frac": 1e-6,
-             "colsample_frac": 0.2},
-}  # fmt: skip
+    "cnn": {
+        "steps": 40,
+        "batch_size": 32,
+        "learning_rate": 0.01,
+        "weight_decay": 0.01,
+        "channels": 8,
+        "features": 32,
+        "dropout": 0.0,
+    },
+    "lgbm": {
+        "num_trees": 8,
+        "num_leaves": 4,
+        "learning_rate": 0.3,
+        "min_hessian_frac": 1e-6,
+        "colsample_frac": 0.2,
+    },
+}
 ARMS = {
     "real": ArmParams(inputs=DRAWS, per_class=0),
     "oversample": ArmParams(inputs=DRAWS, per_class=BUDGET, role="must_not_differ"),
@@ -89,12 +100,12 @@ def simulate(noise: str, n: int, exchangeable: bool, num_studies: int) -> Row:
     rng = numpy_rng("calibration", noise, n, int(exchangeable))
     deltas = null_deltas(NOISES[noise], n, exchangeable, num_studies, rng)
     low, high = t_ends(deltas)
-    p_values = np.apply_along_axis(stats.sign_flip_p, -1, deltas)
+    p_values = np.apply_along_axis(statistics.sign_flip_p, -1, deltas)
     words = [judge(*study) for study in zip(deltas, low, high, p_values, strict=True)]
     claimed = np.isin(np.array(words), CLAIMS)
     tables = (null_table(NOISES[noise], n, exchangeable, rng) for _ in range(num_studies))
-    crossed = [stats.two_level_interval(table, RULES.confidence) for table in tables]
-    t_covers = np.mean((low <= stats.ROUNDING) & (high >= -stats.ROUNDING))
+    crossed = [statistics.two_level_interval(table, RULES.confidence) for table in tables]
+    t_covers = np.mean((low <= statistics.ROUNDING) & (high >= -statistics.ROUNDING))
     two_level_covers = np.mean([each.low <= 0 <= each.high for each in crossed])
     errors = (np.mean(p_values <= LEVEL), claimed[:, 0].mean(), claimed[:, 1:].any(axis=1).mean())
     kept = 0.93 <= t_covers <= 0.97 and two_level_covers >= 0.93 and max(errors) <= 0.06
@@ -152,9 +163,11 @@ def t_ends(deltas: Floats) -> tuple[Floats, Floats]:
 
 def judge(deltas: Floats, low: Floats, high: Floats, p_values: Floats) -> list[str]:
     """The verdicts of one study: the first p as it is, the others by Holm's correction."""
-    adjusted = [float(p_values[0]), *stats.holm(p_values[1:].tolist())]
+    adjusted = [float(p_values[0]), *statistics.holm(p_values[1:].tolist())]
     return [
-        stats.decide(stats.evidence(each, stats.Interval(float(each.mean()), *ends), p), RULES)
+        statistics.decide(
+            statistics.evidence(each, statistics.Interval(float(each.mean()), *ends), p), RULES
+        )
         for each, *ends, p in zip(deltas, low, high, adjusted, strict=True)
     ]
 
@@ -183,11 +196,14 @@ def replicate(number: int, data: LabeledImages, params: Params) -> Scores:
 
 def outcome(classifier: str, arm: str, studies: Sequence[Scores]) -> Row:
     """An arm's verdicts over all studies, its raw p taken as that of a primary comparison."""
-    deltas = [each[classifier, arm] - each[classifier, "real"] for each in studies
-              if (classifier, arm) in each]  # fmt: skip
-    intervals = [stats.t_interval(each, RULES.confidence) for each in deltas]
+    deltas = [
+        each[classifier, arm] - each[classifier, "real"]
+        for each in studies
+        if (classifier, arm) in each
+    ]
+    intervals = [statistics.t_interval(each, RULES.confidence) for each in deltas]
     words = [
-        stats.decide(stats.evidence(each, interval, stats.sign_flip_p(each)), RULES)
+        statistics.decide(statistics.evidence(each, interval, statistics.sign_flip_p(each)), RULES)
         for each, interval in zip(deltas, intervals, strict=True)
     ]
     gain, harm = (words.count(word) / len(words) for word in CLAIMS)
@@ -274,10 +290,18 @@ def report(num_studies: int, num_replicates: int, workers: int) -> str:
     found = markdown([outcome(*pair, studies) for pair in pairs])
     seconds = f"{between - started:.0f} s and {time.perf_counter() - between:.0f} s"
     return TEXT.format(
-        num_studies=num_studies, num_replicates=num_replicates, num_seeds=STUDY_SEEDS,
-        confidence=percent(RULES.confidence), machine=machine(), seconds=seconds, budget=BUDGET,
-        num_test=NUM_TEST, num_images=10 * TEST_PER_CLASS, simulated=simulated, found=found,
-    )  # fmt: skip
+        num_studies=num_studies,
+        num_replicates=num_replicates,
+        num_seeds=STUDY_SEEDS,
+        confidence=percent(RULES.confidence),
+        machine=machine(),
+        seconds=seconds,
+        budget=BUDGET,
+        num_test=NUM_TEST,
+        num_images=10 * TEST_PER_CLASS,
+        simulated=simulated,
+        found=found,
+    )
 
 
 def main() -> None:

@@ -20,33 +20,30 @@ from scipy import stats
 from torch import Tensor
 
 from benchmarks.generator import ROOT
-from pipeline import fidelity, plots, presets, splits
 from pipeline.classifiers.base import plain
 from pipeline.classifiers.cnn import CNN, CNNConfig
 from pipeline.classifiers.cnn_textbook import CNNTextbook
-from pipeline.errors import TrialError
+from pipeline.commands import presets
+from pipeline.config.schema import GeneratorParams, load_params
+from pipeline.config.validation import Member, member_config, parse_yaml
+from pipeline.data import splits
+from pipeline.data.images import Images, ImageSpec, LabeledImages
+from pipeline.evaluation import fidelity
+from pipeline.evaluation.metrics import accuracy
 from pipeline.generators import GENERATORS
-from pipeline.generators.base import (
-    Clock,
-    Generator,
-    as_input,
-    as_pixels,
-    create,
-    draw_classes,
-    fit,
-    passes_mark,
-)
+from pipeline.generators.base import Generator, create
 from pipeline.generators.checkpoint import History
-from pipeline.generators.convolution import resized
-from pipeline.generators.srgan import SRGAN, psnr
-from pipeline.images import Images, ImageSpec, LabeledImages
-from pipeline.metrics import accuracy
-from pipeline.params import load_params
-from pipeline.recipes import GeneratorParams
-from pipeline.runtime import derive_seed, numpy_rng
-from pipeline.sections import Member, member_config, parse_yaml
-from pipeline.stages.audit import JUDGE, JUDGE_VIEW
-from pipeline.transforms import affine, build_transform
+from pipeline.generators.fit import Clock, fit, passes_mark
+from pipeline.generators.gan.blocks import resized
+from pipeline.generators.gan.srgan import SRGAN, psnr
+from pipeline.generators.sampling import draw_classes
+from pipeline.nn.augment import affine
+from pipeline.nn.tensors import to_pixels, to_signed_input
+from pipeline.report import figures
+from pipeline.runtime.errors import TrialError
+from pipeline.runtime.seeds import derive_seed, numpy_rng
+from pipeline.stages.evaluate_generator import JUDGE, JUDGE_VIEW
+from pipeline.training_sets.transforms import build_transform
 
 TELLING = ("wgan", "wgan_gp", "plain_dcgan")  # the last: its loss is said to tell nothing
 PLAYERS = ("discriminator", "generator")
@@ -250,11 +247,13 @@ def quality(judge: CNN, synthetic: LabeledImages, reference: LabeledImages) -> N
         count = min(len(ours), len(theirs))
         spread = fidelity.spread(ours[:count], theirs[:count])
         named = judge.predict_proba(ours[:count]).argmax(axis=1)
-        rows.append({
-            **fidelity.prdc(judge.embed(theirs[:count]), judge.embed(ours[:count])),
-            "spread": cast("float", spread),  # real images of a class do differ
-            "label_fidelity": float((named == label).mean()),
-        })  # fmt: skip
+        rows.append(
+            {
+                **fidelity.prdc(judge.embed(theirs[:count]), judge.embed(ours[:count])),
+                "spread": cast("float", spread),  # real images of a class do differ
+                "label_fidelity": float((named == label).mean()),
+            }
+        )
     return {name: mean(rows, name) for name in QUALITY}
 
 
@@ -275,13 +274,17 @@ def doubling_run(job: Job, seed: int) -> Result:
     found = [ratios(gan, part) for part in parts(job.held.images, DOUBLE_BATCH)]
     ours, bicubic = torch.cat(found, dim=1)
     real = job.held.images[:SHOWN]
-    panels = dict(zip(("doubled", "bicubic"), map(as_pixels, doubled(gan, as_input(real))),
-                      strict=True))  # fmt: skip
-    plots.save(plots.sheets({"real": real, **panels}, 10, None), job.out / "srgan.png")
+    panels = dict(
+        zip(
+            ("doubled", "bicubic"), map(to_pixels, doubled(gan, to_signed_input(real))), strict=True
+        )
+    )
+    figures.save(figures.sheets({"real": real, **panels}, 10, None), job.out / "srgan.png")
     return {
-        "doubled_db": float(ours.mean()), "bicubic_db": float(bicubic.mean()),
+        "doubled_db": float(ours.mean()),
+        "bicubic_db": float(bicubic.mean()),
         "better_frac": float((ours > bicubic).float().mean()),
-    }  # fmt: skip
+    }
 
 
 @torch.no_grad()
@@ -293,7 +296,7 @@ def doubled(gan: SRGAN, real: Tensor) -> tuple[Tensor, Tensor]:
 
 def ratios(gan: SRGAN, images: Images) -> Tensor:
     """Peak signal-to-noise ratio in decibels of every image, (2, n): network, bicubic."""
-    real = as_input(images)
+    real = to_signed_input(images)
     errors = [(each - real).square().flatten(1).mean(dim=1) for each in doubled(gan, real)]
     return psnr(torch.stack(errors))
 
@@ -312,9 +315,11 @@ def textbook(job: Job) -> Result:
     params = load_params(ROOT)
     steps = max(2, round(job.epochs * len(job.pool) / TEXTBOOK_BATCH))
     section: Member = {
-        **preset("textbook")["classifiers"]["cnn_textbook"], "steps": steps,
-        "batch_size": TEXTBOOK_BATCH, "learning_rate": job.learning_rate,
-    }  # fmt: skip
+        **preset("textbook")["classifiers"]["cnn_textbook"],
+        "steps": steps,
+        "batch_size": TEXTBOOK_BATCH,
+        "learning_rate": job.learning_rate,
+    }
     config = member_config(CNNConfig, section, "classifiers.cnn_textbook")
     view = build_transform("affine", params.transforms)
 
@@ -325,8 +330,17 @@ def textbook(job: Job) -> Result:
         found = network.predict_proba(job.held.images).argmax(axis=1)
         right = int((found == job.held.labels).sum())
         low, high = fidelity.wilson_interval(right, len(job.held))
-        return {"right": right, "accuracy": right / len(job.held), "low": low, "high": high,
-                "train_s": seconds}  # fmt: skip
+        return {
+            "right": right,
+            "accuracy": right / len(job.held),
+            "low": low,
+            "high": high,
+            "train_s": seconds,
+        }
 
-    return {**tried(measure, [{"seed": seed} for seed in range(job.seeds)]), "config": section,
-            "num_trained": len(job.pool), "num_scored": len(job.held)}  # fmt: skip
+    return {
+        **tried(measure, [{"seed": seed} for seed in range(job.seeds)]),
+        "config": section,
+        "num_trained": len(job.pool),
+        "num_scored": len(job.held),
+    }

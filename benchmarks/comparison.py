@@ -28,10 +28,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.generator import OURS, REAL, ROOT, build, commit, folder, machine
 from benchmarks.textbook import TEXTBOOK
 from benchmarks.wording import Row, markdown, told
+from pipeline.data.images import ImageSpec
 from pipeline.generators.base import Generator
-from pipeline.images import ImageSpec
-from pipeline.runtime import deterministic, library_versions
-from pipeline.store import read_json, write_text
+from pipeline.runtime.determinism import deterministic
+from pipeline.runtime.files import read_json, write_text
+from pipeline.runtime.seeds import library_versions
 
 OUTPUT = Path(__file__).with_name("generator.md")
 SECONDS = (600, 300, 120, 60, 30)  # the longest first, so that the cores end together
@@ -86,9 +87,23 @@ def measure(data: Path, run: tuple[str, int, int], folder: Path) -> dict[str, An
     """
     recipe, seconds, seed = run
     out = folder / f"{recipe}-{seconds}-{seed}"
-    command = [sys.executable, "-m", "benchmarks.generator", "--data", str(data), "--threads", "1",
-               "--seconds", str(seconds), "--seed", str(seed), "--recipe", recipe,
-               "--out", str(out)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.generator",
+        "--data",
+        str(data),
+        "--threads",
+        "1",
+        "--seconds",
+        str(seconds),
+        "--seed",
+        str(seed),
+        "--recipe",
+        recipe,
+        "--out",
+        str(out),
+    ]
     if not (out / "result.json").exists():
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -116,24 +131,26 @@ def quality_rows(found: Results) -> list[Row]:
     rows = []
     for (recipe, seconds), results in sorted(found.items(), key=lambda item: order(item[0])):
         ours = found.get((OURS, seconds), [])
-        rows.append({
-            "recipe": recipe,
-            "seconds": "-" if recipe == REAL else str(seconds),
-            "n": str(len(results)),
-            "CAS %": percent(results, "cas"),
-            "kept %": percent(results, "kept_frac"),
-            "label fidelity of these %": percent(results, "label_fidelity"),
-            "CAS as drawn %": percent(drawn(results), "cas"),
-            "label fidelity as drawn %": percent(drawn(results), "label_fidelity"),
-            "coverage": value(drawn(results), "coverage", 3),
-            "density": value(drawn(results), "density", 3),
-            "images/s": value(results, "images_per_s", 0),
-            "ratio": ratio(results, ours, "images_per_s"),
-            "peak MB": value(results, "peak_mb", 0),
-            "ratio ": ratio(results, ours, "peak_mb"),
-            "of it for training": value(results, "training_mb", 0),
-            "sampled/s": value(results, "sampled_per_s", 0),
-        })  # fmt: skip
+        rows.append(
+            {
+                "recipe": recipe,
+                "seconds": "-" if recipe == REAL else str(seconds),
+                "n": str(len(results)),
+                "CAS %": percent(results, "cas"),
+                "kept %": percent(results, "kept_frac"),
+                "label fidelity of these %": percent(results, "label_fidelity"),
+                "CAS as drawn %": percent(drawn(results), "cas"),
+                "label fidelity as drawn %": percent(drawn(results), "label_fidelity"),
+                "coverage": value(drawn(results), "coverage", 3),
+                "density": value(drawn(results), "density", 3),
+                "images/s": value(results, "images_per_s", 0),
+                "ratio": ratio(results, ours, "images_per_s"),
+                "peak MB": value(results, "peak_mb", 0),
+                "ratio ": ratio(results, ours, "peak_mb"),
+                "of it for training": value(results, "training_mb", 0),
+                "sampled/s": value(results, "sampled_per_s", 0),
+            }
+        )
     return rows
 
 
@@ -189,15 +206,17 @@ def scaling_rows() -> list[Row]:
     for (name, spec, batch), recipe in itertools.product(settings(), (OURS, *TEXTBOOK)):
         generator = build(recipe, spec, 0, batch_size=batch)
         work, seconds = update_work(generator), update_seconds(generator)
-        rows.append({
-            "setting": name,
-            "recipe": recipe,
-            "precision": generator.precision,
-            "images/s": f"{batch / seconds:,.0f}",
-            "MFLOP per image": f"{work / batch / 1e6:.1f}",
-            "GFLOP/s": f"{work / seconds / 1e9:.0f}",
-            "share of the convolution peak": f"{work / seconds / peak[generator.precision]:.2f}",
-        })  # fmt: skip
+        rows.append(
+            {
+                "setting": name,
+                "recipe": recipe,
+                "precision": generator.precision,
+                "images/s": f"{batch / seconds:,.0f}",
+                "MFLOP per image": f"{work / batch / 1e6:.1f}",
+                "GFLOP/s": f"{work / seconds / 1e9:.0f}",
+                "share of the convolution peak": f"{work / seconds / peak[generator.precision]:.2f}",
+            }
+        )
     return rows
 
 

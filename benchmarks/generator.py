@@ -34,28 +34,23 @@ import numpy as np
 import torch
 
 from benchmarks.textbook import AS_THEY_ARE, SETTINGS, TEXTBOOK
-from pipeline import fidelity
 from pipeline.classifiers.base import plain
 from pipeline.classifiers.cnn import CNN, CNNConfig
-from pipeline.datasets import mnist
-from pipeline.errors import exit_on_error
-from pipeline.filters import agreement
+from pipeline.config.schema import DataParams, load_params
+from pipeline.config.validation import member_config
+from pipeline.data.datasets import mnist
+from pipeline.data.images import ImageSpec, LabeledImages
+from pipeline.evaluation import fidelity
+from pipeline.evaluation.metrics import accuracy
 from pipeline.generators import GENERATORS
-from pipeline.generators.base import (
-    Generator,
-    GeneratorConfig,
-    by_seconds,
-    create,
-    draw_classes,
-    fit,
-)
-from pipeline.images import ImageSpec, LabeledImages
-from pipeline.metrics import accuracy
-from pipeline.params import load_params
-from pipeline.runtime import derive_seed, deterministic, library_versions, numpy_rng
-from pipeline.sections import member_config
-from pipeline.store import write_json, write_npz
-from pipeline.study import DataParams
+from pipeline.generators.base import Generator, GeneratorConfig, create
+from pipeline.generators.fit import by_seconds, fit
+from pipeline.generators.sampling import draw_classes
+from pipeline.runtime.determinism import deterministic
+from pipeline.runtime.errors import exit_on_error
+from pipeline.runtime.files import write_json, write_npz
+from pipeline.runtime.seeds import derive_seed, library_versions, numpy_rng
+from pipeline.training_sets.filters import agreement
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_THREADS = 1024

@@ -25,8 +25,11 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.claims import Job, Result, sections, train, tried
-from pipeline.generators.base import Generator, draw_classes, moved
-from pipeline.generators.dcgan import (
+from pipeline.config.validation import member_config
+from pipeline.data.images import ImageSpec, LabeledImages
+from pipeline.generators.base import Generator
+from pipeline.generators.fit import moved
+from pipeline.generators.gan.dcgan import (
     BETAS,
     REACH,
     ConditionalBatchNorm,
@@ -35,8 +38,7 @@ from pipeline.generators.dcgan import (
     Sampler,
     mode_seeking,
 )
-from pipeline.images import ImageSpec, LabeledImages
-from pipeline.sections import member_config
+from pipeline.generators.sampling import draw_classes
 
 ROUNDS = 7
 ROUND_S = 0.5  # about, of either recipe
@@ -127,7 +129,7 @@ class Plain:
     def __init__(self, job: Job, name: str, data: LabeledImages) -> None:
         self.generator = plain_member(job, name, data.spec())
         batch = self.generator.config.batch_size
-        # Not by `as_input`: images of one channel would keep the strides of channels last.
+        # Not by `to_signed_input`: images of one channel would keep the strides of channels last.
         images = torch.from_numpy(data.images).float().div(127.5).sub(1)
         pairs = TensorDataset(images, torch.from_numpy(data.labels))
         loader = DataLoader(pairs, min(batch, len(data)), shuffle=True, drop_last=True)
@@ -214,8 +216,12 @@ def speed(job: Job) -> Result:
             {"ours_s": our_seconds(ours, data, steps), "plain_s": plain.seconds(steps)}
             for _ in range(ROUNDS)
         ]
-        return {"precision": ours.precision, "steps": steps,
-                "batch_size": ours.config.batch_size, "rounds": rounds,
-                "drawn_per_s": drawn_per_second(ours)}  # fmt: skip
+        return {
+            "precision": ours.precision,
+            "steps": steps,
+            "batch_size": ours.config.batch_size,
+            "rounds": rounds,
+            "drawn_per_s": drawn_per_second(ours),
+        }
 
     return tried(measure, [{"family": name} for name in sections()])

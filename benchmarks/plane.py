@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from benchmarks.claims import Job, Result, sections, tried
 from benchmarks.wording import Row, markdown
-from pipeline import plots
-from pipeline.generators.base import create, draw_images, fit
-from pipeline.generators.mlp_gan import MLPGAN, MLPGANConfig
-from pipeline.images import Images, ImageSpec, LabeledImages
-from pipeline.runtime import derive_seed, numpy_rng
-from pipeline.sections import Member, member_config
+from pipeline.config.validation import Member, member_config
+from pipeline.data.images import Images, ImageSpec, LabeledImages
+from pipeline.generators.base import create
+from pipeline.generators.fit import fit
+from pipeline.generators.gan.mlp_gan import MLPGAN, MLPGANConfig
+from pipeline.generators.sampling import draw_images
+from pipeline.report import figures
+from pipeline.runtime.seeds import derive_seed, numpy_rng
 
 Points = NDArray[np.float64]  # (n, 2)
 
@@ -34,12 +36,21 @@ REACH = 12.0  # pixel 0 stands for minus so much, 255 for plus
 PLANE = ImageSpec(channels=1, height=1, width=2, num_classes=1)
 # A linear generator against two narrow layers.
 SETTINGS: Member = {
-    "steps": 3000, "batch_size": 256, "latent_dim": 2, "ema_decay": 0.998, "decay_from": 0.3,
-    "view": {"degrees": 0, "translate": 0, "scale": 0, "shear": 0}, "precision": "float32",
-    "generator_learning_rate": 0.002, "discriminator_learning_rate": 0.01,
-    "generator_widths": [], "discriminator_widths": [64, 64], "output": "linear", "realness": 1.0,
+    "steps": 3000,
+    "batch_size": 256,
+    "latent_dim": 2,
+    "ema_decay": 0.998,
+    "decay_from": 0.3,
+    "view": {"degrees": 0, "translate": 0, "scale": 0, "shear": 0},
+    "precision": "float32",
+    "generator_learning_rate": 0.002,
+    "discriminator_learning_rate": 0.01,
+    "generator_widths": [],
+    "discriminator_widths": [64, 64],
+    "output": "linear",
+    "realness": 1.0,
     "mismatch": 0.0,
-}  # fmt: skip
+}
 
 TEXT = """\
 The texts: a GAN learns a normal distribution in the plane. `mlp_gan` with a linear generator, from
@@ -82,8 +93,11 @@ def measure(job: Job) -> Result:
         real = points(seed)
         drawn = learned(real, seed, **({} if job.steps is None else {"steps": job.steps}))
         shown = {"real": real[:NUM_SHOWN], "drawn": drawn[:NUM_SHOWN]}
-        return {"mean": drawn.mean(axis=0).tolist(), "covariance": np.cov(drawn.T).tolist(),
-                "points": {name: each.tolist() for name, each in shown.items()}}  # fmt: skip
+        return {
+            "mean": drawn.mean(axis=0).tolist(),
+            "covariance": np.cov(drawn.T).tolist(),
+            "points": {name: each.tolist() for name, each in shown.items()},
+        }
 
     return tried(run, [{"seed": seed} for seed in range(job.seeds)])
 
@@ -110,8 +124,8 @@ def _row(title: str, run: dict[str, Any]) -> Row:
 def figure(found: Result) -> Figure:
     """Real points beside drawn ones, of the first seed that came to something."""
     shown = found["runs"][0]["points"]
-    result, axes = plots.subplots(7, 3.5, 1, len(shown))
-    for axis, (name, each), color in zip(axes[0], shown.items(), plots.COLORS, strict=False):
+    result, axes = figures.subplots(7, 3.5, 1, len(shown))
+    for axis, (name, each), color in zip(axes[0], shown.items(), figures.COLORS, strict=False):
         axis.scatter(*np.array(each).T, s=6, color=color, alpha=0.6, linewidths=0)
         axis.set_title(name)
         axis.set(xlim=(-3, 5), ylim=(-6, 10), xlabel="x", ylabel="y")

@@ -28,27 +28,28 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from benchmarks.generator import ROOT, commit, folder, machine, no_file, num_threads
-from pipeline import presets
-from pipeline.check import check_params
-from pipeline.errors import ParamsError, exit_on_error
-from pipeline.integrity import artifacts
-from pipeline.metrics import accuracy
-from pipeline.params import Params, load_params
-from pipeline.provenance import failure_of, read_manifest
-from pipeline.recipes import MODELS, SYNTHETIC
-from pipeline.runtime import library_versions, resolve_precision
-from pipeline.sections import FILE
+from pipeline.commands import presets
+from pipeline.commands.check import check_params
+from pipeline.config.schema import MODELS, SYNTHETIC, Params, load_params
+from pipeline.config.validation import FILE
+from pipeline.evaluation.metrics import accuracy
+from pipeline.runtime.determinism import resolve_precision
+from pipeline.runtime.errors import ParamsError, exit_on_error
+from pipeline.runtime.files import read_json, read_npz, write_json
+from pipeline.runtime.seeds import library_versions
 from pipeline.stages import (
-    audit,
-    audit_teacher,
+    evaluate_generator,
+    evaluate_teacher,
     prepare,
     synthesize,
-    teach,
     train_classifiers,
     train_generator,
+    train_teacher,
 )
-from pipeline.store import TIMINGS, fingerprint, read_json, read_npz, write_json
-from pipeline.trials import expected_trials, replicates
+from pipeline.trials.grid import expected_trials, replicates
+from pipeline.trials.integrity import artifacts
+from pipeline.trials.provenance import failure_of, read_manifest
+from pipeline.trials.store import TIMINGS, fingerprint
 
 PRESET = "semi"
 CLASSES = 10
@@ -95,9 +96,10 @@ def wanted_arms(params: Params, chosen: list[str] | None) -> set[str]:
     semi = {name for name in params.arms if params.regime(name) != "labeled"}
     if unknown := set(chosen or ()) - semi:
         raise ParamsError(
-            "--arms", f"expected some of {', '.join(sorted(semi))}, found {min(unknown)}",
+            "--arms",
+            f"expected some of {', '.join(sorted(semi))}, found {min(unknown)}",
             "leave it out for all of them",
-        )  # fmt: skip
+        )
     return always | (set(chosen) if chosen else semi)
 
 
@@ -107,12 +109,12 @@ def stages(params: Params, arms: Sequence[str]) -> Iterable[tuple[Stage, str]]:
     generators = [name for name in params.generators if f"{SYNTHETIC}{name}" in inputs]
     inputs |= {params.generators[name].inputs for name in generators}
     for name in (name for name in params.teachers if f"{MODELS}{name}" in inputs):
-        yield teach.run, name
-        yield audit_teacher.run, name
+        yield train_teacher.run, name
+        yield evaluate_teacher.run, name
     for name in generators:
         yield train_generator.run, name
         yield synthesize.run, name
-        yield audit.run, name
+        yield evaluate_generator.run, name
     for name in arms:
         yield train_classifiers.run, name
 
@@ -221,10 +223,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="one that is no task: its images lie in the pool without a label",
     )
     parser.add_argument(
-        "--keep-frac", type=float, metavar="F",
+        "--keep-frac",
+        type=float,
+        metavar="F",
         help="share of the unlabeled images that teachers label, the least strange; the preset's "
         "own without it",
-    )  # fmt: skip
+    )
     parser.add_argument("--out", type=no_file, required=True, help="folder for the two files")
     with exit_on_error():
         chosen = parser.parse_args(arguments)

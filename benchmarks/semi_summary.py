@@ -21,10 +21,10 @@ import pandas as pd
 from benchmarks.generator import folder
 from benchmarks.semi import preset
 from benchmarks.wording import Row, markdown, told
-from pipeline.errors import DataError, exit_on_error
-from pipeline.params import Params
-from pipeline.stats import SEEDS_FOR_A_CLAIM
-from pipeline.store import read_json
+from pipeline.config.schema import Params
+from pipeline.evaluation.statistics import SEEDS_FOR_A_CLAIM
+from pipeline.runtime.errors import DataError, exit_on_error
+from pipeline.runtime.files import read_json
 
 Result = dict[str, Any]
 # What an audit says of foreign images, and how the table calls it.
@@ -45,8 +45,11 @@ def replicates(root: Path) -> list[Result]:
     every = [read_json(path) for path in sorted(root.rglob("result.json"))]
     found = [each for each in every if "test_error" in each]
     if not found:
-        raise DataError(str(root), "expected result.json of benchmarks.semi below it, found none",
-                        "run `python -m benchmarks.semi` with --out below that folder")  # fmt: skip
+        raise DataError(
+            str(root),
+            "expected result.json of benchmarks.semi below it, found none",
+            "run `python -m benchmarks.semi` with --out below that folder",
+        )
     parts = {part: [each.get(part) for each in found] for part in ("settings", "precision")}
     recipes = [each.get("recipes", {}) for each in found]  # older results do not tell
     for arm in {arm for each in recipes for arm in each}:
@@ -54,9 +57,11 @@ def replicates(root: Path) -> list[Result]:
     for part, values in parts.items():
         several = sorted({str(value) for value in values})
         if len(several) > 1:
-            raise DataError(str(root), f"expected replicates of the same {part}, found "
-                            f"{' and '.join(several)}",
-                            "give them a folder each")  # fmt: skip
+            raise DataError(
+                str(root),
+                f"expected replicates of the same {part}, found {' and '.join(several)}",
+                "give them a folder each",
+            )
     return found
 
 
@@ -66,12 +71,18 @@ def read_errors(found: Sequence[Result], root: Path) -> pd.DataFrame:
     The error is NaN where a trial came to nothing. Replicates with a foreign digit are left out.
     """
     rows = [
-        {"labels": each["labels"], "seed": each["seed"], "arm": arm, "classifier": classifier,
-         "error": math.nan if error is None else 100 * error}
-        for each in found if each.get("foreign") is None
+        {
+            "labels": each["labels"],
+            "seed": each["seed"],
+            "arm": arm,
+            "classifier": classifier,
+            "error": math.nan if error is None else 100 * error,
+        }
+        for each in found
+        if each.get("foreign") is None
         for arm, errors in each["test_error"].items()
         for classifier, error in errors.items()
-    ]  # fmt: skip
+    ]
     table = pd.DataFrame(rows, columns=["labels", "seed", "arm", "classifier", "error"])
     refuse_twice(table, ["labels", "seed", "arm", "classifier"], root)
     return table.sort_values("labels", kind="stable")
@@ -81,9 +92,11 @@ def refuse_twice(table: pd.DataFrame, place: list[str], root: Path) -> None:
     """Raise `DataError` where two rows are of one draw."""
     twice = table[table.duplicated(place)]
     if len(twice):
-        raise DataError(str(root), "expected one result of every draw, found several of "
-                        f"{twice.iloc[0][place].tolist()}",
-                        "take out all but one")  # fmt: skip
+        raise DataError(
+            str(root),
+            f"expected one result of every draw, found several of {twice.iloc[0][place].tolist()}",
+            "take out all but one",
+        )
 
 
 def cell(values: Sequence[float]) -> str:
@@ -99,11 +112,18 @@ def arms(errors: pd.DataFrame) -> list[Row]:
     """The error of every arm."""
     classifiers = errors["classifier"].unique()
     return [
-        {"labels": str(labels), "arm": f"`{arm}`",
-         **{f"{each}: test error, %": cell(rows.loc[rows["classifier"] == each, "error"].tolist())
-            for each in classifiers}}
+        {
+            "labels": str(labels),
+            "arm": f"`{arm}`",
+            **{
+                f"{each}: test error, %": cell(
+                    rows.loc[rows["classifier"] == each, "error"].tolist()
+                )
+                for each in classifiers
+            },
+        }
         for (labels, arm), rows in errors.groupby(["labels", "arm"], sort=False)
-    ]  # fmt: skip
+    ]
 
 
 def added(errors: pd.DataFrame, params: Params) -> list[Row]:
@@ -116,49 +136,72 @@ def added(errors: pd.DataFrame, params: Params) -> list[Row]:
             both = own[arm].index.intersection(own[rival].index)
             gains = own[rival][both] - own[arm][both]  # NaN where one came to nothing
             for (labels, classifier), values in gains.groupby(level=[0, 1], sort=False):
-                found.append({
-                    "labels": str(labels), "classifier": classifier,
-                    "generator's images": f"`{arm}` against `{rival}`",
-                    "error less, points": cell(values.tolist()),
-                })  # fmt: skip
+                found.append(
+                    {
+                        "labels": str(labels),
+                        "classifier": classifier,
+                        "generator's images": f"`{arm}` against `{rival}`",
+                        "error less, points": cell(values.tolist()),
+                    }
+                )
     return found
 
 
 def strange(found: Sequence[Result], root: Path) -> list[Row]:
     """How well teachers knew a digit for strange that is no task."""
     rows = [
-        {"labels": each["labels"], "teacher": teacher, "digit": each["foreign"],
-         "seed": each["seed"], **{key: audit.get(key) for key in FOREIGN}}
-        for each in found if each.get("foreign") is not None
-        for teacher, audit in each["audits"].items() if "strangeness_auroc" in audit
-    ]  # fmt: skip
+        {
+            "labels": each["labels"],
+            "teacher": teacher,
+            "digit": each["foreign"],
+            "seed": each["seed"],
+            **{key: audit.get(key) for key in FOREIGN},
+        }
+        for each in found
+        if each.get("foreign") is not None
+        for teacher, audit in each["audits"].items()
+        if "strangeness_auroc" in audit
+    ]
     place = ["labels", "teacher", "digit", "seed"]
     table = pd.DataFrame(rows, columns=[*place, *FOREIGN])
     refuse_twice(table, place, root)
     table[list(FOREIGN)] = table[list(FOREIGN)].astype(float)  # NaN where there is none
     table[[key for key in FOREIGN if key.endswith("_frac")]] *= 100
     return [
-        {"labels": str(labels), "teacher": f"`{teacher}`",
-         "foreign digits": ", ".join(map(str, sorted(values["digit"]))),
-         **{title: cell(values[key].tolist()) for key, title in FOREIGN.items()}}
+        {
+            "labels": str(labels),
+            "teacher": f"`{teacher}`",
+            "foreign digits": ", ".join(map(str, sorted(values["digit"]))),
+            **{title: cell(values[key].tolist()) for key, title in FOREIGN.items()},
+        }
         for (labels, teacher), values in table.groupby(["labels", "teacher"])
-    ]  # fmt: skip
+    ]
 
 
 def minutes(found: Sequence[Result]) -> list[Row]:
     """How long replicates took, by how much was asked of them."""
     rows = [
-        {"labels": each["labels"], "threads": each["threads"], "arms": len(each["test_error"]),
-         "minutes": each["wall_s"] / 60}
-        for each in found if "wall_s" in each
-    ]  # fmt: skip
+        {
+            "labels": each["labels"],
+            "threads": each["threads"],
+            "arms": len(each["test_error"]),
+            "minutes": each["wall_s"] / 60,
+        }
+        for each in found
+        if "wall_s" in each
+    ]
     table = pd.DataFrame(rows, columns=["labels", "threads", "arms", "minutes"])
     return [
-        {"labels": str(labels), "arms": str(number), "threads": str(threads),
-         "minutes of a replicate": cell(values.tolist())}
-        for (labels, number, threads), values in table.groupby(
-            ["labels", "arms", "threads"])["minutes"]
-    ]  # fmt: skip
+        {
+            "labels": str(labels),
+            "arms": str(number),
+            "threads": str(threads),
+            "minutes of a replicate": cell(values.tolist()),
+        }
+        for (labels, number, threads), values in table.groupby(["labels", "arms", "threads"])[
+            "minutes"
+        ]
+    ]
 
 
 def summary(root: Path, params: Params) -> str:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.config.validation import Count
+from pipeline.data.images import ImageSpec
 from pipeline.generators.base import Generator, GeneratorConfig
-from pipeline.images import ImageSpec
-from pipeline.sections import Count
 
 LEARNING_RATE, BETAS = 0.0002, (0.5, 0.999)
 SLOPE = 0.2  # of leaky ReLU
@@ -71,11 +71,16 @@ class MLPCritic(nn.Module):
         self.embed = nn.Embedding(spec.num_classes, spec.num_classes)
         size = spec.channels * spec.height * spec.width + spec.num_classes
         self.model = nn.Sequential(
-            nn.Linear(size, 512), nn.LeakyReLU(SLOPE),
-            nn.Linear(512, 512), nn.Dropout(0.4), nn.LeakyReLU(SLOPE),
-            nn.Linear(512, 512), nn.Dropout(0.4), nn.LeakyReLU(SLOPE),
+            nn.Linear(size, 512),
+            nn.LeakyReLU(SLOPE),
+            nn.Linear(512, 512),
+            nn.Dropout(0.4),
+            nn.LeakyReLU(SLOPE),
+            nn.Linear(512, 512),
+            nn.Dropout(0.4),
+            nn.LeakyReLU(SLOPE),
             nn.Linear(512, 1),
-        )  # fmt: skip
+        )
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """See the class."""
@@ -118,12 +123,18 @@ class ACSampler(nn.Module):
         self.embed = nn.Embedding(spec.num_classes, config.latent_dim)
         self.project = nn.Linear(config.latent_dim, 128 * self.start[1] * self.start[2])
         self.model = nn.Sequential(
-            nn.BatchNorm2d(128), nn.Upsample(scale_factor=2),
-            nn.Conv2d(128, 128, 3, padding=1), nn.BatchNorm2d(128, BATCH_NORM_EPS),
-            nn.LeakyReLU(SLOPE), nn.Upsample(scale_factor=2),
-            nn.Conv2d(128, 64, 3, padding=1), nn.BatchNorm2d(64, BATCH_NORM_EPS),
-            nn.LeakyReLU(SLOPE), nn.Conv2d(64, spec.channels, 3, padding=1), nn.Tanh(),
-        )  # fmt: skip
+            nn.BatchNorm2d(128),
+            nn.Upsample(scale_factor=2),
+            nn.Conv2d(128, 128, 3, padding=1),
+            nn.BatchNorm2d(128, BATCH_NORM_EPS),
+            nn.LeakyReLU(SLOPE),
+            nn.Upsample(scale_factor=2),
+            nn.Conv2d(128, 64, 3, padding=1),
+            nn.BatchNorm2d(64, BATCH_NORM_EPS),
+            nn.LeakyReLU(SLOPE),
+            nn.Conv2d(64, spec.channels, 3, padding=1),
+            nn.Tanh(),
+        )
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         """See the class."""

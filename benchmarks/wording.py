@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.headline import markdown_table
-from pipeline.stats import t_interval
+from pipeline.evaluation.statistics import t_interval
+from pipeline.report.terminal import markdown_table
 
 CONFIDENCE = 0.95
 

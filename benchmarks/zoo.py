@@ -33,12 +33,13 @@ from matplotlib.figure import Figure
 from benchmarks import claims, plain, plane, zoo_report
 from benchmarks.claims import Job, Result
 from benchmarks.generator import commit, folder, machine, no_file, num_threads, positive
-from pipeline import plots
-from pipeline.datasets import mnist
-from pipeline.errors import ParamsError, exit_on_error
-from pipeline.runtime import deterministic, library_versions
-from pipeline.store import read_json, write_json, write_text
-from pipeline.study import DataParams
+from pipeline.config.schema import DataParams
+from pipeline.data.datasets import mnist
+from pipeline.report import figures
+from pipeline.runtime.determinism import deterministic
+from pipeline.runtime.errors import ParamsError, exit_on_error
+from pipeline.runtime.files import read_json, write_json, write_text
+from pipeline.runtime.seeds import library_versions
 
 HELD_OUT = 10_000
 FILE = "zoo.md"
@@ -65,14 +66,14 @@ PARTS = {
     ),
     "srgan": Part("Doubling against bicubic", claims.srgan, zoo_report.srgan_text, FITTED),
     "textbook": Part(
-        "The classifier of the texts", claims.textbook, zoo_report.textbook_text,
+        "The classifier of the texts",
+        claims.textbook,
+        zoo_report.textbook_text,
         ("seeds", "epochs", "learning_rate"),
     ),
-    "plane": Part(
-        "The toy proof", plane.measure, plane.text, ("seeds", "steps"), plane.figure
-    ),
+    "plane": Part("The toy proof", plane.measure, plane.text, ("seeds", "steps"), plane.figure),
     "speed": Part("Plain recipes", plain.speed, zoo_report.speed_text, ("per_class", "threads")),
-}  # fmt: skip
+}
 
 
 def job_of(arguments: Namespace) -> Job:
@@ -98,8 +99,11 @@ def measured(name: str, arguments: Namespace) -> dict[str, Any] | None:
     found: dict[str, Any] = read_json(path)
     wanted = options(name, arguments)
     if found["options"] != wanted:
-        raise ParamsError(str(path), f"expected {wanted}, found {found['options']}",
-                          "name another --out or remove that file")  # fmt: skip
+        raise ParamsError(
+            str(path),
+            f"expected {wanted}, found {found['options']}",
+            "name another --out or remove that file",
+        )
     return found
 
 
@@ -116,7 +120,7 @@ def measure(name: str, job: Job, arguments: Namespace) -> None:
         torch.set_num_threads(arguments.threads)
         result = part.measure(job)
     if part.figure:
-        plots.save(part.figure(result), arguments.out / f"{name}.png")
+        figures.save(part.figure(result), arguments.out / f"{name}.png")
     found = {
         "options": options(name, arguments),
         "result": result,
@@ -169,14 +173,24 @@ def parse(arguments: Sequence[str] | None = None) -> Namespace:
     )
     parser.add_argument("--data", type=folder, required=True, help="folder with MNIST's IDX files")
     parser.add_argument("--out", type=no_file, required=True, help="folder for all results")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART",
-                        help="some of " + ", ".join(PARTS))  # fmt: skip
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=PARTS,
+        default=list(PARTS),
+        metavar="PART",
+        help="some of " + ", ".join(PARTS),
+    )
     parser.add_argument("--seeds", type=count, default=3, help="draws and trainings (default 3)")
     parser.add_argument("--per-class", type=count, default=100, help="labels (default 100)")
     parser.add_argument("--steps", type=count, help="of every generator, not the preset's")
     parser.add_argument("--epochs", type=positive, default=12.0, help="of textbook (default 12)")
-    parser.add_argument("--learning-rate", type=positive, default=0.001,
-                        help="of textbook, the peak of its cycle (default 0.001)")  # fmt: skip
+    parser.add_argument(
+        "--learning-rate",
+        type=positive,
+        default=0.001,
+        help="of textbook, the peak of its cycle (default 0.001)",
+    )
     parser.add_argument("--threads", type=num_threads, default=1, metavar="T")
     return parser.parse_args(arguments)
 

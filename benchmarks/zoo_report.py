@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.claims import BALANCE, GAMMAS, PLAYERS, QUALITY, TEXTBOOK_BATCH, Result
 from benchmarks.wording import Row, markdown, told
-from pipeline import plots
+from pipeline.report import figures
 
 # Of a Keras tutorial on this network, validated on 10,000 images of MNIST; quoted, not measured.
 REPORTED_PERCENT = 99.55
@@ -72,11 +72,15 @@ def wgan_text(found: Result) -> str:
         tells = {
             name: ranged([run["tells"][name] for run in runs], 2) for name in (*PLAYERS, "step")
         }
-        rows.append({
-            "family": family, "n": str(len(runs)),
-            "CAS % at the last mark": told([100 * run["cas"][-1] for run in runs], 2),
-            **{f"{player}'s loss": tells[player] for player in PLAYERS}, "the step": tells["step"],
-        })  # fmt: skip
+        rows.append(
+            {
+                "family": family,
+                "n": str(len(runs)),
+                "CAS % at the last mark": told([100 * run["cas"][-1] for run in runs], 2),
+                **{f"{player}'s loss": tells[player] for player in PLAYERS},
+                "the step": tells["step"],
+            }
+        )
     return WGAN.format(num_scored=found["num_scored"], table=markdown(rows))
 
 
@@ -89,16 +93,22 @@ def began_text(found: Result) -> str:
     first, second = by_gamma.values()
     differences = [
         {name: second[seed][name] - first[seed][name] for name in QUALITY}
-        for seed in first if seed in second
-    ]  # fmt: skip
+        for seed in first
+        if seed in second
+    ]
     parts = {str(gamma): list(runs.values()) for gamma, runs in by_gamma.items()}
     low, high = parts
     parts |= {f"{high} minus {low}": differences, "real images": [found["floor"]]}
     rows = [
-        {"gamma": title, "n": str(len(values)),
-         **{name.replace("_", " "): told([each[name] for each in values], 3) for name in QUALITY}}
+        {
+            "gamma": title,
+            "n": str(len(values)),
+            **{
+                name.replace("_", " "): told([each[name] for each in values], 3) for name in QUALITY
+            },
+        }
         for title, values in parts.items()
-    ]  # fmt: skip
+    ]
     return BEGAN.format(table=markdown(rows))
 
 
@@ -118,17 +128,24 @@ def srgan_text(found: Result) -> str:
 def textbook_text(found: Result) -> str:
     """A row per seed."""
     rows = [
-        {"seed": str(run["seed"]), "wrong": str(found["num_scored"] - run["right"]),
-         "accuracy %": f"{100 * run['accuracy']:.2f} [{100 * run['low']:.2f}, "
-                       f"{100 * run['high']:.2f}]",
-         "training s": f"{run['train_s']:,.0f}"}
+        {
+            "seed": str(run["seed"]),
+            "wrong": str(found["num_scored"] - run["right"]),
+            "accuracy %": f"{100 * run['accuracy']:.2f} [{100 * run['low']:.2f}, "
+            f"{100 * run['high']:.2f}]",
+            "training s": f"{run['train_s']:,.0f}",
+        }
         for run in found["runs"]
-    ]  # fmt: skip
+    ]
     return TEXTBOOK.format(
-        reported=REPORTED_PERCENT, num_trained=found["num_trained"],
-        num_scored=found["num_scored"], steps=found["config"]["steps"], batch=TEXTBOOK_BATCH,
-        rate=found["config"]["learning_rate"], table=markdown(rows),
-    )  # fmt: skip
+        reported=REPORTED_PERCENT,
+        num_trained=found["num_trained"],
+        num_scored=found["num_scored"],
+        steps=found["config"]["steps"],
+        batch=TEXTBOOK_BATCH,
+        rate=found["config"]["learning_rate"],
+        table=markdown(rows),
+    )
 
 
 def speed_text(found: Result) -> str:
@@ -140,14 +157,19 @@ def speed_text(found: Result) -> str:
         )
         images, ratios = run["steps"] * run["batch_size"], plain / ours
         slower += [run["family"]] if np.median(ratios) < 1 else []
-        rows.append({
-            "family": run["family"], "precision of ours": run["precision"],
-            "batch": str(run["batch_size"]), "steps per round": str(run["steps"]),
-            "rounds": str(len(ratios)), "ours images/s": f"{images / np.median(ours):,.0f}",
-            "plain images/s": f"{images / np.median(plain):,.0f}",
-            "times as fast": f"{np.median(ratios):.2f} [{ratios.min():.2f}, {ratios.max():.2f}]",
-            "draws images/s": f"{run['drawn_per_s']:,.0f}",
-        })  # fmt: skip
+        rows.append(
+            {
+                "family": run["family"],
+                "precision of ours": run["precision"],
+                "batch": str(run["batch_size"]),
+                "steps per round": str(run["steps"]),
+                "rounds": str(len(ratios)),
+                "ours images/s": f"{images / np.median(ours):,.0f}",
+                "plain images/s": f"{images / np.median(plain):,.0f}",
+                "times as fast": f"{np.median(ratios):.2f} [{ratios.min():.2f}, {ratios.max():.2f}]",
+                "draws images/s": f"{run['drawn_per_s']:,.0f}",
+            }
+        )
     return SPEED.format(
         slower=", ".join(slower) or "none",
         table=markdown(rows),
@@ -175,11 +197,11 @@ def ranged(values: Iterable[float | None], digits: int) -> str:
 def wgan_figure(found: Result) -> Figure:
     """Above, loss and CAS against the step; below, CAS against the loss; a column per family."""
     families = by_family(found)
-    figure, axes = plots.subplots(9, 5.4, 2, len(families))
+    figure, axes = figures.subplots(9, 5.4, 2, len(families))
     for (family, runs), (above, below) in zip(families.items(), axes.T, strict=True):
         beside = above.twinx()
         above.set_title(family)
-        for run, color in zip(runs, itertools.cycle(plots.COLORS)):
+        for run, color in zip(runs, itertools.cycle(figures.COLORS)):
             losses, cas = run["losses"]["discriminator"], [100 * each for each in run["cas"]]
             steps, every = (
                 [row[key] for row in run["history"]] for key in ("step", "discriminator")
@@ -196,14 +218,15 @@ def wgan_figure(found: Result) -> Figure:
 
 def began_figure(found: Result) -> Figure:
     """k and the convergence measure over steps, a line per seed, a color per gamma."""
-    figure, axes = plots.subplots(9, 3.0, 1, len(BALANCE))
+    figure, axes = figures.subplots(9, 3.0, 1, len(BALANCE))
     for axis, name in zip(axes[0], BALANCE, strict=True):
-        for gamma, color in zip(GAMMAS, plots.COLORS, strict=False):
+        for gamma, color in zip(GAMMAS, figures.COLORS, strict=False):
             runs = [run for run in found["runs"] if run["gamma"] == gamma]
             for place, run in enumerate(runs):
                 steps, values = ([row[key] for row in run["history"]] for key in ("step", name))
-                axis.plot(steps, values, color=color, alpha=0.8,
-                          label=None if place else f"gamma {gamma}")  # fmt: skip
+                axis.plot(
+                    steps, values, color=color, alpha=0.8, label=None if place else f"gamma {gamma}"
+                )
         label(axis, "step", name)
         axis.legend(fontsize=8)
     return figure

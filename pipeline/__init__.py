@@ -1,18 +1,17 @@
 """Will synthetic images make my classifier better, by how much, and at what cost?
 
-The map, by floor; imports only go down:
+The rooms, by floor. Imports only go down, and rooms on one floor do not know each other:
 
-* 0  `bits`, `errors`, `sections`, `study`, `recipes`, `params`, `images`, `runtime`, `store`,
-     `progress`, `layers`: sentences, settings, arrays, determinism, files, parts of networks
-* 1  `splits`, `datasets/`, `generators/`, `teachers/`, `transforms`, `classifiers/`, `filters`,
-     `metrics`, `fidelity`, `memorization`, `stats`, `health`, `wording`: the parts; siblings do not
-     know each other, but what is trained may be handed a transform
-* 2  `trials`, `provenance`, `arms`, `tuning`, `engine`, `integrity`, `pairing`, `comparisons`,
-     `ranking`, `tables`, `plots`, `gallery`, `page`, `headline`: the parts put together
-* 3  `stages/`, `presets`, `check`, `__main__`: one module per DVC stage, and the command line
+* 0  `runtime/`: errors, seeds, determinism, files, progress; knows nothing of images
+* 1  `config/`: params.yaml as frozen objects, and what is compared with what
+* 2  `data/`, `nn/`: images, splits and datasets; what every network shares
+* 3  `generators/`, `teachers/`, `classifiers/`, `trials/`, `evaluation/`: models, the grid of trials
+     and how they run, metrics and statistics
+* 4  `training_sets/`, `report/`: arms, filters and transforms; tables, verdicts, figures, the page
+* 5  `stages/`, `commands/`, `__main__`: one module per DVC stage, one per command
 """
 
-from pipeline.bits import current_bits, set_bits
+from pipeline.runtime.bits import current_bits, set_bits
 
 # Before anything here imports numpy or torch, which read these settings when they are loaded.
 set_bits(current_bits())

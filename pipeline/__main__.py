@@ -10,14 +10,15 @@ from typing import Annotated
 
 import typer
 
-from pipeline.bits import set_bits, warn_of_processor
-from pipeline.errors import ParamsError, exit_on_error
-from pipeline.params import Params, load_params
+from pipeline.config.schema import Params, load_params
+from pipeline.runtime.bits import set_bits, warn_of_processor
+from pipeline.runtime.errors import ParamsError, exit_on_error
 
 app = typer.Typer(
     help="Will synthetic images make my classifier better, by how much, and at what cost?",
-    no_args_is_help=True, pretty_exceptions_enable=False,
-)  # fmt: skip
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
 
 
 def settings(root: Path) -> Params:
@@ -33,12 +34,16 @@ def check() -> None:
     """Check all of params.yaml, every member's own section included, before anything runs."""
     with exit_on_error():
         settings(Path.cwd())
-        from pipeline.check import check_params, summary  # reads every registry, and so torch
+        from pipeline.commands.check import (  # reads every registry, and so torch
+            check_params,
+            summary,
+        )
 
         params = check_params(Path.cwd())
         if not params.generators:
-            raise ParamsError("generators", "expected at least one, found none",
-                              "see params.yaml as shipped")  # fmt: skip
+            raise ParamsError(
+                "generators", "expected at least one, found none", "see params.yaml as shipped"
+            )
         print(f"params.yaml is sound: {summary(params)}")
 
 
@@ -50,15 +55,15 @@ def show(
     with exit_on_error():
         root = Path.cwd()
         params = settings(root)
-        from pipeline import headline, page
+        from pipeline.report import html, terminal
         from pipeline.stages import report
 
         if markdown:
-            print(headline.report_markdown(root, params))
+            print(terminal.report_markdown(root, params))
             return
-        if (root / "results").exists() and not page.is_current(root):
+        if (root / "results").exists() and not html.is_current(root):
             report.run(params, root)
-        headline.show(root, params)
+        terminal.show(root, params)
 
 
 @app.command()
@@ -66,7 +71,7 @@ def preset(
     name: Annotated[str, typer.Argument(help="a file of presets/, without .yaml")],
 ) -> None:
     """Lay ready-made settings over params.yaml; its comments stay."""
-    from pipeline import presets
+    from pipeline.commands import presets
 
     with exit_on_error():
         changed = presets.apply(name, Path.cwd())

@@ -20,21 +20,20 @@ import pytest
 import torch
 from hypothesis import settings
 
-from pipeline import presets
-from pipeline.datasets import toy
-from pipeline.errors import TrialError
-from pipeline.images import LabeledImages, read_images
-from pipeline.integrity import Artifact, artifacts
-from pipeline.params import Params, load_params
-from pipeline.provenance import MANIFEST, describe, provenance
-from pipeline.recipes import DRAWS
-from pipeline.runtime import derive_seed, numpy_rng
-from pipeline.sections import Member, parse_yaml, validate
-from pipeline.stages import audit, prepare
-from pipeline.store import TIMINGS, file_digest, write_json, write_npz, write_text
-from pipeline.study import DataParams
-from pipeline.tables import TEACHER_COLUMNS
-from pipeline.trials import Trial
+from pipeline.commands import presets
+from pipeline.config.schema import DRAWS, DataParams, Params, load_params
+from pipeline.config.validation import Member, parse_yaml, validate
+from pipeline.data.datasets import toy
+from pipeline.data.images import LabeledImages, read_images
+from pipeline.report.tables import TEACHER_COLUMNS
+from pipeline.runtime.errors import TrialError
+from pipeline.runtime.files import file_digest, write_json, write_npz, write_text
+from pipeline.runtime.seeds import derive_seed, numpy_rng
+from pipeline.stages import evaluate_generator, prepare
+from pipeline.trials.grid import Trial
+from pipeline.trials.integrity import Artifact, artifacts
+from pipeline.trials.provenance import MANIFEST, describe, provenance
+from pipeline.trials.store import TIMINGS
 
 # One thread per test process: two run at once on two cores, and results are defined for one thread.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -87,15 +86,34 @@ ZOO = STUDY.replace(
     "  cvae: {inputs: data/synthetic/cvae, per_class: 6, role: measure}\n"
     "  cvae_only: {inputs: data/synthetic/cvae, per_class: 6, real: false, role: measure}\n",
 )
-DISTANCES = ("label_fidelity", *audit.DISTANCES, "nearest_drawn", "exact_copies",
-             "near_copies_frac", "copying_pixels", "copying_pixels_p", "copying_features",
-             "copying_features_p")  # fmt: skip
-FIDELITY = (*DISTANCES, *(f"{name}_floor" for name in DISTANCES), "wrong_label_frac",
-            "wrong_label_frac_low", "wrong_label_frac_high")  # fmt: skip
+DISTANCES = (
+    "label_fidelity",
+    *evaluate_generator.DISTANCES,
+    "nearest_drawn",
+    "exact_copies",
+    "near_copies_frac",
+    "copying_pixels",
+    "copying_pixels_p",
+    "copying_features",
+    "copying_features_p",
+)
+FIDELITY = (
+    *DISTANCES,
+    *(f"{name}_floor" for name in DISTANCES),
+    "wrong_label_frac",
+    "wrong_label_frac_low",
+    "wrong_label_frac_high",
+)
 PER_CLASS = ("coverage", "recall", "spread", "copying_pixels", "copying_features")
-CLASS_AUDIT = ("num_images", "label_fidelity", "label_fidelity_low", "label_fidelity_high",
-               "label_fidelity_floor", *PER_CLASS,
-               *(f"{name}_floor" for name in PER_CLASS))  # fmt: skip
+CLASS_AUDIT = (
+    "num_images",
+    "label_fidelity",
+    "label_fidelity_low",
+    "label_fidelity_high",
+    "label_fidelity_floor",
+    *PER_CLASS,
+    *(f"{name}_floor" for name in PER_CLASS),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -133,13 +151,17 @@ def whole_sections(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Member
     found = {name: member.settings for name, member in members.items()}
     plain = found["plain_dcgan"]
     return found | {
-        "plain_dcgan_switched": plain | {
+        "plain_dcgan_switched": plain
+        | {
             "sampler": plain["sampler"] | {"upsample": True, "dropout": 0.2},
             "critic": plain["critic"] | {"minibatch_kernels": 0},
-            "optimizer": "rmsprop", "momentum": 0.0, "noise": "uniform", "generator_steps": 2,
+            "optimizer": "rmsprop",
+            "momentum": 0.0,
+            "noise": "uniform",
+            "generator_steps": 2,
             "realness": 1.0,
         }
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="session")
@@ -179,9 +201,9 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Params:
 @pytest.fixture(scope="module")
 def quick_judge() -> Iterator[None]:
     """A small judge of few steps, where it matters what it learns from and not how well."""
-    brief = audit.JUDGE.model_copy(update={"steps": 60, "channels": 8, "features": 16})
+    brief = evaluate_generator.JUDGE.model_copy(update={"steps": 60, "channels": 8, "features": 16})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audit, "JUDGE", brief)
+        patch.setattr(evaluate_generator, "JUDGE", brief)
         yield
 
 
@@ -253,7 +275,7 @@ def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> list[Path
         return [place / f"{stem}.npz"]
     if kind == "models":
         return leave_generator(place / stem, artifact)
-    if artifact.names["stage"] == "audit_teacher":
+    if artifact.names["stage"] == "evaluate_teacher":
         numbers = dict.fromkeys(TEACHER_COLUMNS[3:], 0.75)
         write_json(place / f"{stem}.json", numbers | {"strangeness_auroc": None})
         return [place / f"{stem}.json"]
@@ -263,14 +285,22 @@ def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> list[Path
         report = {"num_compared": 60, **dict(zip(FIDELITY, rng.random(len(FIDELITY)), strict=True))}
         report["flags"] = ["copies"] * (each.seed == 0)
         report["classes"] = [
-            {"label": label, "collapsed": False,
-             **dict(zip(CLASS_AUDIT, rng.random(len(CLASS_AUDIT)), strict=True))}
+            {
+                "label": label,
+                "collapsed": False,
+                **dict(zip(CLASS_AUDIT, rng.random(len(CLASS_AUDIT)), strict=True)),
+            }
             for label in range(3)
-        ]  # fmt: skip
+        ]
         write_json(place / f"{stem}.json", report)
         return [place / f"{stem}.json"]
-    write_npz(place / f"{stem}.npz", images=np.zeros((3, 1, 8, 8), np.uint8), labels=np.arange(3),
-              latent_std=np.array(1.0), confidence=np.array(0.5))  # fmt: skip
+    write_npz(
+        place / f"{stem}.npz",
+        images=np.zeros((3, 1, 8, 8), np.uint8),
+        labels=np.arange(3),
+        latent_std=np.array(1.0),
+        confidence=np.array(0.5),
+    )
     return [place / f"{stem}.npz"]
 
 
@@ -292,9 +322,12 @@ def leave_generator(stem: Path, artifact: Artifact) -> list[Path]:
 
 
 def leave_manifest(
-    folder: Path, artifact: Artifact, outputs: list[Path], params: Params,
+    folder: Path,
+    artifact: Artifact,
+    outputs: list[Path],
+    params: Params,
     failure: TrialError | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Write the manifest of an honest trial that learned from all of its draw."""
     draw = folder / DRAWS / artifact.replicate.file(".npz")
     code = "/".join(artifact.group)

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from pipeline import headline, presets
 from pipeline.__main__ import app
-from pipeline.params import Params
-from pipeline.sections import FILE, parse_yaml, validate
+from pipeline.commands import presets
+from pipeline.config.schema import Params
+from pipeline.config.validation import FILE, parse_yaml, validate
+from pipeline.report import terminal
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
 
@@ -36,7 +37,7 @@ def test_the_table_is_what_the_command_prints(root: Path, tmp_path: Path) -> Non
     params = validate(Params, parse_yaml(text, FILE), FILE)
     block = re.search(r"<!-- table -->\n(.*?)\n<!-- /table -->", README, re.DOTALL)
     assert block is not None
-    assert block[1] == headline.markdown(deltas, params)
+    assert block[1] == terminal.markdown(deltas, params)
 
 
 def test_the_table_of_errors_is_the_committed_one(root: Path) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.errors import ParamsError
-from pipeline.images import Images, LabeledImages
-from pipeline.sections import Section
-from pipeline.transforms import Transform
+from pipeline.config.validation import Section
+from pipeline.data.images import Images, LabeledImages
+from pipeline.nn.augment import Transform
+from pipeline.runtime.errors import ParamsError
 
 
 @dataclass(frozen=True)

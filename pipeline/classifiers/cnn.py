@@ -21,9 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.classifiers.base import Classifier, TrainingSet
-from pipeline.images import Images, ImageSpec
-from pipeline.runtime import derive_seed
-from pipeline.sections import Count, Section
+from pipeline.config.validation import Count, Section
+from pipeline.data.images import Images, ImageSpec
+from pipeline.nn.backend import seeded, stream
+from pipeline.nn.optimizing import OneCycle
+from pipeline.nn.sampling import cumulative_weights, sample_indices
+from pipeline.nn.tensors import map_images, to_input
+from pipeline.runtime.seeds import derive_seed
 
 KERNEL = 5
 # Below this size two unpadded 5 x 5 convolutions with pooling would leave nothing of the image.
@@ -99,33 +103,22 @@ class CNN(Classifier):
         An image is drawn in proportion to its weight.
         """
         config, data = self.config, training_set.data
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed("initial", self.seed))
+        with seeded(derive_seed("initial", self.seed)):
             spec = replace(data.spec(), num_classes=training_set.num_classes)
             network = self.untrained(spec)
             self.network = network.to(memory_format=torch.channels_last)
-            optimizer = torch.optim.AdamW(
-                network.parameters(), config.learning_rate, weight_decay=config.weight_decay,
-                fused=True,
-            )  # fmt: skip
-            schedule = torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, config.learning_rate, total_steps=config.steps
-            )
-            images, labels = as_input(data.images), torch.from_numpy(data.labels)
-            edges = torch.from_numpy(training_set.weights).cumsum(0) / len(data)
-            edges[-1] = 1.0  # rounding must not leave a gap above the last image
+            training = OneCycle(network, config.learning_rate, config.weight_decay, config.steps)
+            images, labels = to_input(data.images), torch.from_numpy(data.labels)
+            edges = cumulative_weights(training_set.weights, total=len(data))
             network.train()
             for step in range(config.steps):
                 torch.manual_seed(derive_seed("step", self.seed, step))
-                chosen = torch.searchsorted(edges, torch.rand(config.batch_size, dtype=edges.dtype))
+                chosen = sample_indices(edges, config.batch_size)
                 batch = images[chosen]
                 if training_set.transform is not None:
-                    generator = torch.Generator().manual_seed(derive_seed("view", self.seed, step))
+                    generator = stream(derive_seed("view", self.seed, step))
                     batch = training_set.transform(batch, generator)
-                optimizer.zero_grad()
-                functional.cross_entropy(network(batch), labels[chosen]).backward()
-                optimizer.step()
-                schedule.step()
+                training.step(functional.cross_entropy(network(batch), labels[chosen]))
         network.eval()
         return self
 
@@ -149,18 +142,7 @@ class CNN(Classifier):
         """The dense layer's activations, (n, features): where distances between sets are taken."""
         return self._in_batches(images, cast("nn.Module", self.network.features))
 
-    @torch.no_grad()
     def _in_batches(
         self, images: Images, function: Callable[[Tensor], Tensor]
     ) -> NDArray[np.float32]:
-        parts = [
-            function(as_input(images[start : start + PREDICT_BATCH])).numpy()
-            for start in range(0, len(images), PREDICT_BATCH)
-        ]
-        return np.concatenate(parts).astype(np.float32)
-
-
-def as_input(images: Images) -> Tensor:
-    """uint8 images as float32 in 0..1, channels last: about a fifth faster to convolve here."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).to(torch.float32).div_(255)
-    return pixels.to(memory_format=torch.channels_last)
+        return map_images(images, function, PREDICT_BATCH, pad=False)

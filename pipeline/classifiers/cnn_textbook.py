@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import nn
 
 from pipeline.classifiers.cnn import CNN, CNNConfig, Network
-from pipeline.images import ImageSpec
+from pipeline.data.images import ImageSpec
 
 
 class PairsNet(Network):
@@ -21,9 +21,11 @@ class PairsNet(Network):
         """See `Network.convolve`."""
         width = config.channels
         return [
-            *_pair(spec.channels, width, 5), nn.Dropout(config.dropout / 2),
-            *_pair(width, 2 * width, 3), nn.Dropout(config.dropout / 2),
-        ]  # fmt: skip
+            *_pair(spec.channels, width, 5),
+            nn.Dropout(config.dropout / 2),
+            *_pair(width, 2 * width, 3),
+            nn.Dropout(config.dropout / 2),
+        ]
 
 
 def _pair(width_in: int, width_out: int, kernel: int) -> list[nn.Module]:

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.classifiers.base import Classifier, TrainingSet
-from pipeline.images import Images
-from pipeline.runtime import NUM_THREADS, derive_seed
-from pipeline.sections import Count, Section
+from pipeline.config.validation import Count, Section
+from pipeline.data.images import Images
+from pipeline.nn.backend import stream
+from pipeline.runtime.determinism import NUM_THREADS
+from pipeline.runtime.seeds import derive_seed
 
 
 class LightGBMConfig(Section):
@@ -88,7 +90,7 @@ def expanded(training_set: TrainingSet, seed: int) -> Images:
     images, extra = training_set.data.images, training_set.extra
     if training_set.transform is None or not extra.any():
         return images
-    generator = torch.Generator().manual_seed(derive_seed("expand", seed))
+    generator = stream(derive_seed("expand", seed))
     batch = torch.from_numpy(images[extra]).to(torch.float32).div_(255)
     changed = training_set.transform(batch, generator).mul(255).round().to(torch.uint8)
     result = images.copy()

@@ -4,7 +4,7 @@ What is in this file is in no trial's fingerprint.
 """
 
 from pipeline.generators.base import Generator
-from pipeline.generators.srgan import SRGAN
+from pipeline.generators.gan.srgan import SRGAN
 from pipeline.generators.standalone import STANDALONE
 
 GENERATORS: dict[str, type[Generator]] = {**STANDALONE, "srgan": SRGAN}

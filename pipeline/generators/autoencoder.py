@@ -21,13 +21,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.generators.base import Generator, GeneratorConfig, as_input, descend
-from pipeline.generators.convolution import enlarge
-from pipeline.generators.exhibits import in_turns, spread_out
+from pipeline.config.validation import Count
+from pipeline.data.images import ImageSpec, LabeledImages
+from pipeline.generators.base import Generator, GeneratorConfig
+from pipeline.generators.gan.blocks import enlarge
 from pipeline.generators.labels import as_shares
-from pipeline.images import ImageSpec, LabeledImages
-from pipeline.layers import KERNEL, shrink
-from pipeline.sections import Count
+from pipeline.generators.showcase import in_turns, spread_out
+from pipeline.nn.layers import KERNEL, shrink
+from pipeline.nn.optimizing import descend
+from pipeline.nn.tensors import to_signed_input
 
 ENCODE_BATCH = 500
 RESTORED_ROWS = 5  # of ten images, in a picture
@@ -68,10 +70,15 @@ class Decoder(nn.Module):
         self.start = (quarter, -(-spec.height // 4), -(-spec.width // 4))
         self.dense = nn.Sequential(nn.Linear(inputs, math.prod(self.start)), nn.ReLU())
         self.enlarge = nn.Sequential(
-            *enlarge(quarter, half, 2, upsample=False), nn.BatchNorm2d(half), nn.ReLU(),
-            *enlarge(half, half, 2, upsample=False), nn.BatchNorm2d(half), nn.ReLU(),
-            nn.Conv2d(half, spec.channels, KERNEL, padding=KERNEL // 2), nn.Tanh(),
-        )  # fmt: skip
+            *enlarge(quarter, half, 2, upsample=False),
+            nn.BatchNorm2d(half),
+            nn.ReLU(),
+            *enlarge(half, half, 2, upsample=False),
+            nn.BatchNorm2d(half),
+            nn.ReLU(),
+            nn.Conv2d(half, spec.channels, KERNEL, padding=KERNEL // 2),
+            nn.Tanh(),
+        )
 
     def forward(self, codes: Tensor) -> Tensor:
         """See the class."""
@@ -144,10 +151,14 @@ class Autoencoder(Generator):
         from sklearn.covariance import ledoit_wolf  # slow to load
 
         self.encoder.eval()
-        codes = np.concatenate([
-            self.encoder(as_input(data.images[start : start + ENCODE_BATCH])).double().numpy()
-            for start in range(0, len(data), ENCODE_BATCH)
-        ])  # fmt: skip
+        codes = np.concatenate(
+            [
+                self.encoder(to_signed_input(data.images[start : start + ENCODE_BATCH]))
+                .double()
+                .numpy()
+                for start in range(0, len(data), ENCODE_BATCH)
+            ]
+        )
         for label in np.unique(data.labels):
             own = codes[data.labels == label]
             # One image has no spread of its own: that of all codes, which is 1 each.

@@ -17,8 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from pipeline.images import Images
-from pipeline.store import atomic, file_digest
+from pipeline.data.images import Images
+from pipeline.runtime.files import atomic, file_digest
 
 NUM_KEPT = 2
 DIGEST_LENGTH = 16

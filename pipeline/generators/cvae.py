@@ -16,12 +16,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from pipeline.config.validation import Count
+from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators.autoencoder import RESTORED_ROWS, Decoder, Encoder
-from pipeline.generators.base import Generator, GeneratorConfig, descend
-from pipeline.generators.exhibits import COLUMNS, in_turns, spread_out
+from pipeline.generators.base import Generator, GeneratorConfig
 from pipeline.generators.labels import as_shares
-from pipeline.images import ImageSpec, LabeledImages
-from pipeline.sections import Count
+from pipeline.generators.showcase import COLUMNS, in_turns, spread_out
+from pipeline.nn.optimizing import descend
 
 LEAST = 1e-6  # share of ink that counts as none
 FAR = 2.5  # standard deviations from the mean, to which a code is moved in a picture

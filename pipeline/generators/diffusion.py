@@ -21,10 +21,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.generators.base import Generator, GeneratorConfig, descend
+from pipeline.config.validation import Count
+from pipeline.data.images import ImageSpec
+from pipeline.generators.base import Generator, GeneratorConfig
 from pipeline.generators.labels import LabelEmbedding
-from pipeline.images import ImageSpec
-from pipeline.sections import Count
+from pipeline.nn.optimizing import descend
 
 PATCH = 2  # pixels along each side of a square
 FOLD = 2 * PATCH  # pixels along a square of the lower level

@@ -12,18 +12,18 @@ from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
-from pipeline.bits import set_bits, warn_of_processor
-from pipeline.errors import ParamsError, exit_on_error
-from pipeline.params import load_params
+from pipeline.config.schema import load_params
+from pipeline.runtime.bits import set_bits, warn_of_processor
+from pipeline.runtime.errors import ParamsError, exit_on_error
 
 # The section of params.yaml that names a stage's items; None: the stage is alone of its kind.
 ITEMS: dict[str, str | None] = {
     "prepare": None,
-    "teach": "teachers",
-    "audit_teacher": "teachers",
+    "train_teacher": "teachers",
+    "evaluate_teacher": "teachers",
     "train_generator": "generators",
     "synthesize": "generators",
-    "audit": "generators",
+    "evaluate_generator": "generators",
     "train_classifiers": "arms",
     "report": None,
 }

@@ -15,13 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.datasets import DATASETS
-from pipeline.errors import ParamsError
-from pipeline.images import UNLABELED, LabeledImages, content_ids, digest
-from pipeline.params import Params
-from pipeline.recipes import FRESH
-from pipeline.runtime import derive_seed, numpy_rng
-from pipeline.splits import (
+from pipeline.config.schema import FRESH, Params
+from pipeline.data.datasets import DATASETS
+from pipeline.data.images import UNLABELED, LabeledImages, content_ids, digest
+from pipeline.data.splits import (
     Index,
     canonical,
     contaminated,
@@ -31,8 +28,10 @@ from pipeline.splits import (
     refuse_overlap,
     without_classes,
 )
-from pipeline.store import file_digest, replacing, write_json, write_npz
-from pipeline.trials import Replicate, curve_replicates
+from pipeline.runtime.errors import ParamsError
+from pipeline.runtime.files import file_digest, replacing, write_json, write_npz
+from pipeline.runtime.seeds import derive_seed, numpy_rng
+from pipeline.trials.grid import Replicate, curve_replicates
 
 OUTPUT = "data/splits"
 

@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pipeline import comparisons, gallery, plots, ranking, tables
-from pipeline.gallery import SHEET_PER_CLASS
-from pipeline.images import read_images
-from pipeline.integrity import verify
-from pipeline.page import PAGE, Pictures, write_page
-from pipeline.params import Params
-from pipeline.store import read_json, replacing, require, write_json, write_text
-from pipeline.trials import Replicate
+from pipeline.config.schema import Params
+from pipeline.data.images import read_images
+from pipeline.report import comparisons, figures, gallery, ranking, tables
+from pipeline.report.gallery import SHEET_PER_CLASS
+from pipeline.report.html import PAGE, Pictures, write_page
+from pipeline.runtime.files import read_json, replacing, require, write_json, write_text
+from pipeline.trials.grid import Replicate
+from pipeline.trials.integrity import verify
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,18 @@ def run(params: Params, root: Path) -> None:
     write_json(reports / "metrics.json", comparisons.headline(findings.deltas, params))
     with replacing(reports / "plots") as folder:
         write_plot_data(folder, findings, params, root)
-        figures = draw_figures(folder, findings, params, root, manifest["class_names"])
-    for name, figure in figures.items():
-        plots.save(figure, reports / f"{name}.png")
+        drawn = draw_figures(folder, findings, params, root, manifest["class_names"])
+    for name, figure in drawn.items():
+        figures.save(figure, reports / f"{name}.png")
     timings = tables.timings_table(params, root)
     write_csv(reports / "timings.csv", timings)
     write_page(
-        root / PAGE, params, page_tables(findings, timings, params),
-        page_pictures(reports, params), manifest,
-    )  # fmt: skip
+        root / PAGE,
+        params,
+        page_tables(findings, timings, params),
+        page_pictures(reports, params),
+        manifest,
+    )
 
 
 def find(params: Params, root: Path, dataset: str) -> Findings:
@@ -116,21 +119,24 @@ def write_plot_data(folder: Path, findings: Findings, params: Params, root: Path
     write_csv(folder / "losses.csv", pd.concat(losses, ignore_index=True))
 
 
-def draw_figures(folder: Path, findings: Findings, params: Params, root: Path,
-                 class_names: list[str]) -> dict[str, Figure]:  # fmt: skip
+def draw_figures(
+    folder: Path, findings: Findings, params: Params, root: Path, class_names: list[str]
+) -> dict[str, Figure]:
     """Draw everything into `folder`; the two figures that the README shows are handed back."""
     primary = params.report.primary
     shown = Replicate(primary.budget, params.study.seeds[0])
     rows = comparisons.main_rows(findings.deltas, params)
-    plots.save(plots.learning_curves(without_controls(findings, params)), folder / "accuracy.png")
+    figures.save(
+        figures.learning_curves(without_controls(findings, params)), folder / "accuracy.png"
+    )
     arms = [params.report.baseline, params.report.rival, primary.arm]
     matrices = {
         params.marked(arm): findings.confusions[primary.classifier, arm]
         for arm in dict.fromkeys(filter(None, arms))
     }
-    plots.save(plots.confusion_matrices(matrices, class_names), folder / "confusion.png")
+    figures.save(figures.confusion_matrices(matrices, class_names), folder / "confusion.png")
     recall = {arm: counts.diagonal() / counts.sum(axis=1) for arm, counts in matrices.items()}
-    plots.save(plots.recalls(pd.DataFrame(recall, index=class_names)), folder / "recall.png")
+    figures.save(figures.recalls(pd.DataFrame(recall, index=class_names)), folder / "recall.png")
     draw = read_images(root / "data/splits/draws" / shown.file(".npz"))
     panels = {"real, labeled": gallery.sheet(draw)}
     for name in params.generators:
@@ -139,11 +145,11 @@ def draw_figures(folder: Path, findings: Findings, params: Params, root: Path,
     best = ranking.champions(findings.ranking, findings.kinds, primary.budget)
     if best:
         pair = {name: panels[name] for name in best.values()}
-        figure = plots.sheets(pair, SHEET_PER_CLASS, class_names)
-        plots.save(figure, folder / "side_by_side.png")
+        figure = figures.sheets(pair, SHEET_PER_CLASS, class_names)
+        figures.save(figure, folder / "side_by_side.png")
     return {
-        "deltas": plots.forest(rows, params.report.smallest_effect),
-        "samples": plots.sheets(panels, SHEET_PER_CLASS, class_names),
+        "deltas": figures.forest(rows, params.report.smallest_effect),
+        "samples": figures.sheets(panels, SHEET_PER_CLASS, class_names),
     }
 
 
@@ -152,9 +158,9 @@ def without_controls(findings: Findings, params: Params) -> pd.DataFrame:
     names = [name for name, arm in params.arms.items() if not arm.is_control]
     order = sorted(names, key=lambda name: name != params.report.baseline)
     trials = findings.trials
-    return pd.concat([
-        trials[trials["arm"] == name].assign(arm=params.marked(name)) for name in order
-    ])  # fmt: skip
+    return pd.concat(
+        [trials[trials["arm"] == name].assign(arm=params.marked(name)) for name in order]
+    )
 
 
 def page_tables(
@@ -184,13 +190,17 @@ def page_tables(
         "health": mean_health(findings.health),
         "fidelity": seed_means(findings.fidelity, "flags"),
         "classes": classes.drop(columns="seed")
-        .groupby(["generator", "budget", "label"], sort=False).mean().reset_index(),
+        .groupby(["generator", "budget", "label"], sort=False)
+        .mean()
+        .reset_index(),
         "tuning": count_chosen(findings.tuning),
         "teachers": findings.teachers.drop(columns="seed")
-        .groupby(["teacher", "budget"], sort=False).mean().reset_index(),
+        .groupby(["teacher", "budget"], sort=False)
+        .mean()
+        .reset_index(),
         "filters": filters.mean().reset_index(),
         "timings": timings,
-    }  # fmt: skip
+    }
 
 
 def side_by_side(findings: Findings, places: pd.DataFrame, params: Params) -> pd.DataFrame:
@@ -238,8 +248,10 @@ def count_chosen(tuning: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for names, group in tuning.groupby(["generator", "budget"], sort=False):
         keys = dict(zip(("generator", "budget"), names, strict=True))
-        counts = {name: group[name].value_counts().sort_index().to_dict()
-                  for name in ("latent_std", "confidence")}  # fmt: skip
+        counts = {
+            name: group[name].value_counts().sort_index().to_dict()
+            for name in ("latent_std", "confidence")
+        }
         rows.append({**keys, **counts, "n": len(group)})
     return pd.DataFrame(rows)
 
@@ -249,16 +261,16 @@ def page_pictures(reports: Path, params: Params) -> Pictures:
     primary = params.report.primary
     scope = f"{primary.classifier}, {primary.budget} labels per class, all seeds"
     figures = {
-        "Differences from the baseline with their intervals; the gray band is too small to matter.":
-            reports / "deltas.png",
-        "Accuracy by label budget; dots are seeds, lines means; controls are left out.":
-            reports / "plots/accuracy.png",
+        "Differences from the baseline with their intervals; the gray band is too small to matter.": reports
+        / "deltas.png",
+        "Accuracy by label budget; dots are seeds, lines means; controls are left out.": reports
+        / "plots/accuracy.png",
         f"Recall of every class ({scope}).": reports / "plots/recall.png",
         f"Confusion ({scope}).": reports / "plots/confusion.png",
         f"Real images of one draw beside synthetic ones; row k is class k ({primary.budget} labels "
-        "per class; of each generator the first seed that came to something).":
-            reports / "samples.png",
-    }  # fmt: skip
+        "per class; of each generator the first seed that came to something).": reports
+        / "samples.png",
+    }
     for name in params.generators:
         figures[
             f"Images of {name}, and for each the nearest labeled image of its draw: pairs that are "
@@ -266,7 +278,7 @@ def page_pictures(reports: Path, params: Params) -> Pictures:
         ] = reports / f"plots/nearest-{name}.png"
         figures[f"Training of {name}: mean over all seeds, and their range."] = (
             reports / f"plots/losses-{name}.png"
-        )  # fmt: skip
+        )
     beside = reports / "plots/side_by_side.png"
     return Pictures(
         figures={title: file for title, file in figures.items() if file.exists()},

@@ -13,25 +13,27 @@ import functools
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import load_file
 
 from pipeline.classifiers import CLASSIFIERS
 from pipeline.classifiers.base import Classifier, TrainingSet, plain
-from pipeline.engine import Task, compute, lay_out
-from pipeline.errors import CollapsedError
-from pipeline.fidelity import collapsed_classes
+from pipeline.config.schema import Params
+from pipeline.config.validation import member_config
+from pipeline.data.images import LabeledImages, read_images
+from pipeline.evaluation.fidelity import collapsed_classes
 from pipeline.generators import GENERATORS
-from pipeline.generators.base import Generator, create, draw_classes, fit
-from pipeline.images import LabeledImages, read_images
-from pipeline.params import Params
-from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
-from pipeline.runtime import derive_seed
-from pipeline.sections import member_config
-from pipeline.store import require, write_npz
+from pipeline.generators.base import Generator, create
+from pipeline.generators.fit import fit
+from pipeline.generators.sampling import draw_classes
+from pipeline.nn.weights import read_weights
+from pipeline.runtime.errors import CollapsedError
+from pipeline.runtime.files import require, write_npz
+from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers import TEACHERS
-from pipeline.transforms import build_transform
-from pipeline.trials import Replicate, replicates
-from pipeline.tuning import Trainers, choose
+from pipeline.training_sets.transforms import build_transform
+from pipeline.training_sets.tuning import Trainers, choose
+from pipeline.trials.engine import Task, compute, lay_out
+from pipeline.trials.grid import Replicate, replicates
+from pipeline.trials.provenance import made_by, provenance, refuse_failed, trial_code
 
 
 def run(params: Params, root: Path, name: str) -> None:
@@ -46,14 +48,16 @@ def run(params: Params, root: Path, name: str) -> None:
         keys += [f"classifiers.{chosen.classifier}"]
         keys += [] if chosen.transform == "none" else [f"transforms.{chosen.transform}"]
     family = GENERATORS[params.family(name)].__module__
-    code = trial_code(__file__, family, teaching, "pipeline.tuning", "pipeline.fidelity")
+    code = trial_code(
+        __file__, family, teaching, "pipeline.training_sets.tuning", "pipeline.evaluation.fidelity"
+    )
 
     def task(replicate: Replicate) -> Task:
         draw = require(root / "data/splits/draws" / replicate.file(".npz"), "prepare")
         weights = root / "models" / name / replicate.file(".safetensors")
         teacher_weights = root / generator.inputs / replicate.file(".safetensors")
         inputs = [draw, *made_by(weights, f"train_generator@{name}")]
-        inputs += made_by(teacher_weights, "teach") if generator.teacher else []
+        inputs += made_by(teacher_weights, "train_teacher") if generator.teacher else []
         files = (draw, weights, teacher_weights)
         seed = derive_seed("synthesize", name, replicate.budget, replicate.seed)
         return Task(
@@ -85,7 +89,7 @@ def synthesize(
     )
     chosen = choose(draw, params, trainers, seed, folder)
     generator = untrained(name, params, draw, seed)
-    generator.sampler.load_state_dict(load_file(weights))
+    generator.sampler.load_state_dict(read_weights(weights))
     synthetic = draw_classes(generator, params.synthesize.per_class, seed, chosen.latent_std)
     refuse_collapse(synthetic, draw)
     taught_by, confidence = params.generators[name].teacher, chosen.confidence

@@ -14,20 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.torch import load_file
 
-from pipeline.arms import Candidates, assemble
 from pipeline.classifiers import CLASSIFIERS
-from pipeline.engine import Task, compute, lay_out
-from pipeline.errors import DivergedError
-from pipeline.images import LabeledImages, read_images
-from pipeline.params import Params
-from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
-from pipeline.recipes import DRAWS, FRESH, ArmParams
-from pipeline.runtime import derive_seed
-from pipeline.sections import member_config
-from pipeline.store import file_digest, read_npz, require, write_npz
-from pipeline.trials import Trial, arm_replicates
+from pipeline.config.schema import DRAWS, FRESH, ArmParams, Params
+from pipeline.config.validation import member_config
+from pipeline.data.images import LabeledImages, read_images
+from pipeline.nn.weights import read_weights
+from pipeline.runtime.errors import DivergedError
+from pipeline.runtime.files import file_digest, read_npz, require, write_npz
+from pipeline.runtime.seeds import derive_seed
+from pipeline.training_sets.arms import Candidates, assemble
+from pipeline.trials.engine import Task, compute, lay_out
+from pipeline.trials.grid import Trial, arm_replicates
+from pipeline.trials.provenance import made_by, provenance, refuse_failed, trial_code
 
 WEIGHTS = ".safetensors"  # of a teacher, beside the images it labeled, or of a generator
 CRITIC = ".critic.safetensors"  # of a generator: its discriminator's convolutions
@@ -50,7 +49,7 @@ def run(params: Params, root: Path, name: str) -> None:
         # No arm's name in the seed: an arm and its baseline share initial weights and order.
         seed = derive_seed("classifier", classifier, replicate.budget, replicate.seed)
         scored = teacher_of(arm) if arm.teacher_itself else CLASSIFIERS[classifier]
-        code = trial_code(__file__, scored.__module__, "pipeline.arms")
+        code = trial_code(__file__, scored.__module__, "pipeline.training_sets.arms")
         work = score_teacher if arm.teacher_itself else score
         return Task(
             provenance=provenance(
@@ -59,9 +58,13 @@ def run(params: Params, root: Path, name: str) -> None:
             work=functools.partial(work, params, trial, (test, draw, added), seed),
             outputs={"scored.npz": replicate.file(f".{classifier}.npz")},
             vital=name == params.report.baseline,  # nothing is left to fall back on
-            labels={"stage": "train_classifiers", "item": name, "classifier": classifier,
-                    **replicate.labels()},
-        )  # fmt: skip
+            labels={
+                "stage": "train_classifiers",
+                "item": name,
+                "classifier": classifier,
+                **replicate.labels(),
+            },
+        )
 
     tasks = [
         task(Trial(classifier, name, replicate))
@@ -89,7 +92,7 @@ def inputs_of(arm: ArmParams, added: Path) -> list[Path]:
     if arm.generator is not None:
         return made_by(added, f"synthesize@{arm.generator}")
     if arm.teacher is not None:
-        stage = f"teach@{arm.teacher}"
+        stage = f"train_teacher@{arm.teacher}"
         return [*made_by(added, stage), *made_by(added.with_suffix(WEIGHTS), stage)]
     return [require(added, "prepare")] if arm.inputs == FRESH else []
 
@@ -110,7 +113,7 @@ def score(
     )
     if arm.critic_of is not None:
         refuse_failed(added_path)
-        classifier.start_from(load_file(added_path.with_suffix(CRITIC)))
+        classifier.start_from(read_weights(added_path.with_suffix(CRITIC)))
     classifier.fit(chosen.training_set)
     learned = classifier.digest()
     test = read_images(test_path)

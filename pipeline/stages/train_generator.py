@@ -15,23 +15,22 @@ import functools
 from pathlib import Path
 
 import pandas as pd
-from safetensors.torch import save
-from torch import Tensor
 
-from pipeline.engine import Task, compute, lay_out
-from pipeline.filters import agreement
+from pipeline.config.schema import DRAWS, Params
+from pipeline.config.validation import member_config
+from pipeline.data.images import LabeledImages, joined, read_images
 from pipeline.generators import GENERATORS
-from pipeline.generators.base import Generator, GeneratorConfig, create, fit
-from pipeline.generators.exhibits import exhibits
-from pipeline.images import LabeledImages, joined, read_images
-from pipeline.layers import numbered
-from pipeline.params import Params
-from pipeline.provenance import made_by, provenance, refuse_failed, trial_code
-from pipeline.recipes import DRAWS
-from pipeline.runtime import derive_seed
-from pipeline.sections import member_config
-from pipeline.store import atomic, read_npz, require, write_npz, write_text
-from pipeline.trials import Replicate, replicates
+from pipeline.generators.base import Generator, GeneratorConfig, create
+from pipeline.generators.fit import fit
+from pipeline.generators.showcase import exhibits
+from pipeline.nn.layers import numbered
+from pipeline.nn.weights import write_weights
+from pipeline.runtime.files import read_npz, require, write_npz, write_text
+from pipeline.runtime.seeds import derive_seed
+from pipeline.training_sets.filters import agreement
+from pipeline.trials.engine import Task, compute, lay_out
+from pipeline.trials.grid import Replicate, replicates
+from pipeline.trials.provenance import made_by, provenance, refuse_failed, trial_code
 
 FILES = (".safetensors", ".history.csv", ".snapshots.npz", ".exhibits.npz", ".critic.safetensors")
 
@@ -43,34 +42,39 @@ def run(params: Params, root: Path, name: str) -> None:
     code = trial_code(
         __file__,
         family.__module__,
-        "pipeline.filters",
-        "pipeline.generators.exhibits",
-        "pipeline.recipes",
+        "pipeline.training_sets.filters",
+        "pipeline.generators.showcase",
+        "pipeline.config.schema",
     )
 
     def task(replicate: Replicate) -> Task:
         draw = require(root / DRAWS / replicate.file(".npz"), "prepare")
         labeled = root / chosen.inputs / replicate.file(".npz")
-        inputs = [draw] if chosen.teacher is None else [draw, *made_by(labeled, "teach")]
+        inputs = [draw] if chosen.teacher is None else [draw, *made_by(labeled, "train_teacher")]
         seed = derive_seed("generator", name, replicate.budget, replicate.seed)
         return Task(
             provenance=provenance(code, inputs, params, [f"generators.{name}"], seed, root),
             work=functools.partial(train, family, config, (draw, labeled), seed),
             outputs={f"generator{suffix}": replicate.file(suffix) for suffix in FILES},
             labels={
-                "stage": "train_generator", "item": name, "batch_size": config.batch_size,
+                "stage": "train_generator",
+                "item": name,
+                "batch_size": config.batch_size,
                 **replicate.labels(),
             },
-        )  # fmt: skip
+        )
 
     tasks = [task(replicate) for replicate in replicates(params.study)]
     lay_out(root, Path("models") / name, tasks, compute(tasks, params.engine, root))
 
 
 def train(
-    family: type[Generator], config: GeneratorConfig, inputs: tuple[Path, Path], seed: int,
+    family: type[Generator],
+    config: GeneratorConfig,
+    inputs: tuple[Path, Path],
+    seed: int,
     folder: Path,
-) -> LabeledImages:  # fmt: skip
+) -> LabeledImages:
     """Train one generator on one draw; see the module for the files it leaves in `folder`.
 
     `inputs` are the draw and the labeled images to learn from: the same, or what a teacher labeled.
@@ -90,13 +94,6 @@ def train(
     snapshots = {f"step_{step:06d}": images for step, images in history.snapshots.items()}
     write_npz(folder / "generator.snapshots.npz", **snapshots)
     return draw
-
-
-def write_weights(path: Path, weights: dict[str, Tensor]) -> None:
-    """Write tensors by name, whole or not at all."""
-    content = save({name: value.detach().contiguous() for name, value in weights.items()})
-    with atomic(path) as temporary:
-        temporary.write_bytes(content)
 
 
 def sure(path: Path) -> LabeledImages:

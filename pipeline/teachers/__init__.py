@@ -4,8 +4,8 @@ What is in this file is in no trial's fingerprint.
 """
 
 from pipeline.teachers.base import Teacher
-from pipeline.teachers.graph import GraphTeacher
-from pipeline.teachers.kplus1 import KPlusOne
+from pipeline.teachers.label_propagation import GraphTeacher
+from pipeline.teachers.ssgan import KPlusOne
 
 TEACHERS: dict[str, type[Teacher]] = {
     "graph": GraphTeacher,

@@ -13,14 +13,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from safetensors.torch import load_file
 from scipy.stats import binom
 from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
-from pipeline.errors import TrialError
-from pipeline.images import Images, LabeledImages, flat
-from pipeline.sections import Section
+from pipeline.config.validation import Section
+from pipeline.data.images import Images, LabeledImages, flat
+from pipeline.nn.weights import read_weights
+from pipeline.runtime.errors import TrialError
 
 FOREIGN_P = 1e-4
 FOREIGN_RANK = 0.99  # a mean rank, 0.5 for images of one kind
@@ -66,7 +66,7 @@ class Teacher(ABC):
     def restore(self, data: LabeledImages, path: Path) -> Teacher:
         """Become the teacher whose weights are at `path`, of images like `data`; return self."""
         self.build(data)
-        self.network.load_state_dict(load_file(path))
+        self.network.load_state_dict(read_weights(path))
         self.network.eval()
         return self
 

@@ -1,0 +1,1 @@
+"""Images, splits and where they come from."""

@@ -1,0 +1,120 @@
+"""Labeled images as two arrays, the ranges they are converted to, and their content ids.
+
+Knows arrays and the `.npz` they are kept in: no torch, no model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.runtime.errors import DataError
+from pipeline.runtime.files import read_npz
+
+UNLABELED = -1
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """What a model must know of a dataset: image shape and number of classes."""
+
+    channels: int
+    height: int
+    width: int
+    num_classes: int
+
+
+@dataclass(frozen=True)
+class LabeledImages:
+    """`images` uint8 (n, c, h, w), 0 is background and 255 ink; `labels` int64 (n,), -1 unlabeled.
+
+    Raises `DataError` when shapes, dtypes or label values break that contract.
+    """
+
+    images: Images
+    labels: Labels
+    source: str = "images"
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise DataError(
+                self.source,
+                "expected uint8 images of shape (n, channels, height, width), "
+                f"found {images.dtype} of shape {images.shape}",
+                "convert the images before they enter the pipeline",
+            )
+        if labels.dtype != np.int64 or labels.shape != (len(images),):
+            raise DataError(
+                self.source,
+                f"expected int64 labels of shape ({len(images)},), one per image, "
+                f"found {labels.dtype} of shape {labels.shape}",
+                "give every image one integer label",
+            )
+        if len(labels) and labels.min() < UNLABELED:
+            raise DataError(
+                self.source,
+                f"expected labels from 0 up, or -1 for unlabeled, found {labels.min()}",
+                "renumber the classes from 0",
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def num_classes(self) -> int:
+        """One more than the largest label; a stratified draw has every class."""
+        return int(self.labels.max()) + 1
+
+    def take(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> LabeledImages:
+        """The images at `index` (positions or a mask), in that order."""
+        return LabeledImages(self.images[index], self.labels[index], self.source)
+
+    def spec(self) -> ImageSpec:
+        """The shape of one image and the number of classes."""
+        _, channels, height, width = self.images.shape
+        return ImageSpec(channels, height, width, self.num_classes)
+
+
+def joined(first: LabeledImages, second: LabeledImages) -> LabeledImages:
+    """Both sets, one after the other."""
+    images = np.concatenate([first.images, second.images])
+    return LabeledImages(images, np.concatenate([first.labels, second.labels]), first.source)
+
+
+def read_images(path: Path) -> LabeledImages:
+    """The `images` and `labels` of an `.npz` file written by a stage."""
+    arrays = read_npz(path)
+    if not {"images", "labels"} <= set(arrays):
+        raise DataError(
+            str(path),
+            f"expected the arrays images and labels, found {', '.join(arrays) or 'none'}",
+            "run the stage that makes this file again",
+        )
+    return LabeledImages(arrays["images"], arrays["labels"], str(path))
+
+
+def flat(images: Images) -> NDArray[np.float32]:
+    """uint8 images (n, c, h, w) as rows (n, c * h * w) in 0..1, for distances between pixels."""
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+
+
+def content_ids(images: Images) -> NDArray[np.str_]:
+    """SHA-256 of each image's bytes as hex, (n,): equal exactly when the pixels are equal."""
+    contiguous = np.ascontiguousarray(images)
+    return np.array([hashlib.sha256(image.tobytes()).hexdigest() for image in contiguous])
+
+
+def digest(data: LabeledImages) -> str:
+    """SHA-256 over all pixels and labels in order, as hex."""
+    running = hashlib.sha256(repr(data.images.shape).encode())
+    running.update(np.ascontiguousarray(data.images).tobytes())
+    running.update(np.ascontiguousarray(data.labels).tobytes())
+    return running.hexdigest()

@@ -1,0 +1,148 @@
+"""Stratified held-out sets and label draws that are nested across budgets.
+
+Pure functions over arrays. Images are put into an order of their own first, so that the order in
+which a source lists its images changes nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.images import UNLABELED, LabeledImages, content_ids
+from pipeline.runtime.errors import DataError, ParamsError
+
+Index = NDArray[np.int64]
+
+
+def canonical(data: LabeledImages) -> LabeledImages:
+    """`data` ordered by content id, then label: the same set always gives the same order."""
+    return data.take(np.lexsort((data.labels, content_ids(data.images))))
+
+
+def without_classes(data: LabeledImages, foreign: list[int]) -> tuple[LabeledImages, LabeledImages]:
+    """`data` without the classes `foreign`, the rest numbered anew from 0, and what was taken out.
+
+    The latter is unlabeled. Raises `ParamsError` when one of them is no class of `data`, fewer than
+    two would be left, or `data` has unlabeled images, which could not be told from foreign ones.
+    """
+    if not foreign:
+        return data, data.take(np.zeros(len(data), dtype=bool))
+    if (data.labels == UNLABELED).any():
+        raise ParamsError(
+            "params.yaml: data.foreign.classes",
+            f"expected none, since {data.source} has unlabeled images itself, found {foreign}",
+            "take them out or use a source that is labeled as a whole",
+        )
+    classes = np.unique(data.labels)
+    kept = np.setdiff1d(classes, foreign)
+    unknown = sorted({*foreign} - {*classes.tolist()})
+    if unknown or len(kept) < 2:
+        found = f"{unknown[0]}" if unknown else f"only {len(kept)} others"
+        raise ParamsError(
+            "params.yaml: data.foreign.classes",
+            f"expected some of {classes.tolist()} and at least two others, found {found}",
+            "name fewer or other classes",
+        )
+    inside = np.isin(data.labels, kept)
+    own = data.take(inside)
+    others = data.images[~inside]
+    return (
+        LabeledImages(own.images, np.searchsorted(kept, own.labels), data.source),
+        LabeledImages(others, np.full(len(others), UNLABELED), data.source),
+    )
+
+
+def contaminated(
+    pool: LabeledImages, foreign: LabeledImages, frac: float, rng: np.random.Generator
+) -> LabeledImages:
+    """`pool` with so many random images of `foreign` that these are the share `frac` of all.
+
+    Raises `ParamsError` when there are too few of them.
+    """
+    count = round(frac / (1 - frac) * len(pool))
+    if count > len(foreign):
+        most = len(foreign) / (len(foreign) + len(pool))
+        raise ParamsError(
+            "params.yaml: data.foreign.frac",
+            f"expected at most {most:.3f}, since data.foreign.classes have only {len(foreign)} "
+            f"images beside {len(pool)} others, found {frac}",
+            "lower it or name more classes",
+        )
+    added = foreign.take(rng.permutation(len(foreign))[:count])
+    return canonical(
+        LabeledImages(
+            np.concatenate([pool.images, added.images]),
+            np.concatenate([pool.labels, added.labels]),
+            pool.source,
+        )
+    )
+
+
+def hold_out(
+    data: LabeledImages, per_class: int, rng: np.random.Generator
+) -> tuple[LabeledImages, LabeledImages]:
+    """`data` as (pool, test) with `per_class` random test images of every class.
+
+    Images that occur more than once stay in the pool, so that no twin crosses over.
+    Raises `ParamsError` when a class would be left without an image for the pool, `DataError` when
+    it has too few for any split.
+    """
+    _, which, counts = np.unique(content_ids(data.images), return_inverse=True, return_counts=True)
+    single = counts[which] == 1
+    held = np.zeros(len(data), dtype=bool)
+    for label in np.unique(data.labels[data.labels != UNLABELED]):
+        available = np.flatnonzero((data.labels == label) & single)
+        if len(available) < 2:
+            raise DataError(
+                data.source,
+                f"expected at least 2 different images of class {label}, found {len(available)}",
+                "add images of that class, or leave it out",
+            )
+        if len(available) <= per_class:
+            raise ParamsError(
+                "data.test_per_class",
+                f"expected fewer than the {len(available)} different images of class {label}, "
+                f"found {per_class}",
+                f"set it to at most {len(available) - 1}",
+            )
+        held[rng.permutation(available)[:per_class]] = True
+    return data.take(~held), data.take(held)
+
+
+def refuse_overlap(pool: LabeledImages, test: LabeledImages) -> None:
+    """Raise `DataError` when an image of `test` is in `pool` as well, pixel for pixel."""
+    shared = np.isin(content_ids(test.images), content_ids(pool.images))
+    if shared.any():
+        raise DataError(
+            test.source,
+            f"expected no test image among the training images, found {shared.sum()} exact "
+            f"duplicates (test rows {np.flatnonzero(shared)[:5].tolist()})",
+            "remove them from one of the two sets",
+        )
+
+
+def refuse_large_budget(labels: NDArray[np.int64], budgets: list[int], key: str) -> None:
+    """Raise `ParamsError` naming `key` when a budget exceeds the pool's smallest class."""
+    classes, counts = np.unique(labels[labels != UNLABELED], return_counts=True)
+    smallest = int(counts.argmin())
+    if max(budgets, default=0) > counts[smallest]:
+        raise ParamsError(
+            f"params.yaml: {key}",
+            f"expected at most {counts[smallest]} labeled images per class (the pool has no more "
+            f"of class {classes[smallest]}), found {max(budgets)}",
+            "lower that budget or use a larger dataset",
+        )
+
+
+def draw(labels: NDArray[np.int64], budget: int, rng: np.random.Generator) -> Index:
+    """Positions of a stratified draw of `budget` images per class, (budget * classes,).
+
+    Rows are ranked: first image of every class, second of every class and so on. With an equal
+    `rng`, a smaller budget is therefore the beginning of a larger one. Beyond the smallest class
+    the ranks end. Unlabeled images are not drawn.
+    """
+    classes = np.unique(labels[labels != UNLABELED])
+    ranked = [rng.permutation(np.flatnonzero(labels == label)) for label in classes]
+    budget = min(budget, *map(len, ranked))
+    return np.stack([positions[:budget] for positions in ranked], axis=1).reshape(-1)

@@ -1,0 +1,72 @@
+"""How good class probabilities are: functions of labels (n,) and probabilities (n, classes)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import metrics as sklearn_metrics
+
+from pipeline.data.images import Labels
+
+Probabilities = NDArray[np.float32]
+ECE_BINS = 15  # as in Guo et al.
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A function, its direction, and how tables call it."""
+
+    compute: Callable[[Labels, Probabilities], float]
+    higher_is_better: bool
+    # Whether `report.smallest_effect`, a share of images, can be held against it.
+    is_share: bool
+
+
+def accuracy(labels: Labels, probabilities: Probabilities) -> float:
+    """Share of images whose most probable class is the true one, 0..1."""
+    return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def macro_f1(labels: Labels, probabilities: Probabilities) -> float:
+    """Mean of the per-class F1 scores, 0..1; a class that is never predicted scores 0."""
+    predicted = probabilities.argmax(axis=1)
+    return float(sklearn_metrics.f1_score(labels, predicted, average="macro", zero_division=0.0))
+
+
+def log_loss(labels: Labels, probabilities: Probabilities) -> float:
+    """Mean negative log probability of the true class, in nats; clipped at float32's epsilon."""
+    chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return float(-np.log(np.clip(chosen, np.finfo(np.float32).eps, 1)).mean())
+
+
+def ece(labels: Labels, probabilities: Probabilities) -> float:
+    """Expected calibration error, 0..1: |confidence - accuracy| averaged over 15 equal bins.
+
+    Source: Guo et al. (2017), "On calibration of modern neural networks", equation 3.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    correct = probabilities.argmax(axis=1) == labels
+    which = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
+    gap = np.bincount(which, weights=confidence - correct, minlength=ECE_BINS)
+    return float(np.abs(gap).sum() / len(labels))
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric(accuracy, higher_is_better=True, is_share=True),
+    "macro_f1": Metric(macro_f1, higher_is_better=True, is_share=True),
+    "log_loss": Metric(log_loss, higher_is_better=False, is_share=False),
+    "ece": Metric(ece, higher_is_better=False, is_share=False),
+}
+
+
+def confusion(labels: Labels, probabilities: Probabilities) -> NDArray[np.int64]:
+    """Counts (classes, classes): true class by row, most probable class by column."""
+    num_classes = probabilities.shape[1]
+    return np.asarray(
+        sklearn_metrics.confusion_matrix(
+            labels, probabilities.argmax(axis=1), labels=np.arange(num_classes)
+        )
+    )

@@ -1,0 +1,174 @@
+"""The convolutional networks of the textbooks, parts for several families.
+
+Source: Radford, Metz and Chintala (2016), in the sizes that introductory texts took over: a dense
+layer to a quarter of the size, three transposed convolutions of 5 x 5 with strides 1, 2, 2, and two
+convolutions of 5 x 5 with stride 2 against them. Salimans et al. (2016), section 3.2, for minibatch
+discrimination. Sides that 4 does not divide are made larger and cut.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.config.validation import Count, Section
+from pipeline.data.images import ImageSpec
+from pipeline.generators.labels import LabelEmbedding
+from pipeline.nn.layers import KERNEL, SLOPE, dropout, halvings
+
+WEIGHT_STD = 0.02  # as Radford et al. have it
+
+
+class SamplerConfig(Section):
+    """Of `ConvolutionalSampler`."""
+
+    channels: list[Count] = Field(min_length=3, max_length=3)  # at quarter, quarter and half size
+    label_dim: int = Field(ge=0)  # length of the label's embedding; 0: it is told no label
+    upsample: bool  # enlarge, then convolve, in place of transposed convolutions
+    dropout: float = Field(ge=0, lt=1)
+
+
+class CriticConfig(Section):
+    """Of `ConvolutionalFeatures`."""
+
+    channels: list[Count] = Field(min_length=2, max_length=2)  # at half and quarter size
+    dropout: float = Field(ge=0, lt=1)
+    minibatch_kernels: int = Field(ge=0)  # of minibatch discrimination; 0: none
+
+
+class PlayersConfig(Section):
+    """Of a generator and a discriminator of convolutions."""
+
+    sampler: SamplerConfig
+    critic: CriticConfig
+
+
+class ConvolutionalSampler(nn.Module):
+    """Noise (n, latent_dim) and labels (n,) to images (n, c, h, w) in -1..1."""
+
+    def __init__(self, config: SamplerConfig, latent_dim: int, spec: ImageSpec) -> None:
+        super().__init__()
+        first, second, third = config.channels
+        self.size = (spec.height, spec.width)
+        self.start = (first, -(-spec.height // 4), -(-spec.width // 4))
+        self.embed = (
+            LabelEmbedding(spec.num_classes, config.label_dim) if config.label_dim else None
+        )
+        rows = math.prod(self.start)
+        self.project = nn.Sequential(
+            nn.Linear(latent_dim + config.label_dim, rows),
+            nn.BatchNorm1d(rows),
+            nn.LeakyReLU(SLOPE),
+        )
+        layers: list[nn.Module] = []
+        for before, after, stride in ((first, second, 1), (second, third, 2)):
+            layers += [*enlarge(before, after, stride, config.upsample), nn.BatchNorm2d(after)]
+            layers += [nn.LeakyReLU(SLOPE), *dropout(config.dropout)]
+        last = enlarge(third, spec.channels, 2, config.upsample)
+        self.layers = nn.Sequential(*layers, *last, nn.Tanh())
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        rows = z if self.embed is None else torch.cat([z, self.embed(y)], dim=1)
+        images = cast("Tensor", self.layers(self.project(rows).unflatten(1, self.start)))
+        return images[:, :, : self.size[0], : self.size[1]]
+
+
+class ConvolutionalFeatures(nn.Module):
+    """Images (n, c, h, w), with `beside` channels more, to features (n, `num_features`)."""
+
+    def __init__(self, config: CriticConfig, spec: ImageSpec, beside: int = 0) -> None:
+        super().__init__()
+        channels = (spec.channels + beside, *config.channels)
+        self.layers = nn.Sequential(*halvings(channels, config.dropout), nn.Flatten())
+        size = channels[-1] * -(-spec.height // 4) * -(-spec.width // 4)
+        self.compare = MinibatchDiscrimination(size, config.minibatch_kernels)
+        self.num_features = size + config.minibatch_kernels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        features = self.layers(x)
+        return torch.cat([features, self.compare(features)], dim=1)
+
+
+class ConvolutionalCritic(nn.Module):
+    """Images (n, c, h, w) and labels (n,) to realness scores (n,), unbounded.
+
+    It is told the class by projection (Miyato and Koyama 2018, equation 4).
+    """
+
+    def __init__(self, config: CriticConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        self.features = ConvolutionalFeatures(config, spec)
+        size = self.features.num_features
+        self.score = nn.Linear(size, 1)
+        self.embed = nn.Embedding(spec.num_classes, size)
+        nn.init.normal_(self.embed.weight, 0.0, WEIGHT_STD)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        features = self.features(x)
+        scores = cast("Tensor", self.score(features))[:, 0]
+        return scores + (self.embed(y).to(features.dtype) * features).sum(dim=1)
+
+
+def players(
+    config: PlayersConfig, latent_dim: int, spec: ImageSpec
+) -> tuple[ConvolutionalSampler, ConvolutionalCritic]:
+    """A generator network and its discriminator."""
+    sampler = ConvolutionalSampler(config.sampler, latent_dim, spec)
+    return sampler, ConvolutionalCritic(config.critic, spec)
+
+
+class MinibatchDiscrimination(nn.Module):
+    """Features (n, f) to how near each is to the others of the batch, (n, kernels).
+
+    A batch is all real or all synthetic. Without it a generator may pass by drawing one image again
+    and again.
+    """
+
+    LENGTH = 5  # of the vectors that are compared
+
+    def __init__(self, num_features: int, kernels: int) -> None:
+        super().__init__()
+        self.kernels = kernels
+        self.project = (
+            nn.Linear(num_features, kernels * self.LENGTH, bias=False) if kernels else None
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """See the class."""
+        if self.project is None:
+            return features.new_zeros(len(features), 0)
+        rows = self.project(features).float().unflatten(1, (self.kernels, self.LENGTH))
+        distances = (rows[:, None] - rows[None]).abs().sum(dim=3)  # (n, n, kernels)
+        return ((-distances).exp().sum(dim=1) - 1).to(features.dtype)  # without itself
+
+
+def enlarge(before: int, after: int, stride: int, upsample: bool) -> list[nn.Module]:
+    """Layers that make images `stride` times as large."""
+    if upsample:
+        resize: list[nn.Module] = [nn.Upsample(scale_factor=stride)] if stride > 1 else []
+        return [*resize, nn.Conv2d(before, after, KERNEL, padding=KERNEL // 2)]
+    return [nn.ConvTranspose2d(before, after, KERNEL, stride, KERNEL // 2, stride - 1)]
+
+
+def normal_weights(network: nn.Module) -> nn.Module:
+    """Weights of convolutions and dense layers from a normal, as Radford et al. have them."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(layer.weight, 0.0, WEIGHT_STD)
+    return network
+
+
+def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images (n, c, h, w) at another size, bicubic, in -1..1."""
+    found = functional.interpolate(
+        images, size, mode="bicubic", align_corners=False, antialias=True
+    )
+    return found.clamp(-1, 1)

@@ -1,0 +1,204 @@
+"""A conditional DCGAN for few labeled images.
+
+Sources: Radford, Metz and Chintala (2016) for the transposed-convolution generator; Dumoulin et al.
+(2017) for class-conditional batch norm; Miyato and Koyama (2018), equation 4, for the projection
+discriminator; Miyato et al. (2018) for spectral norm and the hinge loss, equations 16 and 17; Mao
+et al. (2019), equation 2, for the mode-seeking term, without which samples of a hundred-image
+generator are far less varied than its training images; Karras et al. (2018) for the averaged
+sampler.
+
+Deviations: with two widths the last doubling is a pixel shuffle (Shi et al. 2016), since
+convolutions at full size take half the time; the class embedding of the projection is not
+spectrally normalized, since with so few steps the generator then ignored its label; one generator
+pass serves both updates of a step; the mode-seeking distance is between images of one class, so it
+cannot be met by mixing classes up; the tanh reaches beyond the range and is cut off. The
+discriminator is shown real images that are moved a little (`view`), which the generator therefore
+draws, too: DiffAugment (Zhao et al. 2020) moves both sides so that it does not.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
+
+from pipeline.config.validation import Count
+from pipeline.data.images import ImageSpec
+from pipeline.generators.base import Generator, GeneratorConfig
+from pipeline.generators.labels import LabelEmbedding
+from pipeline.nn.layers import SLOPE
+from pipeline.nn.optimizing import descend
+from pipeline.runtime.errors import ParamsError
+
+BETAS = (0.0, 0.99)  # no momentum: it chases a loss that the other network keeps moving
+# Classes must differ from the first step on, or few steps are not enough to tell them apart.
+CLASS_SPREAD = 0.1
+# Most pixels are plain background or full ink, which tanh alone reaches only at infinity.
+REACH = 1.05
+# Least pixel distance in the mode-seeking ratio: keeps two equal images from dividing by zero.
+LEAST_DISTANCE = 0.02
+LEAST_SIDE = 8  # the discriminator halves three times, rounding down
+
+
+class DCGANConfig(GeneratorConfig):
+    """Widths and rates; params.yaml gives the values and reasons."""
+
+    latent_dim: Count
+    label_dim: Count  # length of the label's embedding beside the noise
+    # At a quarter, at half and, if there is a third width, at the full size.
+    generator_channels: list[Count] = Field(min_length=2, max_length=3)
+    discriminator_channels: Count  # at half the size; doubled at each halving
+    features: Count  # width of the discriminator's dense layer
+    generator_learning_rate: float = Field(gt=0)
+    discriminator_learning_rate: float = Field(gt=0)
+    mode_seeking: float = Field(ge=0)  # weight of the term that drives samples apart
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch norm whose gain and bias are looked up by class; (n, c, h, w) to the same shape."""
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.gain = LabelEmbedding(num_classes, channels)
+        self.bias = LabelEmbedding(num_classes, channels)
+        nn.init.normal_(self.gain.weight, 1.0, CLASS_SPREAD)
+        nn.init.normal_(self.bias.weight, 0.0, CLASS_SPREAD)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        x = self.norm(x).permute(0, 2, 3, 1)
+        # Whole rows of pixels as one vector, in the dtype and order that x has in memory: anything
+        # else costs more than the norm itself.
+        gain, bias = (each(y).to(x.dtype).repeat(1, x.shape[2]) for each in (self.gain, self.bias))
+        rows = torch.addcmul(bias[:, None], x.flatten(2), gain[:, None])
+        return rows.view(x.shape).permute(0, 3, 1, 2)
+
+
+class Sampler(nn.Module):
+    """The generator network: noise (n, latent_dim), labels (n,) to images (n, c, h, w) in -1..1."""
+
+    def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        widths = config.generator_channels
+        self.size = (spec.height, spec.width)  # drawn larger and cut where 4 does not divide it
+        self.start = (-(-spec.height // 4), -(-spec.width // 4), widths[0])
+        inputs = config.latent_dim + config.label_dim
+        self.embed = LabelEmbedding(spec.num_classes, config.label_dim)
+        self.project = _orthogonal(nn.Linear(inputs, math.prod(self.start)))
+        self.norm = ConditionalBatchNorm(widths[0], spec.num_classes)
+        self.ups, self.norms = nn.ModuleList(), nn.ModuleList()
+        for before, after in itertools.pairwise(widths):
+            up = nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False)
+            self.ups.append(_orthogonal(up))
+            self.norms.append(ConditionalBatchNorm(after, spec.num_classes))
+        self.shuffle = 2 ** (3 - len(widths))  # how many times the last layer enlarges
+        channels = spec.channels * self.shuffle**2
+        self.to_pixels = _orthogonal(nn.Conv2d(widths[-1], channels, 3, padding=1))
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        x = self.project(torch.cat([z, self.embed(y)], dim=1))
+        x = x.unflatten(1, self.start).permute(0, 3, 1, 2)  # channels last in memory from the start
+        x = functional.relu(self.norm(x, y))
+        for up, norm in zip(self.ups, self.norms, strict=True):
+            x = functional.relu(norm(up(x), y))
+        x = functional.pixel_shuffle(self.to_pixels(x), self.shuffle)
+        x = x[:, :, : self.size[0], : self.size[1]]
+        return (REACH * torch.tanh(x)).clamp(-1, 1)
+
+
+class Discriminator(nn.Module):
+    """Images (n, c, h, w) in -1..1 and labels (n,) to realness scores (n,), unbounded."""
+
+    def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        width = config.discriminator_channels
+        channels = (spec.channels, width, 2 * width, 4 * width)
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise(channels):
+            convolution = nn.Conv2d(before, after, 4, stride=2, padding=1)
+            layers += [spectral_norm(_orthogonal(convolution)), nn.LeakyReLU(SLOPE)]
+        flat = channels[-1] * (spec.height // 8) * (spec.width // 8)
+        dense = spectral_norm(_orthogonal(nn.Linear(flat, config.features)))
+        self.convolve = nn.Sequential(*layers)
+        self.dense = nn.Sequential(dense, nn.LeakyReLU(SLOPE))
+        self.score = spectral_norm(_orthogonal(nn.Linear(config.features, 1)))
+        self.embed = nn.Embedding(spec.num_classes, config.features)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        x = self.convolve(x).permute(0, 2, 3, 1).flatten(1)  # as it lies in memory: no copy
+        features = self.dense(x)
+        return cast("Tensor", self.score(features)[:, 0] + (self.embed(y) * features).sum(dim=1))
+
+
+class DCGAN(Generator):
+    """See the module; `update` is one discriminator step and one generator step."""
+
+    Config = DCGANConfig
+    config: DCGANConfig
+
+    def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        if min(spec.height, spec.width) < LEAST_SIDE:
+            raise ParamsError(
+                "a generator of the family dcgan",
+                f"expected image sides of at least {LEAST_SIDE}, found "
+                f"{spec.height} x {spec.width}",
+                f"pad the images to {LEAST_SIDE} x {LEAST_SIDE}",
+            )
+        self.noise_dim = config.latent_dim
+        self.sampler = Sampler(config, spec).to(memory_format=torch.channels_last)
+        self.discriminator = Discriminator(config, spec).to(memory_format=torch.channels_last)
+        self.networks = nn.ModuleDict({"sampler": self.sampler, "critic": self.discriminator})
+        self.optimizers = {
+            "generator": _adam(self.sampler, config.generator_learning_rate),
+            "discriminator": _adam(self.discriminator, config.discriminator_learning_rate),
+        }
+
+    def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """See `Generator.update`. Synthetic labels come in pairs, for the mode-seeking term."""
+        pairs = labels[: (len(labels) + 1) // 2].repeat_interleave(2)
+        z = torch.randn(len(pairs), self.noise_dim)
+        fake = self.in_precision(self.sampler, z, pairs)
+        both, wanted = torch.cat([real, fake.detach()]), torch.cat([labels, pairs])
+        scores = self.in_precision(self.discriminator, both, wanted)
+        critic = functional.relu(1 - scores[: len(real)]).mean()
+        critic = critic + functional.relu(1 + scores[len(real) :]).mean()
+        descend(self.optimizers["discriminator"], critic)
+
+        right = torch.cat([scores[: len(real)], -scores[len(real) :]]) > 0
+        self.discriminator.requires_grad_(False)  # its gradients would be thrown away
+        adversarial = -self.in_precision(self.discriminator, fake, pairs).mean()
+        seeking = mode_seeking(z, fake)
+        descend(self.optimizers["generator"], adversarial + self.config.mode_seeking * seeking)
+        self.discriminator.requires_grad_(True)
+        return {
+            "generator": adversarial,
+            "discriminator": critic,
+            "mode_seeking": seeking,
+            "accuracy": right.float().mean(),
+        }
+
+
+def mode_seeking(z: Tensor, images: Tensor) -> Tensor:
+    """Distance of the noise over distance of the images, mean over pairs (0, 1), (2, 3), ..."""
+    noise = (z[::2] - z[1::2]).abs().mean(dim=1)
+    pixels = (images[::2] - images[1::2]).abs().flatten(1).mean(dim=1)
+    return (noise / (pixels + LEAST_DISTANCE)).mean()
+
+
+def _orthogonal(layer: nn.Module) -> nn.Module:
+    nn.init.orthogonal_(cast("Tensor", layer.weight))
+    return layer
+
+
+def _adam(network: nn.Module, learning_rate: float) -> torch.optim.Adam:
+    return torch.optim.Adam(network.parameters(), learning_rate, betas=BETAS, fused=True)

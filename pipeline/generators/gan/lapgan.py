@@ -1,0 +1,243 @@
+"""A pyramid of GANs: a small image, then what each doubling must add to it.
+
+Source: Denton et al. (2015), LAPGAN, sections 2.2 and 2.3: the smallest image comes from a GAN of
+its own; at each larger size a generator draws the difference between the image and the enlarged
+smaller one, told that enlarged image, and a discriminator sees the sum of the two with it.
+Deviations: the class is told to all players by an embedding, and the discriminators are shown wrong
+labels, too (`mismatch`); every level takes its share of one noise; all levels are trained at the
+same time, on the smaller images of real ones, as in the paper, and then drawn one upon the other;
+bicubic in place of the paper's blur; minibatch discrimination (Salimans et al. 2016) as an option
+at the smallest size, where nothing else keeps a class from being one image.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.config.validation import Count
+from pipeline.data.images import ImageSpec, LabeledImages
+from pipeline.generators.gan.base import CrossEntropyConfig, CrossEntropyGame
+from pipeline.generators.gan.blocks import MinibatchDiscrimination, resized
+from pipeline.generators.labels import LabelEmbedding
+from pipeline.generators.showcase import COLUMNS, in_turns
+from pipeline.nn.backend import autocast
+from pipeline.nn.layers import SLOPE, halvings
+from pipeline.runtime.seeds import derive_seed
+
+NUM_LEVELS = 3
+
+
+class LAPGANConfig(CrossEntropyConfig):
+    """presets/zoo.yaml gives the values."""
+
+    width: Count  # of the dense layers at the smallest size
+    channels: Count  # of the convolutions at the other sizes
+    minibatch_kernels: int = Field(ge=0)  # of minibatch discrimination; 0: none
+
+
+class SmallestSampler(nn.Module):
+    """Noise (n, latent_dim) and labels (n,) to images of the smallest size."""
+
+    def __init__(self, config: LAPGANConfig, spec: ImageSpec, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.shape = (spec.channels, *size)
+        self.embed = LabelEmbedding(spec.num_classes, config.latent_dim)
+        self.layers = nn.Sequential(
+            *dense(2 * config.latent_dim, config.width, norm=True),
+            *dense(config.width, config.width, norm=True),
+            nn.Linear(config.width, math.prod(self.shape)),
+            nn.Tanh(),
+        )
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        rows = torch.cat([z, self.embed(y)], dim=1)
+        return cast("Tensor", self.layers(rows)).unflatten(1, self.shape)
+
+
+class SmallestCritic(nn.Module):
+    """Images of the smallest size and labels (n,) to realness (n,)."""
+
+    def __init__(self, config: LAPGANConfig, spec: ImageSpec, size: tuple[int, int]) -> None:
+        super().__init__()
+        pixels = spec.channels * math.prod(size)
+        self.embed = LabelEmbedding(spec.num_classes, pixels)
+        self.layers = nn.Sequential(
+            *dense(2 * pixels, config.width), *dense(config.width, config.width)
+        )
+        self.compare = MinibatchDiscrimination(config.width, config.minibatch_kernels)
+        self.score = nn.Linear(config.width + config.minibatch_kernels, 1)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        rows = self.layers(torch.cat([x.flatten(1), self.embed(y).to(x.dtype)], dim=1))
+        return cast("Tensor", self.score(torch.cat([rows, self.compare(rows)], dim=1)))[:, 0]
+
+
+class DetailSampler(nn.Module):
+    """Enlarged smaller images, noise and labels to what is missing from the images."""
+
+    def __init__(self, config: LAPGANConfig, spec: ImageSpec, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.plane = (1, *size)
+        self.noise = nn.Linear(config.latent_dim, math.prod(size))
+        self.embed = LabelEmbedding(spec.num_classes, math.prod(size))
+        self.layers = nn.Sequential(
+            nn.Conv2d(spec.channels + 2, config.channels, 5, padding=2),
+            nn.BatchNorm2d(config.channels),
+            nn.ReLU(),
+            nn.Conv2d(config.channels, config.channels, 3, padding=1),
+            nn.BatchNorm2d(config.channels),
+            nn.ReLU(),
+            nn.Conv2d(config.channels, spec.channels, 3, padding=1),
+        )
+
+    def forward(self, low: Tensor, z: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        planes = [each.unflatten(1, self.plane) for each in (self.noise(z), self.embed(y))]
+        return cast("Tensor", self.layers(torch.cat([low, *planes], dim=1)))
+
+
+class DetailCritic(nn.Module):
+    """Images, the enlarged smaller ones beside them, and labels (n,) to realness (n,)."""
+
+    def __init__(self, config: LAPGANConfig, spec: ImageSpec, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.plane = (1, *size)
+        self.embed = LabelEmbedding(spec.num_classes, math.prod(size))
+        width = config.channels
+        quarter = -(-size[0] // 4) * -(-size[1] // 4)
+        self.layers = nn.Sequential(
+            *halvings((2 * spec.channels + 1, width, 2 * width)),
+            nn.Flatten(),
+            nn.Linear(2 * width * quarter, 1),
+        )
+
+    def forward(self, x: Tensor, low: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        plane = self.embed(y).unflatten(1, self.plane).to(x.dtype)
+        return cast("Tensor", self.layers(torch.cat([x, low, plane], dim=1)))[:, 0]
+
+
+class Pyramid(nn.Module):
+    """Noise (n, noise_dim) and labels (n,) to images: every level upon the one before."""
+
+    def __init__(self, config: LAPGANConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        self.sizes = sizes(spec)
+        self.smallest = SmallestSampler(config, spec, self.sizes[0])
+        self.details = nn.ModuleList(DetailSampler(config, spec, size) for size in self.sizes[1:])
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        return self.levels(z, y)[-1].clamp(-1, 1)
+
+    def levels(self, z: Tensor, y: Tensor, lows: list[Tensor] | None = None) -> list[Tensor]:
+        """The images of all levels, upon `lows` (real ones, enlarged) or upon one another."""
+        parts = z.chunk(NUM_LEVELS, dim=1)
+        images = [self.smallest(parts[0], y)]
+        for number, (detail, size) in enumerate(zip(self.details, self.sizes[1:], strict=True)):
+            low = lows[number] if lows else resized(images[-1], size)
+            images.append(low + detail(low, parts[number + 1], y))
+        return images
+
+
+class PyramidCritic(nn.Module):
+    """Flattened pyramids and labels (n,) to realness at every level, (n, levels)."""
+
+    def __init__(self, config: LAPGANConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        small, *larger = sizes(spec)
+        self.shapes = pyramid_shapes(spec)
+        self.smallest = SmallestCritic(config, spec, small)
+        self.details = nn.ModuleList(DetailCritic(config, spec, size) for size in larger)
+
+    def forward(self, pyramid: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        smallest, *others = unflattened(pyramid, self.shapes)
+        scores = [self.smallest(smallest, y)]
+        for number, critic in enumerate(self.details):
+            scores.append(critic(others[2 * number], others[2 * number + 1], y))
+        return torch.stack(scores, dim=1)
+
+
+class LAPGAN(CrossEntropyGame):
+    """See the module; images and what they were drawn upon travel as one flat row each."""
+
+    Config = LAPGANConfig
+    config: LAPGANConfig
+    sampler: Pyramid
+
+    def __init__(self, config: LAPGANConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.noise_dim = NUM_LEVELS * config.latent_dim
+        self.sizes, self.shapes = sizes(spec), pyramid_shapes(spec)
+        self.play(Pyramid(config, spec), PyramidCritic(config, spec))
+
+    def prepare(self, real: Tensor) -> Tensor:
+        """See `Adversarial.prepare`: the smallest image, then image and enlarged one per level."""
+        levels = [real]
+        for size in reversed(self.sizes[:-1]):
+            levels.insert(0, resized(levels[0], size))
+        lows = [
+            resized(small, size) for small, size in zip(levels[:-1], self.sizes[1:], strict=True)
+        ]
+        return flattened(levels, lows)
+
+    def imagine(self, z: Tensor, labels: Tensor, real: Tensor) -> Tensor:
+        """See `Adversarial.imagine`: upon the smaller images of the real ones."""
+        lows = unflattened(real, self.shapes)[2::2]
+        with autocast(self.precision):
+            levels = self.sampler.levels(z, labels, lows)
+        return flattened(levels, lows).float()
+
+    def exhibits(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
+        """See `Generator.exhibits`: of ten images the smallest, then detail and image by level."""
+        labels = torch.arange(COLUMNS) % self.spec.num_classes
+        noise = self.noise([derive_seed("exhibit", seed, place) for place in range(COLUMNS)])
+        images = self.sampler.levels(noise, labels)
+        rows = images[:1]
+        for low, image, size in zip(images, images[1:], self.sizes[1:], strict=False):
+            rows += [image - resized(low, size), image]
+        full = [functional.interpolate(row, self.sizes[-1], mode="nearest") for row in rows]
+        return {"levels": in_turns(*full)}
+
+
+def sizes(spec: ImageSpec) -> list[tuple[int, int]]:
+    """Height and width of every level, smallest first; halves are rounded up."""
+    found = [(spec.height, spec.width)]
+    for _ in range(NUM_LEVELS - 1):
+        found.insert(0, (-(-found[0][0] // 2), -(-found[0][1] // 2)))
+    return found
+
+
+def pyramid_shapes(spec: ImageSpec) -> list[tuple[int, int, int]]:
+    """Of the parts of a flattened pyramid: smallest image, then two per larger level."""
+    small, *larger = ((spec.channels, *size) for size in sizes(spec))
+    return [small, *(shape for each in larger for shape in (each, each))]
+
+
+def flattened(levels: list[Tensor], lows: list[Tensor]) -> Tensor:
+    """The smallest image, then image and enlarged smaller one per level, as rows."""
+    parts = [levels[0]]
+    for image, low in zip(levels[1:], lows, strict=True):
+        parts += [image, low]
+    return torch.cat([part.flatten(1) for part in parts], dim=1)
+
+
+def unflattened(rows: Tensor, shapes: list[tuple[int, int, int]]) -> list[Tensor]:
+    """The parts that `flattened` put into rows."""
+    parts = rows.split([math.prod(shape) for shape in shapes], dim=1)
+    return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def dense(before: int, after: int, norm: bool = False) -> list[nn.Module]:
+    """A dense layer with what follows it."""
+    norms: list[nn.Module] = [nn.BatchNorm1d(after)] if norm else []
+    return [nn.Linear(before, after), *norms, nn.LeakyReLU(SLOPE)]

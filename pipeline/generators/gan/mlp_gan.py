@@ -1,0 +1,84 @@
+"""The first GAN, of dense layers, told the class by concatenation.
+
+Sources: Goodfellow et al. (2014) for the game and the non-saturating loss; Mirza and Osindero
+(2014), equation 2 and figure 1, for the label as an input of both players. Layers as textbooks have
+them: 256-512-1024 and 512-256, leaky ReLU of 0.2, batch norm in the generator. Deviations: the
+discriminator is shown wrong labels, too (`mismatch`); the averaged sampler and the decay of rates
+of the one fit loop. Without hidden layers and without the squashing at the end (`output: linear`)
+it is the linear generator of the toy proof (`benchmarks/plane.py`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.config.validation import Count
+from pipeline.data.images import ImageSpec
+from pipeline.generators.gan.base import CrossEntropyConfig, CrossEntropyGame
+from pipeline.generators.labels import as_shares
+from pipeline.nn.layers import SLOPE
+
+
+class MLPGANConfig(CrossEntropyConfig):
+    """presets/zoo.yaml gives the values."""
+
+    generator_widths: list[Count]
+    discriminator_widths: list[Count]
+    output: Literal["tanh", "linear"]
+
+
+class DenseSampler(nn.Module):
+    """Noise (n, latent_dim), labels (n,) to images (n, c, h, w) in -1..1 (`linear`: unbounded)."""
+
+    def __init__(self, config: MLPGANConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        self.shape = (spec.channels, spec.height, spec.width)
+        self.num_classes = spec.num_classes
+        widths = [config.latent_dim + spec.num_classes, *config.generator_widths]
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise(widths):
+            layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.LeakyReLU(SLOPE)]
+        layers.append(nn.Linear(widths[-1], math.prod(self.shape)))
+        if config.output == "tanh":
+            layers.append(nn.Tanh())
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        rows = torch.cat([z, as_shares(y, self.num_classes)], dim=1)
+        return cast("Tensor", self.layers(rows)).unflatten(1, self.shape)
+
+
+class DenseCritic(nn.Module):
+    """Images (n, c, h, w) and labels (n,) to realness scores (n,), unbounded."""
+
+    def __init__(self, config: MLPGANConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        self.num_classes = spec.num_classes
+        size = spec.channels * spec.height * spec.width
+        widths = [size + spec.num_classes, *config.discriminator_widths]
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise(widths):
+            layers += [nn.Linear(before, after), nn.LeakyReLU(SLOPE)]
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], 1))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        rows = torch.cat([x.flatten(1), as_shares(y, self.num_classes)], dim=1)
+        return cast("Tensor", self.layers(rows))[:, 0]
+
+
+class MLPGAN(CrossEntropyGame):
+    """See the module."""
+
+    Config = MLPGANConfig
+    config: MLPGANConfig
+
+    def __init__(self, config: MLPGANConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.play(DenseSampler(config, spec), DenseCritic(config, spec))

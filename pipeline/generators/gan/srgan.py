@@ -1,0 +1,189 @@
+"""A generator of half the size, and a network that doubles its images.
+
+Source: Ledig et al. (2017), SRGAN, equations 3 to 6: residual blocks and a pixel shuffle, trained
+to restore real images from smaller ones, by their pixels and by a discriminator. Deviations: there
+is no network that was trained on photographs to compare features by, so the content loss is the
+mean squared error of pixels, as in the paper's SRResNet; the network adds to the bicubically
+enlarged image; the discriminator is told the class and shown wrong labels, too (`mismatch`); two
+blocks of few channels suffice for digits. The two are trained at the same time and do not see each
+other: the doubling network learns from real images that were made smaller and can follow any
+family, which `half` names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.config.validation import Count, Member, member_config
+from pipeline.data.images import ImageSpec, LabeledImages
+from pipeline.generators.base import Generator, GeneratorConfig
+from pipeline.generators.gan.base import CrossEntropyConfig, CrossEntropyGame
+from pipeline.generators.gan.blocks import ConvolutionalCritic, CriticConfig, resized
+from pipeline.generators.showcase import in_turns, spread_out
+from pipeline.generators.standalone import STANDALONE
+from pipeline.nn.tensors import to_pixels, to_signed_input
+from pipeline.runtime.errors import ParamsError
+
+NUM_BLOCKS = 2
+DOUBLED_ROWS = 3  # of ten images, in a picture
+SHARED = set(GeneratorConfig.model_fields) - {"precision"}  # both are trained in one fit
+
+
+class SRGANConfig(CrossEntropyConfig):
+    """presets/zoo.yaml gives the values."""
+
+    critic: CriticConfig
+    double_channels: Count  # of the doubling network
+    adversarial_weight: float = Field(ge=0)  # beside the content loss, which has 1
+    # The generator of half the size: `family`, and its settings where they differ from these.
+    half: Member
+
+    @model_validator(mode="after")
+    def _half_is_complete(self) -> SRGANConfig:
+        family, _ = self.smaller()
+        is_read = "noise" in family.Config.model_fields and "noise" not in self.half
+        if self.noise != "normal" and not is_read:
+            raise ValueError(
+                f"noise: expected normal, since only half draws noise and does not take it from "
+                f"here, found {self.noise}"
+            )
+        return self
+
+    def smaller(self) -> tuple[type[Generator], GeneratorConfig]:
+        """The family of half the size and its settings; raises `ParamsError` for wrong ones."""
+        where = "a generator of the family srgan: half"
+        name, settings = str(self.half.get("family")), {**self.half}
+        settings.pop("family", None)
+        if name not in STANDALONE:
+            raise ParamsError(
+                where,
+                f"expected family: one of {', '.join(STANDALONE)}, found {name}",
+                "name the family of the generator of half the size",
+            )
+        if idle := ", ".join(sorted(SHARED & settings.keys())):
+            raise ParamsError(
+                where,
+                f"expected no settings of the fit, which both share, found {idle}",
+                "leave them out here: those beside half hold for both",
+            )
+        config = STANDALONE[name].Config
+        shared = {
+            key: value for key, value in self.model_dump().items() if key in config.model_fields
+        }
+        return STANDALONE[name], member_config(config, {**shared, **settings}, where)
+
+
+class Doubler(nn.Module):
+    """Images (n, c, h/2, w/2) in -1..1, halves rounded up, to images (n, c, h, w) in -1..1."""
+
+    def __init__(self, channels: int, spec: ImageSpec) -> None:
+        super().__init__()
+        self.size = (spec.height, spec.width)
+        self.first = nn.Conv2d(spec.channels, channels, 5, padding=2)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(channels, channels, 3, padding=1),
+                nn.BatchNorm2d(channels),
+                nn.PReLU(),
+                nn.Conv2d(channels, channels, 3, padding=1),
+                nn.BatchNorm2d(channels),
+            )
+            for _ in range(NUM_BLOCKS)
+        )
+        self.last = nn.Conv2d(channels, 4 * spec.channels, 3, padding=1)
+
+    def forward(self, small: Tensor) -> Tensor:
+        """See the class."""
+        x = functional.relu(self.first(small))
+        for block in self.blocks:
+            x = x + block(x)
+        detail = functional.pixel_shuffle(self.last(x), 2)
+        height, width = self.size
+        return (resized(small, self.size) + detail[:, :, :height, :width]).clamp(-1, 1)
+
+
+class DoublingSampler(nn.Module):
+    """Noise (n, latent_dim) and labels (n,) to images: the smaller sampler, then the doubler."""
+
+    def __init__(self, smaller: nn.Module, doubler: nn.Module) -> None:
+        super().__init__()
+        self.smaller, self.doubler = smaller, doubler
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """See the class."""
+        return cast("Tensor", self.doubler(self.smaller(z, y)))
+
+
+class SRGAN(CrossEntropyGame):
+    """See the module; the game is that of the doubling network."""
+
+    Config = SRGANConfig
+    config: SRGANConfig
+
+    def __init__(self, config: SRGANConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.size = (-(-spec.height // 2), -(-spec.width // 2))
+        family, half = config.smaller()
+        self.smaller = family(half, replace(spec, height=self.size[0], width=self.size[1]))
+        self.noise_dim = self.smaller.noise_dim
+        self.doubler = Doubler(config.double_channels, spec)
+        self.play(self.doubler, ConvolutionalCritic(config.critic, spec))
+        self.sampler = DoublingSampler(self.smaller.sampler, self.doubler)
+        others = {
+            f"smaller_{name}": network
+            for name, network in self.smaller.networks.items()
+            if network is not self.smaller.sampler
+        }
+        self.networks = nn.ModuleDict({"sampler": self.sampler, "critic": self.critic, **others})
+        self.optimizers |= {
+            f"smaller_{key}": value for key, value in self.smaller.optimizers.items()
+        }
+
+    def shaped(self, normal: Tensor) -> Tensor:
+        """See `Generator.shaped`: as the smaller generator has it."""
+        return self.smaller.shaped(normal)
+
+    def conclude(self, sampler: DoublingSampler, data: LabeledImages) -> None:
+        """See `Generator.conclude`: the smaller generator's."""
+        small = to_pixels(resized(to_signed_input(data.images), self.size))
+        self.smaller.conclude(sampler.smaller, LabeledImages(small, data.labels))
+
+    def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """See `Generator.update`."""
+        small = resized(real, self.size)
+        losses = self.smaller.update(small, labels)  # the game that decides what is drawn
+        doubling = super().update(real, labels)
+        return {**losses, **{f"doubling_{name}": value for name, value in doubling.items()}}
+
+    def imagine(self, z: Tensor, labels: Tensor, real: Tensor) -> Tensor:
+        """See `Adversarial.imagine`: the real images, made smaller and doubled."""
+        found = self.in_precision(self.doubler, resized(real, self.size))
+        self.content = functional.mse_loss(found, real)
+        return found
+
+    def exhibits(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
+        """See `Generator.exhibits`: real images, and from half the size bicubic, doubled."""
+        real, _ = spread_out(data, DOUBLED_ROWS)
+        small = resized(real, self.size)
+        bicubic = resized(small, (self.spec.height, self.spec.width))
+        return {"doubling": in_turns(real, bicubic, self.doubler(small))}
+
+    def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """See `Adversarial.generator_loss`: content, and that doubled images pass for real."""
+        game = super().generator_loss(fake, labels, z)
+        return self.content + self.config.adversarial_weight * game
+
+    def gauges(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """See `Adversarial.gauges`: also the last batch's peak signal-to-noise ratio, decibels."""
+        return {**super().gauges(real, fake), "psnr": psnr(self.content.detach())}
+
+
+def psnr(mse: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in decibels, of a mean squared error of pixels in -1..1."""
+    return 10 * torch.log10(4 / mse.clamp_min(1e-10))

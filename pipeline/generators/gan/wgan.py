@@ -1,0 +1,109 @@
+"""GANs whose discriminator measures how far synthetic images are from real ones.
+
+Sources: Arjovsky, Chintala and Bottou (2017), algorithm 1, for the Wasserstein loss and clipped
+weights (`wgan`); Gulrajani et al. (2017), algorithm 1, for the gradient penalty (`wgan_gp`).
+Deviations: both players are told the class, as in `plain_dcgan`, and the discriminator is shown
+wrong labels, too (`mismatch`); Adam's beta 2 is 0.999 (`wgan_gp` in the paper: 0.9), and its
+discriminator moves as often per step as the preset says (paper: five times); the averaged sampler
+and the decay of rates of the one fit loop. The discriminator's loss, sign turned, is an estimate of
+the distance: it is said to tell how good the samples are. With `mismatch` the discriminator
+maximizes that difference together with the one between right and wrong labels of real images, so
+that the history's number, the first alone, is no longer an estimate of the distance and may turn
+negative as one.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from pipeline.data.images import ImageSpec
+from pipeline.generators.gan.base import Adversarial, AdversarialConfig
+from pipeline.generators.gan.blocks import PlayersConfig, players
+from pipeline.nn.layers import convolutions
+
+
+class WassersteinConfig(AdversarialConfig, PlayersConfig):
+    """What both have; presets/zoo.yaml gives the values."""
+
+
+class WGANConfig(WassersteinConfig):
+    """Of `wgan`."""
+
+    clip: float = Field(gt=0)  # largest weight of the discriminator, either way
+
+
+class WGANGPConfig(WassersteinConfig):
+    """Of `wgan_gp`."""
+
+    gradient_penalty: float = Field(ge=0)  # its weight
+
+    @model_validator(mode="after")
+    def _images_are_scored_alone(self) -> WGANGPConfig:
+        if self.critic.minibatch_kernels:
+            raise ValueError(
+                f"critic.minibatch_kernels: expected 0, since the penalty is of each image's score "
+                f"by itself, found {self.critic.minibatch_kernels}"
+            )
+        return self
+
+
+class Wasserstein(Adversarial):
+    """What both share."""
+
+    config: WassersteinConfig
+
+    def __init__(self, config: WassersteinConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.play(*players(config, config.latent_dim, spec))
+
+    def critic_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """See `Adversarial.critic_loss`: minus the estimate of the distance."""
+        return fake.mean() - real.mean()
+
+    def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """See `Adversarial.generator_loss`."""
+        return -fake.mean()
+
+    def mismatch_loss(self, wrong: Tensor, right: Tensor) -> Tensor:
+        """See `Adversarial.mismatch_loss`."""
+        return wrong.mean() - right.mean()
+
+    def gauges(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Scores have no zero here: share of pairs in which the real image has the higher one."""
+        return {"accuracy": (real[:, None] > fake[None]).float().mean()}
+
+    def critic_convolutions(self) -> list[nn.Conv2d]:
+        """See `Generator.critic_convolutions`."""
+        return convolutions(self.critic)
+
+
+class WGAN(Wasserstein):
+    """Weights are clipped, so that scores cannot rise steeply; see the module."""
+
+    Config = WGANConfig
+    config: WGANConfig
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """See `Adversarial.constrain`."""
+        for weight in self.critic.parameters():
+            weight.clamp_(-self.config.clip, self.config.clip)
+
+
+class WGANGP(Wasserstein):
+    """Scores are to rise by 1 per distance between real and synthetic images; see the module."""
+
+    Config = WGANGPConfig
+    config: WGANGPConfig
+
+    def surcharges(self, real: Tensor, fake: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """See `Adversarial.surcharges`; in full precision, since it is differentiated twice."""
+        share = torch.rand(len(real), 1, 1, 1)
+        between = torch.lerp(fake, real, share).requires_grad_(True)
+        (slope,) = torch.autograd.grad(
+            self.critic(between, labels).sum(), between, create_graph=True
+        )
+        steepness = slope.flatten(1).norm(dim=1)
+        return {"penalty": self.config.gradient_penalty * (steepness - 1).square().mean()}

@@ -1,0 +1,124 @@
+"""Classical augmentation: random changes that leave a digit's class alone.
+
+A transform takes a float batch in 0..1, (n, c, h, w), and a torch generator, and gives a batch of
+the same shape. Knows nothing of classifiers. No flips: digits are not symmetric.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.config.validation import Section
+
+KNOTS = 7  # of the coarse grid along each side: some four pixels apart on a digit
+Transform = Callable[[Tensor, torch.Generator], Tensor]
+
+
+class AffineConfig(Section):
+    """The ranges of torchvision's `RandomAffine`, each drawn uniformly and per image."""
+
+    degrees: float = Field(ge=0, le=180)  # rotation, either way
+    translate: float = Field(ge=0, le=1)  # shift as a share of the image's size, either way
+    scale: float = Field(ge=0, lt=1)  # 0.1 means 0.9 to 1.1 times
+    shear: float = Field(ge=0, lt=90)  # degrees along x, either way
+
+
+def affine(config: AffineConfig) -> Transform:
+    """`torchvision.transforms.v2.RandomAffine`, but with its own draw for every image of a batch.
+
+    The library draws once per call and so would move a whole batch alike; a call per image costs
+    more than the classifier's training step. Bilinear, empty pixels become background. A test
+    compares each image with `torchvision.transforms.v2.functional.affine`. One deviation: shifts
+    are not rounded to whole pixels.
+    """
+
+    def transform(images: Tensor, generator: torch.Generator) -> Tensor:
+        grid = affine_grid(config, images.shape, generator)
+        return functional.grid_sample(images, grid, align_corners=False)
+
+    return transform
+
+
+def unison(config: AffineConfig, images: Tensor, seed: int) -> Tensor:
+    """All `images` changed alike, as `seed` says."""
+    generator = torch.Generator().manual_seed(seed)
+    grid = affine_grid(config, images[:1].shape, generator).expand(len(images), -1, -1, -1)
+    return functional.grid_sample(images, grid, align_corners=False)
+
+
+def affine_grid(config: AffineConfig, shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Where each pixel of a batch of that shape comes from, (n, h, w, 2), in -1..1."""
+    n, _, height, width = shape
+    uniform = torch.rand((5, n), generator=generator).mul_(2).sub_(1)
+    angle = uniform[0] * math.radians(config.degrees)
+    shear = uniform[1] * math.radians(config.shear)
+    scale = 1 + uniform[2] * config.scale
+    shift = uniform[3:] * config.translate * torch.tensor([[width], [height]])
+    matrices = inverse_affine(angle, shear, scale, shift, (height, width))
+    return functional.affine_grid(matrices, list(shape), align_corners=False)
+
+
+class ElasticConfig(AffineConfig):
+    """An affine change, a smooth random bend on top of it, and a square that is blotted out."""
+
+    bend: float = Field(ge=0, le=1)  # standard deviation of the bend as a share of the side
+    cutout: float = Field(ge=0, le=1)  # the square's side is up to this share of the image's
+
+
+def elastic(config: ElasticConfig) -> Transform:
+    """Elastic distortion (Simard et al. 2003) and cutout (DeVries and Taylor 2017), per image.
+
+    Deviations: the displacements are normal at the knots of a coarse grid and cubic between them,
+    instead of white noise that is blurred, which costs more; the square varies in size down to
+    nothing, and background covers it.
+    """
+
+    def transform(images: Tensor, generator: torch.Generator) -> Tensor:
+        n, _, height, width = images.shape
+        grid = affine_grid(config, images.shape, generator)
+        if config.bend:
+            knots = torch.randn((n, 2, KNOTS, KNOTS), generator=generator) * (2 * config.bend)
+            size = (height, width)
+            bend = functional.interpolate(knots, size, mode="bicubic", align_corners=False)
+            grid = grid + bend.permute(0, 2, 3, 1)
+        moved = functional.grid_sample(images, grid, align_corners=False)
+        if not config.cutout:
+            return moved
+        side, row, column = torch.rand((3, n, 1, 1), generator=generator)
+        half = side * config.cutout / 2
+        rows, columns = (torch.arange(length) / length for length in (height, width))
+        hidden = (rows[:, None] - row).abs() < half
+        hidden = hidden & ((columns[None, :] - column).abs() < half)
+        return moved.masked_fill(hidden[:, None], 0.0)
+
+    return transform
+
+
+def inverse_affine(
+    angle: Tensor, shear: Tensor, scale: Tensor, shift: Tensor, size: tuple[int, int]
+) -> Tensor:
+    """Output-to-input matrices (n, 2, 3) in `affine_grid`'s units, whose image spans -1..1.
+
+    `angle` and `shear` (along x) in radians, `shift` (2, n) in pixels as (x, y); all but `shift`
+    are (n,). The forward map is torchvision's: translate o rotate o shear o scale about the center.
+    """
+    cos, sin, tan = torch.cos(angle), torch.sin(angle), torch.tan(shear)
+    forward = torch.stack(
+        [
+            torch.stack([cos, -cos * tan - sin], dim=1),
+            torch.stack([sin, -sin * tan + cos], dim=1),
+        ],
+        dim=1,
+    )
+    height, width = size
+    half = torch.tensor([width / 2, height / 2])
+    linear = torch.linalg.inv(forward * scale[:, None, None])
+    offset = -(linear @ shift.T[:, :, None])
+    linear = linear * half[None, None, :] / half[None, :, None]
+    return torch.cat([linear, offset / half[None, :, None]], dim=2)

@@ -1,0 +1,1 @@
+"""Tables, verdicts, figures and the page."""

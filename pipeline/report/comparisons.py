@@ -1,0 +1,371 @@
+"""From the table of trials to what may be said: paired deltas, controls, verdicts, labels' worth.
+
+Reads no file. A trial that came to nothing is in the table with its baseline's score, as its user
+would have it; `diagnostics_table` shows the same comparison without it. Where an arm is held
+against its rival, such a seed never counts in the arm's favor (`differences`). What was never tried
+is not judged: an arm without a made image in too many seeds has no verdict.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.config.schema import DRAWS, FRESH, Params
+from pipeline.evaluation import statistics
+from pipeline.evaluation.metrics import METRICS
+from pipeline.report.pairing import Cells, cells, differences, failures, paired, without_images
+from pipeline.report.verdicts import ROLES
+from pipeline.trials.grid import Trial, arm_replicates, pairs
+
+PRIMARY_METRIC = "accuracy"
+COMPARISON = ["classifier", "arm", "baseline", "budget", "metric"]
+KEYS = ["classifier", "arm", "baseline", "budget"]
+WORTH_COLUMNS = [
+    "classifier",
+    "arm",
+    "budget",
+    "worth",
+    "low",
+    "high",
+    "least",
+    "most",
+    "verdict",
+    "regime",
+]
+# What a control must not turn out to be, by its role. Nothing may come of repeating images or of
+# wrong labels; a study that does not see twice the labels sees nothing.
+FAILS: dict[str, Callable[[str], bool]] = {
+    "must_not_differ": lambda verdict: verdict in ("gain", "harm"),
+    "must_not_help": lambda verdict: verdict == "gain",
+    "must_help": lambda verdict: verdict != "gain",
+}
+NULLS = ("must_not_differ", "must_not_help")
+
+Overlaps = Mapping[int, float]  # share of images that two seeds' draws have in common, by budget
+
+
+def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd.DataFrame:
+    """One row per classifier, arm, baseline, budget and metric, paired over seeds.
+
+    Besides the declared baseline, arms with a generator are compared with their rival. Holm's
+    correction runs over all claims that answer the same question (same baseline, metric and regime)
+    but the primary one, which was chosen beforehand, and over the controls that must show nothing.
+    An arm that only measures has an interval and a p-value, neither a corrected one nor a verdict.
+    `num_without_images`: seeds in which the arm or its baseline should have added made images and
+    had none. Where fewer than six are left, the verdict is `not judged`. A gain over a rival whose
+    mean accuracy is below the declared baseline's is a `weak reference`.
+    """
+    keys: list[dict[str, Any]] = [
+        dict(zip(COMPARISON, (classifier, arm, baseline, budget, metric), strict=True))
+        for metric in METRICS
+        for classifier in params.classifiers
+        for budget in sorted(params.study.budgets)
+        for arm, baseline in pairs(params)
+        if classifier in params.arm_classifiers(arm)
+    ]
+    scores = cells(trials)
+    deltas = [differences(scores, key, params) for key in keys]
+    rows = [
+        _compare(scores, key, each, params, overlaps)
+        for key, each in zip(keys, deltas, strict=True)
+    ]
+    table = pd.DataFrame(rows)
+    table["p_holm"] = _adjusted(table, params)
+    found = list(zip(rows_of(table), deltas, strict=True))
+    failed = {
+        (row["classifier"], row["budget"], row["arm"])
+        for row, each in found
+        if _outcome(row, each, params) == "failed"
+    }
+    blamed = [_blamed(row, failed, params) for row, _ in found]
+    table["verdict"] = [
+        _outcome(row, each, params)
+        or _judge(row, each, params, not names, _reference_holds(scores, row, params))
+        for (row, each), names in zip(found, blamed, strict=True)
+    ]
+    table["failed_controls"] = [
+        "; ".join(f"{name} {ROLES[params.arms[name].role]}" for name in names) for names in blamed
+    ]
+    without = table.pop("num_without_images")
+    return table.assign(num_without_images=without)
+
+
+def least_adjusted_p(params: Params) -> float:
+    """The smallest p that Holm's correction can leave of the study's largest family.
+
+    Above 1 - confidence, no comparison but the primary one could be called a gain, whatever it is.
+    """
+    baseline = params.report.baseline
+    sizes: Counter[str] = Counter()
+    for arm, against in pairs(params):
+        if against == baseline != arm and params.arms[arm].role == "claim":
+            tests = len(params.arm_classifiers(arm)) * len(params.study.budgets)
+            sizes[params.regime(arm)] += tests - (arm == params.report.primary.arm)
+    return float(max(sizes.values(), default=0) * 2.0 ** (1 - len(params.study.seeds)))
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    """The rows of a table as mappings."""
+    return table.to_dict("records")
+
+
+def _compare(
+    scores: Cells,
+    key: dict[str, Any],
+    deltas: NDArray[np.float64],
+    params: Params,
+    overlaps: Overlaps,
+) -> dict[str, object]:
+    confidence = params.report.confidence
+    overlap = overlaps[key["budget"]]
+    interval = statistics.t_interval(deltas, confidence, overlap)
+    return {
+        **key,
+        "regime": params.regime(key["arm"]),
+        "baseline_regime": params.regime(key["baseline"]),
+        "n": len(deltas),
+        "num_failed": int(failures(scores, key).sum()),
+        "num_without_images": int(without_images(scores, key, params).sum()),
+        "mean_arm": paired(scores, key, key["arm"]).mean(),
+        "mean_baseline": paired(scores, key, key["baseline"]).mean(),
+        "delta": interval.mean,
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+        "smallest_detectable": statistics.smallest_detectable(
+            deltas, 1 - confidence, correlation=overlap
+        ),
+        "p_value": statistics.sign_flip_p(deltas),
+    }
+
+
+def _adjusted(table: pd.DataFrame, params: Params) -> pd.Series:
+    """Corrected p-values: as they are for the primary and for controls that must help."""
+    role = table["arm"].map(lambda arm: params.arms[arm].role)
+    adjusted = table["p_value"].mask(role == "measure")
+    itself = table["arm"] == table["baseline"]
+    claims = table[(role == "claim") & ~itself & ~_is_primary(table, params)]
+    nulls = table[role.isin(NULLS)]
+    for family in (claims, nulls):
+        for _, members in family.groupby(["baseline", "regime", "metric"], sort=False):
+            adjusted.loc[members.index] = statistics.holm(members["p_value"].tolist())
+    return adjusted
+
+
+def _reference_holds(scores: Cells, row: Mapping[Any, Any], params: Params) -> bool:
+    """Whether what the arm is held against is at least as accurate as the declared baseline."""
+    row = {**row, "metric": PRIMARY_METRIC}
+    least = paired(scores, row, params.report.baseline).mean()
+    return bool(paired(scores, row, row["baseline"]).mean() >= least)
+
+
+def _judge(
+    row: Mapping[Any, Any],
+    deltas: NDArray[np.float64],
+    params: Params,
+    controls_hold: bool = True,
+    reference_holds: bool = True,
+) -> str:
+    """The decision table's word, but for what no table can judge."""
+    if row["arm"] == row["baseline"]:
+        return "baseline"
+    if params.arms[row["arm"]].role == "measure":
+        return "measure"
+    if row["n"] - row["num_without_images"] < statistics.SEEDS_FOR_A_TEST <= row["n"]:
+        return "not judged"
+    metric = METRICS[row["metric"]]
+    rules = statistics.Rules(
+        confidence=params.report.confidence,
+        smallest_effect=params.report.smallest_effect if metric.is_share else 0.0,
+        higher_is_better=metric.higher_is_better,
+    )
+    interval = statistics.Interval(row["delta"], row["ci_low"], row["ci_high"])
+    found = statistics.evidence(deltas, interval, row["p_holm"], controls_hold, reference_holds)
+    return statistics.decide(found, rules)
+
+
+def _outcome(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params) -> str | None:
+    """`passed`, `failed` or `not judged` for a control, by its accuracy; None for other arms.
+
+    Ten seeds are needed, as for any claim. Six of them must have come to something, with made
+    images where the control adds them.
+    """
+    role = params.arms[row["arm"]].role
+    if role not in FAILS:
+        return None
+    if row["metric"] != PRIMARY_METRIC:
+        return "control"
+    completed = row["n"] - max(row["num_failed"], row["num_without_images"])
+    if row["n"] < statistics.SEEDS_FOR_A_CLAIM or completed < statistics.SEEDS_FOR_A_TEST:
+        return "not judged"
+    return "failed" if FAILS[role](_judge(row, deltas, params)) else "passed"
+
+
+def _blamed(row: Mapping[Any, Any], failed: set[tuple[str, int, str]], params: Params) -> list[str]:
+    """The failed controls that forbid a verdict on this row.
+
+    A control of real images speaks for all arms of its classifier and budget, one of images that
+    were made for the arms that add the same.
+    """
+    arm = params.arms[row["arm"]]
+    if arm.role != "claim" or row["arm"] == row["baseline"]:
+        return []
+    return [
+        name
+        for name, control in params.arms.items()
+        if (row["classifier"], row["budget"], name) in failed
+        and control.inputs in (DRAWS, FRESH, arm.inputs)
+    ]
+
+
+def _is_primary(table: pd.DataFrame, params: Params) -> pd.Series:
+    primary = params.report.primary
+    return (
+        (table["classifier"] == primary.classifier)
+        & (table["arm"] == primary.arm)
+        & (table["budget"] == primary.budget)
+        & (table["baseline"] == params.report.baseline)
+        & (table["metric"] == PRIMARY_METRIC)
+    )
+
+
+def diagnostics_table(
+    trials: pd.DataFrame,
+    right: Mapping[Trial, NDArray[np.bool_]],
+    params: Params,
+    overlaps: Overlaps,
+) -> pd.DataFrame:
+    """One row per comparison of accuracies: what else a referee would ask.
+
+    `new_images_*`: the two-level interval, over seeds and test images. `mcnemar_*`: in how many
+    seeds McNemar's test finds the arm better or worse on this test set. `overlap`: share of images
+    that two seeds' draws share. `completed_*`: the comparison without seeds that came to nothing.
+    `right` maps trials to whether each test image was classified rightly, (num_test,).
+    """
+    keys: list[dict[str, Any]] = [
+        dict(zip(KEYS, (classifier, arm, baseline, budget), strict=True))
+        for classifier in params.classifiers
+        for budget in sorted(params.study.budgets)
+        for arm, baseline in pairs(params)
+        if arm != baseline and classifier in params.arm_classifiers(arm)
+    ]
+    scores = cells(trials)
+    return pd.DataFrame(
+        [_diagnose(scores, right, key, params, overlaps[key["budget"]]) for key in keys]
+    )
+
+
+def _diagnose(
+    scores: Cells,
+    right: Mapping[Trial, NDArray[np.bool_]],
+    key: dict[str, Any],
+    params: Params,
+    overlap: float,
+) -> dict[str, object]:
+    confidence = params.report.confidence
+    arm, baseline = (
+        np.stack(
+            [
+                right[Trial(key["classifier"], key[side], each)]
+                for each in arm_replicates(params, key[side])
+                if each.budget == key["budget"]
+            ]
+        )
+        for side in ("arm", "baseline")
+    )
+    new_images = statistics.two_level_interval(arm.astype(np.int8) - baseline, confidence, overlap)
+    significant = np.array(
+        [statistics.mcnemar_p(*pair) <= 1 - confidence for pair in zip(arm, baseline, strict=True)]
+    )
+    better = (arm.astype(np.int8) - baseline).mean(axis=1)
+    key = {**key, "metric": PRIMARY_METRIC}
+    completed = differences(scores, key, params)[~failures(scores, key)]
+    rest = statistics.t_interval(completed, confidence, overlap) if len(completed) else None
+    del key["metric"]
+    return {
+        **key,
+        "new_images_low": new_images.low,
+        "new_images_high": new_images.high,
+        "mcnemar_better": int((significant & (better > 0)).sum()),
+        "mcnemar_worse": int((significant & (better < 0)).sum()),
+        "overlap": overlap,
+        "completed_n": len(completed),
+        "completed_delta": rest.mean if rest else np.nan,
+        "completed_low": rest.low if rest else np.nan,
+        "completed_high": rest.high if rest else np.nan,
+    }
+
+
+def worth_table(
+    trials: pd.DataFrame, deltas: pd.DataFrame, params: Params, overlaps: Overlaps
+) -> pd.DataFrame:
+    """How many real labels per class would give an arm's accuracy, one row per claim.
+
+    From the baseline's learning curve between its `least` and `most` budgets, never beyond: minus
+    or plus infinity says that the number lies outside. `verdict` is that of the arm against the
+    baseline. Empty with a single budget.
+    """
+    verdicts = main_rows(deltas, params).set_index(["classifier", "arm", "budget"])["verdict"]
+    baseline = params.report.baseline
+    budgets = sorted({each.budget for each in arm_replicates(params, baseline)})
+    claims = [name for name, arm in params.arms.items() if arm.role == "claim" and name != baseline]
+    scores = cells(trials)
+    rows = []
+    for classifier in params.classifiers if len(budgets) > 1 else ():
+        own = [arm for arm in claims if classifier in params.arm_classifiers(arm)]
+        keys = [
+            {"classifier": classifier, "budget": budget, "metric": PRIMARY_METRIC}
+            for budget in budgets
+        ]
+        curve = np.stack([paired(scores, key, baseline) for key in keys], axis=1)
+        shared = np.array([overlaps[budget] for budget in budgets])
+        for budget in sorted(params.study.budgets):
+            for arm in own:
+                own_scores = paired(scores, {**keys[0], "budget": budget}, arm)
+                found = statistics.worth(
+                    own_scores, curve, np.array(budgets), params.report.confidence, shared
+                )
+                names = (classifier, arm, budget)
+                values = (found.mean, found.low, found.high, budgets[0], budgets[-1])
+                rows.append((*names, *values, verdicts[names], params.regime(arm)))
+    return pd.DataFrame(rows, columns=WORTH_COLUMNS)
+
+
+def main_rows(deltas: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """Accuracy of every arm against the declared baseline."""
+    rows = table_rows(deltas, params)
+    return rows[~rows["over"]]
+
+
+def table_rows(deltas: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """The headline table: accuracy of every arm against the baseline, then of some `over` a rival.
+
+    `name` is what the row is about. Arms that saw unlabeled images come last, with an asterisk.
+    """
+    found = deltas[deltas["metric"] == PRIMARY_METRIC]
+    over = found["baseline"] != params.report.baseline
+    ours, others = (found[key].map(params.marked) for key in ("arm", "baseline"))
+    found = found.assign(name=ours + (" over " + others).where(over, ""), over=over)
+    order = [*params.classifiers].index
+    return found.sort_values(
+        ["classifier", "budget", "over", "regime"],
+        kind="stable",
+        key=lambda column: column.map(order) if column.name == "classifier" else column,
+    )
+
+
+def headline(deltas: pd.DataFrame, params: Params) -> dict[str, object]:
+    """The few numbers for `dvc metrics diff`: {classifier: {budget_<b>: {arm: {...}}}}."""
+    numbers: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
+    for _, row in main_rows(deltas, params).iterrows():
+        below = numbers.setdefault(row["classifier"], {}).setdefault(f"budget_{row['budget']}", {})
+        values = {"accuracy": row["mean_arm"], **row[["delta", "ci_low", "ci_high"]].to_dict()}
+        below[row["arm"]] = {
+            name: round(float(value), 6) for name, value in values.items() if np.isfinite(value)
+        }
+    return dict(numbers)

@@ -1,0 +1,129 @@
+"""The pictures of one generator: its samples beside real images, its training, its gallery.
+
+Those of the first replicate that came to something, the primary budget's before all others; a
+generator whose every replicate came to nothing has none.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import pairwise_distances_argmin
+
+from pipeline.config.schema import DRAWS, MODELS, SYNTHETIC, Params
+from pipeline.data.images import Images, LabeledImages, read_images
+from pipeline.report import figures
+from pipeline.report.tables import finished, read_history, read_losses
+from pipeline.report.verdicts import EXHIBITS
+from pipeline.runtime.files import read_npz, require
+from pipeline.trials.grid import Replicate
+
+SHEET_PER_CLASS = 8
+GRID_SIDE = 20  # images; 400 show more variety than a row per class
+SNAPSHOT_COLUMNS = 4  # images per class and snapshot: six snapshots side by side fit a page
+EXHIBIT_COLUMNS = 10  # the contract of `.exhibits.npz`
+
+
+def draw_training(
+    folder: Path, name: str, params: Params, root: Path, class_names: list[str]
+) -> None:
+    """Draw losses, images over training and every exhibit of one generator."""
+    models, place = root / MODELS / name, folder / "gallery" / name
+    for each in finished(models, params)[:1]:
+        figures.save(figures.losses(read_losses(name, params, root)), folder / f"losses-{name}.png")
+        panels = {}
+        for key, images in read_npz(models / each.file(".snapshots.npz")).items():
+            step = key.removeprefix("step_")
+            panels[f"step {int(step)}"] = first_columns(images, len(class_names))
+            figure = figures.sheets({f"{name}, {key}": images}, SHEET_PER_CLASS, class_names)
+            figures.save(figure, folder / "samples" / name / f"{step}.png")
+        figure = figures.sheets(panels, SNAPSHOT_COLUMNS, class_names)
+        figures.save(figure, place / "over_training.png")
+        for key, images in read_exhibits(models, each).items():
+            figure = figures.sheets({f"{name}, {key}": images}, EXHIBIT_COLUMNS, None)
+            figures.save(figure, place / f"{key}.png")
+
+
+def draw_samples(
+    folder: Path, name: str, params: Params, root: Path, class_names: list[str]
+) -> dict[str, Images]:
+    """Draw a grid of one generator's samples and the nearest of its draw; its sheet by name.
+
+    Nothing where every replicate came to nothing.
+    """
+    for each in finished(root / SYNTHETIC / name, params)[:1]:
+        data = read_images(root / SYNTHETIC / name / each.file(".npz"))
+        figure = figures.sheets({name: grid(data, len(class_names))}, GRID_SIDE, None)
+        figures.save(figure, folder / "gallery" / name / "sheet.png")
+        synthetic, draw = sheet(data), read_images(root / DRAWS / each.file(".npz"))
+        pairs = {name: synthetic, "nearest image of the draw": nearest(synthetic, draw.images)}
+        figure = figures.sheets(pairs, SHEET_PER_CLASS, class_names)
+        figures.save(figure, folder / f"nearest-{name}.png")
+        return {name: synthetic}
+    return {}
+
+
+def sheet(data: LabeledImages) -> Images:
+    """The first images of every class, a row per class; a class with fewer starts over."""
+    rows = [
+        np.resize(np.flatnonzero(data.labels == label), SHEET_PER_CLASS)
+        for label in np.unique(data.labels)
+    ]
+    return data.images[np.concatenate(rows)]
+
+
+def nearest(images: Images, references: Images) -> Images:
+    """For each image the reference with the least squared pixel difference."""
+    flat, other = (part.reshape(len(part), -1).astype(np.float32) for part in (images, references))
+    return references[pairwise_distances_argmin(flat, other)]
+
+
+def grid(data: LabeledImages, num_classes: int) -> Images:
+    """Equal runs of every class, (400, c, h, w); blank where a class has fewer images."""
+    per_class = GRID_SIDE**2 // num_classes
+    cells = np.zeros((GRID_SIDE**2, *data.images.shape[1:]), dtype=np.uint8)
+    for label in range(num_classes):
+        run = data.images[data.labels == label][:per_class]
+        cells[label * per_class : label * per_class + len(run)] = run
+    return cells
+
+
+def first_columns(images: Images, num_classes: int) -> Images:
+    """The first four of each class's run of images, (num_classes * 4, c, h, w)."""
+    runs = images.reshape(num_classes, -1, *images.shape[1:])
+    return runs[:, :SNAPSHOT_COLUMNS].reshape(-1, *images.shape[1:])
+
+
+def read_exhibits(models: Path, each: Replicate) -> dict[str, Images]:
+    """What a replicate's generator has to show, ten images per row, (10 * rows, c, h, w) by key."""
+    return read_npz(require(models / each.file(".exhibits.npz"), "train_generator"))
+
+
+def files(reports: Path, name: str) -> dict[str, Path]:
+    """The figures of a generator's gallery by key: those with a caption in its order, the rest."""
+    found = {path.stem: path for path in sorted((reports / "plots/gallery" / name).glob("*.png"))}
+    known = [key for key in EXHIBITS if key in found]
+    return {key: found[key] for key in dict.fromkeys([*known, *found])}
+
+
+def kinds(params: Params, root: Path) -> dict[str, str]:
+    """What a generator is, a key of `wording.KINDS`, as its training tells; others are left out.
+
+    `adversarial`: a discriminator's loss was noted; else `variational`: how far codes are from the
+    noise; else `autoencoder`: real images were restored; else `diffusion`: noise was taken away.
+    """
+    found = {}
+    for name in params.generators:
+        models = root / MODELS / name
+        for each in finished(models, params)[:1]:
+            noted = {*read_history(models, each)}
+            signs = {
+                "adversarial": "discriminator" in noted,
+                "variational": "divergence" in noted,
+                "autoencoder": "reconstruction" in read_exhibits(models, each),
+                "diffusion": "denoising" in noted,
+            }
+            if kind := next((kind for kind, holds in signs.items() if holds), None):
+                found[name] = kind
+    return found

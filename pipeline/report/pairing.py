@@ -1,0 +1,75 @@
+"""Two arms side by side, seed by seed: their differences, and the seeds in which one gave nothing.
+
+A row here is any mapping with `classifier`, `arm`, `baseline`, `budget` and `metric`: a comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.config.schema import Params
+from pipeline.evaluation.metrics import METRICS
+
+Cells = Mapping[tuple[str, str, int], pd.DataFrame]  # by classifier, arm and budget
+
+
+def cells(trials: pd.DataFrame) -> Cells:
+    """The trials of every classifier, arm and budget, in the order of seeds."""
+    return dict(iter(trials.sort_values("seed").groupby(["classifier", "arm", "budget"])))
+
+
+def paired(scores: Cells, row: Mapping[Any, Any], arm: str) -> NDArray[np.float64]:
+    """The metric of one arm in the order of seeds, (num_seeds,)."""
+    cell = scores[row["classifier"], arm, row["budget"]]
+    return cell[str(row["metric"])].to_numpy(dtype=np.float64)
+
+
+def differences(scores: Cells, row: Mapping[Any, Any], params: Params) -> NDArray[np.float64]:
+    """Arm minus baseline in the order of seeds, (num_seeds,), in the unit of the row's metric.
+
+    Against the declared baseline a failed trial counts as the baseline: no difference. Against a
+    rival that score would make a gain for an arm that gave nothing, wherever the rival harms. So a
+    seed in which the arm failed or had no made image counts as min(0, baseline minus rival), and
+    where lower is better as max(0, baseline minus rival).
+    """
+    rival = paired(scores, row, row["baseline"])
+    found = paired(scores, row, row["arm"]) - rival
+    if row["baseline"] == params.report.baseline:
+        return found
+
+    stand_in = paired(scores, row, params.report.baseline) - rival
+    is_higher_better = METRICS[row["metric"]].higher_is_better
+    no_gain = np.minimum(stand_in, 0) if is_higher_better else np.maximum(stand_in, 0)
+    gave_nothing = _failed(scores, row, "arm") | _imageless(scores, row, "arm", params)
+    return np.where(gave_nothing, no_gain, found)
+
+
+def failures(scores: Cells, row: Mapping[Any, Any]) -> NDArray[np.bool_]:
+    """Which seeds of a comparison rest on a trial that came to nothing, (num_seeds,)."""
+    return _failed(scores, row, "arm") | _failed(scores, row, "baseline")
+
+
+def without_images(scores: Cells, row: Mapping[Any, Any], params: Params) -> NDArray[np.bool_]:
+    """Seeds in which one of the two should have added made images and had none, (num_seeds,).
+
+    Made are images of a generator and those that a teacher labeled; a trial that failed had none.
+    """
+    return _imageless(scores, row, "arm", params) | _imageless(scores, row, "baseline", params)
+
+
+def _imageless(
+    scores: Cells, row: Mapping[Any, Any], side: str, params: Params
+) -> NDArray[np.bool_]:
+    cell = scores[row["classifier"], row[side], row["budget"]]
+    has_none = _failed(scores, row, side) | (cell["num_made"] == 0).to_numpy(dtype=bool)
+    return np.asarray(has_none & params.arms[row[side]].adds_made_images)
+
+
+def _failed(scores: Cells, row: Mapping[Any, Any], side: str) -> NDArray[np.bool_]:
+    cell = scores[row["classifier"], row[side], row["budget"]]
+    return np.asarray(cell["failed"].to_numpy(dtype=bool))

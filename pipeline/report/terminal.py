@@ -1,0 +1,194 @@
+"""The headline table on the terminal, or as Markdown for a README, from the last report's files.
+
+With two or more generators their ranking follows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.config.schema import Params
+from pipeline.report import verdicts
+from pipeline.report.comparisons import table_rows
+from pipeline.report.html import PAGE
+from pipeline.report.ranking import learners, with_places
+from pipeline.runtime.files import require
+
+COLUMNS = (
+    "classifier",
+    "labels per class",
+    "arm",
+    "accuracy",
+    "delta, points",
+    "interval",
+    "verdict",
+)
+RANKING_COLUMNS = ("place", "generator", "labels", "CAS", "interval", "label fidelity")
+# Columns of the report's tables that hold names or words.
+TEXT = (
+    "classifier",
+    "arm",
+    "baseline",
+    "metric",
+    "regime",
+    "baseline_regime",
+    "verdict",
+    "failed_controls",
+    "generator",
+    "stage",
+    "item",
+)
+TEXT_COLUMNS = ("classifier", "arm", "verdict", "generator")
+WIDTH = 130  # characters; outside a terminal the library would cut tables to 80
+RANKING_WIDTH = 200
+
+UNLABELED = "* learned from unlabeled images as well; the baseline did not"
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table that the report wrote; names and words are text, whatever they look like.
+
+    Only an empty cell is missing: an arm may be called `nan` or `null`.
+    """
+    return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""])
+
+
+def read_deltas(root: Path) -> pd.DataFrame:
+    """The table of deltas that the report wrote."""
+    return read_table(require(root / "reports/deltas.csv", "report"))
+
+
+def lines(deltas: pd.DataFrame, params: Params) -> list[tuple[str, ...]]:
+    """The cells of the headline table, one tuple per classifier, budget and comparison.
+
+    First arms against the baseline, those that saw unlabeled images after the others and marked
+    with an asterisk; then `arm over rival`, against the rival of their own regime.
+    """
+    return [
+        (
+            str(row["classifier"]),
+            str(row["budget"]),
+            str(row["name"]),
+            verdicts.percent(row["mean_arm"]),
+            verdicts.points(row["delta"]),
+            verdicts.interval(row),
+            str(row["verdict"]),
+        )
+        for _, row in table_rows(deltas, params).iterrows()
+    ]
+
+
+def markdown(deltas: pd.DataFrame, params: Params) -> str:
+    """The headline table in Markdown."""
+    rows = lines(deltas, params)
+    text = markdown_table(COLUMNS, rows)
+    return text + (f"\n\n{UNLABELED}" if any(row[2].endswith("*") for row in rows) else "")
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows of cells as a table in Markdown."""
+    every = [columns, ("---",) * len(columns), *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in every)
+
+
+def report_markdown(root: Path, params: Params) -> str:
+    """The headline table and, with two or more generators, their ranking in Markdown."""
+    parts = [markdown(read_deltas(root), params)]
+    if len(params.generators) > 1:
+        parts.append(markdown_table(ranking_columns(params), ranking_lines(root, params)))
+        parts.append(verdicts.UNTUNED)
+    return "\n\n".join(parts)
+
+
+def ranking_columns(params: Params) -> tuple[str, ...]:
+    """The titles of the ranking; deltas are against the declared baseline, in points."""
+    deltas = [name for each in learners(params) for name in (f"delta {each}", "interval")]
+    return (*RANKING_COLUMNS, *deltas, "failed", "seconds")
+
+
+def ranking_lines(root: Path, params: Params) -> list[tuple[str, ...]]:
+    """The cells of the ranking, one tuple per generator and budget; `-` is what is not known.
+
+    Seconds are of training one generator, where they were measured on this machine.
+    """
+    found = read_table(require(root / "reports/ranking.csv", "report"))
+    timings = root / "reports/timings.csv"
+    columns = ["stage", "item", "budget", "seconds"]
+    seconds = read_table(timings) if timings.exists() else pd.DataFrame(columns=columns)
+    return [
+        (
+            _number(row["cas_place"], "{:.0f}"),
+            str(row["generator"]) + ("*" if row["regime"] != "labeled" else ""),
+            str(row["budget"]),
+            _number(100 * row["cas"], "{:.1f} %"),
+            verdicts.share_interval(row, "cas_low", "cas_high"),
+            _number(100 * row["label_fidelity"], "{:.1f} %"),
+            *(
+                cell
+                for each in learners(params)
+                for cell in (
+                    _number(100 * row[f"delta_{each}"], "{:+.2f}"),
+                    verdicts.interval(row, f"ci_low_{each}", f"ci_high_{each}"),
+                )
+            ),
+            f"{row['num_failed']} of {row['n']}",
+            _number(row["seconds"], "{:.1f}"),
+        )
+        for _, row in with_places(found, seconds, params).iterrows()
+    ]
+
+
+def _number(value: float, form: str) -> str:
+    return "-" if math.isnan(value) else form.format(value)
+
+
+def show(root: Path, params: Params) -> None:
+    """Print the table, the ranking, what is said about the rival, and where the page is."""
+    deltas = read_deltas(root)
+    console = Console()
+    about = f"{len(params.study.seeds)} seeds, {100 * params.report.confidence:g} % intervals"
+    table = empty_table(f"Test accuracy, {about}", COLUMNS)
+    cells = lines(deltas, params)
+    for row, following in zip(cells, [*cells[1:], cells[0]], strict=True):
+        table.add_row(*row, end_section=row[:2] != following[:2])
+    console.width = max(console.width, WIDTH)
+    console.print(table)
+    if any(row[2].endswith("*") for row in cells):
+        print(f"{UNLABELED}\n")
+    if len(params.generators) > 1:
+        show_ranking(root, params, about)
+    accuracy = deltas[deltas["metric"] == "accuracy"]
+    rivals = accuracy[accuracy["baseline"] != params.report.baseline]
+    for _, row in rivals[rivals["verdict"] != "measure"].iterrows():
+        print(verdicts.sentence(row, params.report.confidence))
+    for _, row in read_table(require(root / "reports/worth.csv", "report")).iterrows():
+        print(verdicts.worth_sentence(row))
+    made = (root / PAGE).exists()
+    print(f"\nreport: {root / PAGE if made else 'none yet, `make run` makes it'}")
+
+
+def show_ranking(root: Path, params: Params, about: str) -> None:
+    """Print the generators, the best CAS first."""
+    table = empty_table(f"Generators by CAS, {about}", ranking_columns(params))
+    for row in ranking_lines(root, params):
+        table.add_row(*row)
+    console = Console()
+    console.width = max(console.width, RANKING_WIDTH)
+    console.print(table)
+    print(f"{verdicts.UNTUNED}\n")
+
+
+def empty_table(title: str, columns: Iterable[str]) -> Table:
+    """A table without rows: words stand left, numbers right."""
+    table = Table(title=title)
+    for name in columns:
+        side: Literal["left", "right"] = "left" if name in TEXT_COLUMNS else "right"
+        table.add_column(name, justify=side, no_wrap=True)
+    return table

@@ -1,0 +1,1 @@
+"""Errors, seeds, determinism, files, progress: knows nothing of images."""

@@ -1,0 +1,83 @@
+"""How far a stage is and when it will be done: a bar on a terminal, now and then a line elsewhere.
+
+Knows counts and the clock; prints to stderr, so that output can be piped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+
+LINE_EVERY_S = 15.0
+
+
+class Progress:
+    """Counts `total` trials of `stage`; `reused` more came from the store."""
+
+    def __init__(self, stage: str, total: int, reused: int) -> None:
+        self.stage, self.total, self.reused = stage, total, reused
+        self.done = 0
+        self.started = self.printed = time.monotonic()
+        console = Console(stderr=True)
+        self.bar: Bar | None = None
+        if console.is_terminal and total:
+            self.bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=console,
+            )
+            self.task = self.bar.add_task(stage, total=total)
+
+    def __enter__(self) -> Progress:
+        self._print(f"{self.total} trials to compute, {self.reused} reused")
+        if self.bar is not None:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+        if kind is None and self.total:
+            self._print(f"done in {duration(time.monotonic() - self.started)}")
+
+    def advance(self) -> None:
+        """One more trial is finished."""
+        self.done += 1
+        now = time.monotonic()
+        if self.bar is not None:
+            self.bar.advance(self.task)
+        elif now - self.printed >= LINE_EVERY_S and self.done < self.total:
+            left = (now - self.started) / self.done * (self.total - self.done)
+            self._print(f"{self.done} of {self.total}, about {duration(left)} left")
+            self.printed = now
+
+    def _print(self, text: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # nobody listens: no reason to lose the work
+            print(f"{self.stage}: {text}", file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `42 s`, `3 min 05 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

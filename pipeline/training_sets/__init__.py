@@ -1,0 +1,1 @@
+"""From a labeled subset and added images to a training set."""

@@ -1,0 +1,88 @@
+"""The replicate grid: names, paths and pairing of trials.
+
+Pure naming: every other module asks here where a replicate's file lies and which trials a study
+expects, so that a missing one is noticed and a stray one ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config.schema import Params, StudyParams
+
+
+@dataclass(frozen=True, order=True)
+class Replicate:
+    """One labeled draw: `budget` labeled images per class under replicate number `seed`."""
+
+    budget: int
+    seed: int
+
+    def __str__(self) -> str:
+        return f"budget {self.budget}, seed {self.seed}"
+
+    def file(self, suffix: str) -> Path:
+        """`budget-0010/seed-00<suffix>`, relative to the folder of a stage's output."""
+        return Path(f"budget-{self.budget:04d}") / f"seed-{self.seed:02d}{suffix}"
+
+    def labels(self) -> dict[str, str | int]:
+        """The columns that name it in tables."""
+        return {"budget": self.budget, "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One classifier trained on one arm's training set in one replicate."""
+
+    classifier: str
+    arm: str
+    replicate: Replicate
+
+    def file(self) -> Path:
+        """Where the trial's probabilities lie below `results/`."""
+        return Path(self.arm) / self.replicate.file(f".{self.classifier}.npz")
+
+
+def replicates(study: StudyParams) -> list[Replicate]:
+    """The grid in order of budget, then seed; seeds of one budget are comparable, budgets nest."""
+    return [Replicate(budget, seed) for budget in sorted(study.budgets) for seed in study.seeds]
+
+
+def curve_replicates(study: StudyParams) -> list[Replicate]:
+    """The grid with the budgets of the baseline's learning curve as well."""
+    budgets = study.budgets + study.curve_budgets
+    return replicates(study.model_copy(update={"budgets": budgets}))
+
+
+def arm_replicates(params: Params, arm: str) -> list[Replicate]:
+    """The grid of one arm: the baseline's has its learning curve's budgets as well."""
+    is_baseline = arm == params.report.baseline
+    return curve_replicates(params.study) if is_baseline else replicates(params.study)
+
+
+def expected_trials(params: Params) -> list[Trial]:
+    """Every classifier trial the study asks for, in the order of params.yaml."""
+    return [
+        Trial(classifier, arm, replicate)
+        for classifier in params.classifiers
+        for arm in params.arms
+        if classifier in params.arm_classifiers(arm)
+        for replicate in arm_replicates(params, arm)
+    ]
+
+
+def pairs(params: Params) -> list[tuple[str, str]]:
+    """(arm, baseline): all arms with the baseline, itself included, then those with their rival.
+
+    The rival is of the arm's own regime: what a generator adds is told apart from what unlabeled
+    images do. Arms that measure are held against it as well where they add to the real images.
+    """
+    baseline = params.report.baseline
+    found = [(arm, baseline) for arm in params.arms]
+    for name, arm in params.arms.items():
+        rival = params.rival(name)
+        adds = arm.role == "claim" or (arm.role == "measure" and arm.real)
+        if adds and rival not in (None, name, baseline):
+            found.append((name, str(rival)))
+    return found

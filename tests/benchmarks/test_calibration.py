@@ -1,0 +1,111 @@
+"""The calibration measures what it says: its shortcuts equal the pipeline's own functions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks import calibration
+from benchmarks.wording import markdown
+from pipeline.config.schema import DataParams, Params, load_params
+from pipeline.data.datasets import DATASETS
+from pipeline.data.images import LabeledImages
+from pipeline.data.splits import canonical
+from pipeline.evaluation import statistics
+
+
+def some_deltas(noise: str, n: int, num_studies: int = 3) -> np.ndarray:
+    rng = np.random.default_rng(n)
+    return calibration.null_deltas(calibration.NOISES[noise], n, True, num_studies, rng)
+
+
+@pytest.mark.parametrize("n", calibration.NUM_SEEDS)
+@pytest.mark.parametrize("noise", calibration.NOISES)
+def test_the_shortcut_for_intervals_gives_those_of_the_pipeline(noise: str, n: int) -> None:
+    deltas = some_deltas(noise, n)
+    low, high = calibration.t_ends(deltas)
+    for at in np.ndindex(low.shape):
+        expected = statistics.t_interval(deltas[at], calibration.RULES.confidence)
+        assert (low[at], high[at]) == pytest.approx((expected.low, expected.high), abs=1e-15)
+
+
+def test_noise_has_mean_zero_and_is_what_it_is_called() -> None:
+    rng = np.random.default_rng(0)
+    drawn = {name: noise(rng, (200_000,)) for name, noise in calibration.NOISES.items()}
+    for values in drawn.values():
+        assert abs(values.mean()) < 4 * values.std() / np.sqrt(len(values))
+    assert len(np.unique(drawn["tied"])) < 15
+    third = {name: np.mean((values / values.std()) ** 3) for name, values in drawn.items()}
+    assert third["skewed"] == pytest.approx(-2, abs=0.2)
+    assert abs(third["normal"]) < 0.05
+
+
+@pytest.mark.parametrize("exchangeable", [True, False])
+def test_the_crossed_tables_have_no_difference_on_average(exchangeable: bool) -> None:
+    rng = np.random.default_rng(0)
+    means = []
+    for _ in range(300):
+        table = calibration.null_table(calibration.NOISES["skewed"], 6, exchangeable, rng)
+        assert set(np.unique(table)) <= {-1, 0, 1}
+        means.append(table.mean())
+    assert abs(np.mean(means)) < 4 * np.std(means) / np.sqrt(len(means))
+
+
+def test_a_study_is_judged_with_one_primary_comparison_and_holm_for_the_others() -> None:
+    gain = np.linspace(0.01, 0.02, 10)
+    deltas = np.stack([gain, gain, gain - 0.013])
+    low, high = calibration.t_ends(deltas)
+    assert calibration.judge(deltas, low, high, np.array([0.05, 0.02, 0.5])) == [
+        "gain",
+        "gain",
+        "no evidence",
+    ]
+    assert calibration.judge(deltas, low, high, np.array([0.05, 0.03, 0.5]))[1] == "no evidence"
+
+
+@pytest.mark.parametrize(("exchangeable", "name"), [(True, "tied"), (False, "tied, arm only")])
+def test_a_tiny_simulation_gives_a_row(exchangeable: bool, name: str) -> None:
+    row = calibration.simulate("tied", 10, exchangeable, num_studies=20)
+    assert row["deltas"] == name
+    assert row["promise"] in (("kept", "BROKEN") if exchangeable else ("none made",))
+    assert 80 <= float(row["t covers"]) <= 100
+    table = markdown([row, row]).splitlines()
+    assert len(table) == 4
+    assert {line.count("|") for line in table} == {len(row) + 1}
+
+
+@pytest.fixture
+def digits(monkeypatch) -> tuple[LabeledImages, Params]:
+    """The inputs of a replicate, after it was made tiny."""
+    monkeypatch.setattr(calibration, "STUDY_SEEDS", 2)
+    monkeypatch.setitem(calibration.SECTIONS["cnn"], "steps", 3)
+    monkeypatch.setitem(calibration.SECTIONS["lgbm"], "num_trees", 2)
+    source = DataParams(name="digits", test_per_class=calibration.TEST_PER_CLASS)
+    data = canonical(DATASETS["digits"](source, calibration.ROOT).images)
+    return data, load_params(calibration.ROOT)
+
+
+def test_whole_studies_of_digits_give_rows(
+    digits: tuple[LabeledImages, Params], monkeypatch
+) -> None:
+    with_fresh, without = (calibration.replicate(number, *digits) for number in (0, 1))
+    assert {arm for _, arm in with_fresh} - {arm for _, arm in without} == {"fresh"}
+    for scores in with_fresh.values():
+        assert scores.shape == (2,)
+        assert np.all((scores > 0) & (scores < 1))
+    row = calibration.outcome("lgbm", "oversample", [with_fresh, without])
+    assert (row["studies"], row["gain"], row["harm"], row["promise"]) == ("2", "0.0", "0.0", "kept")
+    row = calibration.outcome("lgbm", "fresh", [with_fresh, without])
+    assert (row["studies"], row["promise"]) == ("1", "BROKEN")  # two seeds can show no gain
+
+
+def test_a_replicate_can_be_repeated(digits: tuple[LabeledImages, Params]) -> None:
+    one, other, third = (calibration.replicate(number, *digits) for number in (3, 3, 5))
+    assert {key: one[key].tolist() for key in one} == {key: other[key].tolist() for key in other}
+    assert any(one[key].tolist() != third[key].tolist() for key in one)
+
+
+def test_the_committed_report_keeps_all_promises() -> None:
+    text = calibration.OUTPUT.read_text(encoding="utf-8")
+    assert "| kept |" in text
+    assert "BROKEN" not in text

@@ -1,0 +1,294 @@
+"""Planted cheaters are flagged, real images are not: the whole audit, on real MNIST digits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+from safetensors.torch import save_file
+
+from pipeline.classifiers.cnn import LeNet
+from pipeline.config.schema import DataParams
+from pipeline.data.datasets import digits, mnist5k
+from pipeline.data.images import LabeledImages
+from pipeline.data.splits import draw
+from pipeline.runtime.determinism import deterministic
+from pipeline.runtime.files import read_npz, write_npz
+from pipeline.stages import evaluate_generator as stage
+
+POOL_PER_CLASS = 240  # of 500: the others play what a generator made
+Audit = Callable[..., dict[str, Any]]
+
+KEYS = {
+    "num_compared",
+    "label_fidelity",
+    "label_fidelity_floor",
+    *stage.DISTANCES,
+    *(f"{name}_floor" for name in stage.DISTANCES),
+    "nearest_drawn",
+    "nearest_drawn_floor",
+    "exact_copies",
+    "exact_copies_floor",
+    "near_copies_frac",
+    "near_copies_frac_floor",
+    "copying_pixels",
+    "copying_pixels_p",
+    "copying_features",
+    "copying_features_p",
+    "copying_pixels_floor",
+    "copying_pixels_p_floor",
+    "copying_features_floor",
+    "copying_features_p_floor",
+    "wrong_label_frac",
+    "wrong_label_frac_low",
+    "wrong_label_frac_high",
+    "flags",
+    "classes",
+}
+CLASS_KEYS = {
+    "label",
+    "num_images",
+    "label_fidelity",
+    "label_fidelity_low",
+    "label_fidelity_high",
+    "label_fidelity_floor",
+    "coverage",
+    "coverage_floor",
+    "recall",
+    "recall_floor",
+    "spread",
+    "spread_floor",
+    "copying_pixels",
+    "copying_pixels_floor",
+    "copying_features",
+    "copying_features_floor",
+    "collapsed",
+}
+
+
+def lay_out_splits(folder: Path, data: LabeledImages, fresh: LabeledImages) -> None:
+    """The pool, draws of 10 and 1 labels per class, and real images outside the pool."""
+    write_npz(folder / "pool.npz", images=data.images)
+    write_npz(folder / "labels.npz", labels=data.labels)
+    write_npz(folder / "fresh.npz", images=fresh.images, labels=fresh.labels)
+    for budget in (1, 10):
+        index = draw(data.labels, budget, np.random.default_rng(0))
+        part = data.take(index)
+        write_npz(
+            folder / f"draw-{budget}.npz", images=part.images, labels=part.labels, index=index
+        )
+
+
+@pytest.fixture(scope="session")
+def splits(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+    """MNIST splits and their trained judge."""
+    folder = tmp_path_factory.mktemp("audited")
+    data = mnist5k.load(DataParams(name="mnist5k", test_per_class=1), root).images
+    order = draw(data.labels, 500, np.random.default_rng(0))
+    held = POOL_PER_CLASS * 10
+    lay_out_splits(folder, data.take(order[:held]), data.take(order[held:]))
+    # A third of the steps, after which it still tells cheaters.
+    brief = stage.JUDGE.model_copy(update={"steps": stage.JUDGE.steps // 3})
+    with deterministic(), mock.patch.object(stage, "JUDGE", brief):
+        stage.train_judge(folder, folder)
+    return folder
+
+
+@pytest.fixture
+def run(splits: Path, tmp_path: Path) -> Audit:
+    """The audit of the given images, beside the draw of 10 labels per class."""
+
+    def audited(data: LabeledImages, budget: int = 10, where: Path = splits) -> dict[str, Any]:
+        write_npz(tmp_path / "seed-00.npz", images=data.images, labels=data.labels)
+        paths = where / "judge.safetensors", where / f"draw-{budget}.npz", tmp_path / "seed-00.npz"
+        with deterministic():
+            stage.audit(where, *paths, tmp_path)
+        found: dict[str, Any] = json.loads((tmp_path / "audit.json").read_text("utf-8"))
+        assert set(found) == KEYS
+        assert {frozenset(row) for row in found["classes"]} == {frozenset(CLASS_KEYS)}
+        return found
+
+    return audited
+
+
+def load(splits: Path, name: str) -> LabeledImages:
+    arrays = read_npz(splits / f"{name}.npz")
+    return LabeledImages(arrays["images"], arrays["labels"])
+
+
+def fresh_images(splits: Path, count: int = 800) -> LabeledImages:
+    """Real images that neither pool nor draw holds, classes in turn."""
+    return load(splits, "fresh").take(np.arange(count))
+
+
+def copies(splits: Path, budget: int, reach: int = 0, sd: float = 0) -> LabeledImages:
+    """The draw's images over and over, shifted by up to `reach` pixels, with noise of `sd`."""
+    drawn, rng = load(splits, f"draw-{budget}"), np.random.default_rng(0)
+    data = drawn.take(np.tile(np.arange(len(drawn)), 800 // len(drawn)))
+    moved = [np.roll(each, rng.integers(-reach, reach + 1, 2), (1, 2)) for each in data.images]
+    noisy = np.stack(moved) + rng.normal(0, sd, data.images.shape)
+    return LabeledImages(noisy.round().clip(0, 255).astype(np.uint8), data.labels)
+
+
+def test_real_images_are_not_flagged_and_score_as_real_images_do(run: Audit, splits: Path) -> None:
+    found = run(fresh_images(splits))
+    assert found["flags"] == []
+    assert found["exact_copies"] == found["exact_copies_floor"] == 0
+    for suffix in ("", "_floor"):
+        assert found[f"near_copies_frac{suffix}"] < 0.04
+        assert found[f"copying_pixels{suffix}"] == pytest.approx(0.5, abs=0.05)
+        assert found[f"copying_features{suffix}"] == pytest.approx(0.5, abs=0.05)
+        assert found[f"copying_pixels_p{suffix}"] > 0.001
+    assert found["wrong_label_frac"] < 0.02
+    assert found["wrong_label_frac_low"] == 0
+    for row in found["classes"]:
+        assert row["num_images"] == 80
+        assert row["label_fidelity_low"] < row["label_fidelity"] <= row["label_fidelity_high"]
+        assert row["spread"] == pytest.approx(1, abs=0.12)
+        assert row["coverage"] > 0.8
+        assert row["recall"] > 0.7
+        assert not row["collapsed"]
+
+
+def test_a_copycat_is_flagged(run: Audit, splits: Path) -> None:
+    data = copies(splits, 10)
+    found = run(data)
+    assert found["flags"] == ["copies"]
+    assert found["exact_copies"] == len(data)
+    assert found["near_copies_frac"] == found["copying_pixels"] == 1
+    assert found["copying_pixels_p"] < 1e-9
+    assert found["copying_features"] > 0.99
+    assert found["copying_pixels_floor"] == pytest.approx(0.5, abs=0.05)
+    assert found["nearest_drawn"] == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize(("reach", "sd"), [(1, 0), (1, 10), (0, 20)])
+def test_a_jittered_copycat_is_flagged(run: Audit, splits: Path, reach: int, sd: float) -> None:
+    found = run(copies(splits, 10, reach, sd))
+    assert "copies" in found["flags"]
+    assert found["copying_features"] > 0.7
+    assert found["copying_pixels"] > 0.65
+
+
+def test_one_label_per_class_is_enough_to_tell(run: Audit, splits: Path) -> None:
+    assert "copies" in run(copies(splits, 1, 1, 5), budget=1)["flags"]
+    assert run(fresh_images(splits), budget=1)["flags"] == []
+
+
+def test_a_generator_that_ignores_its_label_is_flagged(run: Audit, splits: Path) -> None:
+    data = fresh_images(splits)
+    labels = np.random.default_rng(0).permutation(data.labels)
+    found = run(LabeledImages(data.images, labels))
+    assert found["flags"] == ["wrong_labels"]
+    assert found["wrong_label_frac"] == pytest.approx((labels != data.labels).mean(), abs=0.03)
+    assert found["copying_pixels"] == pytest.approx(0.5, abs=0.06)
+
+
+def test_flipped_labels_are_estimated(run: Audit, splits: Path) -> None:
+    data = fresh_images(splits, 1000)
+    labels, rng = data.labels.copy(), np.random.default_rng(0)
+    flipped = rng.permutation(len(data))[:200]
+    labels[flipped] = (labels[flipped] + rng.integers(1, 10, 200)) % 10
+    found = run(LabeledImages(data.images, labels))
+    assert found["flags"] == ["wrong_labels"]
+    assert found["wrong_label_frac"] == pytest.approx(0.2, abs=0.03)
+    assert found["wrong_label_frac_low"] < 0.2 < found["wrong_label_frac_high"]
+    assert np.mean([row["label_fidelity"] for row in found["classes"]]) == pytest.approx(
+        found["label_fidelity"], abs=0.02
+    )
+
+
+def test_a_collapsed_generator_is_flagged(run: Audit, splits: Path) -> None:
+    one = fresh_images(splits, 10)
+    rng = np.random.default_rng(0)
+    images = np.repeat(one.images, 50, axis=0) + rng.normal(0, 8, (500, 1, 28, 28))
+    pixels = images.round().clip(0, 255).astype(np.uint8)
+    found = run(LabeledImages(pixels, np.repeat(one.labels, 50)))
+    assert "collapsed" in found["flags"]
+    for row in found["classes"]:
+        assert row["collapsed"]
+        assert row["spread"] < 0.2
+        assert row["recall"] < 0.1
+
+
+def test_a_single_bad_class_shows_in_its_row(run: Audit, splits: Path) -> None:
+    data = fresh_images(splits)
+    images, labels = data.images.copy(), data.labels.copy()
+    images[labels == 3] = images[labels == 3][:1]
+    labels[labels == 7] = 1
+    found = run(LabeledImages(images, labels))
+    rows = {row["label"]: row for row in found["classes"]}
+    assert [label for label, row in rows.items() if row["collapsed"]] == [3]
+    assert rows[1]["label_fidelity_high"] < 0.7 < rows[2]["label_fidelity_low"]
+    assert rows[7]["num_images"] == 0
+    empty = ("label_fidelity", "label_fidelity_low", "coverage", "spread", "copying_pixels")
+    assert [rows[7][name] for name in empty] == [None] * len(empty)
+
+
+def test_the_same_images_in_any_order_give_the_same_numbers(run: Audit, splits: Path) -> None:
+    data = fresh_images(splits, 300)
+    first = run(data)
+    assert run(data) == first
+    mixed = run(data.take(np.random.default_rng(0).permutation(len(data))))
+    assert mixed["flags"] == first["flags"]
+    assert mixed["num_compared"] == first["num_compared"] == 300
+    for name in KEYS - {"flags", "classes"}:
+        assert mixed[name] == pytest.approx(first[name], rel=1e-3, abs=1e-3), name
+    for one, other in zip(mixed["classes"], first["classes"], strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("per_class", [2, 20])
+def test_small_and_colored_data_are_audited(
+    run: Audit, tmp_path: Path, root: Path, channels: int, per_class: int
+) -> None:
+    data = digits.load(DataParams(name="digits", test_per_class=1), root).images
+    data = LabeledImages(np.repeat(data.images, channels, axis=1), data.labels)
+    order = draw(data.labels, 60, np.random.default_rng(0))
+    pool, fresh = data.take(order[: 10 * per_class]), data.take(order[10 * per_class :][:200])
+    lay_out_splits(tmp_path / "small", pool, fresh)
+    network = LeNet(stage.JUDGE, pool.spec())  # untrained: no better than chance
+    save_file(network.state_dict(), tmp_path / "small/judge.safetensors")
+    found = run(fresh, budget=1, where=tmp_path / "small")
+    assert found["near_copies_frac"] is None  # fewer than 100 held-out images
+    assert "copies" not in found["flags"]
+    assert "collapsed" not in found["flags"]
+    # Each class of the reference has fewer than five images, or the draw took all that there were.
+    assert (found["frechet"] is None) == (per_class == 2)
+
+
+def test_what_the_budget_leaves_nothing_for_stays_unknown(
+    run: Audit, splits: Path, tmp_path: Path
+) -> None:
+    folder, data = tmp_path / "spent", fresh_images(splits, 100)
+    lay_out_splits(folder, data, data)  # the draw of 10 is the whole pool
+    (folder / "judge.safetensors").write_bytes((splits / "judge.safetensors").read_bytes())
+    found = run(fresh_images(splits, 300), where=folder)
+    assert found["num_compared"] == 0
+    assert found["label_fidelity"] > 0.9
+    unknown = (
+        "frechet",
+        "copying_pixels",
+        "copying_features_p",
+        "wrong_label_frac",
+        "label_fidelity_floor",
+        "near_copies_frac_floor",
+        "nearest_drawn_floor",
+    )
+    assert [found[name] for name in unknown] == [None] * len(unknown)
+    assert found["exact_copies"] == 100
+    assert found["flags"] == ["copies"]
+
+
+def test_judge_reference_and_floor_share_no_image(splits: Path) -> None:
+    pool = stage.read_pool(splits)
+    used = np.concatenate([pool.judge, pool.reference, pool.floor])
+    np.testing.assert_array_equal(np.sort(used), np.arange(10 * POOL_PER_CLASS))
+    again = stage.read_pool(splits)
+    np.testing.assert_array_equal(pool.floor, again.floor)

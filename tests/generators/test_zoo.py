@@ -1,0 +1,558 @@
+"""What each generator of the preset `zoo` must show, beyond the contract of all."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor, distributions, nn
+from torch.nn import functional
+
+from pipeline.classifiers.base import plain
+from pipeline.classifiers.cnn import CNN, CNNConfig
+from pipeline.classifiers.discriminator_cnn import Critic
+from pipeline.config.validation import Member
+from pipeline.data.images import ImageSpec, LabeledImages
+from pipeline.generators import GENERATORS
+from pipeline.generators.autoencoder import Autoencoder
+from pipeline.generators.base import Generator, GeneratorConfig, create
+from pipeline.generators.cvae import CVAE, FAR, divergence
+from pipeline.generators.diffusion import FIRST_TIME, schedule
+from pipeline.generators.fit import fit
+from pipeline.generators.gan.base import cross_entropy
+from pipeline.generators.gan.began import BEGAN
+from pipeline.generators.gan.blocks import (
+    ConvolutionalCritic,
+    ConvolutionalSampler,
+    CriticConfig,
+    MinibatchDiscrimination,
+    SamplerConfig,
+    resized,
+)
+from pipeline.generators.gan.lapgan import LAPGAN, flattened, pyramid_shapes, unflattened
+from pipeline.generators.gan.mlp_gan import MLPGAN
+from pipeline.generators.gan.plain_dcgan import PlainDCGAN
+from pipeline.generators.gan.srgan import SHARED, SRGAN, psnr
+from pipeline.generators.gan.wgan import WGAN, WGANGP
+from pipeline.generators.sampling import draw_classes
+from pipeline.generators.showcase import exhibits, interpolation
+from pipeline.generators.standalone import STANDALONE
+from pipeline.nn.layers import convolutions, numbered
+from pipeline.runtime.determinism import deterministic
+from pipeline.runtime.errors import ParamsError
+
+DIGITS = ImageSpec(1, 28, 28, 10)
+BARS = ImageSpec(1, 8, 8, 3)
+QUICK = ("autoencoder", "dcgan")  # tried in every run, the others by `make proofs`
+LABELS = torch.arange(15) % 3
+Calls = list[tuple[tuple[Tensor, ...], Tensor]]
+# A fit that changes next to nothing.
+BRIEF: Member = {
+    "steps": 2,
+    "batch_size": 4,
+    "learning_rate": 1e-9,
+    "weight_decay": 0.0,
+    "channels": 16,
+    "features": 8,
+    "dropout": 0.0,
+}
+
+
+def count(network: nn.Module, trained: bool = False) -> int:
+    """Numbers in a network, running statistics of norms among them unless only `trained`."""
+    numbers = list(network.parameters())
+    if not trained:
+        numbers += [each for key, each in network.named_buffers() if "num_batches" not in key]
+    return sum(each.numel() for each in numbers)
+
+
+def built(
+    name: str,
+    family: type[Generator],
+    sections: dict[str, Member],
+    spec: ImageSpec = BARS,
+    **changes: object,
+) -> Any:
+    config = family.Config.model_validate({**sections[name], **changes})
+    return create(family, config, spec, 0)
+
+
+def test_the_textbooks_networks_have_their_number_of_weights() -> None:
+    sampler = ConvolutionalSampler(
+        SamplerConfig(channels=[256, 128, 64], label_dim=0, upsample=False, dropout=0.0),
+        100,
+        DIGITS,
+    )
+    critic = ConvolutionalCritic(
+        CriticConfig(channels=[64, 128], dropout=0.3, minibatch_kernels=0), DIGITS
+    )
+    assert count(sampler) == 2_343_681
+    assert count(sampler, trained=True) == 2_318_209
+    assert count(critic) - count(critic.embed) == 212_865  # theirs is told no label
+
+
+def test_dense_players_have_the_textbooks_layers(whole_sections: dict[str, Member]) -> None:
+    gan = built("mlp_gan", MLPGAN, whole_sections, DIGITS)
+    widths = {
+        name: [each.out_features for each in player.modules() if isinstance(each, nn.Linear)]
+        for name, player in gan.networks.items()
+    }
+    assert widths == {"sampler": [256, 512, 1024, 784], "critic": [512, 256, 1]}
+    assert gan.noise_dim == 100
+
+
+def test_upsampling_and_transposed_convolutions_give_the_same_sizes() -> None:
+    for upsample in (False, True):
+        config = SamplerConfig(channels=[8, 8, 4], label_dim=2, upsample=upsample, dropout=0.5)
+        for spec in (DIGITS, BARS, ImageSpec(3, 15, 10, 4)):
+            network = ConvolutionalSampler(config, 5, spec)
+            images = network(torch.randn(2, 5), torch.tensor([0, 1]))
+            assert images.shape == (2, spec.channels, spec.height, spec.width)
+
+
+def test_smoothed_targets_are_met_by_their_own_logit() -> None:
+    logit = torch.tensor([math.log(0.9 / 0.1)], requires_grad=True)
+    cross_entropy(logit, 0.9).backward()
+    assert abs(float(logit.grad)) < 1e-6
+    sure = torch.tensor([5.0])
+    assert cross_entropy(sure, 0.9) > cross_entropy(sure, 1.0)
+
+
+def test_minibatch_discrimination_tells_a_batch_of_copies_from_a_varied_one() -> None:
+    torch.manual_seed(0)
+    layer = MinibatchDiscrimination(6, kernels=4)
+    varied = torch.randn(8, 6)
+    copies = varied[:1].expand(8, 6)
+    assert torch.allclose(layer(copies), torch.full((8, 4), 7.0))
+    assert (layer(varied) < layer(copies)).all()
+    assert MinibatchDiscrimination(6, kernels=0)(varied).shape == (8, 0)
+
+
+def test_uniform_noise_is_uniform_and_normal_noise_normal(sections: dict[str, Member]) -> None:
+    seeds = list(range(400))
+    uniform = built("plain_dcgan", PlainDCGAN, sections, noise="uniform").noise(seeds)
+    normal = built("plain_dcgan", PlainDCGAN, sections, noise="normal").noise(seeds)
+    assert uniform.abs().max() <= 1
+    assert abs(float(uniform.std()) - 1 / math.sqrt(3)) < 0.03
+    assert abs(float(normal.std()) - 1) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "match"),
+    [
+        ("acgan", {"mismatch": 0.5}, r"mismatch: expected 0, .*found 0\.5"),
+        ("acgan", {"code_dim": 2}, r"code_weight: expected more than 0 with code_dim 2, found 0"),
+        ("acgan", {"code_weight": 0.1}, r"code_weight: expected 0 with code_dim 0, found 0\.1"),
+        ("wgan", {"momentum": 0.5}, r"momentum: expected 0 with rmsprop, found 0\.5"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(
+    name: str, changes: Member, match: str, sections: dict[str, Member]
+) -> None:
+    with pytest.raises(ValidationError, match=match):
+        GENERATORS[name].Config.model_validate({**sections[name], **changes})
+
+
+def test_the_penalty_refuses_a_critic_that_compares_images(sections: dict[str, Member]) -> None:
+    critic = sections["wgan_gp"]["critic"] | {"minibatch_kernels": 5}
+    with pytest.raises(ValidationError, match=r"minibatch_kernels: expected 0, .*found 5"):
+        WGANGP.Config.model_validate({**sections["wgan_gp"], "critic": critic})
+
+
+@pytest.mark.parametrize("half", ["plain_dcgan", "cvae", "began"])
+def test_noise_that_only_half_draws_is_set_where_it_is_read(
+    half: str, sections: dict[str, Member]
+) -> None:
+    section = {**sections["srgan"], "noise": "uniform", "half": following(half, sections)}
+    with pytest.raises(ValidationError, match=r"noise: expected normal, .*found uniform"):
+        SRGAN.Config.model_validate(section)
+    section["half"].pop("noise", None)
+    if half != "cvae":
+        assert SRGAN.Config.model_validate(section).smaller()[1].noise == "uniform"
+
+
+def test_clipped_weights_stay_within_their_bound(
+    sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path
+) -> None:
+    gan = built("wgan", WGAN, sections, clip=0.02)
+    with deterministic():
+        fit(gan, few_bars, 0, tmp_path)
+    largest = max(float(each.detach().abs().max()) for each in gan.networks["critic"].parameters())
+    assert largest <= 0.02 + 1e-9
+
+
+def test_the_gradient_penalty_is_that_of_a_critic_whose_slope_is_known(
+    sections: dict[str, Member],
+) -> None:
+    gan = built("wgan_gp", WGANGP, sections, gradient_penalty=10.0)
+
+    class Slope(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return 3 * x.flatten(1)[:, 0]
+
+    gan.critic = Slope()
+    images = torch.randn(4, 1, 8, 8)
+    found = gan.surcharges(images, torch.randn(4, 1, 8, 8), torch.zeros(4, dtype=torch.long))
+    assert float(found["penalty"]) == pytest.approx(10 * (3 - 1) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "mismatch", "wanted"),
+    [
+        ("plain_dcgan", 0.0, {"accuracy"}),
+        ("plain_dcgan", 0.5, {"accuracy", "mismatch"}),
+        ("wgan_gp", 0.0, {"accuracy", "penalty"}),
+        ("wgan_gp", 0.5, {"accuracy", "penalty", "mismatch"}),
+        ("began", 0.5, {"k", "convergence", "mismatch"}),
+        ("acgan", 0.0, {"accuracy"}),
+    ],
+)
+def test_the_history_has_what_the_discriminator_pays_on_top(
+    name: str, mismatch: float, wanted: set[str], sections: dict[str, Member]
+) -> None:
+    gan = built(name, GENERATORS[name], sections, mismatch=mismatch)
+    losses = gan.update(images(), LABELS)
+    assert set(losses) == {"generator", "discriminator"} | wanted
+
+
+def test_k_moves_after_the_move_of_the_discriminator_by_what_is_off_balance(
+    sections: dict[str, Member],
+) -> None:
+    gan = built("began", BEGAN, sections, gamma=0.7, control=0.1)
+    gan.critic.k.fill_(0.5)
+    real, fake, z = torch.tensor([0.4, 0.6]), torch.tensor([0.2, 0.4]), torch.zeros(2, 1)
+    assert float(gan.critic_loss(real, fake, z[:, 0], z)) == pytest.approx(0.5 - 0.5 * 0.3)
+    assert float(gan.mismatch_loss(fake, real)) == pytest.approx(-0.5 * 0.3)
+    gan.constrain()
+    found = {name: float(value) for name, value in gan.gauges(real, fake).items()}
+    off = 0.7 * 0.5 - 0.3
+    assert found == pytest.approx({"k": 0.5 + 0.1 * off, "convergence": 0.5 + off})
+    gan.critic_loss(fake, 100 * real, z[:, 0], z)
+    gan.constrain()
+    assert gan.critic.k == 0
+    assert float(gan.gauges(real, fake)["convergence"]) == pytest.approx(0.3 + 50 - 0.7 * 0.3)
+
+
+def test_the_divergence_is_that_of_the_two_normals(
+    sections: dict[str, Member], few_bars: LabeledImages
+) -> None:
+    model = built("cvae", CVAE, sections)
+    mean, log_variance = torch.randn(6, 4), torch.randn(6, 4)
+    wanted = distributions.kl_divergence(
+        distributions.Normal(mean, (log_variance / 2).exp()), distributions.Normal(0.0, 1.0)
+    )
+    assert float(divergence(mean, log_variance)) == pytest.approx(float(wanted.sum() / 6), rel=1e-5)
+    assert model.noise_dim == sections["cvae"]["latent_dim"]
+
+
+def test_codes_of_a_class_are_drawn_from_its_own_normal(
+    sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
+) -> None:
+    model = built("autoencoder", Autoencoder, sections)
+    with deterministic():
+        fit(model, bars, 0, tmp_path)
+    sampler = model.sampler
+    assert len({tuple(row.tolist()) for row in sampler.mean}) == 3
+    for spread in sampler.spread:
+        assert torch.equal(spread, spread.tril())
+        assert (spread.diagonal() > 0).all()
+
+
+@pytest.mark.parametrize("name", ["autoencoder", pytest.param("srgan", marks=pytest.mark.proof)])
+def test_snapshots_of_codes_obey_their_labels(
+    name: str, sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
+) -> None:
+    half = following("autoencoder", sections)
+    changes = {"half": half} if name == "srgan" else {}
+    model = built(name, GENERATORS[name], sections, steps=240, **changes)
+    with deterministic():
+        snapshots = fit(model, bars, 0, tmp_path).snapshots
+    judge = KNeighborsClassifier(3).fit(bars.images.reshape(180, -1), bars.labels)
+    for step in (160, 200, 240):
+        assert judge.score(snapshots[step].reshape(24, -1), np.repeat([0, 1, 2], 8)) > 0.7
+
+
+def test_an_autoencoder_restores_images_better_than_their_mean(
+    sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
+) -> None:
+    model = built("autoencoder", Autoencoder, sections, steps=300)
+    with deterministic():
+        fit(model, bars, 0, tmp_path)
+    images = torch.from_numpy(bars.images).float() / 127.5 - 1
+    with torch.no_grad():
+        restored = model.restore(images)
+    error = functional.mse_loss(restored, images)
+    assert error < 0.5 * functional.mse_loss(images.mean(0, keepdim=True).expand_as(images), images)
+
+
+def test_a_pyramid_is_its_parts_and_its_true_details_give_the_image_back(
+    sections: dict[str, Member],
+) -> None:
+    spec = ImageSpec(2, 9, 12, 3)
+    gan = built("lapgan", LAPGAN, sections, spec)
+    real = torch.rand(4, 2, 9, 12) * 2 - 1
+    parts = unflattened(gan.prepare(real), pyramid_shapes(spec))
+    assert [tuple(part.shape[1:]) for part in parts] == pyramid_shapes(spec)
+    assert torch.equal(parts[-2], real)
+    assert torch.allclose(parts[2], resized(parts[0], parts[1].shape[2:]))
+    assert torch.equal(flattened(parts[::2][:1] + parts[1::2], parts[2::2]), gan.prepare(real))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        each if each in QUICK else pytest.param(each, marks=pytest.mark.proof)
+        for each in sorted(STANDALONE)
+    ],
+)
+def test_doubling_follows_every_family_of_half_the_size(
+    name: str, sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
+) -> None:
+    half = following(name, sections)
+    gan = built("srgan", SRGAN, sections, replace(BARS, height=28, width=28), steps=4, half=half)
+    larger = np.kron(bars.images, np.ones((4, 4), np.uint8))[:, :, 2:30, 2:30]
+    with deterministic():
+        fit(gan, LabeledImages(larger, bars.labels), 0, tmp_path)
+    untrained = create(STANDALONE[name], gan.smaller.config, gan.smaller.spec, 0)
+    assert type(gan.smaller) is STANDALONE[name]
+    assert gan.noise_dim == untrained.noise_dim
+    assert draw_classes(gan, 2, 0).images.shape == (6, 1, 28, 28)
+    before = untrained.sampler.state_dict()
+    after = gan.smaller.sampler.state_dict()
+    assert any(not torch.equal(value, before[key]) for key, value in after.items())
+
+
+def following(name: str, sections: dict[str, Member]) -> Member:
+    """The settings of a generator of half the size."""
+    own = {key: value for key, value in sections[name].items() if key not in SHARED}
+    return {"family": name, **own}
+
+
+@pytest.mark.parametrize("key", sorted(GeneratorConfig.model_fields))
+def test_settings_of_the_fit_are_refused_for_half_the_size(
+    key: str, sections: dict[str, Member]
+) -> None:
+    half = {**following("cvae", sections), key: sections["cvae"][key]}
+    section = {**sections["srgan"], "half": half}
+    if key == "precision":
+        assert SRGAN.Config.model_validate(section).half[key] == half[key]
+    else:
+        with pytest.raises(ParamsError, match=rf"half: expected .*, found {key}.*leave"):
+            SRGAN.Config.model_validate(section)
+
+
+@pytest.mark.parametrize("half", [{}, {"family": "srgan"}, {"family": "cvae", "beta": -1.0}])
+def test_a_wrong_generator_of_half_the_size_is_refused(
+    half: Member, sections: dict[str, Member]
+) -> None:
+    with pytest.raises(ParamsError, match=r"half: .*(family|beta)"):
+        SRGAN.Config.model_validate({**sections["srgan"], "half": half})
+
+
+@pytest.mark.proof
+def test_doubling_beats_bicubic_on_held_out_images(
+    sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
+) -> None:
+    order = np.random.default_rng(0).permutation(len(bars))
+    gan = built("srgan", SRGAN, sections, steps=200)
+    with deterministic():
+        fit(gan, bars.take(order[:120]), 0, tmp_path)
+    held = torch.from_numpy(bars.images[order[120:]]).float() / 127.5 - 1
+    small = resized(held, gan.size)
+    gan.doubler.eval()
+    with torch.no_grad():
+        ours, bicubic = gan.doubler(small), resized(small, (8, 8))
+    found = [psnr(functional.mse_loss(each, held)) for each in (ours, bicubic)]
+    assert found[0] > found[1] + 1
+
+
+def test_normal_noise_keeps_its_spread_on_the_way_to_another(sections: dict[str, Member]) -> None:
+    class Copy(nn.Module):
+        def forward(self, z: Tensor, y: Tensor) -> Tensor:
+            return z.unflatten(1, (1, 40, 50)) / 4
+
+    gan = built("plain_dcgan", PlainDCGAN, sections, noise="normal")
+    gan.noise_dim, gan.sampler = 2000, Copy()
+    pixels = interpolation(gan, 0).astype(float)
+    spreads = pixels.reshape(3, 10, -1).std(axis=2) / 127.5 * 4
+    assert (abs(spreads - 1) < 0.1).all()
+
+
+def test_a_restored_row_lies_below_its_real_one(
+    sections: dict[str, Member], bars: LabeledImages
+) -> None:
+    model = built("autoencoder", Autoencoder, sections)
+    found = exhibits(model, bars, 0)["reconstruction"]
+    places = np.linspace(0, len(bars) - 1, 50).round().astype(int)
+    rows = found.reshape(5, 2, 10, 1, 8, 8)
+    assert np.array_equal(rows[:, 0].reshape(-1, 1, 8, 8), bars.images[places])
+
+
+@pytest.mark.parametrize("name", ["plain_dcgan", "wgan", "acgan"])
+def test_a_classifier_starts_from_the_convolutions_of_a_discriminator(
+    name: str, sections: dict[str, Member], few_bars: LabeledImages
+) -> None:
+    players = {**sections[name]["critic"], "channels": [16, 32]}
+    gan = built(name, GENERATORS[name], sections, critic=players)
+    critic = {key: value.detach() for key, value in numbered(gan.critic_convolutions()).items()}
+    classifiers = [Critic(CNNConfig.model_validate(BRIEF), 0) for _ in range(2)]
+    classifiers[0].start_from(critic)
+    with deterministic():
+        started, fresh = (each.fit(plain(few_bars)).network for each in classifiers)
+    for number, layer in enumerate(convolutions(started)):
+        assert torch.allclose(layer.weight, critic[f"{number}.weight"], atol=1e-6)
+    assert torch.allclose(started.scores[1].weight, fresh.scores[1].weight, atol=1e-6)
+    assert not torch.allclose(convolutions(fresh)[0].weight, critic["0.weight"], atol=1e-3)
+
+
+def test_a_classifier_refuses_a_discriminator_of_another_make() -> None:
+    classifier = Critic(CNNConfig.model_validate(BRIEF), 0)
+    with pytest.raises(ParamsError, match=r"convolutions of .* found none"):
+        classifier.start_from({})
+    with pytest.raises(ParamsError, match=r"classifiers: \[critic\]"):
+        CNN(CNNConfig.model_validate(BRIEF), 0).start_from({})
+
+
+def test_shares_of_image_and_noise_go_from_all_to_none() -> None:
+    signal, noise = schedule(torch.linspace(0, 1, 11))
+    assert torch.allclose(signal**2 + noise**2, torch.ones(11))
+    assert (signal.diff() < 0).all()
+    assert signal[0] == 1
+    assert abs(float(signal[-1])) < 1e-6
+
+
+def formula(name: str, sections: dict[str, Member], **changes: object) -> Any:
+    """A generator to hold against a closed form."""
+    torch.manual_seed(0)
+    return built(name, GENERATORS[name], sections, precision="float32", **changes)
+
+
+def watched(network: nn.Module) -> Calls:
+    """What `network` is told from now on and what it answers, call by call."""
+    calls: Calls = []
+    network.register_forward_hook(lambda _, told, said: calls.append((told, said)))
+    return calls
+
+
+def images() -> Tensor:
+    return torch.rand(15, 1, 8, 8) * 2 - 1
+
+
+def test_the_class_is_learned_from_real_images_and_the_code_from_synthetic_ones(
+    sections: dict[str, Member],
+) -> None:
+    settings = {"realness": 1.0, "class_weight": 2.0, "code_dim": 2, "code_weight": 0.1}
+    gan = formula("acgan", sections, **settings)
+    labels, z = torch.tensor([0, 1, 2, 0]), torch.randn(4, gan.noise_dim)
+    real = torch.zeros(4, 1 + 3 + 2)  # neither real nor not, no class above another
+    fake = torch.cat([torch.zeros(4, 4), z[:, :2] + 0.5], dim=1)
+    fake[:, 1] = 5.0  # class 0, whichever was asked for
+    game, code = math.log(2), 0.1 * 0.5**2
+    found = float(gan.critic_loss(real, fake, labels, z))
+    assert found == pytest.approx(game + 2 * math.log(3) + code)
+    wrong = math.log(math.exp(5) + 2) - 5 / 2  # half of the labels are 0
+    assert float(gan.generator_loss(fake, labels, z)) == pytest.approx(game + 2 * wrong + code)
+
+
+def test_a_denoising_step_keeps_the_noise_that_goes_with_the_image(
+    sections: dict[str, Member],
+) -> None:
+    image = images()
+
+    class Knowing(nn.Module):
+        def forward(self, x: Tensor, time: Tensor, y: Tensor) -> Tensor:
+            signal, noise = schedule(time[:, None, None, None])
+            return (signal * x - image) / noise
+
+    sampler = formula("diffusion", sections, sampling_steps=2, guidance=0.0).sampler
+    sampler.network = Knowing()
+    calls, z = watched(sampler.network), torch.randn(15, 64)
+    assert torch.allclose(sampler(z, LABELS), image, atol=1e-5)
+    first, noise = schedule(torch.tensor(FIRST_TIME))
+    signal, rest = schedule(torch.tensor(FIRST_TIME / 2))
+    added = (z.unflatten(1, (1, 8, 8)) - first * image) / noise
+    assert torch.allclose(calls[1][0][0], signal * image + rest * added, atol=1e-5)
+
+
+def test_guidance_leads_away_from_what_is_drawn_without_a_class(
+    sections: dict[str, Member],
+) -> None:
+    class ByLabel(nn.Module):
+        def forward(self, x: Tensor, time: Tensor, y: Tensor) -> Tensor:
+            return torch.where(y == BARS.num_classes, 0.1, 0.3)[:, None, None, None].expand_as(x)
+
+    sampler = formula("diffusion", sections, sampling_steps=1, guidance=2.0).sampler
+    sampler.network = ByLabel()
+    found = sampler(torch.zeros(15, 64), LABELS)
+    noise = math.sin(FIRST_TIME * math.pi / 2)
+    assert torch.allclose(found, torch.full_like(found, -noise * (0.3 + 2 * (0.3 - 0.1))))
+
+
+def test_levels_of_a_pyramid_are_drawn_upon_its_own_smaller_image(
+    sections: dict[str, Member],
+) -> None:
+    sampler = formula("lapgan", sections).sampler.eval()
+    calls = [watched(detail) for detail in sampler.details]
+    z = torch.randn(15, 3 * sections["lapgan"]["latent_dim"])
+    levels = sampler.levels(z, LABELS)
+    for number, ((told, detail),) in enumerate(calls):
+        low = resized(levels[number], levels[number + 1].shape[2:])
+        assert torch.equal(told[0], low)
+        assert torch.equal(told[1], z.chunk(3, dim=1)[number + 1])
+        assert torch.equal(levels[number + 1], low + detail)
+    assert torch.equal(sampler(z, LABELS), levels[-1].clamp(-1, 1))
+
+
+def test_real_images_under_wrong_labels_are_to_be_refused(sections: dict[str, Member]) -> None:
+    gan = formula("mlp_gan", sections, mismatch=0.5)
+    calls, real = watched(gan.critic), images()
+    losses = gan.update(real, LABELS)
+    (shown, wrong), scores = calls[2]
+    assert torch.equal(shown, real)
+    assert set(((wrong - LABELS) % 3).tolist()) == {1, 2}
+    assert torch.allclose(losses["mismatch"], 0.5 * functional.softplus(scores).mean())
+
+
+def test_several_moves_of_a_generator_are_of_their_own_noise(sections: dict[str, Member]) -> None:
+    gan = formula("mlp_gan", sections, generator_steps=3)
+    calls = watched(gan.sampler)
+    gan.update(images(), LABELS)
+    noise = torch.stack([told[0] for told, _ in calls])
+    assert len(noise.unique(dim=0)) == 1 + 3
+    for name, moves in (("generator", 3), ("discriminator", 1)):
+        states = gan.optimizers[name].state.values()
+        assert {int(state["step"]) for state in states} == {moves}
+
+
+def test_doubling_weighs_the_game_against_the_pixels(sections: dict[str, Member]) -> None:
+    gan = formula("srgan", sections, adversarial_weight=0.5)
+    real, said = images(), torch.zeros(15)
+    doubled = gan.imagine(torch.zeros(15, 1), LABELS, real).detach()
+    loss = float(gan.generator_loss(said, LABELS, torch.zeros(15, 1)).detach())
+    assert loss == pytest.approx(float((doubled - real).square().mean()) + 0.5 * math.log(2))
+
+
+def test_a_traversal_moves_the_codes_in_use_one_by_one(
+    sections: dict[str, Member], bars: LabeledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Codes(nn.Module):
+        def forward(self, z: Tensor, y: Tensor) -> Tensor:
+            return z[:, None, None].expand(-1, 1, 8, -1)
+
+    model = formula("cvae", sections, latent_dim=8)
+    spread = torch.tensor([0.1, 3.0, 0.0, 2.0, 0.5, 1.0, 0.2, 0.3])
+    means = torch.linspace(-1, 1, 50)[:, None] * spread
+    monkeypatch.setattr(model, "encode", lambda *_: (means, torch.zeros_like(means)))
+    model.sampler = Codes()
+    found = model.exhibits(bars, 0)["traversal"][:, 0, 0].unflatten(0, (8, 10))
+    for row, place in zip(found, [1, 3, 5, 4, 7, 6, 0, 2], strict=True):
+        wanted = torch.zeros(10, 8)
+        wanted[:, place] = torch.linspace(-FAR, FAR, 10)
+        assert torch.equal(row, wanted)

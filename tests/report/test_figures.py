@@ -1,0 +1,118 @@
+"""Figures depend on their input alone, and pictures stand where they should."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.config.schema import Params
+from pipeline.report import comparisons, figures, tables
+
+
+@pytest.fixture(scope="module")
+def trials(finished_study: Path, study: Params) -> pd.DataFrame:
+    return tables.trials_table("toy", list(tables.read_trials(study, finished_study)))
+
+
+def test_a_mosaic_fills_rows_first_and_leaves_a_pixel_between() -> None:
+    images = np.arange(1, 7, dtype=np.uint8).repeat(4).reshape(6, 1, 2, 2)
+    picture = figures.mosaic(images, columns=3)
+    assert picture.shape == (6, 9)
+    assert picture[0].tolist() == [1, 1, 0, 2, 2, 0, 3, 3, 0]
+    assert picture[3].tolist() == [4, 4, 0, 5, 5, 0, 6, 6, 0]
+    assert not picture[2].any()
+
+
+def test_a_mosaic_keeps_colors_apart() -> None:
+    images = np.zeros((2, 3, 4, 4), dtype=np.uint8)
+    images[1, 2] = 9
+    picture = figures.mosaic(images, columns=2)
+    assert picture.shape == (5, 10, 3)
+    assert picture[0, 5].tolist() == [0, 0, 9]
+
+
+def test_the_same_figure_is_the_same_file(trials: pd.DataFrame, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        figures.save(figures.learning_curves(trials), tmp_path / name)
+    first, second = ((tmp_path / name).read_bytes() for name in ("a.png", "b.png"))
+    assert first == second
+    assert first.startswith(b"\x89PNG")
+
+
+def test_the_forest_has_a_line_for_every_comparison(trials: pd.DataFrame, study: Params) -> None:
+    overlaps = {2: 0.0, 4: 0.0, 8: 0.0}
+    rows = comparisons.main_rows(comparisons.deltas_table(trials, study, overlaps), study)
+    axes = figures.forest(rows, 0.005).axes
+    assert [axis.get_title() for axis in axes] == list(study.classifiers)
+    names = [label.get_text() for label in axes[0].get_yticklabels()]
+    assert sorted(names) == sorted(
+        f"{arm}, {budget} per class"
+        for arm in study.arms
+        if arm != "real"
+        for budget in study.study.budgets
+    )
+
+
+def test_every_arm_is_in_the_legend_of_the_learning_curves(
+    trials: pd.DataFrame, study: Params
+) -> None:
+    legend = figures.learning_curves(trials).legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == list(study.arms)
+
+
+def test_lines_of_many_arms_are_told_apart() -> None:
+    arms = [f"arm{number}" for number in range(31)]
+    rows = [
+        {"classifier": "cnn", "arm": arm, "budget": budget, "accuracy": 0.5}
+        for arm in arms
+        for budget in (1, 2)
+    ]
+    drawn = figures.learning_curves(pd.DataFrame(rows)).legends[0].get_lines()
+    looks = [(line.get_color(), line.get_marker(), line.get_linestyle()) for line in drawn]
+    assert len(set(looks)) == 31
+    assert {look[1:] for look in looks[: len(figures.COLORS)]} == {("o", "-")}
+
+
+def test_a_confusion_matrix_shows_shares_of_the_true_class() -> None:
+    figure = figures.confusion_matrices({"real": np.array([[3, 1], [0, 4]])}, ["zero", "one"])
+    shown = figure.axes[0].images[0].get_array()
+    np.testing.assert_allclose(shown, [[0.75, 0.25], [0, 1]])
+    assert {text.get_text() for text in figure.axes[0].texts} == {"75", "25", "100"}
+
+
+def test_rows_of_a_sheet_are_named_after_their_class() -> None:
+    images = np.zeros((6, 1, 4, 4), dtype=np.uint8)
+    axes = figures.sheets({"real": images, "made": images}, 2, ["a", "b", "c"]).axes
+    assert [axis.get_title() for axis in axes] == ["real", "made"]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["a", "b", "c"]
+
+
+def test_what_is_no_loss_has_a_panel_of_its_own() -> None:
+    names = [
+        "step",
+        "generator",
+        "generator_learning_rate",
+        "mask",
+        "accuracy",
+        "k",
+        "convergence",
+        "doubling_psnr",
+        "doubling_accuracy",
+        "seed",
+        "budget",
+    ]
+    axes = figures.losses(pd.DataFrame(1.0, index=range(3), columns=names)).axes
+    found = {
+        axis.get_title(): [text.get_text() for text in axis.get_legend().get_texts()]
+        for axis in axes
+    }
+    assert found == {
+        "loss": ["generator", "mask"],
+        "accuracy": ["accuracy", "doubling_accuracy"],
+        "learning rate": ["generator"],
+        "balance": ["k", "convergence"],
+        "signal to noise, dB": ["doubling_psnr"],
+    }

@@ -1,0 +1,102 @@
+"""Galleries: what is drawn, in which order, and of which images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.config.schema import Params, load_params
+from pipeline.data.images import Images, LabeledImages
+from pipeline.report import gallery
+from pipeline.report.verdicts import EXHIBITS, KINDS, exhibit
+from pipeline.runtime.errors import IntegrityError
+from pipeline.runtime.files import read_json, write_json
+from pipeline.trials.provenance import manifest_of
+
+NAMES = ["a", "b", "c"]
+
+
+def draw(folder: Path, name: str, params: Params, root: Path) -> dict[str, Images]:
+    gallery.draw_training(folder, name, params, root, NAMES)
+    return gallery.draw_samples(folder, name, params, root, NAMES)
+
+
+def test_a_grid_has_equal_runs_and_blanks_where_images_are_missing() -> None:
+    labels = np.r_[np.tile([0, 1, 2], 200), np.zeros(50, dtype=np.int64)]
+    images = (labels.astype(np.uint8) + 1).repeat(4).reshape(-1, 1, 2, 2)
+    cells = gallery.grid(LabeledImages(images, labels), 3)
+    assert cells.shape == (400, 1, 2, 2)
+    assert cells[:, 0, 0, 0].tolist() == [1] * 133 + [2] * 133 + [3] * 133 + [0]
+    few = gallery.grid(LabeledImages(images[:6], labels[:6]), 3)
+    assert few.any(axis=(1, 2, 3)).sum() == 6
+    assert few[133:135].any(axis=(1, 2, 3)).all()
+
+
+def test_the_first_images_of_every_class_are_taken() -> None:
+    images = np.arange(24, dtype=np.uint8).reshape(24, 1, 1, 1)
+    chosen = gallery.first_columns(images, 3)
+    assert chosen.reshape(3, 4).tolist() == [[0, 1, 2, 3], [8, 9, 10, 11], [16, 17, 18, 19]]
+
+
+def test_everything_a_generator_has_to_show_is_drawn(finished_zoo: Path, tmp_path: Path) -> None:
+    params = load_params(finished_zoo)
+    draw(tmp_path / "plots", "cvae", params, finished_zoo)
+    found = gallery.files(tmp_path, "cvae")
+    assert list(found) == [
+        "sheet",
+        "over_training",
+        "interpolation",
+        "reconstruction",
+        "something_new",
+    ]
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in found.values())
+    assert found["sheet"].parent == tmp_path / "plots/gallery/cvae"
+    assert gallery.files(tmp_path, "dcgan") == {}
+
+
+def test_a_generator_that_came_to_nothing_has_no_gallery(zoo: Path) -> None:
+    params = load_params(zoo)
+    for folder in ("models/acgan", "data/synthetic/acgan"):
+        for path in (zoo / folder).rglob("*.manifest.json"):
+            write_json(path, read_json(path) | {"failure": ["a", "b", "c"]})
+    assert draw(zoo / "reports/plots", "acgan", params, zoo) == {}
+    assert gallery.files(zoo / "reports", "acgan") == {}
+    assert gallery.kinds(params, zoo) == {"dcgan": "adversarial", "cvae": "variational"}
+
+
+def test_the_first_replicate_of_the_primary_budget_that_finished_is_shown(zoo: Path) -> None:
+    params = load_params(zoo)
+    first = zoo / "models/cvae/budget-0002/seed-03.npz"
+    write_json(manifest_of(first), read_json(manifest_of(first)) | {"failure": ["a", "b", "c"]})
+    (zoo / "models/cvae/budget-0002/seed-01.exhibits.npz").unlink()
+    with pytest.raises(IntegrityError, match=r"seed-01\.exhibits\.npz"):
+        draw(zoo / "reports/plots", "cvae", params, zoo)
+
+
+def test_what_a_generator_is_shows_in_its_training(finished_zoo: Path) -> None:
+    found = gallery.kinds(load_params(finished_zoo), finished_zoo)
+    assert found == {"cvae": "variational", "dcgan": "adversarial", "acgan": "adversarial"}
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "kind"),
+    [
+        ("cvae", "loss", "autoencoder"),
+        ("acgan", "denoising", "diffusion"),
+        ("acgan", "discriminator", "adversarial"),
+        ("acgan", "loss", None),
+    ],
+)
+def test_every_kind_has_its_sign(name: str, column: str, kind: str | None, zoo: Path) -> None:
+    for path in (zoo / "models" / name).rglob("*.history.csv"):
+        path.write_text(f"step,{column}\n5,0.5\n", "utf-8")
+    assert gallery.kinds(load_params(zoo), zoo).get(name) == kind
+    assert kind is None or kind in KINDS
+
+
+def test_an_exhibit_without_a_caption_is_called_by_its_key() -> None:
+    assert exhibit("something_new") == "something_new"
+    assert exhibit("morph") == EXHIBITS["morph"]
+    assert all(caption.endswith(".") for caption in EXHIBITS.values())

@@ -1,0 +1,251 @@
+"""Tables from hand-made results: complete, failures in their place, audits averaged by nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.config.schema import Params
+from pipeline.evaluation.metrics import METRICS
+from pipeline.report import tables
+from pipeline.runtime.errors import DivergedError, IntegrityError
+from pipeline.runtime.files import read_json, read_npz, write_json, write_npz
+from pipeline.trials.grid import Replicate, Trial, expected_trials
+from pipeline.trials.provenance import manifest_of
+
+FAILED = Trial("cnn", "dcgan", Replicate(2, 1))
+
+
+@pytest.fixture(scope="module")
+def found(finished_study: Path, study: Params) -> tables.Found:
+    return list(tables.read_trials(study, finished_study))
+
+
+@pytest.fixture(scope="module")
+def trials(found: tables.Found) -> pd.DataFrame:
+    return tables.trials_table("toy", found)
+
+
+def test_exactly_the_expected_trials_are_read(found: tables.Found, study: Params) -> None:
+    assert [trial for trial, _ in found] == expected_trials(study)
+
+
+@pytest.mark.parametrize("position", [0, 17, -1])
+def test_a_missing_trial_stops_the_report_by_name(
+    position: int, project: Path, study: Params
+) -> None:
+    missing = expected_trials(study)[position]
+    (project / "results" / missing.file()).unlink()
+    with pytest.raises(IntegrityError) as refused:
+        list(tables.read_trials(study, project))
+    text = str(refused.value)
+    assert f"results/{missing.file().as_posix()}" in text
+    assert "expected 136 trials, found 135" in text
+
+
+def test_stray_results_are_ignored(project: Path, study: Params, trials: pd.DataFrame) -> None:
+    arrays = {"labels": np.zeros(60, dtype=np.int64), "probabilities": np.ones((60, 3)) / 3}
+    for place in (
+        "real/budget-0002/seed-77.cnn.npz",
+        "real/budget-0099/seed-00.cnn.npz",
+        "former_arm/budget-0002/seed-00.cnn.npz",
+        "real/budget-0002/seed-00.svm.npz",
+    ):
+        write_npz(project / "results" / place, **arrays)
+    (project / "results/notes.txt").write_text("mine")
+    again = tables.trials_table("toy", list(tables.read_trials(study, project)))
+    pd.testing.assert_frame_equal(again, trials)
+
+
+def test_every_trial_has_a_row_with_its_metrics_and_sizes(
+    trials: pd.DataFrame, found: tables.Found
+) -> None:
+    assert len(trials) == len(found)
+    for (_, row), (trial, arrays) in zip(trials.iterrows(), found, strict=True):
+        assert (row["classifier"], row["arm"]) == (trial.classifier, trial.arm)
+        assert (row["budget"], row["seed"]) == (trial.replicate.budget, trial.replicate.seed)
+        for name, metric in METRICS.items():
+            assert row[name] == metric.compute(arrays["labels"], arrays["probabilities"])
+        assert row["num_train"] == arrays["num_train"]
+
+
+def test_filters_are_counted_once_per_arm_and_replicate(found: tables.Found, study: Params) -> None:
+    counted = tables.filters_table(found)
+    assert len(counted) == 4 * 2 * 4
+    assert set(counted["arm"]) == {"dcgan", "dcgan_classical", "dcgan_only", "shuffled"}
+    filtered = counted[counted["arm"] == "dcgan"]
+    assert (filtered["num_rejected"] == filtered["seed"]).all()
+    assert (counted[counted["arm"] != "dcgan"]["num_rejected"] == 0).all()
+
+
+def test_what_was_fixed_or_chosen_is_told_of_every_replicate_with_images(
+    project: Path, study: Params
+) -> None:
+    path = project / "data/synthetic/dcgan/budget-0002/seed-01.npz"
+    write_npz(path, **read_npz(path) | {"latent_std": np.array(1.5), "confidence": np.array(0.9)})
+    failed = manifest_of(project / "data/synthetic/dcgan/budget-0004/seed-00.npz")
+    write_json(failed, read_json(failed) | {"failure": ["where", "what", "fix"]})
+    table = tables.tuning_table(study, project)
+    assert list(table.columns) == ["generator", "budget", "seed", "latent_std", "confidence"]
+    assert len(table) == 8 - 1
+    other = table[(table["budget"] == 2) & (table["seed"] == 1)]
+    assert other[["latent_std", "confidence"]].to_numpy().tolist() == [[1.5, 0.9]]
+    rest = table.drop(other.index)
+    assert set(rest["latent_std"]) == {1.0}
+    assert set(rest["confidence"]) == {0.5}
+
+
+def test_without_synthetic_images_the_table_of_filters_is_empty(found: tables.Found) -> None:
+    table = tables.filters_table([each for each in found if each[0].arm == "real"])
+    assert table.empty
+    assert "num_rejected" in table
+
+
+def test_the_score_of_synthetic_images_alone_comes_from_the_arm_that_has_it(
+    project: Path, study: Params, trials: pd.DataFrame
+) -> None:
+    table = tables.fidelity_table(study, project, trials)
+    assert len(table) == 8
+    only = trials[(trials["arm"] == "dcgan_only") & (trials["classifier"] == "cnn")]
+    for _, row in table.iterrows():
+        chosen = only[(only["budget"] == row["budget"]) & (only["seed"] == row["seed"])]
+        assert row["cas"] == chosen["accuracy"].item()
+
+
+def test_without_an_arm_of_synthetic_images_alone_the_score_is_empty(
+    project: Path, study: Params, trials: pd.DataFrame
+) -> None:
+    arms = {name: arm for name, arm in study.arms.items() if name != "dcgan_only"}
+    table = tables.fidelity_table(study.model_copy(update={"arms": arms}), project, trials)
+    assert table["cas"].isna().all()
+    assert table["frechet"].notna().all()
+
+
+def test_confusions_are_summed_over_seeds(found: tables.Found) -> None:
+    sums = tables.confusions(found, 2)
+    assert set(sums) == {(trial.classifier, trial.arm) for trial, _ in found}
+    for counts in sums.values():
+        np.testing.assert_array_equal(counts.sum(axis=1), [4 * 20] * 3)
+    assert tables.confusions(found, 99) == {}
+
+
+def test_seconds_become_images_per_second_for_generators(project: Path, study: Params) -> None:
+    table = tables.timings_table(study, project)
+    assert len(table) == 8
+    np.testing.assert_allclose(table["images_per_s"] * table["seconds"], 5 * 4)
+
+
+def test_seconds_of_outputs_that_came_from_elsewhere_are_left_out(
+    project: Path, study: Params
+) -> None:
+    file = next((project / "models").rglob("*.manifest.json"))
+    file.write_bytes(b"restored from another run")
+    assert len(tables.timings_table(study, project)) == 7
+
+
+def test_without_recorded_seconds_the_table_is_empty(study: Params, tmp_path: Path) -> None:
+    assert tables.timings_table(study, tmp_path).empty
+
+
+def fail(project: Path, trial: Trial) -> None:
+    """Leave what a failed trial leaves: a manifest with the reason, and no result."""
+    path = project / "results" / trial.file()
+    error = DivergedError("step 3 of 5", "expected a finite loss, found nan", "lower the rate")
+    record = read_json(manifest_of(path)) | {"failure": list(error.args), "outputs": {}}
+    write_json(manifest_of(path), record | {"consumed": {}})
+    path.unlink()
+
+
+def test_a_failed_trial_keeps_its_place_with_the_score_of_the_baseline(
+    project: Path, study: Params, trials: pd.DataFrame
+) -> None:
+    fail(project, FAILED)
+    table = tables.trials_table("toy", list(tables.read_trials(study, project)))
+    assert len(table) == len(trials)
+    names = ["classifier", "arm", "budget", "seed"]
+    rows = table.set_index(names).sort_index()
+    assert rows["failed"].sum() == 1
+    fallen, baseline = rows.loc[("cnn", "dcgan", 2, 1)], rows.loc[("cnn", "real", 2, 1)]
+    assert fallen["failed"]
+    for metric in METRICS:
+        assert fallen[metric] == baseline[metric]
+    assert fallen["num_made"] == 0
+    others = rows.drop(("cnn", "dcgan", 2, 1))
+    pd.testing.assert_frame_equal(
+        others, trials.set_index(names).sort_index().drop(("cnn", "dcgan", 2, 1))
+    )
+
+
+def test_a_failed_trial_is_listed_with_its_reason(project: Path, study: Params) -> None:
+    assert tables.failures_table(study, project).empty
+    fail(project, FAILED)
+    table = tables.failures_table(study, project)
+    assert len(table) == 1
+    assert table.loc[0, "reason"] == "step 3 of 5: expected a finite loss, found nan"
+    assert (table.loc[0, "budget"], table.loc[0, "seed"]) == (2, 1)
+
+
+def test_a_failed_baseline_stops_the_report_when_it_is_needed(project: Path, study: Params) -> None:
+    fail(project, Trial("cnn", "real", Replicate(2, 1)))
+    with pytest.raises(IntegrityError, match="a baseline to fall back on"):
+        list(tables.read_trials(study, project))
+
+
+def test_a_failed_generator_has_no_audit_and_no_cas(project: Path, study: Params) -> None:
+    fail(project, Trial("cnn", "dcgan_only", Replicate(2, 1)))
+    audit = project / "data/audit/dcgan/budget-0002/seed-01.json"
+    record = read_json(manifest_of(audit)) | {"failure": ["a", "b", "c"]}
+    write_json(manifest_of(audit), record)
+    audit.unlink()
+    trials = tables.trials_table("toy", list(tables.read_trials(study, project)))
+    table = tables.fidelity_table(study, project, trials)
+    assert len(table) == 8
+    row = table[(table["budget"] == 2) & (table["seed"] == 1)].iloc[0]
+    assert np.isnan(row["label_fidelity"])
+    assert np.isnan(row["cas"])
+    assert row["flags"] == ""
+    assert len(tables.classes_table(study, project)) == 7 * 3
+
+
+def test_overlap_of_draws_is_the_share_of_common_images(project: Path, study: Params) -> None:
+    overlaps = tables.draw_overlaps(study, project)
+    assert set(overlaps) == {2, 4, 8}
+    draws = [
+        set(np.load(project / f"data/splits/draws/budget-0008/seed-{seed:02d}.npz")["index"])
+        for seed in range(4)
+    ]
+    shares = [len(one & other) / 24 for k, one in enumerate(draws) for other in draws[:k]]
+    assert overlaps[8] == pytest.approx(np.mean(shares))
+
+
+def test_every_class_of_every_generator_is_listed(project: Path, study: Params) -> None:
+    table = tables.classes_table(study, project)
+    assert len(table) == 8 * 3
+    assert {"label_fidelity", "label_fidelity_low", "coverage", "spread"} <= set(table)
+
+
+def test_how_training_went_is_told_of_every_replicate(project: Path, study: Params) -> None:
+    failed = manifest_of(project / "models/dcgan/budget-0004/seed-00.npz")
+    write_json(failed, read_json(failed) | {"failure": ["where", "what", "fix"]})
+    table = tables.health_table(study, project).set_index(["budget", "seed"])
+    assert list(table.reset_index()[tables.HEALTH_COLUMNS]) == tables.HEALTH_COLUMNS
+    assert len(table) == 8
+    assert np.isnan(table.loc[(4, 0), "accuracy"])
+    assert (table.drop((4, 0))["accuracy"] == 0.75).all()
+    assert (table["warnings"] == "").all()
+    classes = tables.classes_table(study, project)
+    least = classes.groupby(["budget", "seed"])["spread"].min()
+    pd.testing.assert_series_equal(table["least_spread"].sort_index(), least, check_names=False)
+
+
+def test_histories_of_finished_replicates_are_joined_the_primary_budget_first(
+    project: Path, study: Params
+) -> None:
+    failed = manifest_of(project / "models/dcgan/budget-0002/seed-01.npz")
+    write_json(failed, read_json(failed) | {"failure": ["where", "what", "fix"]})
+    losses = tables.read_losses("dcgan", study, project)
+    assert losses["budget"].tolist() == [2] * 3 + [4] * 4
+    assert 1 not in losses[losses["budget"] == 2]["seed"].tolist()
