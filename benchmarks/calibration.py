@@ -7,8 +7,8 @@
   images it has (nothing may come of it) and one with twice the labels (which must be seen).
 
 A simulated study is a baseline and five claims under two classifiers: ten comparisons, the first of
-which is the primary one. Verdicts come from `pipeline.evaluation.statistics.decide`, with a smallest effect of 0 so
-that nothing hides behind *equivalent*.
+which is the primary one. Verdicts come from `pipeline.evaluation.statistics.decide`, with a
+smallest effect of 0 so that nothing hides behind *equivalent*.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 
 from benchmarks.wording import Row, markdown
 from pipeline.classifiers import CLASSIFIERS
-from pipeline.config.schema import DRAWS, FRESH, ArmParams, DataParams, Params, load_params
+from pipeline.config.schema import FRESH, SUBSETS, ArmParams, DataParams, Params, load_params
 from pipeline.data.datasets import DATASETS
 from pipeline.data.images import LabeledImages
-from pipeline.data.splits import canonical, draw, hold_out
+from pipeline.data.splits import canonical, hold_out, split_subset
 from pipeline.evaluation import statistics
 from pipeline.evaluation.metrics import accuracy
 from pipeline.runtime.determinism import deterministic
@@ -40,8 +40,8 @@ from pipeline.training_sets.arms import assemble
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = Path(__file__).with_suffix(".md")
-RULES = statistics.Rules(confidence=0.95, smallest_effect=0.0)
-LEVEL = 1 - RULES.confidence
+RULES = statistics.Rules(confidence_level=0.95, smallest_effect=0.0)
+LEVEL = 1 - RULES.confidence_level
 CLAIMS = ("gain", "harm")
 
 NUM_STUDIES = 2_000
@@ -73,8 +73,8 @@ SECTIONS: dict[str, dict[str, float]] = {
     },
 }
 ARMS = {
-    "real": ArmParams(inputs=DRAWS, per_class=0),
-    "oversample": ArmParams(inputs=DRAWS, per_class=BUDGET, role="must_not_differ"),
+    "real": ArmParams(inputs=SUBSETS, per_class=0),
+    "oversample": ArmParams(inputs=SUBSETS, per_class=BUDGET, role="must_not_differ"),
     "fresh": ArmParams(inputs=FRESH, per_class=BUDGET, role="must_help"),
 }
 
@@ -104,11 +104,11 @@ def simulate(noise: str, n: int, exchangeable: bool, num_studies: int) -> Row:
     words = [judge(*study) for study in zip(deltas, low, high, p_values, strict=True)]
     claimed = np.isin(np.array(words), CLAIMS)
     tables = (null_table(NOISES[noise], n, exchangeable, rng) for _ in range(num_studies))
-    crossed = [statistics.two_level_interval(table, RULES.confidence) for table in tables]
+    crossed = [statistics.two_level_interval(table, RULES.confidence_level) for table in tables]
     t_covers = np.mean((low <= statistics.ROUNDING) & (high >= -statistics.ROUNDING))
-    two_level_covers = np.mean([each.low <= 0 <= each.high for each in crossed])
+    two_level_covers = np.mean([interval.low <= 0 <= interval.high for interval in crossed])
     errors = (np.mean(p_values <= LEVEL), claimed[:, 0].mean(), claimed[:, 1:].any(axis=1).mean())
-    kept = 0.93 <= t_covers <= 0.97 and two_level_covers >= 0.93 and max(errors) <= 0.06
+    is_calibrated = 0.93 <= t_covers <= 0.97 and two_level_covers >= 0.93 and max(errors) <= 0.06
     return {
         "deltas": noise if exchangeable else f"{noise}, arm only",
         "seeds": str(n),
@@ -117,7 +117,7 @@ def simulate(noise: str, n: int, exchangeable: bool, num_studies: int) -> Row:
         "p <= .05": percent(errors[0]),
         "primary errs": percent(errors[1]),
         "family errs": percent(errors[2]),
-        "promise": ("kept" if kept else "BROKEN") if exchangeable else "none made",
+        "promise": ("kept" if is_calibrated else "BROKEN") if exchangeable else "none made",
     }
 
 
@@ -156,7 +156,9 @@ def null_table(
 def t_ends(deltas: Floats) -> tuple[Floats, Floats]:
     """The ends of `t_interval` for every row of (..., n) at once."""
     n = deltas.shape[-1]
-    half = scipy.stats.t.ppf((1 + RULES.confidence) / 2, n - 1) * scipy.stats.sem(deltas, axis=-1)
+    half = scipy.stats.t.ppf((1 + RULES.confidence_level) / 2, n - 1) * scipy.stats.sem(
+        deltas, axis=-1
+    )
     mean = deltas.mean(axis=-1)
     return mean - half, mean + half
 
@@ -166,9 +168,9 @@ def judge(deltas: Floats, low: Floats, high: Floats, p_values: Floats) -> list[s
     adjusted = [float(p_values[0]), *statistics.holm(p_values[1:].tolist())]
     return [
         statistics.decide(
-            statistics.evidence(each, statistics.Interval(float(each.mean()), *ends), p), RULES
+            statistics.evidence(delta, statistics.Interval(float(delta.mean()), *ends), p), RULES
         )
-        for each, *ends, p in zip(deltas, low, high, adjusted, strict=True)
+        for delta, *ends, p in zip(deltas, low, high, adjusted, strict=True)
     ]
 
 
@@ -180,15 +182,15 @@ def replicate(number: int, data: LabeledImages, params: Params) -> Scores:
     with deterministic():
         pool, test = hold_out(data, TEST_PER_CLASS, numpy_rng(*names, "test"))
         for seed in range(STUDY_SEEDS):
-            index = draw(pool.labels, 2 * BUDGET, numpy_rng(*names, "draw", seed))
-            drawn, fresh = (pool.take(part) for part in np.split(index, 2))
+            index = split_subset(pool.labels, 2 * BUDGET, numpy_rng(*names, "draw", seed))
+            subset, fresh = (pool.take(part) for part in np.split(index, 2))
             for classifier, arm in itertools.product(SECTIONS, arms):
                 added = fresh if ARMS[arm].inputs == FRESH else None
                 own_seed = derive_seed(*names, "classifier", classifier, seed)
-                chosen = assemble(ARMS[arm], drawn, added, params, own_seed)
+                arm_set = assemble(ARMS[arm], subset, added, params, own_seed)
                 family = CLASSIFIERS[classifier]
                 model = family(family.Config.model_validate(SECTIONS[classifier]), own_seed)
-                model.fit(chosen.training_set)
+                model.fit(arm_set.training_set)
                 score = accuracy(test.labels, model.predict_proba(test.images))
                 scores.setdefault((classifier, arm), []).append(score)
     return {key: np.array(values) for key, values in scores.items()}
@@ -197,14 +199,16 @@ def replicate(number: int, data: LabeledImages, params: Params) -> Scores:
 def outcome(classifier: str, arm: str, studies: Sequence[Scores]) -> Row:
     """An arm's verdicts over all studies, its raw p taken as that of a primary comparison."""
     deltas = [
-        each[classifier, arm] - each[classifier, "real"]
-        for each in studies
-        if (classifier, arm) in each
+        study[classifier, arm] - study[classifier, "real"]
+        for study in studies
+        if (classifier, arm) in study
     ]
-    intervals = [statistics.t_interval(each, RULES.confidence) for each in deltas]
+    intervals = [statistics.t_interval(study, RULES.confidence_level) for study in deltas]
     words = [
-        statistics.decide(statistics.evidence(each, interval, statistics.sign_flip_p(each)), RULES)
-        for each, interval in zip(deltas, intervals, strict=True)
+        statistics.decide(
+            statistics.evidence(study, interval, statistics.sign_flip_p(study)), RULES
+        )
+        for study, interval in zip(deltas, intervals, strict=True)
     ]
     gain, harm = (words.count(word) / len(words) for word in CLAIMS)
     limit = LEVEL + 2 * float(np.sqrt(LEVEL * (1 - LEVEL) / len(words)))
@@ -214,7 +218,7 @@ def outcome(classifier: str, arm: str, studies: Sequence[Scores]) -> Row:
         "arm": arm,
         "studies": str(len(words)),
         "mean delta": f"{100 * np.mean(deltas):+.2f}",
-        "t covers 0": percent(np.mean([each.low <= 0 <= each.high for each in intervals])),
+        "t covers 0": percent(np.mean([study.low <= 0 <= study.high for study in intervals])),
         "gain": percent(gain),
         "harm": percent(harm),
         "promised": "gain >= 90.0" if helps else f"gain + harm <= {percent(limit)}",
@@ -287,20 +291,20 @@ def report(num_studies: int, num_replicates: int, workers: int) -> str:
     between = time.perf_counter()
     studies = digit_studies(num_replicates, workers)
     pairs = itertools.product(SECTIONS, [arm for arm in ARMS if arm != "real"])
-    found = markdown([outcome(*pair, studies) for pair in pairs])
+    rows = markdown([outcome(*pair, studies) for pair in pairs])
     seconds = f"{between - started:.0f} s and {time.perf_counter() - between:.0f} s"
     return TEXT.format(
         num_studies=num_studies,
         num_replicates=num_replicates,
         num_seeds=STUDY_SEEDS,
-        confidence=percent(RULES.confidence),
+        confidence_level=percent(RULES.confidence_level),
         machine=machine(),
         seconds=seconds,
         budget=BUDGET,
         num_test=NUM_TEST,
         num_images=10 * TEST_PER_CLASS,
         simulated=simulated,
-        found=found,
+        found=rows,
     )
 
 

@@ -36,13 +36,13 @@ from pipeline.generators.checkpoint import History
 from pipeline.generators.fit import Clock, fit, passes_mark
 from pipeline.generators.gan.blocks import resized
 from pipeline.generators.gan.srgan import SRGAN, psnr
-from pipeline.generators.sampling import draw_classes
+from pipeline.generators.sampling import sample_classes
 from pipeline.nn.augment import affine
 from pipeline.nn.tensors import to_pixels, to_signed_input
 from pipeline.report import figures
 from pipeline.runtime.errors import TrialError
 from pipeline.runtime.seeds import derive_seed, numpy_rng
-from pipeline.stages.evaluate_generator import JUDGE, JUDGE_VIEW
+from pipeline.stages.evaluate_generator import JUDGE, JUDGE_AUGMENTATION
 from pipeline.training_sets.transforms import build_transform
 
 TELLING = ("wgan", "wgan_gp", "plain_dcgan")  # the last: its loss is said to tell nothing
@@ -75,15 +75,15 @@ class Job:
     epochs: float  # of the textbook classifier
     learning_rate: float  # of the same, the peak of its cycle
 
-    def draw(self, seed: int) -> LabeledImages:
+    def subset(self, seed: int) -> LabeledImages:
         """The labeled images of a seed."""
         rng = numpy_rng("benchmark", seed)
-        return self.pool.take(splits.draw(self.pool.labels, self.per_class, rng))
+        return self.pool.take(splits.split_subset(self.pool.labels, self.per_class, rng))
 
     def generator(self, name: str, spec: ImageSpec, seed: int, **changes: object) -> Generator:
         """An untrained member; `changes` replace values of its section."""
-        asked = {} if self.steps is None else {"steps": self.steps}
-        section = {**sections()[name], **asked, **changes}
+        overrides = {} if self.steps is None else {"steps": self.steps}
+        section = {**sections()[name], **overrides, **changes}
         config = member_config(GENERATORS[name].Config, section, f"generators.{name}")
         return create(GENERATORS[name], config, spec, derive_seed("initial", seed))
 
@@ -92,8 +92,8 @@ class Job:
 def sections() -> dict[str, Member]:
     """The settings of every family: of `dcgan` in params.yaml, of the others in the preset."""
     others = {
-        name: GeneratorParams.model_validate(each)
-        for name, each in preset("zoo")["generators"].items()
+        name: GeneratorParams.model_validate(section)
+        for name, section in preset("zoo")["generators"].items()
     }
     members = {"dcgan": load_params(ROOT).generators["dcgan"], **others}
     return {name: member.settings for name, member in members.items() if name in GENERATORS}
@@ -128,7 +128,7 @@ class Marks:
         """See `Clock`."""
         done = step / self.steps
         if passes_mark((step - 1) / self.steps, done, MARKS):
-            self.drawn[step] = draw_classes(self.generator, CAS_PER_CLASS, self.seed)
+            self.drawn[step] = sample_classes(self.generator, CAS_PER_CLASS, self.seed)
         return done
 
 
@@ -137,24 +137,24 @@ def wgan(job: Job) -> Result:
 
     At marks of training, the losses and the CAS of a small CNN; their rank correlation per seed.
     """
-    wanted = [{"family": name, "seed": seed} for name in TELLING for seed in range(job.seeds)]
-    return {**tried(functools.partial(telling_run, job), wanted), "num_scored": len(job.held)}
+    runs = [{"family": name, "seed": seed} for name in TELLING for seed in range(job.seeds)]
+    return {**tried(functools.partial(telling_run, job), runs), "num_scored": len(job.held)}
 
 
-def tried(measure: Callable[..., Result], wanted: list[Result]) -> Result:
+def tried(measure: Callable[..., Result], settings: list[Result]) -> Result:
     """What `measure` finds of everything wanted, and in words what came to nothing.
 
     Raises the last `TrialError` where all did.
     """
     runs: list[Result] = []
     failed: list[str] = []
-    for names in wanted:
+    for names in settings:
         title = ", ".join(f"{key} {value}" for key, value in names.items())
         try:
             runs.append({**names, **measure(**names)})
         except TrialError as error:
             failed.append(f"{title}: {error}")
-            if len(failed) == len(wanted):
+            if len(failed) == len(settings):
                 raise
         print(f"{title}: done", flush=True)
     return {"runs": runs, "failed": failed}
@@ -162,7 +162,7 @@ def tried(measure: Callable[..., Result], wanted: list[Result]) -> Result:
 
 def telling_run(job: Job, family: str, seed: int) -> Result:
     """Losses and CAS at the marks of one training, and how their ranks go together."""
-    data = job.draw(seed)
+    data = job.subset(seed)
     generator = job.generator(family, data.spec(), seed)
     steps = generator.config.num_steps(len(data))
     marks = Marks(generator, steps, derive_seed("marks", seed))
@@ -172,7 +172,7 @@ def telling_run(job: Job, family: str, seed: int) -> Result:
         scorer = CNN(SCORER, derive_seed("score", seed)).fit(plain(synthetic))
         cas.append(accuracy(job.held.labels, scorer.predict_proba(job.held.images)))
     near = [stretch(rows, mark, steps / MARKS) for mark in marks.drawn]
-    losses = {player: [mean(each, player) for each in near] for player in PLAYERS}
+    losses = {player: [mean(moment, player) for moment in near] for player in PLAYERS}
     compared = {**losses, "step": list(map(float, marks.drawn))}
     return {
         "marks": list(marks.drawn),
@@ -212,17 +212,17 @@ def began(job: Job) -> Result:
     judge, reference, floor = judged(job.held)
 
     def measure(gamma: float, seed: int) -> Result:
-        data = job.draw(seed)
+        data = job.subset(seed)
         generator = job.generator("began", data.spec(), seed, gamma=gamma)
         rows = train(generator, data, seed).rows
-        synthetic = draw_classes(generator, COMPARED, derive_seed("image", seed))
+        synthetic = sample_classes(generator, COMPARED, derive_seed("image", seed))
         return {
             "quality": quality(judge, synthetic, reference),
             "history": [{key: row[key] for key in ("step", *BALANCE)} for row in rows],
         }
 
-    wanted = [{"gamma": gamma, "seed": seed} for gamma in GAMMAS for seed in range(job.seeds)]
-    return {**tried(measure, wanted), "floor": quality(judge, floor, reference)}
+    runs = [{"gamma": gamma, "seed": seed} for gamma in GAMMAS for seed in range(job.seeds)]
+    return {**tried(measure, runs), "floor": quality(judge, floor, reference)}
 
 
 def judged(held: LabeledImages) -> tuple[CNN, LabeledImages, LabeledImages]:
@@ -233,7 +233,9 @@ def judged(held: LabeledImages) -> tuple[CNN, LabeledImages, LabeledImages]:
     half, quarter = len(held) // 2, len(held) // 4
     places = np.arange(len(held))
     learned, reference, floor = np.split(places, [half, half + quarter])
-    judge = CNN(JUDGE, derive_seed("judge")).fit(plain(held.take(learned), affine(JUDGE_VIEW)))
+    judge = CNN(JUDGE, derive_seed("judge")).fit(
+        plain(held.take(learned), affine(JUDGE_AUGMENTATION))
+    )
     return judge, held.take(reference), held.take(floor)
 
 
@@ -242,15 +244,15 @@ def quality(judge: CNN, synthetic: LabeledImages, reference: LabeledImages) -> N
     rows = []
     for label in range(reference.num_classes):
         ours, theirs = (
-            each.images[each.labels == label][:COMPARED] for each in (synthetic, reference)
+            data.images[data.labels == label][:COMPARED] for data in (synthetic, reference)
         )
         count = min(len(ours), len(theirs))
-        spread = fidelity.spread(ours[:count], theirs[:count])
+        diversity = fidelity.diversity(ours[:count], theirs[:count])
         named = judge.predict_proba(ours[:count]).argmax(axis=1)
         rows.append(
             {
                 **fidelity.prdc(judge.embed(theirs[:count]), judge.embed(ours[:count])),
-                "spread": cast("float", spread),  # real images of a class do differ
+                "spread": cast("float", diversity),  # real images of a class do differ
                 "label_fidelity": float((named == label).mean()),
             }
         )
@@ -262,17 +264,17 @@ def srgan(job: Job) -> Result:
 
     The network as it is after a fit: averaged, batch statistics those of synthetic images.
     """
-    wanted = [{"seed": seed} for seed in range(job.seeds)]
-    return {**tried(functools.partial(doubling_run, job), wanted), "num_scored": len(job.held)}
+    runs = [{"seed": seed} for seed in range(job.seeds)]
+    return {**tried(functools.partial(doubling_run, job), runs), "num_scored": len(job.held)}
 
 
 def doubling_run(job: Job, seed: int) -> Result:
     """How near doubled images come to the real ones; some of them as a picture."""
-    data = job.draw(seed)
+    data = job.subset(seed)
     gan = cast("SRGAN", job.generator("srgan", data.spec(), seed))
     train(gan, data, seed)
-    found = [ratios(gan, part) for part in parts(job.held.images, DOUBLE_BATCH)]
-    ours, bicubic = torch.cat(found, dim=1)
+    values = [ratios(gan, part) for part in parts(job.held.images, DOUBLE_BATCH)]
+    ours, bicubic = torch.cat(values, dim=1)
     real = job.held.images[:SHOWN]
     panels = dict(
         zip(
@@ -297,7 +299,7 @@ def doubled(gan: SRGAN, real: Tensor) -> tuple[Tensor, Tensor]:
 def ratios(gan: SRGAN, images: Images) -> Tensor:
     """Peak signal-to-noise ratio in decibels of every image, (2, n): network, bicubic."""
     real = to_signed_input(images)
-    errors = [(each - real).square().flatten(1).mean(dim=1) for each in doubled(gan, real)]
+    errors = [(restored - real).square().flatten(1).mean(dim=1) for restored in doubled(gan, real)]
     return psnr(torch.stack(errors))
 
 
@@ -327,8 +329,8 @@ def textbook(job: Job) -> Result:
         begun = time.perf_counter()
         network = CNNTextbook(config, derive_seed("textbook", seed)).fit(plain(job.pool, view))
         seconds = time.perf_counter() - begun
-        found = network.predict_proba(job.held.images).argmax(axis=1)
-        right = int((found == job.held.labels).sum())
+        predicted = network.predict_proba(job.held.images).argmax(axis=1)
+        right = int((predicted == job.held.labels).sum())
         low, high = fidelity.wilson_interval(right, len(job.held))
         return {
             "right": right,

@@ -115,22 +115,22 @@ def measure(data: Path, run: tuple[str, int, int], folder: Path) -> dict[str, An
 
 def quality(data: Path, folder: Path) -> Results:
     """All runs, as many at once as there are cores; results are kept in `folder`."""
-    found: Results = {}
-    chosen = list(runs())
+    by_recipe: Results = {}
+    planned = list(runs())
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
         for run, result in zip(
-            chosen, pool.map(lambda run: measure(data, run, folder), chosen), strict=True
+            planned, pool.map(lambda run: measure(data, run, folder), planned), strict=True
         ):
             print(f"{run[0]}, {run[1]} s, seed {run[2]}: CAS {result.get('cas')}", flush=True)
-            found.setdefault(run[:2], []).extend([result] if result else [])
-    return {key: results for key, results in found.items() if results}
+            by_recipe.setdefault(run[:2], []).extend([result] if result else [])
+    return {key: results for key, results in by_recipe.items() if results}
 
 
-def quality_rows(found: Results) -> list[Row]:
+def quality_rows(by_recipe: Results) -> list[Row]:
     """A row per recipe and time; ratios are to ours after the same seconds."""
     rows = []
-    for (recipe, seconds), results in sorted(found.items(), key=lambda item: order(item[0])):
-        ours = found.get((OURS, seconds), [])
+    for (recipe, seconds), results in sorted(by_recipe.items(), key=lambda item: order(item[0])):
+        ours = by_recipe.get((OURS, seconds), [])
         rows.append(
             {
                 "recipe": recipe,
@@ -172,8 +172,8 @@ def mean(results: list[dict[str, Any]], name: str) -> float | None:
 
 def value(results: list[dict[str, Any]], name: str, digits: int) -> str:
     """The mean over seeds as text."""
-    found = mean(results, name)
-    return "-" if found is None else f"{found:,.{digits}f}"
+    result = mean(results, name)
+    return "-" if result is None else f"{result:,.{digits}f}"
 
 
 def percent(results: list[dict[str, Any]], name: str) -> str:
@@ -183,8 +183,8 @@ def percent(results: list[dict[str, Any]], name: str) -> str:
 
 def ratio(results: list[dict[str, Any]], ours: list[dict[str, Any]], name: str) -> str:
     """Against ours of the same run."""
-    theirs, own = mean(results, name), mean(ours, name)
-    return "-" if theirs is None or own is None else f"{theirs / own:.2f}"
+    theirs, reference = mean(results, name), mean(ours, name)
+    return "-" if theirs is None or reference is None else f"{theirs / reference:.2f}"
 
 
 def settings() -> Iterator[tuple[str, ImageSpec, int]]:
@@ -222,7 +222,7 @@ def scaling_rows() -> list[Row]:
 
 def peaks() -> dict[str, float]:
     """The most FLOP/s that a convolution of many channels reaches here, by precision, one core."""
-    found = {}
+    result = {}
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         images = torch.randn(64, 128, 28, 28, dtype=dtype)
         images = images.to(memory_format=torch.channels_last)
@@ -231,8 +231,8 @@ def peaks() -> dict[str, float]:
         def convolve(images: Tensor = images, weight: Tensor = weight) -> None:
             functional.conv2d(images, weight, padding=1)
 
-        found[name] = 2 * 64 * 128 * 128 * 9 * 28 * 28 / per_call(convolve, PEAK_S)
-    return found
+        result[name] = 2 * 64 * 128 * 128 * 9 * 28 * 28 / per_call(convolve, PEAK_S)
+    return result
 
 
 def batch_of(generator: Generator) -> tuple[Tensor, Tensor]:
@@ -275,16 +275,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.comparison", description=__doc__)
     parser.add_argument("--data", type=folder, required=True, help="folder with MNIST's IDX files")
     data, code = parser.parse_args(arguments).data.resolve(), commit()
-    found = quality(data, ROOT / ".trials/benchmark" / code)
+    by_recipe = quality(data, ROOT / ".trials/benchmark" / code)
     with deterministic():
         scaling = markdown(scaling_rows())
     text = TEXT.format(
         machine=machine(),
         commit=code,
         versions=", ".join(f"{name} {number}" for name, number in library_versions().items()),
-        quality=markdown(quality_rows(found)),
+        quality=markdown(quality_rows(by_recipe)),
         scaling=scaling,
-        **found[REAL, SECONDS[-1]][0]["floor"],
+        **by_recipe[REAL, SECONDS[-1]][0]["floor"],
     )
     write_text(OUTPUT, text)
     print(text)

@@ -45,7 +45,7 @@ from pipeline.evaluation.metrics import accuracy
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import Generator, GeneratorConfig, create
 from pipeline.generators.fit import by_seconds, fit
-from pipeline.generators.sampling import draw_classes
+from pipeline.generators.sampling import sample_classes
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import exit_on_error
 from pipeline.runtime.files import write_json, write_npz
@@ -53,22 +53,22 @@ from pipeline.runtime.seeds import derive_seed, library_versions, numpy_rng
 from pipeline.training_sets.filters import agreement
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 REAL = "real"  # no generator: as many training images, for what the score would be at best
 OURS = "dcgan"
 RECIPES = (OURS, *TEXTBOOK, REAL)
 # What tens of thousands of images want otherwise than a hundred; chosen on held-out training
 # images, by a run or two each (LOG.md).
 ALL_LABELS = {
-    "view": AS_THEY_ARE,  # every shift and slant is among them
-    "rare_weight": 3,  # rare shapes are what a classifier misses: +0.4 points of CAS
+    "augmentation": AS_THEY_ARE,  # every shift and slant is among them
+    "rare_oversampling": 3,  # rare shapes are what a classifier misses: +0.4 points of CAS
     "ema_decay": 0.999,  # of thousands of steps, not of hundreds
     "mode_seeking": 0.3,  # 0.2 does as well
     "generator_channels": [96, 48, 24],  # with a pixel shuffle CAS fell after some minutes
     "discriminator_channels": 48,  # twice the default, as the generator is wider; not tried alone
 }
 PER_CLASS = 2000
-MOST_PARTS = 2  # times that many are drawn at most, when the teacher refuses some
+MAX_PARTS = 2  # times that many are drawn at most, when the teacher refuses some
 HELD_OUT = 10_000
 COMPARED = 1000  # images per class and set whose neighborhoods are compared
 # The pipeline's CNN, for 20,000 images instead of a hundred: thrice the steps, twice the batch.
@@ -129,29 +129,29 @@ def train(run: Run, data: LabeledImages) -> tuple[Draw, dict[str, Any]]:
         "precision": generator.precision,
         "config": generator.config.model_dump(),
     }
-    return lambda part: draw_classes(generator, PER_CLASS, derive_seed(run.seed, part)), facts
+    return lambda part: sample_classes(generator, PER_CLASS, derive_seed(run.seed, part)), facts
 
 
-def keep(draw: Draw, train: LabeledImages, seed: int) -> tuple[LabeledImages, float]:
+def keep(sample_part: Draw, train: LabeledImages, seed: int) -> tuple[LabeledImages, float]:
     """Images that a teacher, trained on the same labels, agrees with, and their share of all.
 
     `PER_CLASS` of every class, or fewer of all where the teacher refuses too many of one.
     """
-    confidence = load_params(ROOT).tune.confidence[0]
+    min_probability = load_params(ROOT).tune.min_probability[0]
     teacher = scorer(train, derive_seed("teacher", seed))
     parts: list[LabeledImages] = []
     num_drawn = 0
-    for part in range(MOST_PARTS):
-        images = draw(part)
+    for part in range(MAX_PARTS):
+        images = sample_part(part)
         if len(images) == 0:
             break
         num_drawn += len(images)
-        opinion = teacher.predict_proba(images.images)
-        parts.append(images.take(agreement(images.labels, opinion, confidence)))
-        labels = np.concatenate([each.labels for each in parts])
+        probabilities = teacher.predict_proba(images.images)
+        parts.append(images.take(agreement(images.labels, probabilities, min_probability)))
+        labels = np.concatenate([chunk.labels for chunk in parts])
         if np.bincount(labels, minlength=train.num_classes).min() >= PER_CLASS:
             break
-    agreed = LabeledImages(np.concatenate([each.images for each in parts]), labels)
+    agreed = LabeledImages(np.concatenate([chunk.images for chunk in parts]), labels)
     return in_turn(agreed, PER_CLASS, train.num_classes), len(agreed) / num_drawn
 
 
@@ -159,7 +159,7 @@ def in_turn(data: LabeledImages, per_class: int, num_classes: int, start: int = 
     """Equally many images of each class, at most `per_class`, from `start` on; classes in turn."""
     places = [np.flatnonzero(data.labels == label)[start:] for label in range(num_classes)]
     count = min(per_class, *map(len, places))
-    return data.take(np.stack([each[:count] for each in places], axis=1).ravel())
+    return data.take(np.stack([index[:count] for index in places], axis=1).ravel())
 
 
 def peak_mb() -> float:
@@ -190,7 +190,7 @@ def neighborhoods(judge: CNN, data: LabeledImages, test: LabeledImages) -> dict[
     rows = []
     for label in range(test.num_classes):
         ours, theirs = (
-            judge.embed(each.images[each.labels == label][:COMPARED]) for each in (data, test)
+            judge.embed(images.images[images.labels == label][:COMPARED]) for images in (data, test)
         )
         count = min(len(ours), len(theirs))
         if count <= fidelity.NEIGHBORS:
@@ -210,15 +210,15 @@ def benchmark(run: Run) -> dict[str, Any]:
     with deterministic():
         torch.set_num_threads(run.threads)
         fresh, facts = train(run, data)
-        draw = functools.cache(fresh)
+        sample_part = functools.cache(fresh)
         torch.set_num_threads(1)
         begun = time.perf_counter()
-        drawn = draw(0)
-        sampled_per_s = len(drawn) / (time.perf_counter() - begun)
-        synthetic, kept_frac = keep(draw, data, run.seed)
+        subset = sample_part(0)
+        sampled_per_s = len(subset) / (time.perf_counter() - begun)
+        synthetic, kept_frac = keep(sample_part, data, run.seed)
         judge = scorer(data, derive_seed("judge"))
         scores = score(synthetic, judge, test, run.seed)
-        scores_drawn = score(drawn, judge, test, run.seed)
+        scores_drawn = score(subset, judge, test, run.seed)
         fidelity_floor = accuracy(test.labels, judge.predict_proba(test.images))
         floor = {"label_fidelity": fidelity_floor, **neighborhoods(judge, data, test)}
     write_npz(run.out / "synthetic.npz", images=synthetic.images, labels=synthetic.labels)
@@ -291,8 +291,8 @@ def folder(text: str) -> Path:
 
 def num_threads(text: str) -> int:
     """Trials at a time."""
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
-        raise argparse.ArgumentTypeError(f"expected 1 to {MOST_THREADS}, found {text}")
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_THREADS:
+        raise argparse.ArgumentTypeError(f"expected 1 to {MAX_THREADS}, found {text}")
     return int(text)
 
 

@@ -28,21 +28,21 @@ from benchmarks.claims import Job, Result, sections, train, tried
 from pipeline.config.validation import member_config
 from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators.base import Generator
-from pipeline.generators.fit import moved
+from pipeline.generators.fit import augmenter
 from pipeline.generators.gan.dcgan import (
     BETAS,
     REACH,
     ConditionalBatchNorm,
     DCGANConfig,
     Discriminator,
-    Sampler,
+    GeneratorNet,
     mode_seeking,
 )
-from pipeline.generators.sampling import draw_classes
+from pipeline.generators.sampling import sample_classes
 
 ROUNDS = 7
 ROUND_S = 0.5  # about, of either recipe
-LEAST_STEPS = 5  # per round
+MIN_STEPS = 5  # per round
 WARM_UPDATES = 3
 DRAWN = 50  # images per class, each round
 OURS = "dcgan"
@@ -53,11 +53,11 @@ class PlainNorm(ConditionalBatchNorm):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """See the class."""
-        gain, bias = (each(y)[:, :, None, None] for each in (self.gain, self.bias))
+        gain, bias = (embedding(y)[:, :, None, None] for embedding in (self.gain, self.bias))
         return cast("Tensor", gain * self.norm(x) + bias)
 
 
-class PlainSampler(Sampler):
+class PlainGeneratorNet(GeneratorNet):
     """The same layers, channels first."""
 
     def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
@@ -94,33 +94,40 @@ class TextbookDCGAN(Generator):
     def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
         self.noise_dim = config.latent_dim
-        self.sampler, self.critic = PlainSampler(config, spec), PlainDiscriminator(config, spec)
-        self.networks = nn.ModuleDict({"sampler": self.sampler, "critic": self.critic})
+        self.generator_net, self.discriminator = (
+            PlainGeneratorNet(config, spec),
+            PlainDiscriminator(config, spec),
+        )
+        self.networks = nn.ModuleDict({"sampler": self.generator_net, "critic": self.discriminator})
         rates = (config.generator_learning_rate, config.discriminator_learning_rate)
         self.optimizers = {
-            name: torch.optim.Adam(each.parameters(), rate, betas=BETAS)
-            for (name, each), rate in zip(self.networks.items(), rates, strict=True)
+            name: torch.optim.Adam(network.parameters(), rate, betas=BETAS)
+            for (name, network), rate in zip(self.networks.items(), rates, strict=True)
         }
 
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`."""
         pairs = labels[: (len(labels) + 1) // 2].repeat_interleave(2)
         with torch.no_grad():
-            fake = self.sampler(self.draw_noise(len(pairs)), pairs)
-        critic = functional.relu(1 - self.critic(real, labels)).mean()
-        critic = critic + functional.relu(1 + self.critic(fake, pairs)).mean()
+            fake = self.generator_net(self.sample_noise(len(pairs)), pairs)
+        discriminator_loss = functional.relu(1 - self.discriminator(real, labels)).mean()
+        discriminator_loss = (
+            discriminator_loss + functional.relu(1 + self.discriminator(fake, pairs)).mean()
+        )
         self.optimizers["critic"].zero_grad()
-        critic.backward()
+        discriminator_loss.backward()
         self.optimizers["critic"].step()
-        self.critic.requires_grad_(False)
-        z = self.draw_noise(len(pairs))
-        fake = self.sampler(z, pairs)
-        loss = -self.critic(fake, pairs).mean() + self.config.mode_seeking * mode_seeking(z, fake)
+        self.discriminator.requires_grad_(False)
+        z = self.sample_noise(len(pairs))
+        fake = self.generator_net(z, pairs)
+        loss = -self.discriminator(fake, pairs).mean() + self.config.mode_seeking * mode_seeking(
+            z, fake
+        )
         self.optimizers["sampler"].zero_grad()
         loss.backward()
         self.optimizers["sampler"].step()
-        self.critic.requires_grad_(True)
-        return {"generator": loss, "discriminator": critic}
+        self.discriminator.requires_grad_(True)
+        return {"generator": loss, "discriminator": discriminator_loss}
 
 
 class Plain:
@@ -134,7 +141,7 @@ class Plain:
         pairs = TensorDataset(images, torch.from_numpy(data.labels))
         loader = DataLoader(pairs, min(batch, len(data)), shuffle=True, drop_last=True)
         self.batches: Iterator[Any] = itertools.chain.from_iterable(itertools.repeat(loader))
-        self.view = moved(self.generator.config.view)
+        self.augment = augmenter(self.generator.config.augmentation)
 
     def seconds(self, steps: int) -> float:
         """Of so many steps, after a few to warm up."""
@@ -152,7 +159,7 @@ class Plain:
     def run(self, steps: int) -> None:
         """So many steps."""
         for images, labels in itertools.islice(self.batches, steps):
-            self.generator.update(self.view(images), labels)
+            self.generator.update(self.augment(images), labels)
 
 
 def plain_member(job: Job, name: str, spec: ImageSpec) -> Generator:
@@ -199,19 +206,19 @@ def drawn_per_second(generator: Generator) -> float:
     seconds = []
     for seed in range(ROUNDS):
         begun = time.perf_counter()
-        draw_classes(generator, DRAWN, seed)
+        sample_classes(generator, DRAWN, seed)
         seconds.append(time.perf_counter() - begun)
     return count / statistics.median(seconds)
 
 
 def speed(job: Job) -> Result:
     """Whether a member is slower than its plain recipe: both in turn, in one process."""
-    data = job.draw(0)
+    data = job.subset(0)
 
     def measure(family: str) -> Result:
         ours, plain = job.generator(family, data.spec(), 0), Plain(job, family, data)
-        slower = max(our_seconds(ours, data, LEAST_STEPS), plain.seconds(LEAST_STEPS))
-        steps = max(LEAST_STEPS, round(LEAST_STEPS * ROUND_S / slower))
+        slower = max(our_seconds(ours, data, MIN_STEPS), plain.seconds(MIN_STEPS))
+        steps = max(MIN_STEPS, round(MIN_STEPS * ROUND_S / slower))
         rounds = [
             {"ours_s": our_seconds(ours, data, steps), "plain_s": plain.seconds(steps)}
             for _ in range(ROUNDS)

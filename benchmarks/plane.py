@@ -22,7 +22,7 @@ from pipeline.data.images import Images, ImageSpec, LabeledImages
 from pipeline.generators.base import create
 from pipeline.generators.fit import fit
 from pipeline.generators.gan.mlp_gan import MLPGAN, MLPGANConfig
-from pipeline.generators.sampling import draw_images
+from pipeline.generators.sampling import sample_images
 from pipeline.report import figures
 from pipeline.runtime.seeds import derive_seed, numpy_rng
 
@@ -41,7 +41,7 @@ SETTINGS: Member = {
     "latent_dim": 2,
     "ema_decay": 0.998,
     "decay_from": 0.3,
-    "view": {"degrees": 0, "translate": 0, "scale": 0, "shear": 0},
+    "augmentation": {"degrees": 0, "translate": 0, "scale": 0, "shear": 0},
     "precision": "float32",
     "generator_learning_rate": 0.002,
     "discriminator_learning_rate": 0.01,
@@ -82,8 +82,8 @@ def learned(real: Points, seed: int, **changes: object) -> Points:
     labels = np.zeros(NUM_POINTS, dtype=np.int64)
     with tempfile.TemporaryDirectory() as folder:
         fit(generator, LabeledImages(as_images(real), labels), seed, Path(folder))
-    drawn = draw_images(generator, labels, list(range(NUM_POINTS)))
-    return (drawn.reshape(-1, 2) / 127.5 - 1) * REACH
+    samples = sample_images(generator, labels, list(range(NUM_POINTS)))
+    return (samples.reshape(-1, 2) / 127.5 - 1) * REACH
 
 
 def measure(job: Job) -> Result:
@@ -91,21 +91,21 @@ def measure(job: Job) -> Result:
 
     def run(seed: int) -> Result:
         real = points(seed)
-        drawn = learned(real, seed, **({} if job.steps is None else {"steps": job.steps}))
-        shown = {"real": real[:NUM_SHOWN], "drawn": drawn[:NUM_SHOWN]}
+        samples = learned(real, seed, **({} if job.steps is None else {"steps": job.steps}))
+        shown = {"real": real[:NUM_SHOWN], "drawn": samples[:NUM_SHOWN]}
         return {
-            "mean": drawn.mean(axis=0).tolist(),
-            "covariance": np.cov(drawn.T).tolist(),
-            "points": {name: each.tolist() for name, each in shown.items()},
+            "mean": samples.mean(axis=0).tolist(),
+            "covariance": np.cov(samples.T).tolist(),
+            "points": {name: coordinates.tolist() for name, coordinates in shown.items()},
         }
 
     return tried(run, [{"seed": seed} for seed in range(job.seeds)])
 
 
-def text(found: Result) -> str:
+def text(result: Result) -> str:
     """A row for the truth, one per seed."""
     truth = {"mean": MEAN.tolist(), "covariance": COVARIANCE.tolist()}
-    rows = [_row("truth", truth), *(_row(str(run["seed"]), run) for run in found["runs"])]
+    rows = [_row("truth", truth), *(_row(str(run["seed"]), run) for run in result["runs"])]
     return TEXT.format(num_points=NUM_POINTS, table=markdown(rows))
 
 
@@ -114,19 +114,21 @@ def _row(title: str, run: dict[str, Any]) -> Row:
     off = np.concatenate([mean / MEAN - 1, (covariance / COVARIANCE - 1).ravel()])
     return {
         "seed": title,
-        "mean": ", ".join(f"{each:.2f}" for each in mean),
-        "variances": ", ".join(f"{each:.2f}" for each in np.diag(covariance)),
+        "mean": ", ".join(f"{value:.2f}" for value in mean),
+        "variances": ", ".join(f"{value:.2f}" for value in np.diag(covariance)),
         "covariance": f"{covariance[0, 1]:.2f}",
         "farthest": f"{100 * abs(off).max():.1f}",
     }
 
 
-def figure(found: Result) -> Figure:
+def figure(measured: Result) -> Figure:
     """Real points beside drawn ones, of the first seed that came to something."""
-    shown = found["runs"][0]["points"]
+    shown = measured["runs"][0]["points"]
     result, axes = figures.subplots(7, 3.5, 1, len(shown))
-    for axis, (name, each), color in zip(axes[0], shown.items(), figures.COLORS, strict=False):
-        axis.scatter(*np.array(each).T, s=6, color=color, alpha=0.6, linewidths=0)
+    for axis, (name, coordinates), color in zip(
+        axes[0], shown.items(), figures.COLORS, strict=False
+    ):
+        axis.scatter(*np.array(coordinates).T, s=6, color=color, alpha=0.6, linewidths=0)
         axis.set_title(name)
         axis.set(xlim=(-3, 5), ylim=(-6, 10), xlabel="x", ylabel="y")
     return result

@@ -3,7 +3,7 @@
 `python -m benchmarks.semi --data DIR --labels N --seed K --threads T --out OUT` lays the preset
 `semi` over params.yaml, takes N labels in all (as many of each class) and the seed K, and runs the
 pipeline's own stages, T trials at a time and one thread each, in a folder that is thrown away. Of
-the arms that see labeled images alone it runs the baseline and the rival; with `--arms ...
+the arms that see labeled images alone it runs the baseline and the reference; with `--arms ...
 --alone` nothing but the arms named. It writes
 `OUT/result.json` (test error of every arm and classifier, what the audits found, seconds of every
 part) and `OUT/synthetic.npz` (the images of the generator that learned from pseudo-labels). With
@@ -53,7 +53,7 @@ from pipeline.trials.store import TIMINGS, fingerprint
 
 PRESET = "semi"
 CLASSES = 10
-FOREIGN_FRAC = 0.09  # of the pool, with --foreign: as many as there are of any digit
+UNKNOWN_FRAC = 0.09  # of the pool, with --foreign: as many as there are of any digit
 # What replicates of one table have in common, whatever their draw.
 SETTINGS = {"teachers", "generators", "synthesize", "tune", "classifiers", "transforms"}
 Stage = Callable[[Params, Path, str], None]
@@ -74,33 +74,35 @@ def settings(root: Path, arguments: argparse.Namespace) -> Params:
     budget = arguments.labels // CLASSES
     document["data"].update(name="mnist", path=str(arguments.data.resolve()))
     if arguments.foreign is not None:
-        document["data"]["foreign"] = {"classes": [arguments.foreign], "frac": FOREIGN_FRAC}
+        document["data"]["unknown_classes"] = {"classes": [arguments.foreign], "frac": UNKNOWN_FRAC}
     if arguments.keep_frac is not None:
         for teacher in document["teachers"].values():
             teacher["keep_frac"] = arguments.keep_frac
     document["study"].update(budgets=[budget], curve_budgets=[], seeds=[arguments.seed])
     document["report"]["primary"]["budget"] = budget
     document["engine"].update(kind="processes", workers=arguments.threads)
-    wanted = wanted_arms(check_params(root), arguments.arms)
-    for name in set(document["arms"]) - wanted:
+    arms = wanted_arms(check_params(root), arguments.arms)
+    for name in set(document["arms"]) - arms:
         del document["arms"][name]
     with (root / FILE).open("w", encoding="utf-8") as file:
         yaml.dump(document, file)
     return check_params(root)
 
 
-def wanted_arms(params: Params, chosen: list[str] | None) -> set[str]:
-    """The baseline, its rival and the arms that see images without labels, or `chosen` of them."""
+def wanted_arms(params: Params, names: list[str] | None) -> set[str]:
+    """The baseline, its reference and the arms that see images without labels, or `names` of
+    them.
+    """
     report = params.report
-    always = {name for name in (report.baseline, report.rival, report.primary.arm) if name}
+    always = {name for name in (report.baseline, report.reference, report.primary.arm) if name}
     semi = {name for name in params.arms if params.regime(name) != "labeled"}
-    if unknown := set(chosen or ()) - semi:
+    if unknown := set(names or ()) - semi:
         raise ParamsError(
             "--arms",
             f"expected some of {', '.join(sorted(semi))}, found {min(unknown)}",
             "leave it out for all of them",
         )
-    return always | (set(chosen) if chosen else semi)
+    return always | (set(names) if names else semi)
 
 
 def stages(params: Params, arms: Sequence[str]) -> Iterable[tuple[Stage, str]]:
@@ -121,8 +123,8 @@ def stages(params: Params, arms: Sequence[str]) -> Iterable[tuple[Stage, str]]:
 
 def error(file: Path) -> float:
     """The share of test images that a scored trial got wrong."""
-    found = read_npz(file)
-    return 1 - accuracy(found["labels"], found["probabilities"])
+    arrays = read_npz(file)
+    return 1 - accuracy(arrays["labels"], arrays["probabilities"])
 
 
 def errors_by_arm(params: Params, root: Path, arms: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -138,9 +140,13 @@ def errors_by_arm(params: Params, root: Path, arms: Sequence[str]) -> dict[str, 
 def failures(params: Params, root: Path, arms: Sequence[str]) -> list[str]:
     """Why trials came to nothing, of everything that was run."""
     ran = {(stage.__module__.rpartition(".")[2], item) for stage, item in stages(params, arms)}
-    every = (each for each in artifacts(params) if (each.names["stage"], each.names["item"]) in ran)
-    found = [read_manifest(root / each.path)["failure"] for each in every]
-    return [f"{failure[0]}: {failure[1]}" for failure in found if failure]
+    every = (
+        artifact
+        for artifact in artifacts(params)
+        if (artifact.names["stage"], artifact.names["item"]) in ran
+    )
+    reasons = [read_manifest(root / artifact.path)["failure"] for artifact in every]
+    return [f"{failure[0]}: {failure[1]}" for failure in reasons if failure]
 
 
 def result(
@@ -155,7 +161,7 @@ def result(
         "seed": arguments.seed,
         "threads": arguments.threads,
         "foreign": arguments.foreign,
-        "keep_frac": {name: each["keep_frac"] for name, each in params.teachers.items()},
+        "keep_frac": {name: section["keep_frac"] for name, section in params.teachers.items()},
         "recipes": {arm: fingerprint(params.section(f"arms.{arm}")) for arm in arms},
         "test_error": errors_by_arm(params, root, arms),
         "failures": failures(params, root, arms),
@@ -184,12 +190,12 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
         prepare.run(params, root)
         for stage, item in stages(params, arms):
             stage(params, root, item)
-        found = {**result(params, root, arms, arguments), "wall_s": time.perf_counter() - begun}
+        record = {**result(params, root, arms, arguments), "wall_s": time.perf_counter() - begun}
         (arguments.out / "synthetic.npz").unlink(missing_ok=True)
         for images in root.glob(f"{SYNTHETIC}*/{replicates(params.study)[0].file('.npz')}"):
             shutil.copy(images, arguments.out / "synthetic.npz")
-    write_json(arguments.out / "result.json", found)
-    return found
+    write_json(arguments.out / "result.json", record)
+    return record
 
 
 def num_labels(text: str) -> int:
@@ -231,10 +237,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=no_file, required=True, help="folder for the two files")
     with exit_on_error():
-        chosen = parser.parse_args(arguments)
-        if chosen.alone and not chosen.arms:
+        options = parser.parse_args(arguments)
+        if options.alone and not options.arms:
             parser.error("--alone: expected --arms with the arms to run, found none")
-        print(json.dumps(benchmark(chosen), indent=2))
+        print(json.dumps(benchmark(options), indent=2))
     return 0
 
 

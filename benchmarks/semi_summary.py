@@ -43,17 +43,17 @@ def replicates(root: Path) -> list[Result]:
     differ.
     """
     every = [read_json(path) for path in sorted(root.rglob("result.json"))]
-    found = [each for each in every if "test_error" in each]
-    if not found:
+    finished = [record for record in every if "test_error" in record]
+    if not finished:
         raise DataError(
             str(root),
             "expected result.json of benchmarks.semi below it, found none",
             "run `python -m benchmarks.semi` with --out below that folder",
         )
-    parts = {part: [each.get(part) for each in found] for part in ("settings", "precision")}
-    recipes = [each.get("recipes", {}) for each in found]  # older results do not tell
-    for arm in {arm for each in recipes for arm in each}:
-        parts[f"arms.{arm}"] = [each[arm] for each in recipes if arm in each]
+    parts = {part: [record.get(part) for record in finished] for part in ("settings", "precision")}
+    recipes = [record.get("recipes", {}) for record in finished]  # older results do not tell
+    for arm in {arm for record in recipes for arm in record}:
+        parts[f"arms.{arm}"] = [record[arm] for record in recipes if arm in record]
     for part, values in parts.items():
         several = sorted({str(value) for value in values})
         if len(several) > 1:
@@ -62,25 +62,25 @@ def replicates(root: Path) -> list[Result]:
                 f"expected replicates of the same {part}, found {' and '.join(several)}",
                 "give them a folder each",
             )
-    return found
+    return finished
 
 
-def read_errors(found: Sequence[Result], root: Path) -> pd.DataFrame:
+def read_errors(records: Sequence[Result], root: Path) -> pd.DataFrame:
     """One row per draw, arm and classifier: labels, seed, arm, classifier, error in percent.
 
     The error is NaN where a trial came to nothing. Replicates with a foreign digit are left out.
     """
     rows = [
         {
-            "labels": each["labels"],
-            "seed": each["seed"],
+            "labels": record["labels"],
+            "seed": record["seed"],
             "arm": arm,
             "classifier": classifier,
             "error": math.nan if error is None else 100 * error,
         }
-        for each in found
-        if each.get("foreign") is None
-        for arm, errors in each["test_error"].items()
+        for record in records
+        if record.get("foreign") is None
+        for arm, errors in record["test_error"].items()
         for classifier, error in errors.items()
     ]
     table = pd.DataFrame(rows, columns=["labels", "seed", "arm", "classifier", "error"])
@@ -101,11 +101,11 @@ def refuse_twice(table: pd.DataFrame, place: list[str], root: Path) -> None:
 
 def cell(values: Sequence[float]) -> str:
     """Mean and interval of numbers, how many they are, and how many came to nothing."""
-    known = [value for value in values if not math.isnan(value)]
-    if not known:
+    finite = [value for value in values if not math.isnan(value)]
+    if not finite:
         return f"none of {len(values)}" if len(values) else ""
-    failed = f", {len(values) - len(known)} failed" if len(known) < len(values) else ""
-    return f"{told(known)}, n = {len(known)}{failed}"
+    failed = f", {len(values) - len(finite)} failed" if len(finite) < len(values) else ""
+    return f"{told(finite)}, n = {len(finite)}{failed}"
 
 
 def arms(errors: pd.DataFrame) -> list[Row]:
@@ -129,37 +129,37 @@ def arms(errors: pd.DataFrame) -> list[Row]:
 def added(errors: pd.DataFrame, params: Params) -> list[Row]:
     """What generators add to the labels that they learned from, paired by draw."""
     place = ["labels", "classifier", "seed"]
-    own = {arm: rows.set_index(place)["error"] for arm, rows in errors.groupby("arm")}
-    found: list[Row] = []
-    for arm, rival in ((name, params.rival(name)) for name in params.arms):
-        if arm in own and rival in own:
-            both = own[arm].index.intersection(own[rival].index)
-            gains = own[rival][both] - own[arm][both]  # NaN where one came to nothing
+    by_arm = {arm: rows.set_index(place)["error"] for arm, rows in errors.groupby("arm")}
+    table: list[Row] = []
+    for arm, reference in ((name, params.reference(name)) for name in params.arms):
+        if arm in by_arm and reference in by_arm:
+            both = by_arm[arm].index.intersection(by_arm[reference].index)
+            gains = by_arm[reference][both] - by_arm[arm][both]  # NaN where one came to nothing
             for (labels, classifier), values in gains.groupby(level=[0, 1], sort=False):
-                found.append(
+                table.append(
                     {
                         "labels": str(labels),
                         "classifier": classifier,
-                        "generator's images": f"`{arm}` against `{rival}`",
+                        "generator's images": f"`{arm}` against `{reference}`",
                         "error less, points": cell(values.tolist()),
                     }
                 )
-    return found
+    return table
 
 
-def strange(found: Sequence[Result], root: Path) -> list[Row]:
+def strange(records: Sequence[Result], root: Path) -> list[Row]:
     """How well teachers knew a digit for strange that is no task."""
     rows = [
         {
-            "labels": each["labels"],
+            "labels": record["labels"],
             "teacher": teacher,
-            "digit": each["foreign"],
-            "seed": each["seed"],
+            "digit": record["foreign"],
+            "seed": record["seed"],
             **{key: audit.get(key) for key in FOREIGN},
         }
-        for each in found
-        if each.get("foreign") is not None
-        for teacher, audit in each["audits"].items()
+        for record in records
+        if record.get("foreign") is not None
+        for teacher, audit in record["audits"].items()
         if "strangeness_auroc" in audit
     ]
     place = ["labels", "teacher", "digit", "seed"]
@@ -178,17 +178,17 @@ def strange(found: Sequence[Result], root: Path) -> list[Row]:
     ]
 
 
-def minutes(found: Sequence[Result]) -> list[Row]:
+def minutes(records: Sequence[Result]) -> list[Row]:
     """How long replicates took, by how much was asked of them."""
     rows = [
         {
-            "labels": each["labels"],
-            "threads": each["threads"],
-            "arms": len(each["test_error"]),
-            "minutes": each["wall_s"] / 60,
+            "labels": record["labels"],
+            "threads": record["threads"],
+            "arms": len(record["test_error"]),
+            "minutes": record["wall_s"] / 60,
         }
-        for each in found
-        if "wall_s" in each
+        for record in records
+        if "wall_s" in record
     ]
     table = pd.DataFrame(rows, columns=["labels", "threads", "arms", "minutes"])
     return [
@@ -206,11 +206,11 @@ def minutes(found: Sequence[Result]) -> list[Row]:
 
 def summary(root: Path, params: Params) -> str:
     """All there is to say of the replicates below `root`."""
-    found = replicates(root)
-    errors = read_errors(found, root)
-    tables = (arms(errors), added(errors, params), strange(found, root), minutes(found))
+    records = replicates(root)
+    errors = read_errors(records, root)
+    tables = (arms(errors), added(errors, params), strange(records, root), minutes(records))
     parts = [markdown(table) for table in tables if table]
-    commits = sorted({each["commit"] for each in found if "commit" in each})
+    commits = sorted({record["commit"] for record in records if "commit" in record})
     parts.append(
         f"Fewer than {SEEDS_FOR_A_CLAIM} draws are exploratory."
         + (f" Commits: {', '.join(commits)}." if commits else "")

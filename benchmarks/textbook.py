@@ -26,14 +26,14 @@ AS_THEY_ARE = {"degrees": 0, "translate": 0, "scale": 0, "shear": 0}
 SETTINGS = {
     "steps": 1,
     "steps_per_image": 0,
-    "most_steps": 1,
+    "max_steps": 1,
     "batch_size": 64,
     "latent_dim": 100,
     "ema_decay": 0.0,
     "decay_from": 1.0,
-    "rare_weight": 1,
+    "rare_oversampling": 1,
     "precision": "auto",
-    "view": AS_THEY_ARE,
+    "augmentation": AS_THEY_ARE,
 }
 
 
@@ -43,7 +43,7 @@ class TextbookConfig(GeneratorConfig):
     latent_dim: Count
 
 
-class MLPSampler(nn.Module):
+class MLPGeneratorNet(nn.Module):
     """Noise (n, latent_dim) and labels (n,) to images (n, c, h, w) in -1..1."""
 
     def __init__(self, config: TextbookConfig, spec: ImageSpec) -> None:
@@ -63,7 +63,7 @@ class MLPSampler(nn.Module):
         return cast("Tensor", self.model(torch.cat([self.embed(y), z], 1))).unflatten(1, self.shape)
 
 
-class MLPCritic(nn.Module):
+class MLPDiscriminator(nn.Module):
     """Images (n, c, h, w) and labels (n,) to realness (n,)."""
 
     def __init__(self, spec: ImageSpec) -> None:
@@ -96,25 +96,30 @@ class MLPGAN(Generator):
     def __init__(self, config: TextbookConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
         self.noise_dim = config.latent_dim
-        self.sampler, self.critic = MLPSampler(config, spec), MLPCritic(spec)
-        self.networks = nn.ModuleDict({"sampler": self.sampler, "critic": self.critic})
-        self.optimizers = {name: _adam(each) for name, each in self.networks.items()}
+        self.generator_net, self.discriminator = (
+            MLPGeneratorNet(config, spec),
+            MLPDiscriminator(spec),
+        )
+        self.networks = nn.ModuleDict({"sampler": self.generator_net, "critic": self.discriminator})
+        self.optimizers = {name: _adam(network) for name, network in self.networks.items()}
 
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`; first the generator, then the discriminator."""
-        wanted = torch.randint(self.spec.num_classes, (len(real),))
-        noise = self.draw_noise(len(real))
-        fake = self.in_precision(self.sampler, noise, wanted)
-        generator = (self.in_precision(self.critic, fake, wanted) - 1).square().mean()
+        y = torch.randint(self.spec.num_classes, (len(real),))
+        noise = self.sample_noise(len(real))
+        fake = self.in_precision(self.generator_net, noise, y)
+        generator = (self.in_precision(self.discriminator, fake, y) - 1).square().mean()
         _step(self.optimizers["sampler"], generator)
-        critic = (self.in_precision(self.critic, real, labels) - 1).square().mean()
-        refused = self.in_precision(self.critic, fake.detach(), wanted).square().mean()
-        critic = (critic + refused) / 2
-        _step(self.optimizers["critic"], critic)
-        return {"generator": generator, "discriminator": critic}
+        discriminator_loss = (
+            (self.in_precision(self.discriminator, real, labels) - 1).square().mean()
+        )
+        refused = self.in_precision(self.discriminator, fake.detach(), y).square().mean()
+        discriminator_loss = (discriminator_loss + refused) / 2
+        _step(self.optimizers["critic"], discriminator_loss)
+        return {"generator": generator, "discriminator": discriminator_loss}
 
 
-class ACSampler(nn.Module):
+class ACGeneratorNet(nn.Module):
     """Noise (n, latent_dim) and labels (n,) to images (n, c, h, w) in -1..1."""
 
     def __init__(self, config: TextbookConfig, spec: ImageSpec) -> None:
@@ -142,7 +147,7 @@ class ACSampler(nn.Module):
         return cast("Tensor", self.model(start))
 
 
-class ACCritic(nn.Module):
+class ACDiscriminator(nn.Module):
     """Images (n, c, h, w) to realness and class scores, (n, 1 + num_classes)."""
 
     def __init__(self, spec: ImageSpec) -> None:
@@ -176,27 +181,27 @@ class ACGAN(Generator):
     def __init__(self, config: TextbookConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
         self.noise_dim = config.latent_dim
-        self.sampler = ACSampler(config, spec).to(memory_format=torch.channels_last)
-        self.critic = ACCritic(spec).to(memory_format=torch.channels_last)
-        self.networks = nn.ModuleDict({"sampler": self.sampler, "critic": self.critic})
+        self.generator_net = ACGeneratorNet(config, spec).to(memory_format=torch.channels_last)
+        self.discriminator = ACDiscriminator(spec).to(memory_format=torch.channels_last)
+        self.networks = nn.ModuleDict({"sampler": self.generator_net, "critic": self.discriminator})
         for layer in self.networks.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.normal_(layer.weight, 0.0, 0.02)
-        self.optimizers = {name: _adam(each) for name, each in self.networks.items()}
+        self.optimizers = {name: _adam(network) for name, network in self.networks.items()}
 
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`; first the generator, then the discriminator."""
-        wanted = torch.randint(self.spec.num_classes, (len(real),))
-        noise = self.draw_noise(len(real))
-        fake = self.in_precision(self.sampler, noise, wanted)
-        generator = self._loss(fake, 1.0, wanted)
+        y = torch.randint(self.spec.num_classes, (len(real),))
+        noise = self.sample_noise(len(real))
+        fake = self.in_precision(self.generator_net, noise, y)
+        generator = self._loss(fake, 1.0, y)
         _step(self.optimizers["sampler"], generator)
-        critic = (self._loss(real, 1.0, labels) + self._loss(fake.detach(), 0.0, wanted)) / 2
-        _step(self.optimizers["critic"], critic)
-        return {"generator": generator, "discriminator": critic}
+        discriminator_loss = (self._loss(real, 1.0, labels) + self._loss(fake.detach(), 0.0, y)) / 2
+        _step(self.optimizers["critic"], discriminator_loss)
+        return {"generator": generator, "discriminator": discriminator_loss}
 
     def _loss(self, images: Tensor, realness: float, labels: Tensor) -> Tensor:
-        outputs = self.in_precision(self.critic, images)
+        outputs = self.in_precision(self.discriminator, images)
         scores, classes = outputs[:, 0], outputs[:, 1:]
         target = torch.full_like(scores, realness)
         adversarial = functional.binary_cross_entropy_with_logits(scores, target)

@@ -23,6 +23,6 @@ def told(values: Sequence[float], digits: int = 2) -> str:
     """The mean, with its t interval when there are several values; `-` of none."""
     if len(values) == 0:
         return "-"
-    found = t_interval(np.array(values), CONFIDENCE)
-    ends = f" [{found.low:.{digits}f}, {found.high:.{digits}f}]" if len(values) > 1 else ""
-    return f"{found.mean:.{digits}f}{ends}"
+    interval = t_interval(np.array(values), CONFIDENCE)
+    ends = f" [{interval.low:.{digits}f}, {interval.high:.{digits}f}]" if len(values) > 1 else ""
+    return f"{interval.mean:.{digits}f}{ends}"

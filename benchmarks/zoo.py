@@ -96,21 +96,21 @@ def measured(name: str, arguments: Namespace) -> dict[str, Any] | None:
     path = arguments.out / f"{name}.json"
     if not path.exists():
         return None
-    found: dict[str, Any] = read_json(path)
-    wanted = options(name, arguments)
-    if found["options"] != wanted:
+    record: dict[str, Any] = read_json(path)
+    expected = options(name, arguments)
+    if record["options"] != expected:
         raise ParamsError(
             str(path),
-            f"expected {wanted}, found {found['options']}",
+            f"expected {expected}, found {record['options']}",
             "name another --out or remove that file",
         )
-    return found
+    return record
 
 
 def options(name: str, arguments: Namespace) -> dict[str, Any]:
     """The options that a part depends on, with their values."""
-    asked = {option: getattr(arguments, option) for option in PARTS[name].options}
-    return {**asked, "commit": commit()}
+    chosen_options = {option: getattr(arguments, option) for option in PARTS[name].options}
+    return {**chosen_options, "commit": commit()}
 
 
 def measure(name: str, job: Job, arguments: Namespace) -> None:
@@ -138,14 +138,14 @@ def document(out: Path) -> str:
     for name, part in PARTS.items():
         if not (out / f"{name}.json").exists():
             continue
-        found = read_json(out / f"{name}.json")
-        asked = ", ".join(f"{key} {value}" for key, value in found["options"].items())
-        versions = ", ".join(f"{key} {value}" for key, value in found["versions"].items())
-        failed = "".join(f"Came to nothing: {each}\n" for each in found["result"]["failed"])
+        record = read_json(out / f"{name}.json")
+        options_text = ", ".join(f"{key} {value}" for key, value in record["options"].items())
+        versions = ", ".join(f"{key} {value}" for key, value in record["versions"].items())
+        failed = "".join(f"Came to nothing: {failure}\n" for failure in record["result"]["failed"])
         sections.append(
-            f"## {part.title} (`{name}`)\n\n{part.text(found['result'])}\n{failed}"
-            f"Asked for: {asked}. {found['seconds']:,.0f} s with {found['threads']} threads on "
-            f"{found['machine']}; {versions}.\n"
+            f"## {part.title} (`{name}`)\n\n{part.text(record['result'])}\n{failed}"
+            f"Asked for: {options_text}. {record['seconds']:,.0f} s with {record['threads']} threads on "
+            f"{record['machine']}; {versions}.\n"
         )
     return "\n".join(sections)
 

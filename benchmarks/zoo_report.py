@@ -65,10 +65,10 @@ drawing from the sampler, all steps of it where it takes several.
 """
 
 
-def wgan_text(found: Result) -> str:
+def wgan_text(result: Result) -> str:
     """A row per family."""
     rows: list[Row] = []
-    for family, runs in by_family(found).items():
+    for family, runs in by_family(result).items():
         tells = {
             name: ranged([run["tells"][name] for run in runs], 2) for name in (*PLAYERS, "step")
         }
@@ -81,13 +81,13 @@ def wgan_text(found: Result) -> str:
                 "the step": tells["step"],
             }
         )
-    return WGAN.format(num_scored=found["num_scored"], table=markdown(rows))
+    return WGAN.format(num_scored=result["num_scored"], table=markdown(rows))
 
 
-def began_text(found: Result) -> str:
+def began_text(result: Result) -> str:
     """A row per gamma, one for their difference, one for real images."""
     by_gamma = {
-        gamma: {run["seed"]: run["quality"] for run in found["runs"] if run["gamma"] == gamma}
+        gamma: {run["seed"]: run["quality"] for run in result["runs"] if run["gamma"] == gamma}
         for gamma in GAMMAS
     }
     first, second = by_gamma.values()
@@ -98,13 +98,14 @@ def began_text(found: Result) -> str:
     ]
     parts = {str(gamma): list(runs.values()) for gamma, runs in by_gamma.items()}
     low, high = parts
-    parts |= {f"{high} minus {low}": differences, "real images": [found["floor"]]}
+    parts |= {f"{high} minus {low}": differences, "real images": [result["floor"]]}
     rows = [
         {
             "gamma": title,
             "n": str(len(values)),
             **{
-                name.replace("_", " "): told([each[name] for each in values], 3) for name in QUALITY
+                name.replace("_", " "): told([run_values[name] for run_values in values], 3)
+                for name in QUALITY
             },
         }
         for title, values in parts.items()
@@ -112,9 +113,9 @@ def began_text(found: Result) -> str:
     return BEGAN.format(table=markdown(rows))
 
 
-def srgan_text(found: Result) -> str:
+def srgan_text(result: Result) -> str:
     """One row."""
-    runs = found["runs"]
+    runs = result["runs"]
     row = {
         "n": str(len(runs)),
         "network dB": told([run["doubled_db"] for run in runs], 2),
@@ -122,38 +123,38 @@ def srgan_text(found: Result) -> str:
         "difference dB": told([run["doubled_db"] - run["bicubic_db"] for run in runs], 2),
         "network better, % of images": told([100 * run["better_frac"] for run in runs], 1),
     }
-    return SRGAN.format(num_scored=found["num_scored"], table=markdown([row]))
+    return SRGAN.format(num_scored=result["num_scored"], table=markdown([row]))
 
 
-def textbook_text(found: Result) -> str:
+def textbook_text(result: Result) -> str:
     """A row per seed."""
     rows = [
         {
             "seed": str(run["seed"]),
-            "wrong": str(found["num_scored"] - run["right"]),
+            "wrong": str(result["num_scored"] - run["right"]),
             "accuracy %": f"{100 * run['accuracy']:.2f} [{100 * run['low']:.2f}, "
             f"{100 * run['high']:.2f}]",
             "training s": f"{run['train_s']:,.0f}",
         }
-        for run in found["runs"]
+        for run in result["runs"]
     ]
     return TEXTBOOK.format(
         reported=REPORTED_PERCENT,
-        num_trained=found["num_trained"],
-        num_scored=found["num_scored"],
-        steps=found["config"]["steps"],
+        num_trained=result["num_trained"],
+        num_scored=result["num_scored"],
+        steps=result["config"]["steps"],
         batch=TEXTBOOK_BATCH,
-        rate=found["config"]["learning_rate"],
+        rate=result["config"]["learning_rate"],
         table=markdown(rows),
     )
 
 
-def speed_text(found: Result) -> str:
+def speed_text(result: Result) -> str:
     """A row per member."""
     rows, slower = [], []
-    for run in found["runs"]:
+    for run in result["runs"]:
         ours, plain = (
-            np.array([each[name] for each in run["rounds"]]) for name in ("ours_s", "plain_s")
+            np.array([timing[name] for timing in run["rounds"]]) for name in ("ours_s", "plain_s")
         )
         images, ratios = run["steps"] * run["batch_size"], plain / ours
         slower += [run["family"]] if np.median(ratios) < 1 else []
@@ -173,36 +174,36 @@ def speed_text(found: Result) -> str:
     return SPEED.format(
         slower=", ".join(slower) or "none",
         table=markdown(rows),
-        precisions=", ".join(sorted({run["precision"] for run in found["runs"]})),
+        precisions=", ".join(sorted({run["precision"] for run in result["runs"]})),
     )
 
 
-def by_family(found: Result) -> dict[str, list[Result]]:
+def by_family(result: Result) -> dict[str, list[Result]]:
     """The runs of every family, families in the order they were run in."""
-    names = dict.fromkeys(run["family"] for run in found["runs"])
-    return {name: [run for run in found["runs"] if run["family"] == name] for name in names}
+    names = dict.fromkeys(run["family"] for run in result["runs"])
+    return {name: [run for run in result["runs"] if run["family"] == name] for name in names}
 
 
 def ranged(values: Iterable[float | None], digits: int) -> str:
     """The mean with the least and the largest; how many cannot be told is said, too."""
     every = list(values)
-    known = [value for value in every if value is not None]
-    lacking = f", {len(every) - len(known)} unknown" if len(known) < len(every) else ""
-    if not known:
+    finite = [value for value in every if value is not None]
+    lacking = f", {len(every) - len(finite)} unknown" if len(finite) < len(every) else ""
+    if not finite:
         return f"-{lacking}"
-    least, largest = min(known), max(known)
-    return f"{np.mean(known):.{digits}f} [{least:.{digits}f}, {largest:.{digits}f}]{lacking}"
+    least, largest = min(finite), max(finite)
+    return f"{np.mean(finite):.{digits}f} [{least:.{digits}f}, {largest:.{digits}f}]{lacking}"
 
 
-def wgan_figure(found: Result) -> Figure:
+def wgan_figure(result: Result) -> Figure:
     """Above, loss and CAS against the step; below, CAS against the loss; a column per family."""
-    families = by_family(found)
+    families = by_family(result)
     figure, axes = figures.subplots(9, 5.4, 2, len(families))
     for (family, runs), (above, below) in zip(families.items(), axes.T, strict=True):
         beside = above.twinx()
         above.set_title(family)
         for run, color in zip(runs, itertools.cycle(figures.COLORS)):
-            losses, cas = run["losses"]["discriminator"], [100 * each for each in run["cas"]]
+            losses, cas = run["losses"]["discriminator"], [100 * score for score in run["cas"]]
             steps, every = (
                 [row[key] for row in run["history"]] for key in ("step", "discriminator")
             )
@@ -216,12 +217,12 @@ def wgan_figure(found: Result) -> Figure:
     return figure
 
 
-def began_figure(found: Result) -> Figure:
+def began_figure(result: Result) -> Figure:
     """k and the convergence measure over steps, a line per seed, a color per gamma."""
     figure, axes = figures.subplots(9, 3.0, 1, len(BALANCE))
     for axis, name in zip(axes[0], BALANCE, strict=True):
         for gamma, color in zip(GAMMAS, figures.COLORS, strict=False):
-            runs = [run for run in found["runs"] if run["gamma"] == gamma]
+            runs = [run for run in result["runs"] if run["gamma"] == gamma]
             for place, run in enumerate(runs):
                 steps, values = ([row[key] for row in run["history"]] for key in ("step", name))
                 axis.plot(

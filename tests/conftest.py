@@ -21,7 +21,7 @@ import torch
 from hypothesis import settings
 
 from pipeline.commands import presets
-from pipeline.config.schema import DRAWS, DataParams, Params, load_params
+from pipeline.config.schema import SUBSETS, DataParams, Params, load_params
 from pipeline.config.validation import Member, parse_yaml, validate
 from pipeline.data.datasets import toy
 from pipeline.data.images import LabeledImages, read_images
@@ -51,35 +51,35 @@ data: {name: toy, test_per_class: 20}
 study: {budgets: [4, 2], curve_budgets: [8], seeds: [3, 1, 2, 0]}
 generators:
   dcgan:
-    inputs: data/splits/draws
+    inputs: data/splits/subsets
     steps: 5
     batch_size: 4
-    view: {degrees: 10, translate: 0.05, scale: 0.1, shear: 8}
+    augmentation: {degrees: 10, translate: 0.05, scale: 0.1, shear: 8}
 synthesize: {per_class: 6, teacher: {classifier: cnn}}
-tune: {latent_std: [1.0], confidence: [0.5], folds: 2}
+tune: {latent_std: [1.0], min_probability: [0.5], folds: 2}
 classifiers: {cnn: {}, lgbm: {}}
 transforms: {affine: {degrees: 10, translate: 0.1, scale: 0.1, shear: 5}}
 arms:
-  real: {inputs: data/splits/draws, per_class: 0}
-  oversample: {inputs: data/splits/draws, per_class: 6, role: must_not_differ}
+  real: {inputs: data/splits/subsets, per_class: 0}
+  oversample: {inputs: data/splits/subsets, per_class: 6, role: must_not_differ}
   shuffled: {inputs: data/synthetic/dcgan, per_class: 6, permute_labels: true, role: must_not_help}
   fresh_real: {inputs: data/splits/fresh, per_class: 6, role: must_help}
-  classical: {inputs: data/splits/draws, per_class: 6, transform: affine}
+  classical: {inputs: data/splits/subsets, per_class: 6, transform: affine}
   dcgan: {inputs: data/synthetic/dcgan, per_class: 6, filter: agreement}
   dcgan_classical: {inputs: data/synthetic/dcgan, per_class: 6, transform: affine}
   dcgan_only: {inputs: data/synthetic/dcgan, per_class: 6, real: false, role: measure}
 report:
   baseline: real
-  rival: classical
+  reference: classical
   primary: {classifier: cnn, arm: dcgan, budget: 2}
-  confidence: 0.95
+  confidence_level: 0.95
   smallest_effect: 0.005
 engine: {kind: serial, workers: 1}
 """
 # The same with a generator that restores images, and one that no arm asks for.
 ZOO = STUDY.replace(
     "generators:\n",
-    "generators:\n  cvae: {inputs: data/splits/draws}\n  acgan: {inputs: data/splits/draws}\n",
+    "generators:\n  cvae: {inputs: data/splits/subsets}\n  acgan: {inputs: data/splits/subsets}\n",
 ).replace(
     "arms:\n",
     "arms:\n"
@@ -153,8 +153,8 @@ def whole_sections(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Member
     return found | {
         "plain_dcgan_switched": plain
         | {
-            "sampler": plain["sampler"] | {"upsample": True, "dropout": 0.2},
-            "critic": plain["critic"] | {"minibatch_kernels": 0},
+            "generator": plain["generator"] | {"upsample": True, "dropout": 0.2},
+            "discriminator": plain["discriminator"] | {"minibatch_kernels": 0},
             "optimizer": "rmsprop",
             "momentum": 0.0,
             "noise": "uniform",
@@ -255,7 +255,7 @@ def leave_study(folder: Path, text: str) -> Path:
                     "stage": artifact.names["stage"],
                     "item": artifact.names["item"],
                     "batch_size": 4,
-                    **artifact.replicate.labels(),
+                    **artifact.replicate.columns(),
                     "seconds": 1.0 + artifact.replicate.seed,
                     "file": artifact.path.as_posix(),
                     "sha256": file_digest(folder / artifact.path),
@@ -306,7 +306,7 @@ def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> list[Path
 
 def leave_generator(stem: Path, artifact: Artifact) -> list[Path]:
     """Write what training leaves beside its manifest: variational if named cvae."""
-    suffixes = (".safetensors", ".history.csv", ".snapshots.npz", ".exhibits.npz")
+    suffixes = (".safetensors", ".history.csv", ".snapshots.npz", ".showcase.npz")
     files = [stem.with_name(stem.name + suffix) for suffix in suffixes]
     shades = np.arange(48, dtype=np.uint8).repeat(64).reshape(48, 1, 8, 8)
     is_autoencoder = artifact.names["item"] == "cvae"
@@ -316,8 +316,8 @@ def leave_generator(stem: Path, artifact: Artifact) -> list[Path]:
     write_text(files[0], str(artifact.replicate))
     write_text(files[1], ",".join(history) + "\n" + ",".join(map(str, history.values())) + "\n")
     write_npz(files[2], step_000002=shades[:24], step_000005=shades[24:48])
-    exhibits = {"interpolation": shades[:30], "something_new": shades[:10]}
-    write_npz(files[3], **exhibits, **({"reconstruction": shades[:20]} if is_autoencoder else {}))
+    showcase = {"interpolation": shades[:30], "something_new": shades[:10]}
+    write_npz(files[3], **showcase, **({"reconstruction": shades[:20]} if is_autoencoder else {}))
     return files
 
 
@@ -329,13 +329,13 @@ def leave_manifest(
     failure: TrialError | None = None,
 ) -> None:
     """Write the manifest of an honest trial that learned from all of its draw."""
-    draw = folder / DRAWS / artifact.replicate.file(".npz")
+    subset = folder / SUBSETS / artifact.replicate.file(".npz")
     code = "/".join(artifact.group)
-    made_of = provenance(code, [draw], params, artifact.sections, 0, folder)
+    origin = provenance(code, [subset], params, artifact.sections, 0, folder)
     digests = {path.name: file_digest(path) for path in outputs}
-    labels = {**artifact.names, **artifact.replicate.labels()}
-    data = None if failure else read_images(draw)
-    record = describe(made_of, labels, data, failure, {} if failure else digests)
+    labels = {**artifact.names, **artifact.replicate.columns()}
+    data = None if failure else read_images(subset)
+    record = describe(origin, labels, data, failure, {} if failure else digests)
     write_json(folder / artifact.path, record)
 
 

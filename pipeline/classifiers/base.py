@@ -57,7 +57,7 @@ class Classifier(ABC):
     def fit(self, training_set: TrainingSet) -> Classifier:
         """Train from scratch, return self; a class without images gets next to no probability."""
 
-    def start_from(self, critic: Mapping[str, Tensor]) -> None:
+    def start_from(self, discriminator: Mapping[str, Tensor]) -> None:
         """Let `fit` begin with a discriminator's convolutions in place of random weights.
 
         `critic` has their `weight` and `bias` by number, from the image on: `0.weight`, `0.bias`,

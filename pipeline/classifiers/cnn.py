@@ -113,12 +113,12 @@ class CNN(Classifier):
             network.train()
             for step in range(config.steps):
                 torch.manual_seed(derive_seed("step", self.seed, step))
-                chosen = sample_indices(edges, config.batch_size)
-                batch = images[chosen]
+                index = sample_indices(edges, config.batch_size)
+                batch = images[index]
                 if training_set.transform is not None:
                     generator = stream(derive_seed("view", self.seed, step))
                     batch = training_set.transform(batch, generator)
-                training.step(functional.cross_entropy(network(batch), labels[chosen]))
+                training.step(functional.cross_entropy(network(batch), labels[index]))
         network.eval()
         return self
 

@@ -4,7 +4,7 @@ Source: Radford, Metz and Chintala (2016), section 5: a discriminator's convolut
 that labels can be read from. Two convolutions of 5 x 5 with stride 2, leaky ReLU, then a dense
 layer that is always new. Deviation: all of it is trained on, not only what is new, as `cnn` is. It
 starts from the discriminators of `plain_dcgan`, `wgan`, `wgan_gp` and `acgan`, whose
-`critic.channels` must be `channels` and twice as many.
+`discriminator.channels` must be `channels` and twice as many.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pipeline.classifiers.cnn import CNN, CNNConfig, Network
 from pipeline.data.images import ImageSpec
-from pipeline.nn.layers import convolutions, halvings, numbered
+from pipeline.nn.layers import conv_state_dict, convolutions, downsampling_blocks
 from pipeline.runtime.errors import ParamsError
 
 
@@ -29,43 +29,43 @@ class Centered(nn.Module):
         return images * 2 - 1
 
 
-class CriticNet(Network):
+class DiscriminatorNet(Network):
     """See the module."""
 
     @staticmethod
     def convolve(config: CNNConfig, spec: ImageSpec) -> list[nn.Module]:
         """See `Network.convolve`."""
         channels = (spec.channels, config.channels, 2 * config.channels)
-        return [Centered(), *halvings(channels)]
+        return [Centered(), *downsampling_blocks(channels)]
 
 
-class Critic(CNN):
+class DiscriminatorCNN(CNN):
     """See the module."""
 
-    Network = CriticNet
+    Network = DiscriminatorNet
     start: Mapping[str, Tensor] = MappingProxyType({})
 
-    def start_from(self, critic: Mapping[str, Tensor]) -> None:
+    def start_from(self, discriminator: Mapping[str, Tensor]) -> None:
         """See `Classifier.start_from`."""
-        channels = critic["0.weight"].shape[1] if critic else 1
+        channels = discriminator["0.weight"].shape[1] if discriminator else 1
         network = self.Network(self.config, ImageSpec(channels, 28, 28, 2))
-        expected, found = (
+        expected, shapes = (
             {name: tuple(value.shape) for name, value in weights.items()}
-            for weights in (numbered(convolutions(network)), critic)
+            for weights in (conv_state_dict(convolutions(network)), discriminator)
         )
-        if expected != found:
+        if expected != shapes:
             raise ParamsError(
                 "classifiers.critic",
                 f"expected a discriminator with convolutions of {expected}, found "
-                f"{found or 'none'}",
-                "let its arm name another generator, or make channels that of its `critic`",
+                f"{shapes or 'none'}",
+                "let its arm name another generator, or make channels that of its `discriminator`",
             )
-        self.start = critic
+        self.start = discriminator
 
     @torch.no_grad()
     def untrained(self, spec: ImageSpec) -> nn.Module:
         """See `CNN.untrained`; the dense layers are the same from wherever it starts."""
         network = super().untrained(spec)
-        for name, value in numbered(convolutions(network)).items() if self.start else ():
+        for name, value in conv_state_dict(convolutions(network)).items() if self.start else ():
             value.copy_(self.start[name])
         return network

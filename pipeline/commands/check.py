@@ -13,7 +13,7 @@ from pipeline.data.images import ImageSpec
 from pipeline.evaluation.statistics import SEEDS_FOR_A_CLAIM
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import create
-from pipeline.nn.layers import numbered
+from pipeline.nn.layers import conv_state_dict
 from pipeline.report.comparisons import least_adjusted_p
 from pipeline.runtime.errors import ParamsError
 from pipeline.teachers import TEACHERS
@@ -34,22 +34,24 @@ def check_params(root: Path) -> Params:
         family = params.family(name)
         known(f"generators.{name}: family", [family], GENERATORS)
         member_config(GENERATORS[family].Config, generator.settings, f"generators.{name}")
-    members("teachers", params.teachers, {name: each.Config for name, each in TEACHERS.items()})
-    members("classifiers", params.classifiers, {k: each.Config for k, each in CLASSIFIERS.items()})
+    members("teachers", params.teachers, {name: member.Config for name, member in TEACHERS.items()})
+    members(
+        "classifiers", params.classifiers, {k: member.Config for k, member in CLASSIFIERS.items()}
+    )
     members("transforms", params.transforms, {k: config for k, (config, _) in TRANSFORMS.items()})
-    rival = params.report.rival
-    if rival is not None and params.regime(rival) != "labeled":
+    reference = params.report.reference
+    if reference is not None and params.regime(reference) != "labeled":
         raise ParamsError(
-            f"{FILE}: report.rival",
+            f"{FILE}: report.reference",
             "expected an arm of labeled images alone, which is what augmenting the images at hand "
-            f"takes, found {rival}, which saw unlabeled ones",
+            f"takes, found {reference}, which saw unlabeled ones",
             "name such an arm; a generator that saw unlabeled images is held against the labels it "
             "learned from all the same",
         )
     for name, arm in params.arms.items():
         known(f"arms.{name}.filter", [arm.filter], FILTERS)
-        if arm.critic_of is not None:
-            check_start(params, name, arm.critic_of)
+        if arm.discriminator_of is not None:
+            check_start(params, name, arm.discriminator_of)
     return params
 
 
@@ -57,31 +59,33 @@ def check_start(params: Params, arm: str, name: str) -> None:
     """Raise `ParamsError` when an arm's classifiers cannot start from generator `name`."""
     family = GENERATORS[params.family(name)]
     config = member_config(family.Config, params.generators[name].settings, f"generators.{name}")
-    critic = numbered(create(family, config, ANY_SPEC, 0).critic_convolutions())
+    discriminator = conv_state_dict(
+        create(family, config, ANY_SPEC, 0).discriminator_convolutions()
+    )
     for classifier in params.arm_classifiers(arm):
         member, section = CLASSIFIERS[classifier], params.classifiers[classifier]
         member(member_config(member.Config, section, f"classifiers.{classifier}"), 0).start_from(
-            critic
+            discriminator
         )
 
 
 def summary(params: Params) -> str:
     """What the study will compute, and a warning when its verdicts are settled beforehand."""
     study = params.study
-    draws = len(study.budgets) * len(study.seeds)
+    subsets = len(study.budgets) * len(study.seeds)
     text = (
-        f"{len(params.generators) * draws} generators and {len(expected_trials(params))} "
-        f"classifiers over {draws} label draws"
-        + (f", and {len(params.teachers) * draws} teachers" if params.teachers else "")
+        f"{len(params.generators) * subsets} generators and {len(expected_trials(params))} "
+        f"classifiers over {subsets} label draws"
+        + (f", and {len(params.teachers) * subsets} teachers" if params.teachers else "")
     )
     tune = params.tune
-    pairs = len(tune.latent_std) * len(tune.confidence)
+    pairs = len(tune.latent_std) * len(tune.min_probability)
     if pairs > 1:
         text += (
             f"; to tune, each generator takes {tune.folds} more and {tune.folds * (pairs + 1)} "
             "classifiers, on parts of its draw"
         )
-    least, level = least_adjusted_p(params), 1 - params.report.confidence
+    least, level = least_adjusted_p(params), 1 - params.report.confidence_level
     if len(study.seeds) >= SEEDS_FOR_A_CLAIM and least > level:
         text += (
             f"; but with so many comparisons and {len(study.seeds)} seeds the least corrected "

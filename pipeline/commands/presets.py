@@ -50,7 +50,8 @@ def apply(name: str, root: Path) -> list[str]:
     parse_yaml(before, FILE)
     original = yaml.load(before)
     layers = {
-        each: parse_yaml((FOLDER / f"{each}.yaml").read_text("utf-8"), each) for each in names()
+        preset: parse_yaml((FOLDER / f"{preset}.yaml").read_text("utf-8"), preset)
+        for preset in names()
     }
     for family, member, _ in whole_members(layers.values(), layers["default"]):
         before = without(before, family, member)
@@ -136,7 +137,7 @@ def _flow(value: Any) -> Any:
         value = CommentedSeq(map(_flow, value))
         value.fa.set_flow_style()
     elif isinstance(value, dict):
-        value = CommentedMap({key: _flow(each) for key, each in value.items()})
+        value = CommentedMap({key: _flow(item) for key, item in value.items()})
         if len(value) <= LONGEST_FLOW:
             value.fa.set_flow_style()
     return value

@@ -26,17 +26,17 @@ from pipeline.config.validation import (
 from pipeline.runtime.bits import Bits
 
 
-class ForeignParams(Section):
+class UnknownClassesParams(Section):
     """Classes that are no task of the study, and their share of the unlabeled images."""
 
     classes: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
     frac: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
-    def _has_classes(self) -> ForeignParams:
+    def _has_classes(self) -> UnknownClassesParams:
         if self.frac > 0 and not self.classes:
             raise ValueError(
-                f"foreign.classes: expected classes to take a share of {self.frac} from, found none"
+                f"unknown_classes.classes: expected classes to take a share of {self.frac} from, found none"
             )
         return self
 
@@ -47,7 +47,7 @@ class DataParams(Section):
     name: str
     path: str | None = None
     test_per_class: Count
-    foreign: ForeignParams = ForeignParams()
+    unknown_classes: UnknownClassesParams = UnknownClassesParams()
 
 
 class StudyParams(Section):
@@ -70,7 +70,7 @@ class StudyParams(Section):
         return self
 
 
-DRAWS = "data/splits/draws"
+SUBSETS = "data/splits/subsets"
 FRESH = "data/splits/fresh"
 SYNTHETIC = "data/synthetic/"
 MODELS = "models/"
@@ -110,7 +110,7 @@ class ArmParams(Section):
     transform: str = "none"
     permute_labels: bool = False
     teacher_itself: bool = False
-    start_from_critic: bool = False
+    start_from_discriminator: bool = False
     classifiers: list[str] | None = Field(default=None, min_length=1)  # None: all
     role: Role = "claim"
 
@@ -122,12 +122,12 @@ class ArmParams(Section):
     @property
     def teacher(self) -> str | None:
         """The teacher whose labels of unlabeled images are added, or None."""
-        return None if self.start_from_critic else self._model
+        return None if self.start_from_discriminator else self._model
 
     @property
-    def critic_of(self) -> str | None:
+    def discriminator_of(self) -> str | None:
         """The generator whose discriminator classifiers start from, or None."""
-        return self._model if self.start_from_critic else None
+        return self._model if self.start_from_discriminator else None
 
     @property
     def _model(self) -> str | None:
@@ -163,7 +163,7 @@ class TuneParams(Section):
     """Candidates for what a replicate may choose on its own draw; a single one is fixed."""
 
     latent_std: list[Annotated[float, Field(gt=0, le=2)]] = Field(min_length=1)
-    confidence: list[Annotated[float, Field(ge=0, lt=1)]] = Field(min_length=1)
+    min_probability: list[Annotated[float, Field(ge=0, lt=1)]] = Field(min_length=1)
     folds: int = Field(ge=2, le=10)
 
 
@@ -179,9 +179,9 @@ class ReportParams(Section):
     """What counts as a result; declared before the run, not after a look at it."""
 
     baseline: str
-    rival: str | None = None
+    reference: str | None = None
     primary: Comparison
-    confidence: float = Field(gt=0.5, lt=1)
+    confidence_level: float = Field(gt=0.5, lt=1)
     smallest_effect: float = Field(ge=0, lt=1)
 
 
@@ -211,8 +211,8 @@ class Params(Section):
     @model_validator(mode="after")
     def _names_exist(self) -> Params:
         for name, generator in self.generators.items():
-            made = {MODELS: list(self.teachers)}
-            _source(f"generators.{name}.inputs", generator.inputs, [DRAWS], made)
+            makers = {MODELS: list(self.teachers)}
+            _source(f"generators.{name}.inputs", generator.inputs, [SUBSETS], makers)
         for name, arm in self.arms.items():
             self._check_arm(f"arms.{name}", arm)
         both = sorted({*self.teachers} & {*self.generators})
@@ -226,9 +226,9 @@ class Params(Section):
         return self
 
     def _check_arm(self, where: str, arm: ArmParams) -> None:
-        models = self.generators if arm.start_from_critic else self.teachers
-        made = {SYNTHETIC: list(self.generators), MODELS: list(models)}
-        _source(f"{where}.inputs", arm.inputs, [DRAWS, FRESH], made)
+        models = self.generators if arm.start_from_discriminator else self.teachers
+        makers = {SYNTHETIC: list(self.generators), MODELS: list(models)}
+        _source(f"{where}.inputs", arm.inputs, [SUBSETS, FRESH], makers)
         most = self.synthesize.per_class
         if arm.generator is not None and arm.per_class > most:
             raise ValueError(
@@ -243,16 +243,18 @@ class Params(Section):
                 f"{where}.teacher_itself: expected inputs: {MODELS}<teacher>, per_class: 0, role: "
                 "measure and nothing else, since no training set is made, found other values"
             )
-        if arm.start_from_critic and not (arm.critic_of and arm.real and arm.filter == "none"):
+        if arm.start_from_discriminator and not (
+            arm.discriminator_of and arm.real and arm.filter == "none"
+        ):
             raise ValueError(
-                f"{where}.start_from_critic: expected inputs: {MODELS}<generator>, real: true and "
+                f"{where}.start_from_discriminator: expected inputs: {MODELS}<generator>, real: true and "
                 f"filter: none, found {arm.inputs}, {_yaml(arm.real)} and {arm.filter}"
             )
         for classifier in arm.classifiers or ():
             _known(f"{where}.classifiers", classifier, self.classifiers)
         self._check_role(where, arm)
         _known(f"{where}.transform", arm.transform, ["none", *self.transforms])
-        if arm.filter != "none" and arm.inputs in (DRAWS, FRESH):
+        if arm.filter != "none" and arm.inputs in (SUBSETS, FRESH):
             raise ValueError(f"{where}.filter: expected none, since the arm adds real images")
 
     def _check_role(self, where: str, arm: ArmParams) -> None:
@@ -260,7 +262,7 @@ class Params(Section):
         baseline = self.arms.get(self.report.baseline)
         transform = baseline.transform if baseline else "none"
         expected: dict[str, dict[str, object]] = {
-            "must_not_differ": {"inputs": DRAWS, "permute_labels": False, "transform": transform},
+            "must_not_differ": {"inputs": SUBSETS, "permute_labels": False, "transform": transform},
             "must_help": {"inputs": FRESH, "permute_labels": False, "transform": transform},
             "must_not_help": {"permute_labels": True},
             "measure": {},
@@ -289,10 +291,10 @@ class Params(Section):
     def _check_report(self) -> None:
         report = self.report
         claims = [name for name, arm in self.arms.items() if arm.role == "claim"]
-        inside = [name for name in claims if self.arms[name].inputs == DRAWS]
+        inside = [name for name in claims if self.arms[name].inputs == SUBSETS]
         _known("report.baseline", report.baseline, inside)
-        if report.rival is not None:
-            _known("report.rival", report.rival, claims)
+        if report.reference is not None:
+            _known("report.reference", report.reference, claims)
         others = [name for name in claims if name != report.baseline]
         _known("report.primary.arm", report.primary.arm, others)
         _known("report.primary.classifier", report.primary.classifier, self.classifiers)
@@ -306,50 +308,53 @@ class Params(Section):
     def _check_classifiers(self) -> None:
         """What an arm is held against must have its classifiers."""
         for name in self.arms:
-            for other in {self.report.baseline, self.rival(name) or self.report.baseline}:
-                own, others = set(self.arm_classifiers(name)), set(self.arm_classifiers(other))
-                if not own <= others:
+            for other in {self.report.baseline, self.reference(name) or self.report.baseline}:
+                needed, available = (
+                    set(self.arm_classifiers(name)),
+                    set(self.arm_classifiers(other)),
+                )
+                if not needed <= available:
                     raise ValueError(
                         f"arms.{other}.classifiers: expected those of arm {name}, which is held "
-                        f"against it, found none of {', '.join(sorted(own - others))}"
+                        f"against it, found none of {', '.join(sorted(needed - available))}"
                     )
         primary = self.report.primary
-        for name in (primary.arm, self.report.rival or primary.arm, self.report.baseline):
-            chosen = self.arms[name].classifiers
-            if chosen is not None and primary.classifier not in chosen:
+        for name in (primary.arm, self.report.reference or primary.arm, self.report.baseline):
+            classifiers = self.arms[name].classifiers
+            if classifiers is not None and primary.classifier not in classifiers:
                 raise ValueError(
                     f"arms.{name}.classifiers: expected {primary.classifier}, that of "
-                    f"report.primary, among them, found {', '.join(chosen)}"
+                    f"report.primary, among them, found {', '.join(classifiers)}"
                 )
 
     def _check_tune(self) -> None:
         least, folds = min(self.study.budgets), self.tune.folds
-        is_fixed = len(self.tune.latent_std) == len(self.tune.confidence) == 1
+        is_fixed = len(self.tune.latent_std) == len(self.tune.min_probability) == 1
         if not is_fixed and folds > least:
             raise ValueError(
                 f"tune.folds: expected at most the smallest of study.budgets ({least}), or a "
-                f"single value each in tune.latent_std and tune.confidence, found {folds}"
+                f"single value each in tune.latent_std and tune.min_probability, found {folds}"
             )
-        taught = [name for name, each in self.generators.items() if each.teacher]
-        if not is_fixed and taught:
+        with_teacher = [name for name, generator in self.generators.items() if generator.teacher]
+        if not is_fixed and with_teacher:
             raise ValueError(
-                "tune: expected a single value each in tune.latent_std and tune.confidence, since "
-                f"generators.{taught[0]} learns from images that its teacher labeled by the whole "
+                "tune: expected a single value each in tune.latent_std and tune.min_probability, since "
+                f"generators.{with_teacher[0]} learns from images that its teacher labeled by the whole "
                 "draw, found several"
             )
 
     def regime(self, arm: str) -> Regime:
         """What the images of an arm, their maker and their judge learned from."""
-        made = self.arms[arm]
-        generator = made.generator or made.critic_of
-        teacher = self.generators[generator].teacher if generator else made.teacher
+        recipe = self.arms[arm]
+        generator = recipe.generator or recipe.discriminator_of
+        teacher = self.generators[generator].teacher if generator else recipe.teacher
         return "labeled" if teacher is None else "labeled+unlabeled"
 
     def marked(self, arm: str) -> str:
         """The name of an arm, with an asterisk where unlabeled images took part."""
         return arm if self.regime(arm) == "labeled" else f"{arm}*"
 
-    def rival(self, name: str) -> str | None:
+    def reference(self, name: str) -> str | None:
         """The arm of the same regime that an arm has to beat beside the baseline, or None.
 
         Where a generator saw unlabeled images: one that adds the labels which it learned from, as
@@ -357,25 +362,27 @@ class Params(Section):
         start. Changed alike.
         """
         arm = self.arms[name]
-        maker = arm.generator or arm.critic_of
+        maker = arm.generator or arm.discriminator_of
         teacher = self.generators[maker].teacher if maker else None
         alike: dict[str, object] = {"transform": arm.transform, "real": arm.real}
         if arm.generator and teacher:
             alike |= {"teacher": teacher, "teacher_itself": False, "permute_labels": False}
             alike |= {key: getattr(arm, key) for key in ("per_class", "filter", "real_share")}
-        elif arm.critic_of and not teacher:
-            alike |= {"inputs": DRAWS, "role": "claim", "per_class": arm.per_class}
+        elif arm.discriminator_of and not teacher:
+            alike |= {"inputs": SUBSETS, "role": "claim", "per_class": arm.per_class}
         else:
-            return self.report.rival if arm.generator else None
-        for other, each in self.arms.items():
-            if all(getattr(each, key) == value for key, value in alike.items()):
+            return self.report.reference if arm.generator else None
+        for other, candidate in self.arms.items():
+            if all(getattr(candidate, key) == value for key, value in alike.items()):
                 return other
         return None
 
     def arm_classifiers(self, arm: str) -> list[str]:
         """The classifiers that an arm is for, in the order of params.yaml."""
-        chosen = self.arms[arm].classifiers
-        return [each for each in self.classifiers if chosen is None or each in chosen]
+        listed = self.arms[arm].classifiers
+        return [
+            classifier for classifier in self.classifiers if listed is None or classifier in listed
+        ]
 
     def family(self, generator: str) -> str:
         """The family of a generator: by its own name unless it says otherwise."""
@@ -398,17 +405,17 @@ def _yaml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _source(where: str, inputs: str, real: list[str], made: dict[str, list[str]]) -> None:
+def _source(where: str, inputs: str, real: list[str], makers: dict[str, list[str]]) -> None:
     """Refuse a source of images that is none, or that nobody makes."""
     folder, _, maker = inputs.rpartition("/")
-    if f"{folder}/" in made and not made[f"{folder}/"]:
+    if f"{folder}/" in makers and not makers[f"{folder}/"]:
         raise ValueError(
             f"{where}: expected teachers to make {inputs!r}, found none (the preset semi has some)"
         )
-    if f"{folder}/" in made:
-        _known(f"{where}: the last part", maker, made[f"{folder}/"])
+    if f"{folder}/" in makers:
+        _known(f"{where}: the last part", maker, makers[f"{folder}/"])
     else:
-        _known(where, inputs, [*real, *(f"{each}<name>" for each in made)])
+        _known(where, inputs, [*real, *(f"{folder_made}<name>" for folder_made in makers)])
 
 
 def _known(where: str, name: str, choices: Iterable[str]) -> None:

@@ -61,11 +61,13 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
             for number, line in enumerate(text.splitlines(), 1)
             if re.match(rf"\s*{re.escape(key)}\s*:", line)
         ]
-        found = f"expected every key once, found {key!r} again, see line {' and line '.join(lines)}"
-        raise ParamsError(where, found, "keep one of the two") from None
+        problem = (
+            f"expected every key once, found {key!r} again, see line {' and line '.join(lines)}"
+        )
+        raise ParamsError(where, problem, "keep one of the two") from None
     except RecursionError:
-        found = "expected a few levels, found too many"
-        raise ParamsError(where, found, "mend the nesting") from None
+        problem = "expected a few levels, found too many"
+        raise ParamsError(where, problem, "mend the nesting") from None
     except (YAMLError, ValueError) as error:
         raise ParamsError(where, f"not valid YAML: {_one_line(error)}", "mend that line") from None
     if not isinstance(loaded, dict):
@@ -107,18 +109,18 @@ def _explain(config: type[Section], problem: Any) -> str:
     keys = [str(key) for key in problem["loc"]]
     place = ".".join(keys)
     if problem["type"] == "extra_forbidden":
-        known = _fields_at(config, keys[:-1])
-        close = difflib.get_close_matches(keys[-1], known, n=1)
+        fields = _fields_at(config, keys[:-1])
+        close = difflib.get_close_matches(keys[-1], fields, n=1)
         hint = f", did you mean {close[0]}?" if close else ""
-        return f"unknown key {place} (expected one of {', '.join(known)}{hint})"
+        return f"unknown key {place} (expected one of {', '.join(fields)}{hint})"
     if problem["type"] == "missing":
         return f"the key {place} is missing"
     if keys[-1:] == ["[key]"]:
         return f"{'.'.join(keys[:-2])}.{SHORT.repr(keys[-2])}: {problem['msg'].partition(', ')[2]}"
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
-    found = SHORT.repr(problem["input"])
-    return f"{place}: {problem['msg'][0].lower()}{problem['msg'][1:]}, found {found}"
+    value = SHORT.repr(problem["input"])
+    return f"{place}: {problem['msg'][0].lower()}{problem['msg'][1:]}, found {value}"
 
 
 def _fields_at(config: type[BaseModel], keys: list[str]) -> list[str]:

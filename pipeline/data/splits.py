@@ -20,56 +20,58 @@ def canonical(data: LabeledImages) -> LabeledImages:
     return data.take(np.lexsort((data.labels, content_ids(data.images))))
 
 
-def without_classes(data: LabeledImages, foreign: list[int]) -> tuple[LabeledImages, LabeledImages]:
-    """`data` without the classes `foreign`, the rest numbered anew from 0, and what was taken out.
+def without_classes(data: LabeledImages, unknown: list[int]) -> tuple[LabeledImages, LabeledImages]:
+    """`data` without the classes `unknown`, the rest numbered anew from 0, and what was taken out.
 
     The latter is unlabeled. Raises `ParamsError` when one of them is no class of `data`, fewer than
     two would be left, or `data` has unlabeled images, which could not be told from foreign ones.
     """
-    if not foreign:
+    if not unknown:
         return data, data.take(np.zeros(len(data), dtype=bool))
     if (data.labels == UNLABELED).any():
         raise ParamsError(
-            "params.yaml: data.foreign.classes",
-            f"expected none, since {data.source} has unlabeled images itself, found {foreign}",
+            "params.yaml: data.unknown_classes.classes",
+            f"expected none, since {data.source} has unlabeled images itself, found {unknown}",
             "take them out or use a source that is labeled as a whole",
         )
     classes = np.unique(data.labels)
-    kept = np.setdiff1d(classes, foreign)
-    unknown = sorted({*foreign} - {*classes.tolist()})
-    if unknown or len(kept) < 2:
-        found = f"{unknown[0]}" if unknown else f"only {len(kept)} others"
+    classes_left = np.setdiff1d(classes, unknown)
+    absent = sorted({*unknown} - {*classes.tolist()})
+    if absent or len(classes_left) < 2:
+        problem = f"{absent[0]}" if absent else f"only {len(classes_left)} others"
         raise ParamsError(
-            "params.yaml: data.foreign.classes",
-            f"expected some of {classes.tolist()} and at least two others, found {found}",
+            "params.yaml: data.unknown_classes.classes",
+            f"expected some of {classes.tolist()} and at least two others, found {problem}",
             "name fewer or other classes",
         )
-    inside = np.isin(data.labels, kept)
-    own = data.take(inside)
+    inside = np.isin(data.labels, classes_left)
+    inside_images = data.take(inside)
     others = data.images[~inside]
     return (
-        LabeledImages(own.images, np.searchsorted(kept, own.labels), data.source),
+        LabeledImages(
+            inside_images.images, np.searchsorted(classes_left, inside_images.labels), data.source
+        ),
         LabeledImages(others, np.full(len(others), UNLABELED), data.source),
     )
 
 
-def contaminated(
-    pool: LabeledImages, foreign: LabeledImages, frac: float, rng: np.random.Generator
+def add_unknown_classes(
+    pool: LabeledImages, unknown: LabeledImages, frac: float, rng: np.random.Generator
 ) -> LabeledImages:
-    """`pool` with so many random images of `foreign` that these are the share `frac` of all.
+    """`pool` with so many random images of `unknown` that these are the share `frac` of all.
 
     Raises `ParamsError` when there are too few of them.
     """
     count = round(frac / (1 - frac) * len(pool))
-    if count > len(foreign):
-        most = len(foreign) / (len(foreign) + len(pool))
+    if count > len(unknown):
+        most = len(unknown) / (len(unknown) + len(pool))
         raise ParamsError(
-            "params.yaml: data.foreign.frac",
-            f"expected at most {most:.3f}, since data.foreign.classes have only {len(foreign)} "
+            "params.yaml: data.unknown_classes.frac",
+            f"expected at most {most:.3f}, since data.unknown_classes.classes have only {len(unknown)} "
             f"images beside {len(pool)} others, found {frac}",
             "lower it or name more classes",
         )
-    added = foreign.take(rng.permutation(len(foreign))[:count])
+    added = unknown.take(rng.permutation(len(unknown))[:count])
     return canonical(
         LabeledImages(
             np.concatenate([pool.images, added.images]),
@@ -135,7 +137,7 @@ def refuse_large_budget(labels: NDArray[np.int64], budgets: list[int], key: str)
         )
 
 
-def draw(labels: NDArray[np.int64], budget: int, rng: np.random.Generator) -> Index:
+def split_subset(labels: NDArray[np.int64], budget: int, rng: np.random.Generator) -> Index:
     """Positions of a stratified draw of `budget` images per class, (budget * classes,).
 
     Rows are ranked: first image of every class, second of every class and so on. With an equal

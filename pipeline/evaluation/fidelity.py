@@ -27,12 +27,12 @@ Features = NDArray[np.float32]
 NEIGHBORS = 5  # as in Naeem et al. (2020)
 KERNEL_SUBSETS = 20
 KERNEL_SUBSET_SIZE = 500
-MOST_PAIRED = 500  # images whose pairwise distances are averaged: they take n * n numbers
-LEAST_PAIRED = 5  # fewer images of a class may be alike by chance
+MAX_PAIRED = 500  # images whose pairwise distances are averaged: they take n * n numbers
+MIN_PAIRED = 5  # fewer images of a class may be alike by chance
 
 # Flag "wrong_labels": the DCGAN mislabels 3 to 6 % of MNIST, with 1 as with 10 labels per class.
 # Twice as many is a generator that does not obey its label.
-MOST_WRONG_FRAC = 0.1
+MAX_WRONG_FRAC = 0.1
 # Flag "collapsed": mean distance within a class, as a share of the draw's. Classes of real MNIST
 # have 0.63 and more, of real `digits` 0.55, random sets of 5 images 0.37; DCGANs that serve 0.48,
 # also after 5 steps. A DCGAN whose noise has no effect has 0.11 to 0.20, one image per class with
@@ -41,7 +41,7 @@ COLLAPSED_FRAC = 0.25
 # The same flag: share of a class's drawn images that lie nearer to a synthetic image than to each
 # other. DCGANs that serve reach 0.4 and more, 0.91 on average; one image of a class over and over
 # 0.09 on average, two in turns 0.16, three 0.22 (100 classes each, 10 labels per class).
-LEAST_COVERED_FRAC = 0.15
+MIN_COVERED_FRAC = 0.15
 
 
 class _Given(nn.Module):
@@ -130,21 +130,21 @@ def mean_distance(points: Features) -> float | None:
 
     Exactly 0 of equal rows, unlike distances by way of scalar products.
     """
-    return float(pdist(points[:MOST_PAIRED]).mean()) if len(points) > 1 else None
+    return float(pdist(points[:MAX_PAIRED]).mean()) if len(points) > 1 else None
 
 
-def spread(images: Images, real: Images) -> float | None:
+def diversity(images: Images, real: Images) -> float | None:
     """Mean pixel distance between images of a class over that between real ones; 1 is alike.
 
     None where there are too few of either, or where real images do not differ.
     """
-    if min(len(images), len(real)) < LEAST_PAIRED:
+    if min(len(images), len(real)) < MIN_PAIRED:
         return None
     ours, theirs = mean_distance(flat(images)), mean_distance(flat(real))
     return ours / theirs if ours is not None and theirs else None
 
 
-def collapsed_classes(synthetic: LabeledImages, drawn: LabeledImages) -> list[int]:
+def collapsed_classes(synthetic: LabeledImages, subset: LabeledImages) -> list[int]:
     """The classes, in order, whose synthetic images hardly differ; needs the draw's labels alone.
 
     A class counts when its images lie close together or when they come near to few of the drawn
@@ -156,18 +156,18 @@ def collapsed_classes(synthetic: LabeledImages, drawn: LabeledImages) -> list[in
     images; sees a generator that repeats two or three different images only where there are 5 drawn
     ones or more, and not each time.
     """
-    reference = _drawn_distance(drawn)
-    found = []
+    reference = _subset_distance(subset)
+    collapsed = []
     for label in np.unique(synthetic.labels):
         points = flat(synthetic.images[synthetic.labels == label])
-        originals = flat(drawn.images[drawn.labels == label])
-        if len(points) < LEAST_PAIRED:
+        originals = flat(subset.images[subset.labels == label])
+        if len(points) < MIN_PAIRED:
             continue
         alike = (mean_distance(points) or 0) < COLLAPSED_FRAC * reference
         covered = covered_frac(originals, points)
-        if alike or (covered is not None and covered < LEAST_COVERED_FRAC):
-            found.append(int(label))
-    return found
+        if alike or (covered is not None and covered < MIN_COVERED_FRAC):
+            collapsed.append(int(label))
+    return collapsed
 
 
 def covered_frac(real: Features, synthetic: Features) -> float | None:
@@ -176,16 +176,16 @@ def covered_frac(real: Features, synthetic: Features) -> float | None:
     Coverage (Naeem et al. 2020, equation 6) with the first neighbor, since draws are small. None of
     fewer than 5 real rows, or of fewer than 5 synthetic ones for each of them.
     """
-    if len(real) < LEAST_PAIRED or len(synthetic) < LEAST_PAIRED * len(real):
+    if len(real) < MIN_PAIRED or len(synthetic) < MIN_PAIRED * len(real):
         return None
     return float((pairwise_distances(real, synthetic).min(axis=1) <= _radius(real, 1)).mean())
 
 
-def _drawn_distance(drawn: LabeledImages) -> float:
+def _subset_distance(subset: LabeledImages) -> float:
     """Mean pixel distance between drawn images of one class, else of any; 0 of a single image."""
-    parts = [flat(drawn.images[drawn.labels == label]) for label in np.unique(drawn.labels)]
-    known = [value for value in map(mean_distance, parts) if value is not None]
-    return float(np.mean(known)) if known else mean_distance(flat(drawn.images)) or 0.0
+    parts = [flat(subset.images[subset.labels == label]) for label in np.unique(subset.labels)]
+    distances = [value for value in map(mean_distance, parts) if value is not None]
+    return float(np.mean(distances)) if distances else mean_distance(flat(subset.images)) or 0.0
 
 
 def wilson_interval(count: int, total: int) -> tuple[float, float]:

@@ -80,9 +80,9 @@ def warnings(history: pd.DataFrame, distances: Iterable[str] = ()) -> list[str]:
 
 
 def _broken(game: pd.DataFrame, is_cost: bool) -> list[str]:
-    found = {}
+    broken = {}
     if "accuracy" in game:
-        found = {
+        broken = {
             "discriminator_wins": is_cost and _end(game)["accuracy"].mean() > SURE,
             "discriminator_falls_fast": is_cost and _falls_fast(game),
             "generator_collapses": is_cost and _passes_with_garbage(game),
@@ -90,11 +90,11 @@ def _broken(game: pd.DataFrame, is_cost: bool) -> list[str]:
         }
     if "k" in game:
         k = _end(game)["k"]
-        found |= {
+        broken |= {
             "balance_never_held": k.max() <= NEAR_END,
             "balance_lost": k.min() >= 1 - NEAR_END,
         }
-    return [word for word, holds in found.items() if holds]
+    return [word for word, holds in broken.items() if holds]
 
 
 def _end(history: pd.DataFrame) -> pd.DataFrame:

@@ -27,19 +27,19 @@ Distances = NDArray[np.float32]
 NEAR_QUANTILE = 0.01
 # Fewer held-out images have no such quantile: the share of real images below the lowest of them
 # scatters as far as the threshold of the flag.
-LEAST_HELD_OUT = 100
-LEAST_TESTED = 5  # images of a class, on either side, below which its test says nothing
+MIN_HELD_OUT = 100
+MIN_TESTED = 5  # images of a class, on either side, below which its test says nothing
 
 # --- thresholds of the flag "copies" ------------------------------------------------------------
 # Share of pixel-equal images. Real datasets hold a few twins; over one in a hundred is copying.
-MOST_EXACT_FRAC = 0.01
+MAX_EXACT_FRAC = 0.01
 # Ten times what real images get. Even if only 100 of them set the quantile, the share of other real
 # images below it is that large in 1 of 3,000 cases.
-MOST_NEAR_FRAC = 10 * NEAR_QUANTILE
+MAX_NEAR_FRAC = 10 * NEAR_QUANTILE
 # On MNIST, copies that are shifted by up to a pixel score 0.72 in pixels and 0.89 in features with
 # 10 labels per class, 0.53 and 0.74 with 100; the DCGAN from 10 labels at most 0.47, real images
 # in random splits of 1,000 from 0.46 to 0.54.
-MOST_COPYING = 0.6
+MAX_COPYING = 0.6
 # A high score of a few images is chance. Looking at both spaces flagged none of 400 random splits
 # of real MNIST images with 300 or 1,000 on either side, and 2 of 200 with 150.
 COPYING_LEVEL = 0.001
@@ -57,9 +57,9 @@ class Copying:
     p_value: float
 
 
-def exact_copies(images: Images, drawn: Images) -> int:
-    """How many of `images` equal an image of `drawn` in every pixel."""
-    return int(np.isin(content_ids(images), content_ids(drawn)).sum())
+def exact_copies(images: Images, subset: Images) -> int:
+    """How many of `images` equal an image of `subset` in every pixel."""
+    return int(np.isin(content_ids(images), content_ids(subset)).sum())
 
 
 def near_copies_frac(distances: Distances, held_out: Distances) -> float | None:
@@ -68,7 +68,7 @@ def near_copies_frac(distances: Distances, held_out: Distances) -> float | None:
     About 0.01 of other real images. Classes whose images lie close together decide the quantile.
     None of no images, or with too few held-out ones to tell.
     """
-    if len(distances) == 0 or len(held_out) < LEAST_HELD_OUT:
+    if len(distances) == 0 or len(held_out) < MIN_HELD_OUT:
         return None
     return float((distances < np.quantile(held_out, NEAR_QUANTILE)).mean())
 
@@ -81,22 +81,22 @@ def copying(distances: Distances, held_out: Distances) -> Copying | None:
     chance that the generated point is the *closer* one (ties count half), so that more is worse.
     None where either side has fewer than 5 images.
     """
-    if min(len(distances), len(held_out)) < LEAST_TESTED:
+    if min(len(distances), len(held_out)) < MIN_TESTED:
         return None
-    found = mannwhitneyu(distances, held_out, alternative="less", method="asymptotic")
-    score = 1 - float(found.statistic) / (len(distances) * len(held_out))
-    return Copying(score, float(found.pvalue))
+    test = mannwhitneyu(distances, held_out, alternative="less", method="asymptotic")
+    score = 1 - float(test.statistic) / (len(distances) * len(held_out))
+    return Copying(score, float(test.pvalue))
 
 
 def copying_by_class(
     distances: Distances, labels: Labels, held_out: Distances, held_out_labels: Labels
 ) -> dict[int, Copying]:
     """The test within every class that has enough images on both sides, by label."""
-    found = {
+    tests = {
         int(label): copying(distances[labels == label], held_out[held_out_labels == label])
         for label in np.unique(labels)
     }
-    return {label: test for label, test in found.items() if test is not None}
+    return {label: result for label, result in tests.items() if result is not None}
 
 
 def copying_overall(tests: dict[int, Copying], labels: Labels) -> Copying | None:
@@ -119,6 +119,6 @@ def copying_overall(tests: dict[int, Copying], labels: Labels) -> Copying | None
 
 def is_copied(exact_frac: float, near_frac: float | None, tests: list[Copying]) -> bool:
     """Whether a set of images deserves the flag "copies"; the thresholds stand above."""
-    too_close = any(test.score > MOST_COPYING and test.p_value < COPYING_LEVEL for test in tests)
-    too_near = near_frac is not None and near_frac > MOST_NEAR_FRAC
-    return exact_frac > MOST_EXACT_FRAC or too_near or too_close
+    too_close = any(test.score > MAX_COPYING and test.p_value < COPYING_LEVEL for test in tests)
+    too_near = near_frac is not None and near_frac > MAX_NEAR_FRAC
+    return exact_frac > MAX_EXACT_FRAC or too_near or too_close

@@ -38,8 +38,8 @@ def macro_f1(labels: Labels, probabilities: Probabilities) -> float:
 
 def log_loss(labels: Labels, probabilities: Probabilities) -> float:
     """Mean negative log probability of the true class, in nats; clipped at float32's epsilon."""
-    chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return float(-np.log(np.clip(chosen, np.finfo(np.float32).eps, 1)).mean())
+    true_class = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return float(-np.log(np.clip(true_class, np.finfo(np.float32).eps, 1)).mean())
 
 
 def ece(labels: Labels, probabilities: Probabilities) -> float:

@@ -25,7 +25,9 @@ SAMPLED_PATTERNS = 100_000
 ROUNDING = 1e-12  # differences of equal shares differ by no more than this
 # A convention: smaller shares are ignored. At ten seeds the correction sets in with 45 % more.
 OVERLAP_THAT_MATTERS = 0.10
-GRID_POINTS = 2_001  # of `worth`; between 1 and 10,000 labels per class, steps of half a percent
+GRID_POINTS = (
+    2_001  # of `label_equivalent`; between 1 and 10,000 labels per class, steps of half a percent
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Interval:
 class Rules:
     """What was declared before the run."""
 
-    confidence: float
+    confidence_level: float
     smallest_effect: float
     higher_is_better: bool = True
 
@@ -51,14 +53,14 @@ class Evidence:
     """What the verdict of one comparison rests on."""
 
     n: int  # seeds
-    spread: float  # largest minus least delta
+    delta_range: float  # largest minus least delta
     interval: Interval
     p_adjusted: float
     controls_hold: bool = True  # no control arm showed what cannot be
     reference_holds: bool = True  # what the arm is held against is not below the baseline itself
 
 
-def t_interval(values: Numbers, confidence: float, correlation: float = 0.0) -> Interval:
+def t_interval(values: Numbers, confidence_level: float, correlation: float = 0.0) -> Interval:
     """Student's t interval of the mean; the ends are NaN for fewer than two values.
 
     `correlation`, 0..1, is that of any two values, from `mean_overlap` of the label draws. The half
@@ -73,17 +75,17 @@ def t_interval(values: Numbers, confidence: float, correlation: float = 0.0) -> 
 
     Bootstrap intervals are not used: over ten seeds their 95 % cover about 90 %.
     """
-    mean, half = float(np.mean(values)), float(_half_width(values, confidence, correlation))
+    mean, half = float(np.mean(values)), float(_half_width(values, confidence_level, correlation))
     return Interval(mean, mean - half, mean + half)
 
 
-def _half_width(values: Numbers, confidence: float, correlation: ArrayLike) -> Numbers:
+def _half_width(values: Numbers, confidence_level: float, correlation: ArrayLike) -> Numbers:
     """Half widths of the t intervals over the first axis of `values`, (num_seeds, ...)."""
     n = len(values)
     if n < 2:
         return np.full(values.shape[1:], np.nan)
     variance = np.var(values, axis=0, ddof=1) / n * _inflation(n, correlation)
-    return np.asarray(stats.t.ppf((1 + confidence) / 2, n - 1) * np.sqrt(variance))
+    return np.asarray(stats.t.ppf((1 + confidence_level) / 2, n - 1) * np.sqrt(variance))
 
 
 def _inflation(n: int, correlation: ArrayLike) -> Numbers:
@@ -93,25 +95,25 @@ def _inflation(n: int, correlation: ArrayLike) -> Numbers:
     return np.asarray(1 + n * rho / (1 - rho))
 
 
-def mean_overlap(draws: Sequence[NDArray[Any]]) -> float:
+def mean_overlap(subsets: Sequence[NDArray[Any]]) -> float:
     """Mean over pairs of draws of the share of images in common, 0..1; 0 for fewer than two draws.
 
     Each draw is (num_images,) ids of its images, positions in the pool or content ids. For draws
     of unequal size, the share is of the geometric mean of the two sizes: the correlation of sums.
     """
-    if len(draws) < 2:
+    if len(subsets) < 2:
         return 0.0
-    distinct = [np.unique(draw) for draw in draws]
+    distinct = [np.unique(subset) for subset in subsets]
     ids, which = np.unique(np.concatenate(distinct), return_inverse=True)
-    sizes = np.array([len(draw) for draw in distinct])
-    drawn = np.zeros((len(draws), len(ids)), dtype=np.float32)
-    drawn[np.repeat(np.arange(len(draws)), sizes), which] = 1
-    shares = (drawn @ drawn.T) / np.sqrt(np.outer(sizes, sizes))
-    return float(shares[np.triu_indices(len(draws), k=1)].mean())
+    sizes = np.array([len(subset) for subset in distinct])
+    membership = np.zeros((len(subsets), len(ids)), dtype=np.float32)
+    membership[np.repeat(np.arange(len(subsets)), sizes), which] = 1
+    shares = (membership @ membership.T) / np.sqrt(np.outer(sizes, sizes))
+    return float(shares[np.triu_indices(len(subsets), k=1)].mean())
 
 
 def two_level_interval(
-    differences: NDArray[Any], confidence: float, correlation: float = 0.0
+    differences: NDArray[Any], confidence_level: float, correlation: float = 0.0
 ) -> Interval:
     """Interval of the mean difference for new test images too; NaN ends for fewer than two seeds.
 
@@ -135,7 +137,7 @@ def two_level_interval(
     of_images = np.var(table.mean(axis=0)) / num_test
     both = np.var(table) / (n * num_test)
     variance = of_seeds * (1 - 1 / num_test) + of_images * (1 - 1 / n) + both
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * np.sqrt(variance * n / (n - 1)))
+    half = float(stats.t.ppf((1 + confidence_level) / 2, n - 1) * np.sqrt(variance * n / (n - 1)))
     return Interval(mean, mean - half, mean + half)
 
 
@@ -183,9 +185,9 @@ def mcnemar_p(arm_right: NDArray[np.bool_], baseline_right: NDArray[np.bool_]) -
 def holm(p_values: list[float]) -> list[float]:
     """Holm's (1979) step-down adjustment: the family-wise error stays below the level."""
     order = np.argsort(p_values, kind="stable")
-    scaled = [min(1.0, (len(order) - rank) * p_values[at]) for rank, at in enumerate(order)]
+    adjusted = [min(1.0, (len(order) - rank) * p_values[at]) for rank, at in enumerate(order)]
     result = np.empty(len(order))
-    result[order] = np.maximum.accumulate(scaled)
+    result[order] = np.maximum.accumulate(adjusted)
     return [float(value) for value in result]
 
 
@@ -216,11 +218,11 @@ def smallest_detectable(
     return float(optimize.brentq(lacking, 0, upper) * error)
 
 
-def worth(
+def label_equivalent(
     arm: Numbers,
     curve: Numbers,
     budgets: ArrayLike,
-    confidence: float,
+    confidence_level: float,
     correlations: ArrayLike | None = None,
 ) -> Interval:
     """How many real labels per class, without the arm, give the accuracy that the arm gives.
@@ -235,13 +237,13 @@ def worth(
     Source: the inversion of a test as in Fieller (1954), on a grid in place of his formula, because
     a curve has bends.
     """
-    known = np.asarray(budgets, dtype=np.float64)
-    grid = np.union1d(np.geomspace(known[0], known[-1], GRID_POINTS), known)
-    reached = [np.interp(np.log(grid), np.log(known), of_seed) for of_seed in curve]
+    measured = np.asarray(budgets, dtype=np.float64)
+    grid = np.union1d(np.geomspace(measured[0], measured[-1], GRID_POINTS), measured)
+    reached = [np.interp(np.log(grid), np.log(measured), of_seed) for of_seed in curve]
     ahead = np.asarray(arm)[:, None] - np.array(reached)
-    overlaps = np.zeros(len(known)) if correlations is None else np.asarray(correlations)
-    shared = np.interp(grid, known, overlaps)
-    mean, half = ahead.mean(axis=0), _half_width(ahead, confidence, shared)
+    overlaps = np.zeros(len(measured)) if correlations is None else np.asarray(correlations)
+    shared = np.interp(grid, measured, overlaps)
+    mean, half = ahead.mean(axis=0), _half_width(ahead, confidence_level, shared)
     half = np.where(np.isnan(half), np.inf, half)
     at, low = _first_not_ahead(grid, mean), _first_not_ahead(grid, mean - half)
     high = -_first_not_ahead(-grid[::-1], -(mean + half)[::-1])
@@ -268,32 +270,32 @@ def evidence(
     return Evidence(len(deltas), spread, interval, p_adjusted, controls_hold, reference_holds)
 
 
-def _equivalent(found: Evidence, rules: Rules) -> bool:
-    return max(abs(found.interval.low), abs(found.interval.high)) <= rules.smallest_effect
+def _equivalent(comparison: Evidence, rules: Rules) -> bool:
+    return max(abs(comparison.interval.low), abs(comparison.interval.high)) <= rules.smallest_effect
 
 
-def _better(found: Evidence, rules: Rules) -> bool:
-    return _claimed(found, rules) and (found.interval.low > 0) == rules.higher_is_better
+def _better(comparison: Evidence, rules: Rules) -> bool:
+    return _claimed(comparison, rules) and (comparison.interval.low > 0) == rules.higher_is_better
 
 
-def _worse(found: Evidence, rules: Rules) -> bool:
-    return _claimed(found, rules) and (found.interval.low > 0) != rules.higher_is_better
+def _worse(comparison: Evidence, rules: Rules) -> bool:
+    return _claimed(comparison, rules) and (comparison.interval.low > 0) != rules.higher_is_better
 
 
-def _claimed(found: Evidence, rules: Rules) -> bool:
-    excludes_zero = found.interval.low > 0 or found.interval.high < 0
-    significant = found.p_adjusted <= 1 - rules.confidence
-    return found.n >= SEEDS_FOR_A_CLAIM and excludes_zero and significant
+def _claimed(comparison: Evidence, rules: Rules) -> bool:
+    excludes_zero = comparison.interval.low > 0 or comparison.interval.high < 0
+    significant = comparison.p_adjusted <= 1 - rules.confidence_level
+    return comparison.n >= SEEDS_FOR_A_CLAIM and excludes_zero and significant
 
 
 # In order: the first that applies is the verdict.
 DECISIONS: tuple[tuple[str, Callable[[Evidence, Rules], bool]], ...] = (
     # A control showed what cannot be: the study cannot be trusted, whatever it found.
-    ("invalid", lambda found, rules: not found.controls_hold),
+    ("invalid", lambda comparison, rules: not comparison.controls_hold),
     # Too few seeds for any test.
-    ("exploratory", lambda found, rules: found.n < SEEDS_FOR_A_TEST),
+    ("exploratory", lambda comparison, rules: comparison.n < SEEDS_FOR_A_TEST),
     # Every seed gave the same difference: there is no spread to judge by.
-    ("degenerate", lambda found, rules: found.spread <= ROUNDING),
+    ("degenerate", lambda comparison, rules: comparison.delta_range <= ROUNDING),
     # The whole interval is smaller than the smallest effect of interest.
     ("equivalent", _equivalent),
     # It would be a gain, but over a reference that is itself worse than the baseline.
@@ -301,10 +303,10 @@ DECISIONS: tuple[tuple[str, Callable[[Evidence, Rules], bool]], ...] = (
     # The interval excludes zero, the adjusted p is below the level, with at least ten seeds.
     ("gain", _better),
     ("harm", _worse),
-    ("no evidence", lambda found, rules: True),
+    ("no evidence", lambda comparison, rules: True),
 )
 
 
-def decide(found: Evidence, rules: Rules) -> str:
+def decide(comparison: Evidence, rules: Rules) -> str:
     """One word for a comparison: the first of `DECISIONS` that applies."""
-    return next(word for word, applies in DECISIONS if applies(found, rules))
+    return next(word for word, applies in DECISIONS if applies(comparison, rules))

@@ -5,8 +5,8 @@ convolutions of 5 x 5 with stride 2 to 16 and 32 channels, 20 codes, and back. A
 nothing of which codes occur: before images are drawn, a normal of every class is fitted to the
 codes of its real images, with the covariance shrunk as by Ledoit and Wolf (2004), since few images
 cannot give a whole one. Deviations: codes are standardized, so that noise of 1 is on their scale;
-the normals are of images that were not moved (`view`), in codes of the last encoder, while the
-decoder is averaged.
+the normals are of images that were not moved (`augmentation`), in codes of the last encoder, while
+the decoder is averaged.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from torch.nn import functional
 from pipeline.config.validation import Count
 from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators.base import Generator, GeneratorConfig
-from pipeline.generators.gan.blocks import enlarge
+from pipeline.generators.gan.blocks import upsampling_block
 from pipeline.generators.labels import as_shares
 from pipeline.generators.showcase import in_turns, spread_out
-from pipeline.nn.layers import KERNEL, shrink
+from pipeline.nn.layers import KERNEL, strided_conv
 from pipeline.nn.optimizing import descend
 from pipeline.nn.tensors import to_signed_input
 
 ENCODE_BATCH = 500
-RESTORED_ROWS = 5  # of ten images, in a picture
+RECONSTRUCTION_ROWS = 5  # of ten images, in a picture
 
 
 class AutoencoderConfig(GeneratorConfig):
@@ -44,16 +44,16 @@ class AutoencoderConfig(GeneratorConfig):
 
 
 class Encoder(nn.Module):
-    """Images (n, c, h, w) in -1..1, beside `told` numbers each, to `outputs` numbers each."""
+    """Images (n, c, h, w) in -1..1, beside `cond` numbers each, to `outputs` numbers each."""
 
-    def __init__(self, channels: list[int], spec: ImageSpec, outputs: int, told: int = 0) -> None:
+    def __init__(self, channels: list[int], spec: ImageSpec, outputs: int, cond: int = 0) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise((spec.channels, *channels)):
-            layers += [shrink(before, after), nn.BatchNorm2d(after), nn.ReLU()]
+            layers += [strided_conv(before, after), nn.BatchNorm2d(after), nn.ReLU()]
         self.convolve = nn.Sequential(*layers, nn.Flatten())
         size = channels[-1] * -(-spec.height // 4) * -(-spec.width // 4)
-        self.dense = nn.Linear(size + told, outputs)
+        self.dense = nn.Linear(size + cond, outputs)
 
     def forward(self, x: Tensor, *beside: Tensor) -> Tensor:
         """See the class."""
@@ -70,10 +70,10 @@ class Decoder(nn.Module):
         self.start = (quarter, -(-spec.height // 4), -(-spec.width // 4))
         self.dense = nn.Sequential(nn.Linear(inputs, math.prod(self.start)), nn.ReLU())
         self.enlarge = nn.Sequential(
-            *enlarge(quarter, half, 2, upsample=False),
+            *upsampling_block(quarter, half, 2, upsample=False),
             nn.BatchNorm2d(half),
             nn.ReLU(),
-            *enlarge(half, half, 2, upsample=False),
+            *upsampling_block(half, half, 2, upsample=False),
             nn.BatchNorm2d(half),
             nn.ReLU(),
             nn.Conv2d(half, spec.channels, KERNEL, padding=KERNEL // 2),
@@ -86,7 +86,7 @@ class Decoder(nn.Module):
         return images[:, :, : self.size[0], : self.size[1]]
 
 
-class CodeSampler(nn.Module):
+class CodeGeneratorNet(nn.Module):
     """Noise (n, latent_dim) and labels (n,) to images: a class's normal, then the decoder."""
 
     mean: Tensor  # (classes, latent_dim)
@@ -112,18 +112,18 @@ class Autoencoder(Generator):
 
     Config = AutoencoderConfig
     config: AutoencoderConfig
-    sampler: CodeSampler
+    generator_net: CodeGeneratorNet
 
     def __init__(self, config: AutoencoderConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
         self.noise_dim = config.latent_dim
-        self.sampler = CodeSampler(config, spec).to(memory_format=torch.channels_last)
+        self.generator_net = CodeGeneratorNet(config, spec).to(memory_format=torch.channels_last)
         encoder = nn.Sequential(
             Encoder(config.channels, spec, config.latent_dim),
             nn.BatchNorm1d(config.latent_dim, affine=False),
         )
         self.encoder = encoder.to(memory_format=torch.channels_last)
-        self.networks = nn.ModuleDict({"sampler": self.sampler, "encoder": self.encoder})
+        self.networks = nn.ModuleDict({"sampler": self.generator_net, "encoder": self.encoder})
         self.optimizers = {
             "autoencoder": torch.optim.Adam(
                 self.networks.parameters(), config.learning_rate, fused=True
@@ -132,7 +132,7 @@ class Autoencoder(Generator):
 
     def restore(self, images: Tensor) -> Tensor:
         """Images in -1..1, coded and decoded."""
-        return self.in_precision(self.sampler.decode, self.in_precision(self.encoder, images))
+        return self.in_precision(self.generator_net.decode, self.in_precision(self.encoder, images))
 
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`; the squared error, summed over pixels."""
@@ -140,14 +140,14 @@ class Autoencoder(Generator):
         descend(self.optimizers["autoencoder"], loss)
         return {"reconstruction": loss}
 
-    def exhibits(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
-        """See `Generator.exhibits`: real images, and restored below."""
-        real, _ = spread_out(data, RESTORED_ROWS)
+    def showcase(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
+        """See `Generator.showcase`: real images, and restored below."""
+        real, _ = spread_out(data, RECONSTRUCTION_ROWS)
         return {"reconstruction": in_turns(real, self.restore(real))}
 
     @torch.no_grad()
-    def conclude(self, sampler: CodeSampler, data: LabeledImages) -> None:
-        """See `Generator.conclude`: the normal of every class."""
+    def finalize(self, generator_net: CodeGeneratorNet, data: LabeledImages) -> None:
+        """See `Generator.finalize`: the normal of every class."""
         from sklearn.covariance import ledoit_wolf  # slow to load
 
         self.encoder.eval()
@@ -160,9 +160,9 @@ class Autoencoder(Generator):
             ]
         )
         for label in np.unique(data.labels):
-            own = codes[data.labels == label]
+            of_class = codes[data.labels == label]
             # One image has no spread of its own: that of all codes, which is 1 each.
-            covariance = ledoit_wolf(own)[0] if len(own) > 1 else np.eye(codes.shape[1])
+            covariance = ledoit_wolf(of_class)[0] if len(of_class) > 1 else np.eye(codes.shape[1])
             covariance = covariance + 1e-6 * np.eye(codes.shape[1])
-            sampler.mean[label] = torch.from_numpy(own.mean(axis=0))
-            sampler.spread[label] = torch.from_numpy(np.linalg.cholesky(covariance))
+            generator_net.mean[label] = torch.from_numpy(of_class.mean(axis=0))
+            generator_net.spread[label] = torch.from_numpy(np.linalg.cholesky(covariance))

@@ -21,39 +21,43 @@ class GeneratorConfig(Section):
 
     steps: Count  # optimization steps, for however few images
     steps_per_image: float = Field(ge=0)  # and so many more for each real image
-    most_steps: Count  # but no more than these
+    max_steps: Count  # but no more than these
     batch_size: int = Field(gt=1, le=1_000_000)  # real images per step
     ema_decay: float = Field(ge=0, lt=1)  # of the averaged weights that are sampled from
     decay_from: float = Field(ge=0, le=1)  # share of the steps after which learning rates fall to 0
-    rare_weight: float = Field(ge=1)  # how often rare real images are drawn, relative to others
+    rare_oversampling: float = Field(
+        ge=1
+    )  # how often rare real images are drawn, relative to others
     precision: Precision  # of the networks while they are trained; sampling is always float32
-    view: AffineConfig  # how real images are moved, anew for every batch; all zero: not at all
+    augmentation: (
+        AffineConfig  # how real images are moved, anew for every batch; all zero: not at all
+    )
 
     @model_validator(mode="after")
     def _steps_fit(self) -> GeneratorConfig:
-        if self.steps > self.most_steps:
+        if self.steps > self.max_steps:
             raise ValueError(
-                f"most_steps: expected at least steps ({self.steps}), found {self.most_steps}"
+                f"max_steps: expected at least steps ({self.steps}), found {self.max_steps}"
             )
         return self
 
     def num_steps(self, num_images: int) -> int:
         """The optimization steps of a fit on so many real images."""
-        return min(self.most_steps, self.steps + round(self.steps_per_image * num_images))
+        return min(self.max_steps, self.steps + round(self.steps_per_image * num_images))
 
 
 class Generator(ABC):
     """A conditional generative model of labeled images.
 
-    A subclass sets `noise_dim`, `networks` (everything that is trained), `sampler` (the network
-    among them that maps noise (n, noise_dim) and labels (n,) to images (n, c, h, w) in -1..1) and
-    `optimizers`.
+    A subclass sets `noise_dim`, `networks` (everything that is trained), `generator_net` (the
+    network among them that maps noise (n, noise_dim) and labels (n,) to images (n, c, h, w) in
+    -1..1) and `optimizers`.
     """
 
     Config: ClassVar[type[GeneratorConfig]]
     noise_dim: int
     networks: nn.ModuleDict
-    sampler: nn.Module
+    generator_net: nn.Module
     optimizers: dict[str, torch.optim.Optimizer]
 
     def __init__(self, config: Any, spec: ImageSpec) -> None:
@@ -69,27 +73,29 @@ class Generator(ABC):
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One optimization step of every network on real images in -1..1; the losses by name."""
 
-    def conclude(self, sampler: Any, data: LabeledImages) -> None:  # noqa: B027 (most: nothing)
-        """What is left to do before the averaged `sampler`, trained on `data`, is drawn from."""
+    def finalize(self, generator_net: Any, data: LabeledImages) -> None:  # noqa: B027 (most: nothing)
+        """What is left to do before the averaged `generator_net`, trained on `data`, is drawn
+        from.
+        """
 
-    def exhibits(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
+    def showcase(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
         """Images in -1..1, ten to a row, by name: what only this family has to show.
 
         Called after `fit` on `data`; `seed` is for noise.
         """
         return {}
 
-    def critic_convolutions(self) -> list[nn.Conv2d]:
+    def discriminator_convolutions(self) -> list[nn.Conv2d]:
         """A discriminator's, from the image on, where a classifier `critic` can start from them."""
         return []
 
-    def shaped(self, normal: Tensor) -> Tensor:
+    def to_latent(self, normal: Tensor) -> Tensor:
         """Latents of the family's distribution from standard normal numbers."""
         return normal
 
-    def draw_noise(self, count: int) -> Tensor:
+    def sample_noise(self, count: int) -> Tensor:
         """Latents (count, noise_dim) of training, by torch's global random state."""
-        return self.shaped(torch.randn(count, self.noise_dim))
+        return self.to_latent(torch.randn(count, self.noise_dim))
 
     def normal(self, seeds: list[int]) -> Tensor:
         """Standard normal numbers (n, noise_dim), one stream per image."""
@@ -98,7 +104,7 @@ class Generator(ABC):
 
     def noise(self, seeds: list[int], std: float = 1.0) -> Tensor:
         """Latents (n, noise_dim), `std` times as wide as in training, one stream per image."""
-        return self.shaped(self.normal(seeds)) * std
+        return self.to_latent(self.normal(seeds)) * std
 
 
 def create(

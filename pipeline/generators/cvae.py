@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from pipeline.config.validation import Count
 from pipeline.data.images import ImageSpec, LabeledImages
-from pipeline.generators.autoencoder import RESTORED_ROWS, Decoder, Encoder
+from pipeline.generators.autoencoder import RECONSTRUCTION_ROWS, Decoder, Encoder
 from pipeline.generators.base import Generator, GeneratorConfig
 from pipeline.generators.labels import as_shares
 from pipeline.generators.showcase import COLUMNS, in_turns, spread_out
 from pipeline.nn.optimizing import descend
 
-LEAST = 1e-6  # share of ink that counts as none
+EPSILON = 1e-6  # share of ink that counts as none
 FAR = 2.5  # standard deviations from the mean, to which a code is moved in a picture
 LOG_VARIANCE = 8.0  # at most, either way: exp must stay finite at the first steps
 
@@ -60,10 +60,10 @@ class CVAE(Generator):
     def __init__(self, config: CVAEConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
         self.noise_dim = config.latent_dim
-        self.sampler = LabeledDecoder(config, spec).to(memory_format=torch.channels_last)
+        self.generator_net = LabeledDecoder(config, spec).to(memory_format=torch.channels_last)
         encoder = Encoder(config.channels, spec, 2 * config.latent_dim, spec.num_classes)
         self.encoder = encoder.to(memory_format=torch.channels_last)
-        self.networks = nn.ModuleDict({"sampler": self.sampler, "encoder": self.encoder})
+        self.networks = nn.ModuleDict({"sampler": self.generator_net, "encoder": self.encoder})
         self.optimizers = {
             "autoencoder": torch.optim.Adam(
                 self.networks.parameters(), config.learning_rate, fused=True
@@ -72,33 +72,35 @@ class CVAE(Generator):
 
     def encode(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Means and logarithms of variances (n, latent_dim) of the codes of images in -1..1."""
-        told = as_shares(labels, self.spec.num_classes)
-        mean, log_variance = self.in_precision(self.encoder, images, told).chunk(2, dim=1)
+        cond = as_shares(labels, self.spec.num_classes)
+        mean, log_variance = self.in_precision(self.encoder, images, cond).chunk(2, dim=1)
         return mean, log_variance.clamp(-LOG_VARIANCE, LOG_VARIANCE)
 
-    def exhibits(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
-        """See `Generator.exhibits`: real images, and restored below; single codes in use, moved.
+    def showcase(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
+        """See `Generator.showcase`: real images, and restored below; single codes in use, moved.
 
         In use: their means vary most among real images; the divergence empties the others.
         """
-        real, labels = spread_out(data, RESTORED_ROWS)
+        real, labels = spread_out(data, RECONSTRUCTION_ROWS)
         means, _ = self.encode(real, labels)
         used = means.var(dim=0).argsort(descending=True)[:COLUMNS]
-        moved = torch.zeros(len(used), COLUMNS, self.noise_dim)
-        moved[torch.arange(len(used)), :, used] = torch.linspace(-FAR, FAR, COLUMNS)
+        codes = torch.zeros(len(used), COLUMNS, self.noise_dim)
+        codes[torch.arange(len(used)), :, used] = torch.linspace(-FAR, FAR, COLUMNS)
         label = torch.full((len(used) * COLUMNS,), self.spec.num_classes // 2)
         return {
-            "reconstruction": in_turns(real, self.sampler(means, labels)),
-            "traversal": self.sampler(moved.flatten(0, 1), label),
+            "reconstruction": in_turns(real, self.generator_net(means, labels)),
+            "traversal": self.generator_net(codes.flatten(0, 1), label),
         }
 
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`; losses in nats per image."""
         mean, log_variance = self.encode(real, labels)
         z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
-        found = self.in_precision(self.sampler, z, labels)
-        ink, wanted = ((found + 1) / 2).clamp(LEAST, 1 - LEAST), (real + 1) / 2
-        missed = -(wanted * ink.log() + (1 - wanted) * (1 - ink).log()).sum() / len(real)
+        images = self.in_precision(self.generator_net, z, labels)
+        predicted, target = ((images + 1) / 2).clamp(EPSILON, 1 - EPSILON), (real + 1) / 2
+        missed = -(target * predicted.log() + (1 - target) * (1 - predicted).log()).sum() / len(
+            real
+        )
         apart = divergence(mean, log_variance)
         descend(self.optimizers["autoencoder"], missed + self.config.beta * apart)
         return {"reconstruction": missed, "divergence": apart}

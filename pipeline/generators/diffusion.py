@@ -29,7 +29,7 @@ from pipeline.nn.optimizing import descend
 
 PATCH = 2  # pixels along each side of a square
 FOLD = 2 * PATCH  # pixels along a square of the lower level
-UNTOLD_SHARE = 0.1
+COND_DROPOUT = 0.1
 NUM_WAVES = 32  # sines and cosines of the time
 FIRST_TIME, LAST_TIME = 0.999, 0.0  # all noise, none
 
@@ -46,17 +46,17 @@ class DiffusionConfig(GeneratorConfig):
 class Block(nn.Module):
     """A residual block whose scale and shift come from time and class; keeps the size."""
 
-    def __init__(self, before: int, after: int, told: int) -> None:
+    def __init__(self, before: int, after: int, cond: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(before, after, 3, padding=1)
         self.second = nn.Conv2d(after, after, 3, padding=1)
         self.norm = nn.GroupNorm(min(8, after), after)
-        self.tell = nn.Linear(told, 2 * after)
+        self.tell = nn.Linear(cond, 2 * after)
         self.skip = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
         """See the class."""
-        scale, shift = self.tell(told)[:, :, None, None].chunk(2, dim=1)
+        scale, shift = self.tell(cond)[:, :, None, None].chunk(2, dim=1)
         inner = functional.silu(self.norm(self.first(x)) * (1 + scale) + shift)
         return cast("Tensor", self.skip(x) + self.second(inner))
 
@@ -69,33 +69,33 @@ class UNet(nn.Module):
 
     def __init__(self, config: DiffusionConfig, spec: ImageSpec) -> None:
         super().__init__()
-        width, told = config.channels, 4 * config.channels
+        width, cond = config.channels, 4 * config.channels
         squares = spec.channels * PATCH**2
         self.size = (spec.height, spec.width)
         self.margin = (0, -spec.width % FOLD, 0, -spec.height % FOLD)  # made larger, then cut
         self.register_buffer("waves", torch.exp(torch.linspace(0, math.log(1000), NUM_WAVES)))
-        self.embed = LabelEmbedding(spec.num_classes + 1, told)
-        self.time = nn.Sequential(nn.Linear(2 * NUM_WAVES, told), nn.SiLU(), nn.Linear(told, told))
+        self.embed = LabelEmbedding(spec.num_classes + 1, cond)
+        self.time = nn.Sequential(nn.Linear(2 * NUM_WAVES, cond), nn.SiLU(), nn.Linear(cond, cond))
         self.start = nn.Conv2d(squares, width, 3, padding=1)
-        self.down = Block(width, width, told)
+        self.down = Block(width, width, cond)
         self.halve = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
-        self.middle = nn.ModuleList(Block(2 * width, 2 * width, told) for _ in range(2))
+        self.middle = nn.ModuleList(Block(2 * width, 2 * width, cond) for _ in range(2))
         self.widen = nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1)
-        self.up = Block(2 * width, width, told)
+        self.up = Block(2 * width, width, cond)
         self.finish = nn.Conv2d(width, squares, 3, padding=1)
 
     def forward(self, x: Tensor, time: Tensor, y: Tensor) -> Tensor:
         """See the class."""
         angles = time[:, None] * cast("Tensor", self.waves)
-        told = self.time(torch.cat([angles.sin(), angles.cos()], dim=1)) + self.embed(y)
-        told = functional.silu(told)
+        cond = self.time(torch.cat([angles.sin(), angles.cos()], dim=1)) + self.embed(y)
+        cond = functional.silu(cond)
         squares = functional.pixel_unshuffle(functional.pad(x, self.margin), PATCH)
-        above = self.down(self.start(squares), told)
+        above = self.down(self.start(squares), cond)
         below = self.halve(above)
         for block in self.middle:
-            below = block(below, told)
+            below = block(below, cond)
         joined = torch.cat([above, self.widen(below)], dim=1)
-        v = functional.pixel_shuffle(self.finish(self.up(joined, told)), PATCH)
+        v = functional.pixel_shuffle(self.finish(self.up(joined, cond)), PATCH)
         return v[:, :, : self.size[0], : self.size[1]]
 
 
@@ -105,7 +105,7 @@ class DenoisingSampler(nn.Module):
     def __init__(self, config: DiffusionConfig, spec: ImageSpec) -> None:
         super().__init__()
         self.shape = (spec.channels, spec.height, spec.width)
-        self.untold = spec.num_classes
+        self.uncond = spec.num_classes
         self.guidance, self.num_steps = config.guidance, config.sampling_steps
         self.network = UNet(config, spec)
 
@@ -125,8 +125,8 @@ class DenoisingSampler(nn.Module):
         v = cast("Tensor", self.network(x, time, y))
         if self.guidance == 0:
             return v
-        untold = self.network(x, time, torch.full((len(y),), self.untold))
-        return v + self.guidance * (v - untold)
+        uncond = self.network(x, time, torch.full((len(y),), self.uncond))
+        return v + self.guidance * (v - uncond)
 
 
 class Diffusion(Generator):
@@ -134,16 +134,16 @@ class Diffusion(Generator):
 
     Config = DiffusionConfig
     config: DiffusionConfig
-    sampler: DenoisingSampler
+    generator_net: DenoisingSampler
 
     def __init__(self, config: DiffusionConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
         self.noise_dim = spec.channels * spec.height * spec.width
-        self.sampler = DenoisingSampler(config, spec).to(memory_format=torch.channels_last)
-        self.networks = nn.ModuleDict({"sampler": self.sampler})
+        self.generator_net = DenoisingSampler(config, spec).to(memory_format=torch.channels_last)
+        self.networks = nn.ModuleDict({"sampler": self.generator_net})
         self.optimizers = {
             "denoiser": torch.optim.AdamW(
-                self.sampler.parameters(), config.learning_rate, fused=True
+                self.generator_net.parameters(), config.learning_rate, fused=True
             )
         }
 
@@ -151,11 +151,13 @@ class Diffusion(Generator):
         """See `Generator.update`; the squared error of v, times evenly over the batch."""
         count = len(real)
         times = (torch.arange(count) + torch.rand(count)) / count * FIRST_TIME
-        signal, noise = (each[:, None, None, None] for each in schedule(times))
+        signal, noise = (share[:, None, None, None] for share in schedule(times))
         added = torch.randn_like(real)
-        untold = torch.rand(count) < UNTOLD_SHARE
-        told = labels.masked_fill(untold, self.spec.num_classes)
-        v = self.in_precision(self.sampler.network, signal * real + noise * added, times, told)
+        uncond = torch.rand(count) < COND_DROPOUT
+        cond = labels.masked_fill(uncond, self.spec.num_classes)
+        v = self.in_precision(
+            self.generator_net.network, signal * real + noise * added, times, cond
+        )
         loss = functional.mse_loss(v, signal * added - noise * real)
         descend(self.optimizers["denoiser"], loss)
         return {"denoising": loss}

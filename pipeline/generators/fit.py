@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 from pipeline.data.images import LabeledImages
 from pipeline.generators.base import Generator
 from pipeline.generators.checkpoint import History, TrainingState
-from pipeline.generators.oversampling import drawing_weights
+from pipeline.generators.oversampling import sampling_weights
 from pipeline.generators.sampling import snapshot
 from pipeline.nn.augment import AffineConfig, affine
 from pipeline.nn.averaging import moving_average
@@ -34,7 +34,7 @@ from pipeline.runtime.seeds import derive_seed
 NUM_SNAPSHOTS = 6
 NUM_HISTORY_ROWS = 60
 CHECKPOINT_S = 20.0  # a checkpoint takes some 10 ms: far below a tenth of a percent
-SETTLE_BATCH, SETTLE_BATCHES = 250, 10
+RECALIBRATION_BATCH, RECALIBRATION_BATCHES = 250, 10
 SLOWER = "lower that generator's learning rates in params.yaml"
 Clock = Callable[[int], float]  # the share of training that is over after so many steps
 
@@ -58,7 +58,7 @@ def fit(
     folder: Path,
     clock: Clock | None = None,
 ) -> History:
-    """Train `generator` on `data` for `num_steps`; `generator.sampler` ends averaged.
+    """Train `generator` on `data` for `num_steps`; `generator.generator_net` ends averaged.
 
     `folder` keeps checkpoints: a run that was killed goes on from the last and ends with the same
     bits. `clock` decides otherwise when training is over. Raises `DivergedError` at the first step
@@ -66,10 +66,10 @@ def fit(
     """
     config = generator.config
     clock = clock or by_steps(config.num_steps(len(data)))
-    averaged = AveragedModel(generator.sampler, multi_avg_fn=moving_average(config.ema_decay))
+    averaged = AveragedModel(generator.generator_net, multi_avg_fn=moving_average(config.ema_decay))
     averaged.requires_grad_(False)
-    labels, view = torch.from_numpy(data.labels), moved(config.view)
-    edges = cumulative_weights(drawing_weights(data, config.rare_weight), total=len(data))
+    labels, augment = torch.from_numpy(data.labels), augmenter(config.augmentation)
+    edges = cumulative_weights(sampling_weights(data, config.rare_oversampling), total=len(data))
     modules = {"networks": generator.networks, "averaged": averaged}
     state = TrainingState(modules, generator.optimizers)
     saved_at = time.monotonic()
@@ -79,10 +79,10 @@ def fit(
         torch.manual_seed(derive_seed("step", seed, step))
         generator.networks.train()
         rates = set_learning_rates(generator, done)
-        chosen = sample_indices(edges, config.batch_size)
-        real = view(to_signed_input(data.images[chosen.numpy()]))
-        losses = generator.update(real, labels[chosen])
-        averaged.update_parameters(generator.sampler)
+        index = sample_indices(edges, config.batch_size)
+        real = augment(to_signed_input(data.images[index.numpy()]))
+        losses = generator.update(real, labels[index])
+        averaged.update_parameters(generator.generator_net)
         step += 1
         refuse_divergence(losses, step, SLOWER)
         before, done = done, clock(step)
@@ -94,18 +94,18 @@ def fit(
         if is_due:
             refuse_bad_weights(generator.networks, step)
         if is_mark:  # the last one is the end
-            generator.conclude(averaged.module, data)
+            generator.finalize(averaged.module, data)
             state.history.snapshots[step] = snapshot(generator, averaged.module, seed)
         if is_due:
             state.save(folder, step)
             saved_at = time.monotonic()
-    generator.sampler.load_state_dict(averaged.module.state_dict())
+    generator.generator_net.load_state_dict(averaged.module.state_dict())
     torch.manual_seed(derive_seed("settle", seed))
-    settle_batch_norm(generator)
+    recalibrate_batch_norm(generator)
     return state.history
 
 
-def moved(config: AffineConfig) -> Callable[[Tensor], Tensor]:
+def augmenter(config: AffineConfig) -> Callable[[Tensor], Tensor]:
     """The affine transform for images in -1..1, by torch's global random state."""
     if not any(config.model_dump().values()):
         return lambda images: images
@@ -114,21 +114,21 @@ def moved(config: AffineConfig) -> Callable[[Tensor], Tensor]:
 
 
 @torch.no_grad()
-def settle_batch_norm(generator: Generator) -> None:
+def recalibrate_batch_norm(generator: Generator) -> None:
     """Replace the batch statistics of the averaged sampler, which are those of the live one.
 
     Averages over fresh noise and every class in turn; leaves the sampler ready for use.
     """
-    sampler = generator.sampler
-    layers = [layer for layer in sampler.modules() if isinstance(layer, _BatchNorm)]
+    generator_net = generator.generator_net
+    layers = [layer for layer in generator_net.modules() if isinstance(layer, _BatchNorm)]
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None  # a plain mean over all batches
-    sampler.train()
-    labels = torch.arange(SETTLE_BATCH) % generator.spec.num_classes
-    for _ in range(SETTLE_BATCHES if layers else 0):
-        sampler(generator.draw_noise(SETTLE_BATCH), labels)
-    sampler.eval()
+    generator_net.train()
+    labels = torch.arange(RECALIBRATION_BATCH) % generator.spec.num_classes
+    for _ in range(RECALIBRATION_BATCHES if layers else 0):
+        generator_net(generator.sample_noise(RECALIBRATION_BATCH), labels)
+    generator_net.eval()
 
 
 def set_learning_rates(generator: Generator, done: float) -> dict[str, float]:

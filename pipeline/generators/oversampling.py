@@ -18,21 +18,22 @@ from pipeline.data.images import LabeledImages, flat
 RARE_SHARE = 0.2  # of each class
 NEIGHBOR = 5  # which one's distance is taken, as in coverage
 NUM_COMPONENTS = 40  # keep neighbors of digits as they are, at a twentieth of the time
-MOST_FITTED = 5000  # images that decide the components
+MAX_FITTED = 5000  # images that decide the components
 
 
-def drawing_weights(data: LabeledImages, rare_weight: float) -> NDArray[np.float64]:
-    """How often to draw each image relative to the others, (n,): 1, or `rare_weight` of a rare one.
+def sampling_weights(data: LabeledImages, rare_oversampling: float) -> NDArray[np.float64]:
+    """How often to draw each image relative to the others, (n,): 1, or `rare_oversampling` of a
+    rare one.
 
     Classes keep their shares. A class needs a few more images than the neighbor's rank for any of
     them to count as rare.
     """
     weights = np.ones(len(data))
-    if rare_weight == 1:
+    if rare_oversampling == 1:
         return weights
     from sklearn.decomposition import PCA  # slow to load
 
-    fitted = flat(data.images[:: -(-len(data) // MOST_FITTED)])  # evenly: some sets are sorted
+    fitted = flat(data.images[:: -(-len(data) // MAX_FITTED)])  # evenly: some sets are sorted
     components = PCA(min(NUM_COMPONENTS, *fitted.shape), svd_solver="covariance_eigh").fit(fitted)
     for label in np.unique(data.labels):
         of_class = np.flatnonzero(data.labels == label)
@@ -40,7 +41,7 @@ def drawing_weights(data: LabeledImages, rare_weight: float) -> NDArray[np.float
         if num_rare and len(of_class) > NEIGHBOR:
             distances = neighbor_distance(components.transform(flat(data.images[of_class])))
             rarest = np.argsort(-distances, kind="stable")[:num_rare]
-            weights[of_class[rarest]] = rare_weight
+            weights[of_class[rarest]] = rare_oversampling
             weights[of_class] *= len(of_class) / weights[of_class].sum()
     return weights
 
@@ -49,5 +50,5 @@ def neighbor_distance(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Distance of each row (n, d) to its fifth nearest other row, (n,)."""
     from sklearn.neighbors import NearestNeighbors
 
-    found = NearestNeighbors(n_neighbors=NEIGHBOR + 1, algorithm="brute").fit(points)
-    return np.asarray(found.kneighbors(points)[0][:, NEIGHBOR])
+    neighbors = NearestNeighbors(n_neighbors=NEIGHBOR + 1, algorithm="brute").fit(points)
+    return np.asarray(neighbors.kneighbors(points)[0][:, NEIGHBOR])

@@ -12,46 +12,47 @@ from pipeline.nn.tensors import padded_batches, to_pixels
 from pipeline.runtime.seeds import derive_seed
 
 SNAPSHOT_PER_CLASS = 8
-# Every forward pass of `draw_images` has this many rows: kernels may round otherwise when the
+# Every forward pass of `sample_images` has this many rows: kernels may round otherwise when the
 # batch size changes, and then an image would depend on its neighbours.
 SAMPLE_BATCH = 100
 
 
-def snapshot(generator: Generator, sampler: nn.Module, seed: int) -> Images:
+def snapshot(generator: Generator, generator_net: nn.Module, seed: int) -> Images:
     """Images of every class from the same noise at every call, (classes * per class, c, h, w)."""
     labels = np.repeat(np.arange(generator.spec.num_classes), SNAPSHOT_PER_CLASS)
     seeds = [derive_seed("snapshot", seed, position) for position in range(len(labels))]
-    return draw_images(generator, labels, seeds, sampler)
+    return sample_images(generator, labels, seeds, generator_net)
 
 
-def draw_images(
+def sample_images(
     generator: Generator,
     labels: Labels,
     seeds: list[int],
-    sampler: nn.Module | None = None,
+    generator_net: nn.Module | None = None,
     latent_std: float = 1.0,
 ) -> Images:
     """uint8 images of `labels` (n,), each from its own seed: neither n nor order changes one.
 
     `latent_std` is the standard deviation of the noise; generators are trained with 1.
     """
-    network = generator.sampler if sampler is None else sampler
+    network = generator.generator_net if generator_net is None else generator_net
     return render(network, generator.noise(seeds, latent_std), torch.from_numpy(labels))
 
 
 @torch.no_grad()
-def render(sampler: nn.Module, noise: Tensor, labels: Tensor) -> Images:
+def render(generator_net: nn.Module, noise: Tensor, labels: Tensor) -> Images:
     """uint8 images of latents (n, noise_dim) and labels (n,), or shares of them (n, classes)."""
-    was_training = sampler.training
-    sampler.eval()
+    was_training = generator_net.training
+    generator_net.eval()
     parts = [
-        sampler(*batch)[:count] for batch, count in padded_batches(SAMPLE_BATCH, noise, labels)
+        generator_net(*batch)[:count]
+        for batch, count in padded_batches(SAMPLE_BATCH, noise, labels)
     ]
-    sampler.train(was_training)
+    generator_net.train(was_training)
     return to_pixels(torch.cat(parts))
 
 
-def draw_classes(
+def sample_classes(
     generator: Generator, per_class: int, seed: int, latent_std: float = 1.0
 ) -> LabeledImages:
     """`per_class` images of every class, in turns; another `latent_std` scales the same noise."""
@@ -60,4 +61,4 @@ def draw_classes(
         derive_seed("image", seed, label, rank) for rank in range(per_class) for label in classes
     ]
     labels = np.tile(np.arange(len(classes)), per_class)
-    return LabeledImages(draw_images(generator, labels, seeds, latent_std=latent_std), labels)
+    return LabeledImages(sample_images(generator, labels, seeds, latent_std=latent_std), labels)

@@ -1,7 +1,7 @@
 """Pictures that show what a trained generator knows, ten images to a row.
 
 Of every generator: the way from one noise to another, and from one class to the next. A family adds
-its own (`Generator.exhibits`).
+its own (`Generator.showcase`).
 """
 
 from __future__ import annotations
@@ -22,12 +22,18 @@ from pipeline.runtime.seeds import derive_seed
 COLUMNS = 10
 
 
-def exhibits(generator: Generator, data: LabeledImages, seed: int) -> dict[str, Images]:
+def showcase(generator: Generator, data: LabeledImages, seed: int) -> dict[str, Images]:
     """uint8 images (10 * rows, c, h, w) by name, of a generator that was trained on `data`."""
     generator.networks.eval()
     with torch.no_grad():
-        own = {name: to_pixels(images) for name, images in generator.exhibits(data, seed).items()}
-    return {"interpolation": interpolation(generator, seed), "morph": morph(generator, seed), **own}
+        of_family = {
+            name: to_pixels(images) for name, images in generator.showcase(data, seed).items()
+        }
+    return {
+        "interpolation": interpolation(generator, seed),
+        "morph": morph(generator, seed),
+        **of_family,
+    }
 
 
 def interpolation(generator: Generator, seed: int) -> Images:
@@ -38,9 +44,9 @@ def interpolation(generator: Generator, seed: int) -> Images:
     count = generator.spec.num_classes
     angles = torch.linspace(0, math.pi / 2, COLUMNS)[:, None, None]
     first, last = (_noise(generator, seed, end, count) for end in ("first", "last"))
-    noise = generator.shaped(angles.cos() * first + angles.sin() * last)
+    noise = generator.to_latent(angles.cos() * first + angles.sin() * last)
     labels = torch.arange(count).expand(COLUMNS, -1)
-    return render(generator.sampler, _by_row(noise), _by_row(labels))
+    return render(generator.generator_net, _by_row(noise), _by_row(labels))
 
 
 def morph(generator: Generator, seed: int) -> Images:
@@ -49,8 +55,8 @@ def morph(generator: Generator, seed: int) -> Images:
     shares = torch.linspace(0, 1, COLUMNS)[:, None, None]
     whole = functional.one_hot(torch.arange(count), count).float()
     between = (1 - shares) * whole + shares * whole.roll(-1, dims=0)
-    noise = generator.shaped(_noise(generator, seed, "morph", count)).expand(COLUMNS, -1, -1)
-    return render(generator.sampler, _by_row(noise), _by_row(between))
+    noise = generator.to_latent(_noise(generator, seed, "morph", count)).expand(COLUMNS, -1, -1)
+    return render(generator.generator_net, _by_row(noise), _by_row(between))
 
 
 def spread_out(data: LabeledImages, rows: int) -> tuple[Tensor, Tensor]:

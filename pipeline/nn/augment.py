@@ -45,7 +45,7 @@ def affine(config: AffineConfig) -> Transform:
     return transform
 
 
-def unison(config: AffineConfig, images: Tensor, seed: int) -> Tensor:
+def shared_affine(config: AffineConfig, images: Tensor, seed: int) -> Tensor:
     """All `images` changed alike, as `seed` says."""
     generator = torch.Generator().manual_seed(seed)
     grid = affine_grid(config, images[:1].shape, generator).expand(len(images), -1, -1, -1)
@@ -87,15 +87,15 @@ def elastic(config: ElasticConfig) -> Transform:
             size = (height, width)
             bend = functional.interpolate(knots, size, mode="bicubic", align_corners=False)
             grid = grid + bend.permute(0, 2, 3, 1)
-        moved = functional.grid_sample(images, grid, align_corners=False)
+        warped = functional.grid_sample(images, grid, align_corners=False)
         if not config.cutout:
-            return moved
+            return warped
         side, row, column = torch.rand((3, n, 1, 1), generator=generator)
         half = side * config.cutout / 2
         rows, columns = (torch.arange(length) / length for length in (height, width))
         hidden = (rows[:, None] - row).abs() < half
         hidden = hidden & ((columns[None, :] - column).abs() < half)
-        return moved.masked_fill(hidden[:, None], 0.0)
+        return warped.masked_fill(hidden[:, None], 0.0)
 
     return transform
 

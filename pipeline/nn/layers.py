@@ -11,16 +11,16 @@ SLOPE = 0.2  # of leaky ReLU, as Radford, Metz and Chintala (2016) have it
 KERNEL = 5
 
 
-def shrink(before: int, after: int) -> nn.Conv2d:
+def strided_conv(before: int, after: int) -> nn.Conv2d:
     """A convolution that halves images, rounding up."""
     return nn.Conv2d(before, after, KERNEL, stride=2, padding=KERNEL // 2)
 
 
-def halvings(channels: Sequence[int], share: float = 0.0) -> list[nn.Module]:
+def downsampling_blocks(channels: Sequence[int], share: float = 0.0) -> list[nn.Module]:
     """Layers that halve images once per step in `channels`, each with leaky ReLU and dropout."""
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(channels):
-        layers += [shrink(before, after), nn.LeakyReLU(SLOPE), *dropout(share)]
+        layers += [strided_conv(before, after), nn.LeakyReLU(SLOPE), *dropout(share)]
     return layers
 
 
@@ -34,7 +34,7 @@ def convolutions(network: nn.Module) -> list[nn.Conv2d]:
     return [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
 
 
-def numbered(layers: Iterable[nn.Conv2d]) -> dict[str, Tensor]:
+def conv_state_dict(layers: Iterable[nn.Conv2d]) -> dict[str, Tensor]:
     """Their weights by number, from the image on: `0.weight`, `0.bias`, `1.weight`, ..."""
     return {
         f"{number}.{name}": value

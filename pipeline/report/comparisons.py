@@ -2,8 +2,8 @@
 
 Reads no file. A trial that came to nothing is in the table with its baseline's score, as its user
 would have it; `diagnostics_table` shows the same comparison without it. Where an arm is held
-against its rival, such a seed never counts in the arm's favor (`differences`). What was never tried
-is not judged: an arm without a made image in too many seeds has no verdict.
+against its reference, such a seed never counts in the arm's favor (`differences`). What was never
+tried is not judged: an arm without a made image in too many seeds has no verdict.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.config.schema import DRAWS, FRESH, Params
+from pipeline.config.schema import FRESH, SUBSETS, Params
 from pipeline.evaluation import statistics
 from pipeline.evaluation.metrics import METRICS
-from pipeline.report.pairing import Cells, cells, differences, failures, paired, without_images
+from pipeline.report.pairing import Cells, by_cell, differences, failures, paired, without_images
 from pipeline.report.verdicts import ROLES
 from pipeline.trials.grid import Trial, arm_replicates, pairs
 
 PRIMARY_METRIC = "accuracy"
 COMPARISON = ["classifier", "arm", "baseline", "budget", "metric"]
 KEYS = ["classifier", "arm", "baseline", "budget"]
-WORTH_COLUMNS = [
+LABEL_EQUIVALENT_COLUMNS = [
     "classifier",
     "arm",
     "budget",
@@ -40,12 +40,12 @@ WORTH_COLUMNS = [
 ]
 # What a control must not turn out to be, by its role. Nothing may come of repeating images or of
 # wrong labels; a study that does not see twice the labels sees nothing.
-FAILS: dict[str, Callable[[str], bool]] = {
+CONTROL_FAILS_IF: dict[str, Callable[[str], bool]] = {
     "must_not_differ": lambda verdict: verdict in ("gain", "harm"),
     "must_not_help": lambda verdict: verdict == "gain",
     "must_help": lambda verdict: verdict != "gain",
 }
-NULLS = ("must_not_differ", "must_not_help")
+NULL_ROLES = ("must_not_differ", "must_not_help")
 
 Overlaps = Mapping[int, float]  # share of images that two seeds' draws have in common, by budget
 
@@ -53,13 +53,13 @@ Overlaps = Mapping[int, float]  # share of images that two seeds' draws have in 
 def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd.DataFrame:
     """One row per classifier, arm, baseline, budget and metric, paired over seeds.
 
-    Besides the declared baseline, arms with a generator are compared with their rival. Holm's
+    Besides the declared baseline, arms with a generator are compared with their reference. Holm's
     correction runs over all claims that answer the same question (same baseline, metric and regime)
     but the primary one, which was chosen beforehand, and over the controls that must show nothing.
     An arm that only measures has an interval and a p-value, neither a corrected one nor a verdict.
     `num_without_images`: seeds in which the arm or its baseline should have added made images and
-    had none. Where fewer than six are left, the verdict is `not judged`. A gain over a rival whose
-    mean accuracy is below the declared baseline's is a `weak reference`.
+    had none. Where fewer than six are left, the verdict is `not judged`. A gain over a reference
+    whose mean accuracy is below the declared baseline's is a `weak reference`.
     """
     keys: list[dict[str, Any]] = [
         dict(zip(COMPARISON, (classifier, arm, baseline, budget, metric), strict=True))
@@ -69,28 +69,29 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
         for arm, baseline in pairs(params)
         if classifier in params.arm_classifiers(arm)
     ]
-    scores = cells(trials)
+    scores = by_cell(trials)
     deltas = [differences(scores, key, params) for key in keys]
     rows = [
-        _compare(scores, key, each, params, overlaps)
-        for key, each in zip(keys, deltas, strict=True)
+        _compare(scores, key, delta, params, overlaps)
+        for key, delta in zip(keys, deltas, strict=True)
     ]
     table = pd.DataFrame(rows)
     table["p_holm"] = _adjusted(table, params)
-    found = list(zip(rows_of(table), deltas, strict=True))
+    compared = list(zip(rows_of(table), deltas, strict=True))
     failed = {
         (row["classifier"], row["budget"], row["arm"])
-        for row, each in found
-        if _outcome(row, each, params) == "failed"
+        for row, delta in compared
+        if _outcome(row, delta, params) == "failed"
     }
-    blamed = [_blamed(row, failed, params) for row, _ in found]
+    failed_controls = [_failed_controls_of(row, failed, params) for row, _ in compared]
     table["verdict"] = [
-        _outcome(row, each, params)
-        or _judge(row, each, params, not names, _reference_holds(scores, row, params))
-        for (row, each), names in zip(found, blamed, strict=True)
+        _outcome(row, delta, params)
+        or _judge(row, delta, params, not names, _reference_holds(scores, row, params))
+        for (row, delta), names in zip(compared, failed_controls, strict=True)
     ]
     table["failed_controls"] = [
-        "; ".join(f"{name} {ROLES[params.arms[name].role]}" for name in names) for names in blamed
+        "; ".join(f"{name} {ROLES[params.arms[name].role]}" for name in names)
+        for names in failed_controls
     ]
     without = table.pop("num_without_images")
     return table.assign(num_without_images=without)
@@ -122,9 +123,9 @@ def _compare(
     params: Params,
     overlaps: Overlaps,
 ) -> dict[str, object]:
-    confidence = params.report.confidence
+    confidence_level = params.report.confidence_level
     overlap = overlaps[key["budget"]]
-    interval = statistics.t_interval(deltas, confidence, overlap)
+    interval = statistics.t_interval(deltas, confidence_level, overlap)
     return {
         **key,
         "regime": params.regime(key["arm"]),
@@ -138,7 +139,7 @@ def _compare(
         "ci_low": interval.low,
         "ci_high": interval.high,
         "smallest_detectable": statistics.smallest_detectable(
-            deltas, 1 - confidence, correlation=overlap
+            deltas, 1 - confidence_level, correlation=overlap
         ),
         "p_value": statistics.sign_flip_p(deltas),
     }
@@ -150,7 +151,7 @@ def _adjusted(table: pd.DataFrame, params: Params) -> pd.Series:
     adjusted = table["p_value"].mask(role == "measure")
     itself = table["arm"] == table["baseline"]
     claims = table[(role == "claim") & ~itself & ~_is_primary(table, params)]
-    nulls = table[role.isin(NULLS)]
+    nulls = table[role.isin(NULL_ROLES)]
     for family in (claims, nulls):
         for _, members in family.groupby(["baseline", "regime", "metric"], sort=False):
             adjusted.loc[members.index] = statistics.holm(members["p_value"].tolist())
@@ -180,7 +181,7 @@ def _judge(
         return "not judged"
     metric = METRICS[row["metric"]]
     rules = statistics.Rules(
-        confidence=params.report.confidence,
+        confidence_level=params.report.confidence_level,
         smallest_effect=params.report.smallest_effect if metric.is_share else 0.0,
         higher_is_better=metric.higher_is_better,
     )
@@ -196,17 +197,19 @@ def _outcome(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params
     images where the control adds them.
     """
     role = params.arms[row["arm"]].role
-    if role not in FAILS:
+    if role not in CONTROL_FAILS_IF:
         return None
     if row["metric"] != PRIMARY_METRIC:
         return "control"
     completed = row["n"] - max(row["num_failed"], row["num_without_images"])
     if row["n"] < statistics.SEEDS_FOR_A_CLAIM or completed < statistics.SEEDS_FOR_A_TEST:
         return "not judged"
-    return "failed" if FAILS[role](_judge(row, deltas, params)) else "passed"
+    return "failed" if CONTROL_FAILS_IF[role](_judge(row, deltas, params)) else "passed"
 
 
-def _blamed(row: Mapping[Any, Any], failed: set[tuple[str, int, str]], params: Params) -> list[str]:
+def _failed_controls_of(
+    row: Mapping[Any, Any], failed: set[tuple[str, int, str]], params: Params
+) -> list[str]:
     """The failed controls that forbid a verdict on this row.
 
     A control of real images speaks for all arms of its classifier and budget, one of images that
@@ -219,7 +222,7 @@ def _blamed(row: Mapping[Any, Any], failed: set[tuple[str, int, str]], params: P
         name
         for name, control in params.arms.items()
         if (row["classifier"], row["budget"], name) in failed
-        and control.inputs in (DRAWS, FRESH, arm.inputs)
+        and control.inputs in (SUBSETS, FRESH, arm.inputs)
     ]
 
 
@@ -236,7 +239,7 @@ def _is_primary(table: pd.DataFrame, params: Params) -> pd.Series:
 
 def diagnostics_table(
     trials: pd.DataFrame,
-    right: Mapping[Trial, NDArray[np.bool_]],
+    correct: Mapping[Trial, NDArray[np.bool_]],
     params: Params,
     overlaps: Overlaps,
 ) -> pd.DataFrame:
@@ -245,7 +248,7 @@ def diagnostics_table(
     `new_images_*`: the two-level interval, over seeds and test images. `mcnemar_*`: in how many
     seeds McNemar's test finds the arm better or worse on this test set. `overlap`: share of images
     that two seeds' draws share. `completed_*`: the comparison without seeds that came to nothing.
-    `right` maps trials to whether each test image was classified rightly, (num_test,).
+    `correct` maps trials to whether each test image was classified rightly, (num_test,).
     """
     keys: list[dict[str, Any]] = [
         dict(zip(KEYS, (classifier, arm, baseline, budget), strict=True))
@@ -254,38 +257,43 @@ def diagnostics_table(
         for arm, baseline in pairs(params)
         if arm != baseline and classifier in params.arm_classifiers(arm)
     ]
-    scores = cells(trials)
+    scores = by_cell(trials)
     return pd.DataFrame(
-        [_diagnose(scores, right, key, params, overlaps[key["budget"]]) for key in keys]
+        [_diagnose(scores, correct, key, params, overlaps[key["budget"]]) for key in keys]
     )
 
 
 def _diagnose(
     scores: Cells,
-    right: Mapping[Trial, NDArray[np.bool_]],
+    correct: Mapping[Trial, NDArray[np.bool_]],
     key: dict[str, Any],
     params: Params,
     overlap: float,
 ) -> dict[str, object]:
-    confidence = params.report.confidence
+    confidence_level = params.report.confidence_level
     arm, baseline = (
         np.stack(
             [
-                right[Trial(key["classifier"], key[side], each)]
-                for each in arm_replicates(params, key[side])
-                if each.budget == key["budget"]
+                correct[Trial(key["classifier"], key[side], replicate)]
+                for replicate in arm_replicates(params, key[side])
+                if replicate.budget == key["budget"]
             ]
         )
         for side in ("arm", "baseline")
     )
-    new_images = statistics.two_level_interval(arm.astype(np.int8) - baseline, confidence, overlap)
+    new_images = statistics.two_level_interval(
+        arm.astype(np.int8) - baseline, confidence_level, overlap
+    )
     significant = np.array(
-        [statistics.mcnemar_p(*pair) <= 1 - confidence for pair in zip(arm, baseline, strict=True)]
+        [
+            statistics.mcnemar_p(*pair) <= 1 - confidence_level
+            for pair in zip(arm, baseline, strict=True)
+        ]
     )
     better = (arm.astype(np.int8) - baseline).mean(axis=1)
     key = {**key, "metric": PRIMARY_METRIC}
     completed = differences(scores, key, params)[~failures(scores, key)]
-    rest = statistics.t_interval(completed, confidence, overlap) if len(completed) else None
+    rest = statistics.t_interval(completed, confidence_level, overlap) if len(completed) else None
     del key["metric"]
     return {
         **key,
@@ -301,7 +309,7 @@ def _diagnose(
     }
 
 
-def worth_table(
+def label_equivalent_table(
     trials: pd.DataFrame, deltas: pd.DataFrame, params: Params, overlaps: Overlaps
 ) -> pd.DataFrame:
     """How many real labels per class would give an arm's accuracy, one row per claim.
@@ -312,12 +320,12 @@ def worth_table(
     """
     verdicts = main_rows(deltas, params).set_index(["classifier", "arm", "budget"])["verdict"]
     baseline = params.report.baseline
-    budgets = sorted({each.budget for each in arm_replicates(params, baseline)})
+    budgets = sorted({replicate.budget for replicate in arm_replicates(params, baseline)})
     claims = [name for name, arm in params.arms.items() if arm.role == "claim" and name != baseline]
-    scores = cells(trials)
+    scores = by_cell(trials)
     rows = []
     for classifier in params.classifiers if len(budgets) > 1 else ():
-        own = [arm for arm in claims if classifier in params.arm_classifiers(arm)]
+        arms = [arm for arm in claims if classifier in params.arm_classifiers(arm)]
         keys = [
             {"classifier": classifier, "budget": budget, "metric": PRIMARY_METRIC}
             for budget in budgets
@@ -325,15 +333,15 @@ def worth_table(
         curve = np.stack([paired(scores, key, baseline) for key in keys], axis=1)
         shared = np.array([overlaps[budget] for budget in budgets])
         for budget in sorted(params.study.budgets):
-            for arm in own:
+            for arm in arms:
                 own_scores = paired(scores, {**keys[0], "budget": budget}, arm)
-                found = statistics.worth(
-                    own_scores, curve, np.array(budgets), params.report.confidence, shared
+                interval = statistics.label_equivalent(
+                    own_scores, curve, np.array(budgets), params.report.confidence_level, shared
                 )
                 names = (classifier, arm, budget)
-                values = (found.mean, found.low, found.high, budgets[0], budgets[-1])
+                values = (interval.mean, interval.low, interval.high, budgets[0], budgets[-1])
                 rows.append((*names, *values, verdicts[names], params.regime(arm)))
-    return pd.DataFrame(rows, columns=WORTH_COLUMNS)
+    return pd.DataFrame(rows, columns=LABEL_EQUIVALENT_COLUMNS)
 
 
 def main_rows(deltas: pd.DataFrame, params: Params) -> pd.DataFrame:
@@ -343,16 +351,17 @@ def main_rows(deltas: pd.DataFrame, params: Params) -> pd.DataFrame:
 
 
 def table_rows(deltas: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """The headline table: accuracy of every arm against the baseline, then of some `over` a rival.
+    """The headline table: accuracy of every arm against the baseline, then of some `over` a
+    reference.
 
     `name` is what the row is about. Arms that saw unlabeled images come last, with an asterisk.
     """
-    found = deltas[deltas["metric"] == PRIMARY_METRIC]
-    over = found["baseline"] != params.report.baseline
-    ours, others = (found[key].map(params.marked) for key in ("arm", "baseline"))
-    found = found.assign(name=ours + (" over " + others).where(over, ""), over=over)
+    rows = deltas[deltas["metric"] == PRIMARY_METRIC]
+    over = rows["baseline"] != params.report.baseline
+    ours, others = (rows[key].map(params.marked) for key in ("arm", "baseline"))
+    rows = rows.assign(name=ours + (" over " + others).where(over, ""), over=over)
     order = [*params.classifiers].index
-    return found.sort_values(
+    return rows.sort_values(
         ["classifier", "budget", "over", "regime"],
         kind="stable",
         key=lambda column: column.map(order) if column.name == "classifier" else column,

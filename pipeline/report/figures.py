@@ -74,8 +74,8 @@ def forest(rows: pd.DataFrame, smallest_effect: float) -> Figure:
     figure, axes = subplots(9, height, 1, max(1, len(classifiers)))
     first: list[str] = []
     for axis, classifier in zip(axes[0], classifiers, strict=False):
-        chosen = rows[rows["classifier"] == classifier].iloc[::-1].reset_index(drop=True)
-        for place, row in chosen.iterrows():
+        selected = rows[rows["classifier"] == classifier].iloc[::-1].reset_index(drop=True)
+        for place, row in selected.iterrows():
             color = VERDICT_COLORS.get(row["verdict"], NEUTRAL)
             ends = [100 * row["ci_low"], 100 * row["ci_high"]]
             axis.plot(ends, [place, place], color=color, linewidth=2)
@@ -83,10 +83,10 @@ def forest(rows: pd.DataFrame, smallest_effect: float) -> Figure:
         effect = 100 * smallest_effect
         axis.axvspan(-effect, effect, color="#000000", alpha=0.08, linewidth=0)
         axis.axvline(0, color="black", linewidth=0.8)
-        names = [f"{row['name']}, {row['budget']} per class" for _, row in chosen.iterrows()]
-        shown = names if axis is axes[0][0] or names != first else [""] * len(chosen)
+        names = [f"{row['name']}, {row['budget']} per class" for _, row in selected.iterrows()]
+        shown = names if axis is axes[0][0] or names != first else [""] * len(selected)
         first = names if axis is axes[0][0] else first
-        axis.set_yticks(range(len(chosen)), shown)
+        axis.set_yticks(range(len(selected)), shown)
         axis.set_title(classifier)
         note = f"\n{UNLABELED}" if any("*" in name for name in names) else ""
         axis.set_xlabel(f"accuracy, points against the baseline{note}")
@@ -105,12 +105,16 @@ def learning_curves(trials: pd.DataFrame) -> Figure:
     for axis, classifier in zip(axes[0], classifiers, strict=True):
         for place, (arm, color) in enumerate(zip(arms, COLORS * len(arms), strict=False)):
             beside = 1 + apart * ((place + 1) // 2) * (-1) ** place
-            chosen = trials[(trials["classifier"] == classifier) & (trials["arm"] == arm)]
-            means = chosen.groupby("budget")["accuracy"].mean()
+            selected = trials[(trials["classifier"] == classifier) & (trials["arm"] == arm)]
+            means = selected.groupby("budget")["accuracy"].mean()
             line = LINES[place // len(COLORS) % len(LINES)]
             axis.plot(beside * means.index, 100 * means, line, color=color, label=arm, markersize=5)
             axis.plot(
-                beside * chosen["budget"], 100 * chosen["accuracy"], ".", color=color, alpha=0.35
+                beside * selected["budget"],
+                100 * selected["accuracy"],
+                ".",
+                color=color,
+                alpha=0.35,
             )
         axis.set_xscale("log")
         budgets = sorted(trials["budget"].unique())
@@ -181,10 +185,10 @@ def losses(history: pd.DataFrame) -> Figure:
     shown: dict[str, list[str]] = {title: [] for title in ("loss", *PANELS.values())}
     for name in history.columns.drop(["step", "budget", "seed"]):
         shown[panel(name)].append(name)
-    shown = {title: chosen for title, chosen in shown.items() if chosen}
+    shown = {title: columns for title, columns in shown.items() if columns}
     figure, axes = subplots(max(9, PANEL_INCH * len(shown)), 3.0, 1, len(shown))
-    for axis, (title, chosen) in zip(axes[0], shown.items(), strict=True):
-        for name, color in zip(chosen, COLORS, strict=False):
+    for axis, (title, columns) in zip(axes[0], shown.items(), strict=True):
+        for name, color in zip(columns, COLORS, strict=False):
             grouped = history.groupby("step")[name]
             mean = grouped.mean()
             axis.plot(mean.index, mean, color=color, label=name.replace("_learning_rate", ""))

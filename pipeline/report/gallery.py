@@ -11,53 +11,53 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import pairwise_distances_argmin
 
-from pipeline.config.schema import DRAWS, MODELS, SYNTHETIC, Params
+from pipeline.config.schema import MODELS, SUBSETS, SYNTHETIC, Params
 from pipeline.data.images import Images, LabeledImages, read_images
 from pipeline.report import figures
 from pipeline.report.tables import finished, read_history, read_losses
-from pipeline.report.verdicts import EXHIBITS
+from pipeline.report.verdicts import SHOWCASE_CAPTIONS
 from pipeline.runtime.files import read_npz, require
 from pipeline.trials.grid import Replicate
 
 SHEET_PER_CLASS = 8
 GRID_SIDE = 20  # images; 400 show more variety than a row per class
 SNAPSHOT_COLUMNS = 4  # images per class and snapshot: six snapshots side by side fit a page
-EXHIBIT_COLUMNS = 10  # the contract of `.exhibits.npz`
+SHOWCASE_COLUMNS = 10  # the contract of `.showcase.npz`
 
 
-def draw_training(
+def plot_training(
     folder: Path, name: str, params: Params, root: Path, class_names: list[str]
 ) -> None:
     """Draw losses, images over training and every exhibit of one generator."""
     models, place = root / MODELS / name, folder / "gallery" / name
-    for each in finished(models, params)[:1]:
+    for replicate in finished(models, params)[:1]:
         figures.save(figures.losses(read_losses(name, params, root)), folder / f"losses-{name}.png")
         panels = {}
-        for key, images in read_npz(models / each.file(".snapshots.npz")).items():
+        for key, images in read_npz(models / replicate.file(".snapshots.npz")).items():
             step = key.removeprefix("step_")
             panels[f"step {int(step)}"] = first_columns(images, len(class_names))
             figure = figures.sheets({f"{name}, {key}": images}, SHEET_PER_CLASS, class_names)
             figures.save(figure, folder / "samples" / name / f"{step}.png")
         figure = figures.sheets(panels, SNAPSHOT_COLUMNS, class_names)
         figures.save(figure, place / "over_training.png")
-        for key, images in read_exhibits(models, each).items():
-            figure = figures.sheets({f"{name}, {key}": images}, EXHIBIT_COLUMNS, None)
+        for key, images in read_showcase(models, replicate).items():
+            figure = figures.sheets({f"{name}, {key}": images}, SHOWCASE_COLUMNS, None)
             figures.save(figure, place / f"{key}.png")
 
 
-def draw_samples(
+def plot_samples(
     folder: Path, name: str, params: Params, root: Path, class_names: list[str]
 ) -> dict[str, Images]:
     """Draw a grid of one generator's samples and the nearest of its draw; its sheet by name.
 
     Nothing where every replicate came to nothing.
     """
-    for each in finished(root / SYNTHETIC / name, params)[:1]:
-        data = read_images(root / SYNTHETIC / name / each.file(".npz"))
+    for replicate in finished(root / SYNTHETIC / name, params)[:1]:
+        data = read_images(root / SYNTHETIC / name / replicate.file(".npz"))
         figure = figures.sheets({name: grid(data, len(class_names))}, GRID_SIDE, None)
         figures.save(figure, folder / "gallery" / name / "sheet.png")
-        synthetic, draw = sheet(data), read_images(root / DRAWS / each.file(".npz"))
-        pairs = {name: synthetic, "nearest image of the draw": nearest(synthetic, draw.images)}
+        synthetic, subset = sheet(data), read_images(root / SUBSETS / replicate.file(".npz"))
+        pairs = {name: synthetic, "nearest image of the draw": nearest(synthetic, subset.images)}
         figure = figures.sheets(pairs, SHEET_PER_CLASS, class_names)
         figures.save(figure, folder / f"nearest-{name}.png")
         return {name: synthetic}
@@ -95,16 +95,18 @@ def first_columns(images: Images, num_classes: int) -> Images:
     return runs[:, :SNAPSHOT_COLUMNS].reshape(-1, *images.shape[1:])
 
 
-def read_exhibits(models: Path, each: Replicate) -> dict[str, Images]:
+def read_showcase(models: Path, replicate: Replicate) -> dict[str, Images]:
     """What a replicate's generator has to show, ten images per row, (10 * rows, c, h, w) by key."""
-    return read_npz(require(models / each.file(".exhibits.npz"), "train_generator"))
+    return read_npz(require(models / replicate.file(".showcase.npz"), "train_generator"))
 
 
 def files(reports: Path, name: str) -> dict[str, Path]:
     """The figures of a generator's gallery by key: those with a caption in its order, the rest."""
-    found = {path.stem: path for path in sorted((reports / "plots/gallery" / name).glob("*.png"))}
-    known = [key for key in EXHIBITS if key in found]
-    return {key: found[key] for key in dict.fromkeys([*known, *found])}
+    pictures = {
+        path.stem: path for path in sorted((reports / "plots/gallery" / name).glob("*.png"))
+    }
+    captioned = [key for key in SHOWCASE_CAPTIONS if key in pictures]
+    return {key: pictures[key] for key in dict.fromkeys([*captioned, *pictures])}
 
 
 def kinds(params: Params, root: Path) -> dict[str, str]:
@@ -113,17 +115,17 @@ def kinds(params: Params, root: Path) -> dict[str, str]:
     `adversarial`: a discriminator's loss was noted; else `variational`: how far codes are from the
     noise; else `autoencoder`: real images were restored; else `diffusion`: noise was taken away.
     """
-    found = {}
+    kind_of = {}
     for name in params.generators:
         models = root / MODELS / name
-        for each in finished(models, params)[:1]:
-            noted = {*read_history(models, each)}
+        for replicate in finished(models, params)[:1]:
+            noted = {*read_history(models, replicate)}
             signs = {
                 "adversarial": "discriminator" in noted,
                 "variational": "divergence" in noted,
-                "autoencoder": "reconstruction" in read_exhibits(models, each),
+                "autoencoder": "reconstruction" in read_showcase(models, replicate),
                 "diffusion": "denoising" in noted,
             }
             if kind := next((kind for kind, holds in signs.items() if holds), None):
-                found[name] = kind
-    return found
+                kind_of[name] = kind
+    return kind_of

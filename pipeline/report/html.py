@@ -61,12 +61,12 @@ def write_page(
         interval=verdicts.interval,
         percent=verdicts.percent,
         embedded=embedded,
-        exhibit=verdicts.exhibit,
+        exhibit=verdicts.showcase_caption,
         p_value=p_value,
         points=verdicts.points,
         share_interval=verdicts.share_interval,
         warning=verdicts.warning,
-        worth_sentence=verdicts.worth_sentence,
+        label_equivalent_sentence=verdicts.label_equivalent_sentence,
         apart=verdicts.apart,
     )
     root = path.parent.parent
@@ -78,10 +78,10 @@ def write_page(
         stamp=stamp(root),
         tables={name: table.to_dict("records") for name, table in tables.items()},
         answers=[_answer(row, params) for row in compared],
-        rival_answers=rival_answers(tables["rival"], params),
-        rivaled={params.arms[arm].generator for arm in tables["rival"]["arm"]},
+        reference_answers=reference_answers(tables["reference"], params),
+        referenced={params.arms[arm].generator for arm in tables["reference"]["arm"]},
         regimes=verdicts.REGIMES,
-        views=views(params),
+        augmentations=augmentations(params),
         verdicts=verdicts.VERDICTS,
         roles=verdicts.ROLES,
         flags=verdicts.FLAGS,
@@ -101,8 +101,10 @@ def write_page(
 
 def p_value(value: float, row: Mapping[str, Any]) -> str:
     """A p-value, where there is one and enough seeds to speak of it."""
-    told = not math.isnan(value) and row["n"] >= SEEDS_FOR_A_TEST and row["arm"] != row["baseline"]
-    return f"{value:.3f}" if told else "-"
+    is_told = (
+        not math.isnan(value) and row["n"] >= SEEDS_FOR_A_TEST and row["arm"] != row["baseline"]
+    )
+    return f"{value:.3f}" if is_told else "-"
 
 
 def stamp(root: Path) -> str:
@@ -124,20 +126,22 @@ def _answer(row: Mapping[str, Any], params: Params) -> tuple[str, str]:
     return verdicts.answer(row), verdicts.explanation(row, params.report.smallest_effect)
 
 
-def rival_answers(
+def reference_answers(
     rows: pd.DataFrame, params: Params
 ) -> dict[str, dict[str, list[tuple[str, str]]]]:
-    """What is said of arms and their rivals, by the question it answers: of claims, the rest."""
+    """What is said of arms and their references, by the question it answers: of claims, the
+    rest.
+    """
     questions = {
         "And is it better than simply augmenting the images at hand "
-        f"({params.report.rival})?": "labeled",
+        f"({params.report.reference})?": "labeled",
         "Are a generator's images better than the unlabeled images and labels it learned from?": "labeled+unlabeled",
     }
     is_claim = rows["verdict"] != "measure"
     return {
         question: {
-            kind: [_answer(row, params) for row in chosen.to_dict("records")]
-            for kind, chosen in {
+            kind: [_answer(row, params) for row in selected.to_dict("records")]
+            for kind, selected in {
                 "claims": rows[is_claim & (rows["regime"] == regime)],
                 "measured": rows[~is_claim & (rows["regime"] == regime)],
             }.items()
@@ -146,10 +150,13 @@ def rival_answers(
     }
 
 
-def views(params: Params) -> dict[str, dict[str, float]]:
+def augmentations(params: Params) -> dict[str, dict[str, float]]:
     """How generators' real images were moved, of those whose were."""
-    found = {name: each.settings.get("view", {}) for name, each in params.generators.items()}
-    return {name: view for name, view in found.items() if any(view.values())}
+    used = {
+        name: generator.settings.get("augmentation", {})
+        for name, generator in params.generators.items()
+    }
+    return {name: view for name, view in used.items() if any(view.values())}
 
 
 def sort_rows(rows: pd.DataFrame, params: Params) -> list[dict[str, Any]]:
@@ -171,12 +178,12 @@ def cost(timings: pd.DataFrame) -> list[dict[str, Any]]:
         {
             "stage": stage,
             "item": item,
-            "n": len(chosen),
-            "total": chosen["seconds"].sum(),
-            "median": chosen["seconds"].median(),
-            "images_per_s": chosen["images_per_s"].median(),
+            "n": len(rows),
+            "total": rows["seconds"].sum(),
+            "median": rows["seconds"].median(),
+            "images_per_s": rows["images_per_s"].median(),
         }
-        for (stage, item), chosen in timings.groupby(["stage", "item"], sort=False)
+        for (stage, item), rows in timings.groupby(["stage", "item"], sort=False)
     ]
 
 

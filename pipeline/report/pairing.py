@@ -18,7 +18,7 @@ from pipeline.evaluation.metrics import METRICS
 Cells = Mapping[tuple[str, str, int], pd.DataFrame]  # by classifier, arm and budget
 
 
-def cells(trials: pd.DataFrame) -> Cells:
+def by_cell(trials: pd.DataFrame) -> Cells:
     """The trials of every classifier, arm and budget, in the order of seeds."""
     return dict(iter(trials.sort_values("seed").groupby(["classifier", "arm", "budget"])))
 
@@ -33,16 +33,16 @@ def differences(scores: Cells, row: Mapping[Any, Any], params: Params) -> NDArra
     """Arm minus baseline in the order of seeds, (num_seeds,), in the unit of the row's metric.
 
     Against the declared baseline a failed trial counts as the baseline: no difference. Against a
-    rival that score would make a gain for an arm that gave nothing, wherever the rival harms. So a
-    seed in which the arm failed or had no made image counts as min(0, baseline minus rival), and
-    where lower is better as max(0, baseline minus rival).
+    reference that score would make a gain for an arm that gave nothing, wherever the reference
+    harms. So a seed in which the arm failed or had no made image counts as min(0, baseline minus
+    reference), and where lower is better as max(0, baseline minus reference).
     """
-    rival = paired(scores, row, row["baseline"])
-    found = paired(scores, row, row["arm"]) - rival
+    reference = paired(scores, row, row["baseline"])
+    found = paired(scores, row, row["arm"]) - reference
     if row["baseline"] == params.report.baseline:
         return found
 
-    stand_in = paired(scores, row, params.report.baseline) - rival
+    stand_in = paired(scores, row, params.report.baseline) - reference
     is_higher_better = METRICS[row["metric"]].higher_is_better
     no_gain = np.minimum(stand_in, 0) if is_higher_better else np.maximum(stand_in, 0)
     gave_nothing = _failed(scores, row, "arm") | _imageless(scores, row, "arm", params)

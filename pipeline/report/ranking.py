@@ -46,13 +46,13 @@ def adding_arm(params: Params, generator: str) -> str | None:
     Where several do, one for the first classifier, one without a transform, the first in
     params.yaml, in this order.
     """
-    found = [
+    arms = [
         name
         for name, arm in params.arms.items()
         if arm.generator == generator and arm.real and not arm.permute_labels
     ]
     return min(
-        found,
+        arms,
         key=lambda name: (not _is_for_first(params, name), params.arms[name].transform != "none"),
         default=None,
     )
@@ -68,8 +68,12 @@ def learners(params: Params) -> list[str]:
     Images of at least two generators were added for each, or of the only one that has such an arm.
     """
     arms = [arm for name in params.generators if (arm := adding_arm(params, name)) is not None]
-    used = Counter(each for arm in arms for each in params.arm_classifiers(arm))
-    return [each for each in params.classifiers if used[each] >= max(1, min(2, len(arms)))]
+    used = Counter(classifier for arm in arms for classifier in params.arm_classifiers(arm))
+    return [
+        classifier
+        for classifier in params.classifiers
+        if used[classifier] >= max(1, min(2, len(arms)))
+    ]
 
 
 def ranking_table(
@@ -89,18 +93,18 @@ def ranking_table(
     audit or either arm came to nothing. `overlaps` as in `comparisons.deltas_table`.
     """
     against = main_rows(deltas, params).set_index(["classifier", "arm", "budget"])[list(DELTAS)]
-    known = against.to_dict("index")
+    by_arm = against.to_dict("index")
     # Without a single audit there is no such column.
-    found = fidelity.assign(label_fidelity=fidelity.get("label_fidelity", np.nan))
+    by_replicate = fidelity.assign(label_fidelity=fidelity.get("label_fidelity", np.nan))
     rows = []
-    for (name, budget), group in found.groupby(["generator", "budget"], sort=False):
+    for (name, budget), group in by_replicate.groupby(["generator", "budget"], sort=False):
         arms = only_arm(params, name), adding_arm(params, name)
         lost = trials["failed"] & trials["arm"].isin(arms) & (trials["budget"] == budget)
         failed = {*trials[lost]["seed"], *group[group["label_fidelity"].isna()]["seed"]}
         scores = group["cas"].dropna().to_numpy(dtype=np.float64)
         cas = statistics.Interval(np.nan, np.nan, np.nan)
         if len(scores):
-            cas = statistics.t_interval(scores, params.report.confidence, overlaps[budget])
+            cas = statistics.t_interval(scores, params.report.confidence_level, overlaps[budget])
         regime = "labeled" if params.generators[name].teacher is None else "labeled+unlabeled"
         values = (
             name,
@@ -115,8 +119,10 @@ def ranking_table(
             arms[1],
         )
         cells = {
-            f"{column}_{each}": known.get((each, arms[1], budget), {}).get(column, np.nan)
-            for each in learners(params)
+            f"{column}_{classifier}": by_arm.get((classifier, arms[1], budget), {}).get(
+                column, np.nan
+            )
+            for classifier in learners(params)
             for column in DELTAS
         }
         rows.append(dict(zip(COLUMNS, values, strict=True)) | cells)
@@ -152,8 +158,8 @@ def champions(ranking: pd.DataFrame, kinds: Mapping[str, str], budget: int) -> d
 
     Empty where fewer than two kinds have a generator whose CAS is known: nothing to compare.
     """
-    found: dict[str, str] = {}
+    best: dict[str, str] = {}
     for name in ranking[(ranking["budget"] == budget) & ranking["cas"].notna()]["generator"]:
         if name in kinds:
-            found.setdefault(kinds[name], name)
-    return found if len(found) > 1 else {}
+            best.setdefault(kinds[name], name)
+    return best if len(best) > 1 else {}

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.config.schema import DRAWS, MODELS, SYNTHETIC, Params
+from pipeline.config.schema import MODELS, SUBSETS, SYNTHETIC, Params
 from pipeline.evaluation import gan_diagnostics
 from pipeline.evaluation.metrics import METRICS, confusion
 from pipeline.evaluation.statistics import mean_overlap
@@ -86,14 +86,14 @@ def read_trials(params: Params, root: Path) -> Iterator[tuple[Trial, dict[str, n
         yield trial, read_npz(baseline) | none | {"failed": np.array(True)}
 
 
-def trials_table(dataset: str, found: Found) -> pd.DataFrame:
+def trials_table(dataset: str, scored: Found) -> pd.DataFrame:
     """One row per trial: its names, every metric, the size of its training set, did it fail."""
     rows = [
         {
             "dataset": dataset,
             "classifier": trial.classifier,
             "arm": trial.arm,
-            **trial.replicate.labels(),
+            **trial.replicate.columns(),
             **{
                 name: metric.compute(arrays["labels"], arrays["probabilities"])
                 for name, metric in METRICS.items()
@@ -102,15 +102,16 @@ def trials_table(dataset: str, found: Found) -> pd.DataFrame:
             "num_made": int(arrays["num_made"]),
             "failed": bool(arrays["failed"]),
         }
-        for trial, arrays in found
+        for trial, arrays in scored
     ]
     return pd.DataFrame(rows)
 
 
-def right(found: Found) -> dict[Trial, NDArray[np.bool_]]:
+def correct_mask(scored: Found) -> dict[Trial, NDArray[np.bool_]]:
     """Whether each test image was classified rightly, (num_test,), by trial."""
     return {
-        trial: arrays["probabilities"].argmax(axis=1) == arrays["labels"] for trial, arrays in found
+        trial: arrays["probabilities"].argmax(axis=1) == arrays["labels"]
+        for trial, arrays in scored
     }
 
 
@@ -125,26 +126,26 @@ def failures_table(params: Params, root: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=FAILURE_COLUMNS)
 
 
-def draw_overlaps(params: Params, root: Path) -> dict[int, float]:
+def subset_overlaps(params: Params, root: Path) -> dict[int, float]:
     """The mean share of images that the draws of two seeds have in common, by budget."""
     by_budget: dict[int, list[np.ndarray]] = {}
-    for each in curve_replicates(params.study):
-        index = read_npz(root / DRAWS / each.file(".npz"))["index"]
-        by_budget.setdefault(each.budget, []).append(index)
-    return {budget: mean_overlap(draws) for budget, draws in by_budget.items()}
+    for replicate in curve_replicates(params.study):
+        index = read_npz(root / SUBSETS / replicate.file(".npz"))["index"]
+        by_budget.setdefault(replicate.budget, []).append(index)
+    return {budget: mean_overlap(subsets) for budget, subsets in by_budget.items()}
 
 
-def filters_table(found: Found) -> pd.DataFrame:
+def filters_table(scored: Found) -> pd.DataFrame:
     """One row per arm and replicate with synthetic images: how many its filter turned away."""
     rows = [
         {
             "arm": trial.arm,
-            **trial.replicate.labels(),
+            **trial.replicate.columns(),
             "num_candidates": int(arrays["num_candidates"]),
             "num_rejected": int(arrays["num_rejected"]),
             "num_used": int(arrays["num_made"]),
         }
-        for trial, arrays in found
+        for trial, arrays in scored
         if arrays["num_candidates"] > 0
     ]
     columns = ["arm", "budget", "seed", "num_candidates", "num_rejected", "num_used"]
@@ -159,12 +160,12 @@ def tuning_table(params: Params, root: Path) -> pd.DataFrame:
     columns = ["generator", "budget", "seed", "latent_std", "confidence"]
     rows = []
     for name in params.generators:
-        for each in replicates(params.study):
-            path = root / SYNTHETIC / name / each.file(".npz")
+        for replicate in replicates(params.study):
+            path = root / SYNTHETIC / name / replicate.file(".npz")
             if failure_of(path) is None:
                 arrays = read_npz(path)
-                chosen = {key: float(arrays[key]) for key in columns[-2:]}
-                rows.append({"generator": name, **each.labels(), **chosen})
+                values = {key: float(arrays[key]) for key in columns[-2:]}
+                rows.append({"generator": name, **replicate.columns(), **values})
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -174,9 +175,9 @@ def audits(params: Params, root: Path) -> Iterator[tuple[dict[str, Any], dict[st
     Nothing is found of a generator that came to nothing.
     """
     for name in params.generators:
-        for each in replicates(params.study):
-            path = root / "data/audit" / name / each.file(".json")
-            names = {"generator": name, **each.labels()}
+        for replicate in replicates(params.study):
+            path = root / "data/audit" / name / replicate.file(".json")
+            names = {"generator": name, **replicate.columns()}
             yield names, {} if failure_of(path) else read_json(path)
 
 
@@ -184,10 +185,10 @@ def teachers_table(params: Params, root: Path) -> pd.DataFrame:
     """One row per teacher and replicate: what its audit found."""
     rows = []
     for name in params.teachers:
-        for each in replicates(params.study):
-            path = root / "data/audit" / name / each.file(".json")
+        for replicate in replicates(params.study):
+            path = root / "data/audit" / name / replicate.file(".json")
             if failure_of(path) is None:
-                rows.append({"teacher": name, **each.labels(), **read_json(path)})
+                rows.append({"teacher": name, **replicate.columns(), **read_json(path)})
     table = pd.DataFrame(rows, columns=TEACHER_COLUMNS)
     numeric = table.columns.drop("teacher")
     table[numeric] = table[numeric].apply(pd.to_numeric)
@@ -216,9 +217,9 @@ def fidelity_table(params: Params, root: Path, trials: pd.DataFrame) -> pd.DataF
 def classes_table(params: Params, root: Path) -> pd.DataFrame:
     """One row per generator, replicate and class: what the audit found of that class."""
     rows = [
-        {**names, **each}
+        {**names, **row}
         for names, audit in audits(params, root)
-        for each in audit.get("classes", ())
+        for row in audit.get("classes", ())
     ]
     table = pd.DataFrame(rows, columns=None if rows else ["generator", "budget", "seed", "label"])
     numeric = table.columns.drop("generator")
@@ -233,24 +234,25 @@ def _cas(params: Params, generator: str, trials: pd.DataFrame) -> dict[object, f
     return dict(rows.set_index(["budget", "seed"])[PRIMARY_METRIC])
 
 
-def read_history(folder: Path, each: Replicate) -> pd.DataFrame:
+def read_history(folder: Path, replicate: Replicate) -> pd.DataFrame:
     """What was noted while one replicate's generator was trained; empty where that failed."""
-    failure = failure_of(folder / each.file(".npz"))
-    return pd.DataFrame() if failure else pd.read_csv(folder / each.file(".history.csv"))
+    failure = failure_of(folder / replicate.file(".npz"))
+    return pd.DataFrame() if failure else pd.read_csv(folder / replicate.file(".history.csv"))
 
 
 def finished(folder: Path, params: Params) -> list[Replicate]:
     """The replicates whose trial in `folder` gave a result, those of the primary budget first."""
     primary = params.report.primary.budget
-    grid = sorted(replicates(params.study), key=lambda each: each.budget != primary)
-    return [each for each in grid if failure_of(folder / each.file(".npz")) is None]
+    grid = sorted(replicates(params.study), key=lambda replicate: replicate.budget != primary)
+    return [replicate for replicate in grid if failure_of(folder / replicate.file(".npz")) is None]
 
 
 def read_losses(name: str, params: Params, root: Path) -> pd.DataFrame:
     """Losses and learning rates of one generator, all replicates that came to an end."""
     models = root / MODELS / name
     parts = [
-        read_history(models, each).assign(**each.labels()) for each in finished(models, params)
+        read_history(models, replicate).assign(**replicate.columns())
+        for replicate in finished(models, params)
     ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
@@ -263,21 +265,27 @@ def health_table(params: Params, root: Path) -> pd.DataFrame:
     has least, from the audit.
     """
     histories = {
-        name: {each: read_history(root / MODELS / name, each) for each in replicates(params.study)}
+        name: {
+            replicate: read_history(root / MODELS / name, replicate)
+            for replicate in replicates(params.study)
+        }
         for name in params.generators
     }
     distances = {
-        name: gan_diagnostics.distances(found.values()) for name, found in histories.items()
+        name: gan_diagnostics.distances(by_replicate.values())
+        for name, by_replicate in histories.items()
     }
     rows: list[dict[str, Any]] = []
     for names, audit in audits(params, root):
-        name, each = names["generator"], Replicate(names["budget"], names["seed"])
-        history = histories[name][each]
-        spreads = [row["spread"] for row in audit.get("classes", ()) if row["spread"] is not None]
+        name, replicate = names["generator"], Replicate(names["budget"], names["seed"])
+        history = histories[name][replicate]
+        diversities = [
+            row["spread"] for row in audit.get("classes", ()) if row["spread"] is not None
+        ]
         rows.append(
             {
                 **names,
-                "least_spread": min(spreads, default=np.nan),
+                "least_spread": min(diversities, default=np.nan),
                 "warnings": "; ".join(gan_diagnostics.warnings(history, distances[name])),
                 **gan_diagnostics.at_the_end(history),
             }
@@ -286,10 +294,10 @@ def health_table(params: Params, root: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*HEALTH_COLUMNS, *more])
 
 
-def confusions(found: Found, budget: int) -> dict[tuple[str, str], NDArray[np.int64]]:
+def confusions(scored: Found, budget: int) -> dict[tuple[str, str], NDArray[np.int64]]:
     """Confusion counts at one budget, summed over seeds, by (classifier, arm)."""
     sums: dict[tuple[str, str], NDArray[np.int64]] = {}
-    for trial, arrays in found:
+    for trial, arrays in scored:
         if trial.replicate.budget == budget:
             counts = confusion(arrays["labels"], arrays["probabilities"])
             key = (trial.classifier, trial.arm)

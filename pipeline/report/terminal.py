@@ -69,7 +69,7 @@ def lines(deltas: pd.DataFrame, params: Params) -> list[tuple[str, ...]]:
     """The cells of the headline table, one tuple per classifier, budget and comparison.
 
     First arms against the baseline, those that saw unlabeled images after the others and marked
-    with an asterisk; then `arm over rival`, against the rival of their own regime.
+    with an asterisk; then `arm over reference`, against the reference of their own regime.
     """
     return [
         (
@@ -109,7 +109,9 @@ def report_markdown(root: Path, params: Params) -> str:
 
 def ranking_columns(params: Params) -> tuple[str, ...]:
     """The titles of the ranking; deltas are against the declared baseline, in points."""
-    deltas = [name for each in learners(params) for name in (f"delta {each}", "interval")]
+    deltas = [
+        name for classifier in learners(params) for name in (f"delta {classifier}", "interval")
+    ]
     return (*RANKING_COLUMNS, *deltas, "failed", "seconds")
 
 
@@ -118,7 +120,7 @@ def ranking_lines(root: Path, params: Params) -> list[tuple[str, ...]]:
 
     Seconds are of training one generator, where they were measured on this machine.
     """
-    found = read_table(require(root / "reports/ranking.csv", "report"))
+    ranking = read_table(require(root / "reports/ranking.csv", "report"))
     timings = root / "reports/timings.csv"
     columns = ["stage", "item", "budget", "seconds"]
     seconds = read_table(timings) if timings.exists() else pd.DataFrame(columns=columns)
@@ -132,16 +134,16 @@ def ranking_lines(root: Path, params: Params) -> list[tuple[str, ...]]:
             _number(100 * row["label_fidelity"], "{:.1f} %"),
             *(
                 cell
-                for each in learners(params)
+                for classifier in learners(params)
                 for cell in (
-                    _number(100 * row[f"delta_{each}"], "{:+.2f}"),
-                    verdicts.interval(row, f"ci_low_{each}", f"ci_high_{each}"),
+                    _number(100 * row[f"delta_{classifier}"], "{:+.2f}"),
+                    verdicts.interval(row, f"ci_low_{classifier}", f"ci_high_{classifier}"),
                 )
             ),
             f"{row['num_failed']} of {row['n']}",
             _number(row["seconds"], "{:.1f}"),
         )
-        for _, row in with_places(found, seconds, params).iterrows()
+        for _, row in with_places(ranking, seconds, params).iterrows()
     ]
 
 
@@ -150,10 +152,10 @@ def _number(value: float, form: str) -> str:
 
 
 def show(root: Path, params: Params) -> None:
-    """Print the table, the ranking, what is said about the rival, and where the page is."""
+    """Print the table, the ranking, what is said about the reference, and where the page is."""
     deltas = read_deltas(root)
     console = Console()
-    about = f"{len(params.study.seeds)} seeds, {100 * params.report.confidence:g} % intervals"
+    about = f"{len(params.study.seeds)} seeds, {100 * params.report.confidence_level:g} % intervals"
     table = empty_table(f"Test accuracy, {about}", COLUMNS)
     cells = lines(deltas, params)
     for row, following in zip(cells, [*cells[1:], cells[0]], strict=True):
@@ -165,13 +167,13 @@ def show(root: Path, params: Params) -> None:
     if len(params.generators) > 1:
         show_ranking(root, params, about)
     accuracy = deltas[deltas["metric"] == "accuracy"]
-    rivals = accuracy[accuracy["baseline"] != params.report.baseline]
-    for _, row in rivals[rivals["verdict"] != "measure"].iterrows():
-        print(verdicts.sentence(row, params.report.confidence))
+    references = accuracy[accuracy["baseline"] != params.report.baseline]
+    for _, row in references[references["verdict"] != "measure"].iterrows():
+        print(verdicts.sentence(row, params.report.confidence_level))
     for _, row in read_table(require(root / "reports/worth.csv", "report")).iterrows():
-        print(verdicts.worth_sentence(row))
-    made = (root / PAGE).exists()
-    print(f"\nreport: {root / PAGE if made else 'none yet, `make run` makes it'}")
+        print(verdicts.label_equivalent_sentence(row))
+    has_page = (root / PAGE).exists()
+    print(f"\nreport: {root / PAGE if has_page else 'none yet, `make run` makes it'}")
 
 
 def show_ranking(root: Path, params: Params, about: str) -> None:

@@ -54,7 +54,7 @@ UNTUNED = (
     "Settings decide as much as families: how long each generator was tuned is not corrected for. "
     "A generator of which a seed came to nothing has no place."
 )
-REMOTE = 0.7  # where labeled images lie so far from unlabeled ones, on average, words are due
+FAR_RANK = 0.7  # where labeled images lie so far from unlabeled ones, on average, words are due
 # What a rule of thumb of `health` noticed: the words of the table, and what they mean.
 WARNINGS = {
     "discriminator_wins": (
@@ -89,7 +89,7 @@ WARNINGS = {
     ),
 }
 # Captions of what a generator has to show, in the order of the page.
-EXHIBITS = {
+SHOWCASE_CAPTIONS = {
     "sheet": "400 images, equal runs of every class, row by row; blank where fewer were made.",
     "over_training": "The same noise as training went on; row k is class k.",
     "interpolation": "From one noise to another in ten steps; row k is class k. Images that change "
@@ -114,9 +114,9 @@ def warning(key: str) -> str:
     return f"{game}{colon}{WARNINGS[word][0]}"
 
 
-def exhibit(key: str) -> str:
+def showcase_caption(key: str) -> str:
     """The caption of an exhibit; one that nobody wrote a caption for is called by its key."""
-    return EXHIBITS.get(key, key)
+    return SHOWCASE_CAPTIONS.get(key, key)
 
 
 def points(share: float) -> str:
@@ -148,14 +148,14 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def labels(budget: int) -> str:
+def format_budget(budget: int) -> str:
     """A budget for people."""
     return f"{budget} label{'' if budget == 1 else 's'} per class"
 
 
 def answer(row: Mapping[str, Any]) -> str:
     """What one row of the table of deltas says about accuracy, without numbers."""
-    scope = f"for {row['classifier']}, {labels(row['budget'])}"
+    scope = f"for {row['classifier']}, {format_budget(row['budget'])}"
     if row["verdict"] == "not judged" and _lacks_images(row):
         return f"{row['arm']} beside {row['baseline']}, {scope}, is {_not_judged(row)}"
     what = {
@@ -194,26 +194,26 @@ def _not_judged(row: Mapping[str, Any]) -> str:
     )
 
 
-def numbers(row: Mapping[str, Any], confidence: float) -> str:
+def numbers(row: Mapping[str, Any], confidence_level: float) -> str:
     """What the answer rests on."""
     return (
         f"{percent(row['mean_baseline'])} to {percent(row['mean_arm'])}, {points(row['delta'])} "
-        f"points, {100 * confidence:g} % interval {interval(row)}, "
+        f"points, {100 * confidence_level:g} % interval {interval(row)}, "
         f"{row['n']} seed{'' if row['n'] == 1 else 's'}"
     )
 
 
-def sentence(row: Mapping[str, Any], confidence: float) -> str:
+def sentence(row: Mapping[str, Any], confidence_level: float) -> str:
     """The answer and its numbers as one sentence."""
-    return f"{answer(row)} ({numbers(row, confidence)})."
+    return f"{answer(row)} ({numbers(row, confidence_level)})."
 
 
 def apart(row: Mapping[str, Any]) -> str:
     """What is to be said where a teacher's unlabeled images lie far from the labeled ones."""
-    if not row["remoteness"] > REMOTE:
+    if not row["remoteness"] > FAR_RANK:
         return ""
     return (
-        f"With {labels(row['budget'])}, labeled images lie farther from the unlabeled ones than "
+        f"With {format_budget(row['budget'])}, labeled images lie farther from the unlabeled ones than "
         f"{100 * row['remoteness']:.0f} % of these do from each other: most of the unlabeled "
         f"images may be of other classes, which {row['teacher']} takes for known ones."
     )
@@ -225,7 +225,7 @@ def explanation(row: Mapping[str, Any], smallest_effect: float) -> str:
     word = "better" if arm > base else "worse"
     change = f"{word} on average by {size(arm - base)} points" if arm != base else "no difference"
     first = (
-        f"With {labels(row['budget'])}, {row['classifier']} got {percent(arm)} of the test images "
+        f"With {format_budget(row['budget'])}, {row['classifier']} got {percent(arm)} of the test images "
         f"right with {row['arm']} and {percent(base)} with {row['baseline']}: {change}"
         f"{_failures(row)}."
     )
@@ -296,7 +296,7 @@ def _undecided(row: Mapping[str, Any], between: str) -> str:
     )
 
 
-def worth(row: Mapping[str, Any]) -> str:
+def label_equivalent(row: Mapping[str, Any]) -> str:
     """How many real labels an arm is worth: `36 [30, 44]`, with words beyond the measured."""
     return f"{beyond(row['worth'], row)} [{beyond(row['low'], row)}, {beyond(row['high'], row)}]"
 
@@ -308,20 +308,20 @@ def beyond(value: float, row: Mapping[str, Any]) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
-def worth_sentence(row: Mapping[str, Any]) -> str:
+def label_equivalent_sentence(row: Mapping[str, Any]) -> str:
     """`For cnn, 10 labels per class with dcgan perform like 36 [30, 44] labels per class alone.`"""
     if row["verdict"] == "invalid":
         return (
-            f"For {row['classifier']}, what {labels(row['budget'])} with {row['arm']} are worth "
+            f"For {row['classifier']}, what {format_budget(row['budget'])} with {row['arm']} are worth "
             "cannot be told, because a control failed."
         )
     if row["verdict"] == "not judged":
         return (
-            f"For {row['classifier']}, what {labels(row['budget'])} with {row['arm']} are worth "
+            f"For {row['classifier']}, what {format_budget(row['budget'])} with {row['arm']} are worth "
             "cannot be told, because too few seeds had synthetic images."
         )
     more = " and unlabeled images" if row.get("regime", "labeled") != "labeled" else ""
     return (
-        f"For {row['classifier']}, {labels(row['budget'])} with {row['arm']}{more} perform like "
-        f"{worth(row)} labels per class alone."
+        f"For {row['classifier']}, {format_budget(row['budget'])} with {row['arm']}{more} perform like "
+        f"{label_equivalent(row)} labels per class alone."
     )

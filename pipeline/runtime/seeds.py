@@ -30,5 +30,5 @@ def numpy_rng(*names: str | int) -> np.random.Generator:
 
 def library_versions() -> dict[str, str]:
     """The versions that decide results, the interpreter's among them."""
-    found = {name: version(name) for name in LIBRARIES}
-    return {"python": platform.python_version(), **found}
+    versions = {name: version(name) for name in LIBRARIES}
+    return {"python": platform.python_version(), **versions}

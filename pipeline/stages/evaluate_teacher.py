@@ -19,7 +19,7 @@ from pipeline.runtime.seeds import derive_seed
 from pipeline.training_sets.filters import agreement
 from pipeline.trials.engine import Task, compute, lay_out
 from pipeline.trials.grid import Replicate, replicates
-from pipeline.trials.provenance import made_by, provenance, refuse_failed, trial_code
+from pipeline.trials.provenance import outputs_of, provenance, refuse_failed, trial_code
 
 
 def run(params: Params, root: Path, name: str) -> None:
@@ -29,12 +29,14 @@ def run(params: Params, root: Path, name: str) -> None:
 
     def task(replicate: Replicate) -> Task:
         pseudo = root / MODELS / name / replicate.file(".npz")
-        inputs = [labels, *made_by(pseudo, f"train_teacher@{name}")]
+        inputs = [labels, *outputs_of(pseudo, f"train_teacher@{name}")]
         return Task(
             provenance=provenance(code, inputs, params, [], derive_seed("audit"), root),
-            work=functools.partial(audit, bool(params.data.foreign.classes), labels, pseudo),
+            work=functools.partial(
+                audit, bool(params.data.unknown_classes.classes), labels, pseudo
+            ),
             outputs={"audit.json": replicate.file(".json")},
-            labels={"stage": "evaluate_teacher", "item": name, **replicate.labels()},
+            tags={"stage": "evaluate_teacher", "item": name, **replicate.columns()},
         )
 
     tasks = [task(replicate) for replicate in replicates(params.study)]
@@ -42,7 +44,7 @@ def run(params: Params, root: Path, name: str) -> None:
 
 
 def audit(
-    has_foreign: bool, labels_path: Path, pseudo_path: Path, folder: Path
+    has_unknown: bool, labels_path: Path, pseudo_path: Path, folder: Path
 ) -> LabeledImages | None:
     """Compare one teacher's labels with the true ones.
 
@@ -54,23 +56,23 @@ def audit(
     `remoteness` is that of `pipeline.teachers.base`.
     """
     refuse_failed(pseudo_path)
-    truth, found = read_npz(labels_path)["labels"], read_npz(pseudo_path)
-    own = truth[found["index"]]
-    sure = agreement(found["labels"], found["teacher"], float(found["confidence"]))
-    right, known = found["labels"] == own, own != UNLABELED
-    foreign = (truth[found["unlabeled"]] == UNLABELED) & has_foreign
+    truth, pseudo = read_npz(labels_path)["labels"], read_npz(pseudo_path)
+    true_labels = truth[pseudo["index"]]
+    sure = agreement(pseudo["labels"], pseudo["teacher"], float(pseudo["confidence"]))
+    right, has_label = pseudo["labels"] == true_labels, true_labels != UNLABELED
+    unknown = (truth[pseudo["unlabeled"]] == UNLABELED) & has_unknown
     report = {
-        "num_unlabeled": len(foreign),
-        "label_accuracy": share(right[known]),
+        "num_unlabeled": len(unknown),
+        "label_accuracy": share(right[has_label]),
         "sure_frac": share(sure),
-        "sure_accuracy": share(right[known & sure]),
-        "foreign_frac": share(foreign),
-        "foreign_labeled_frac": share(~known & has_foreign),
-        "foreign_sure_frac": share(~known[sure] & has_foreign),
+        "sure_accuracy": share(right[has_label & sure]),
+        "foreign_frac": share(unknown),
+        "foreign_labeled_frac": share(~has_label & has_unknown),
+        "foreign_sure_frac": share(~has_label[sure] & has_unknown),
         "strangeness_auroc": (
-            float(roc_auc_score(foreign, found["strangeness"])) if 0 < foreign.mean() < 1 else None
+            float(roc_auc_score(unknown, pseudo["ood_score"])) if 0 < unknown.mean() < 1 else None
         ),
-        "remoteness": float(found["remoteness"]),
+        "remoteness": float(pseudo["remoteness"]),
     }
     write_json(folder / "audit.json", report)
     return None

@@ -1,7 +1,7 @@
 """prepare: read the dataset once and lay out who may see what.
 
-`data/splits/draws/` holds, per replicate, the only labels its generator, filter and classifiers may
-see; `fresh/` as many labels again, for the control that must help alone; `pool.npz` all images
+`data/splits/subsets/` holds, per replicate, the only labels its generator, filter and classifiers
+may see; `fresh/` as many labels again, for the control that must help alone; `pool.npz` all images
 without labels, foreign ones among them; `labels.npz` all labels of the pool, -1 for foreign images
 and those that the source has no label of, for audits alone; `test.npz` the test set, for scoring
 alone; `ids.npz` the content ids of pool and test, by which the report proves that nothing
@@ -20,12 +20,12 @@ from pipeline.data.datasets import DATASETS
 from pipeline.data.images import UNLABELED, LabeledImages, content_ids, digest
 from pipeline.data.splits import (
     Index,
+    add_unknown_classes,
     canonical,
-    contaminated,
-    draw,
     hold_out,
     refuse_large_budget,
     refuse_overlap,
+    split_subset,
     without_classes,
 )
 from pipeline.runtime.errors import ParamsError
@@ -45,14 +45,14 @@ def run(params: Params, root: Path) -> None:
             f"expected one of {', '.join(DATASETS)}, found {name!r}",
             "use one of these names",
         )
-    raw, foreign = DATASETS[name](params.data, root), params.data.foreign
-    own, others = without_classes(raw.images, foreign.classes)
-    pool = canonical(own)
+    raw, unknown = DATASETS[name](params.data, root), params.data.unknown_classes
+    labeled_classes, others = without_classes(raw.images, unknown.classes)
+    pool = canonical(labeled_classes)
     if raw.test is None:
         pool, test = hold_out(pool, params.data.test_per_class, numpy_rng("test", name))
     else:
-        test = canonical(without_classes(raw.test, foreign.classes)[0])
-    pool = contaminated(pool, others, foreign.frac, numpy_rng("foreign", name))
+        test = canonical(without_classes(raw.test, unknown.classes)[0])
+    pool = add_unknown_classes(pool, others, unknown.frac, numpy_rng("foreign", name))
     refuse_overlap(pool, test)
     refuse_budgets(params, pool)
     with replacing(root / OUTPUT) as folder:
@@ -61,30 +61,30 @@ def run(params: Params, root: Path) -> None:
         write_npz(folder / "test.npz", images=test.images, labels=test.labels)
         write_npz(folder / "ids.npz", pool=content_ids(pool.images), test=content_ids(test.images))
         for replicate in curve_replicates(params.study):
-            drawn, fresh = draws(pool, replicate, name)
-            write_draw(folder / "draws" / replicate.file(".npz"), pool, drawn)
+            index, fresh = split_replicate(pool, replicate, name)
+            write_subset(folder / "subsets" / replicate.file(".npz"), pool, index)
             if replicate.budget in params.study.budgets:
-                write_draw(folder / "fresh" / replicate.file(".npz"), pool, fresh)
-        names = tuple(np.delete(raw.class_names, foreign.classes).tolist())
-        found = manifest(name, names, pool, test)
+                write_subset(folder / "fresh" / replicate.file(".npz"), pool, fresh)
+        names = tuple(np.delete(raw.class_names, unknown.classes).tolist())
+        summary = manifest(name, names, pool, test)
         # For the report, which compares the files that trials read and may not read all of them.
         files = ("test.npz", "pool.npz", "labels.npz")
-        found["files"] = {f"{OUTPUT}/{each}": file_digest(folder / each) for each in files}
-        write_json(folder / "manifest.json", found)
+        summary["files"] = {f"{OUTPUT}/{each}": file_digest(folder / each) for each in files}
+        write_json(folder / "manifest.json", summary)
 
 
-def draws(pool: LabeledImages, replicate: Replicate, name: str) -> tuple[Index, Index]:
+def split_replicate(pool: LabeledImages, replicate: Replicate, name: str) -> tuple[Index, Index]:
     """Positions of the replicate's labeled draw, and of as many fresh labels beyond it.
 
     Fresh labels are the next ranks of the same draw, as far as the pool goes.
     """
     rng = np.random.default_rng(derive_seed("draw", name, replicate.seed))
-    both = draw(pool.labels, 2 * replicate.budget, rng)
-    own = replicate.budget * pool.num_classes
-    return both[:own], both[own:]
+    both = split_subset(pool.labels, 2 * replicate.budget, rng)
+    num_labeled = replicate.budget * pool.num_classes
+    return both[:num_labeled], both[num_labeled:]
 
 
-def write_draw(path: Path, pool: LabeledImages, index: Index) -> None:
+def write_subset(path: Path, pool: LabeledImages, index: Index) -> None:
     """Write the pool's images at `index` with their labels."""
     write_npz(path, images=pool.images[index], labels=pool.labels[index], index=index)
 

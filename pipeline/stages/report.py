@@ -24,7 +24,7 @@ from pipeline.trials.integrity import verify
 
 
 @dataclass(frozen=True)
-class Findings:
+class ReportTables:
     """All tables of the report, and what `gallery.kinds` tells of generators."""
 
     trials: pd.DataFrame
@@ -47,50 +47,50 @@ def run(params: Params, root: Path) -> None:
     """Write `reports/`; raises `IntegrityError` before that when results do not fit together."""
     reports = root / "reports"
     manifest = read_json(require(root / "data/splits/manifest.json", "prepare"))
-    findings = find(params, root, manifest["dataset"])
-    for name in (field.name for field in fields(Findings)):
-        if isinstance(table := getattr(findings, name), pd.DataFrame):
+    results = build_tables(params, root, manifest["dataset"])
+    for name in (field.name for field in fields(ReportTables)):
+        if isinstance(table := getattr(results, name), pd.DataFrame):
             write_csv(reports / f"{name}.csv", table)
-    write_json(reports / "metrics.json", comparisons.headline(findings.deltas, params))
+    write_json(reports / "metrics.json", comparisons.headline(results.deltas, params))
     with replacing(reports / "plots") as folder:
-        write_plot_data(folder, findings, params, root)
-        drawn = draw_figures(folder, findings, params, root, manifest["class_names"])
-    for name, figure in drawn.items():
+        write_plot_data(folder, results, params, root)
+        index = plot_figures(folder, results, params, root, manifest["class_names"])
+    for name, figure in index.items():
         figures.save(figure, reports / f"{name}.png")
     timings = tables.timings_table(params, root)
     write_csv(reports / "timings.csv", timings)
     write_page(
         root / PAGE,
         params,
-        page_tables(findings, timings, params),
+        page_tables(results, timings, params),
         page_pictures(reports, params),
         manifest,
     )
 
 
-def find(params: Params, root: Path, dataset: str) -> Findings:
+def build_tables(params: Params, root: Path, dataset: str) -> ReportTables:
     """Everything there is to say, after the proof that all results belong to this study."""
-    found = list(tables.read_trials(params, root))
+    scored = list(tables.read_trials(params, root))
     verify(params, root)
-    trials = tables.trials_table(dataset, found)
-    overlaps = tables.draw_overlaps(params, root)
-    right = tables.right(found)
+    trials = tables.trials_table(dataset, scored)
+    overlaps = tables.subset_overlaps(params, root)
+    correct = tables.correct_mask(scored)
     deltas = comparisons.deltas_table(trials, params, overlaps)
     fidelity = tables.fidelity_table(params, root, trials)
-    return Findings(
+    return ReportTables(
         trials=trials,
         deltas=deltas,
-        diagnostics=comparisons.diagnostics_table(trials, right, params, overlaps),
-        worth=comparisons.worth_table(trials, deltas, params, overlaps),
+        diagnostics=comparisons.diagnostics_table(trials, correct, params, overlaps),
+        worth=comparisons.label_equivalent_table(trials, deltas, params, overlaps),
         fidelity=fidelity,
         fidelity_classes=tables.classes_table(params, root),
         tuning=tables.tuning_table(params, root),
         teachers=tables.teachers_table(params, root),
-        filters=tables.filters_table(found),
+        filters=tables.filters_table(scored),
         failures=tables.failures_table(params, root),
         ranking=ranking.ranking_table(trials, deltas, fidelity, params, overlaps),
         health=tables.health_table(params, root),
-        confusions=tables.confusions(found, params.report.primary.budget),
+        confusions=tables.confusions(scored, params.report.primary.budget),
         kinds=gallery.kinds(params, root),
     )
 
@@ -100,16 +100,16 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     write_text(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6f"))
 
 
-def write_plot_data(folder: Path, findings: Findings, params: Params, root: Path) -> None:
+def write_plot_data(folder: Path, results: ReportTables, params: Params, root: Path) -> None:
     """The CSV files behind `dvc plots`: deltas, confusion and losses."""
-    rows = comparisons.main_rows(findings.deltas, params)
+    rows = comparisons.main_rows(results.deltas, params)
     rows = rows[rows["arm"] != rows["baseline"]]
     names = (
         rows["classifier"] + ", " + rows["name"] + ", " + rows["budget"].astype(str) + " per class"
     )
     write_csv(folder / "deltas.csv", rows.assign(comparison=names)[["comparison", "delta"]])
     primary = params.report.primary
-    counts = findings.confusions[primary.classifier, primary.arm]
+    counts = results.confusions[primary.classifier, primary.arm]
     cells = np.repeat(np.argwhere(counts >= 0), counts.reshape(-1), axis=0)
     write_csv(folder / "confusion.csv", pd.DataFrame(cells, columns=["actual", "predicted"]))
     losses = [
@@ -119,30 +119,30 @@ def write_plot_data(folder: Path, findings: Findings, params: Params, root: Path
     write_csv(folder / "losses.csv", pd.concat(losses, ignore_index=True))
 
 
-def draw_figures(
-    folder: Path, findings: Findings, params: Params, root: Path, class_names: list[str]
+def plot_figures(
+    folder: Path, results: ReportTables, params: Params, root: Path, class_names: list[str]
 ) -> dict[str, Figure]:
     """Draw everything into `folder`; the two figures that the README shows are handed back."""
     primary = params.report.primary
     shown = Replicate(primary.budget, params.study.seeds[0])
-    rows = comparisons.main_rows(findings.deltas, params)
+    rows = comparisons.main_rows(results.deltas, params)
     figures.save(
-        figures.learning_curves(without_controls(findings, params)), folder / "accuracy.png"
+        figures.learning_curves(without_controls(results, params)), folder / "accuracy.png"
     )
-    arms = [params.report.baseline, params.report.rival, primary.arm]
+    arms = [params.report.baseline, params.report.reference, primary.arm]
     matrices = {
-        params.marked(arm): findings.confusions[primary.classifier, arm]
+        params.marked(arm): results.confusions[primary.classifier, arm]
         for arm in dict.fromkeys(filter(None, arms))
     }
     figures.save(figures.confusion_matrices(matrices, class_names), folder / "confusion.png")
     recall = {arm: counts.diagonal() / counts.sum(axis=1) for arm, counts in matrices.items()}
     figures.save(figures.recalls(pd.DataFrame(recall, index=class_names)), folder / "recall.png")
-    draw = read_images(root / "data/splits/draws" / shown.file(".npz"))
-    panels = {"real, labeled": gallery.sheet(draw)}
+    subset = read_images(root / "data/splits/subsets" / shown.file(".npz"))
+    panels = {"real, labeled": gallery.sheet(subset)}
     for name in params.generators:
-        gallery.draw_training(folder, name, params, root, class_names)
-        panels |= gallery.draw_samples(folder, name, params, root, class_names)
-    best = ranking.champions(findings.ranking, findings.kinds, primary.budget)
+        gallery.plot_training(folder, name, params, root, class_names)
+        panels |= gallery.plot_samples(folder, name, params, root, class_names)
+    best = ranking.champions(results.ranking, results.kinds, primary.budget)
     if best:
         pair = {name: panels[name] for name in best.values()}
         figure = figures.sheets(pair, SHEET_PER_CLASS, class_names)
@@ -153,48 +153,48 @@ def draw_figures(
     }
 
 
-def without_controls(findings: Findings, params: Params) -> pd.DataFrame:
+def without_controls(results: ReportTables, params: Params) -> pd.DataFrame:
     """The trials of all arms that are no controls, the baseline's first, named as in tables."""
     names = [name for name, arm in params.arms.items() if not arm.is_control]
     order = sorted(names, key=lambda name: name != params.report.baseline)
-    trials = findings.trials
+    trials = results.trials
     return pd.concat(
         [trials[trials["arm"] == name].assign(arm=params.marked(name)) for name in order]
     )
 
 
 def page_tables(
-    findings: Findings, timings: pd.DataFrame, params: Params
+    results: ReportTables, timings: pd.DataFrame, params: Params
 ) -> dict[str, pd.DataFrame]:
-    """The tables of the page: the headline, the rival, and means over seeds."""
-    deltas = findings.deltas
+    """The tables of the page: the headline, the reference, and means over seeds."""
+    deltas = results.deltas
     accuracy = deltas[deltas["metric"] == comparisons.PRIMARY_METRIC]
     main = comparisons.main_rows(deltas, params)
     is_control = main["arm"].map(lambda arm: params.arms[arm].is_control)
-    diagnostics = findings.diagnostics.merge(accuracy, on=comparisons.KEYS)
-    filters = findings.filters.drop(columns="seed").groupby(["arm", "budget"], sort=False)
-    classes = findings.fidelity_classes
-    places = ranking.with_places(findings.ranking, timings, params)
+    diagnostics = results.diagnostics.merge(accuracy, on=comparisons.KEYS)
+    filters = results.filters.drop(columns="seed").groupby(["arm", "budget"], sort=False)
+    classes = results.fidelity_classes
+    places = ranking.with_places(results.ranking, timings, params)
     return {
         "main": main,
         "every": comparisons.table_rows(deltas, params),
-        "rival": accuracy[accuracy["baseline"] != params.report.baseline],
+        "reference": accuracy[accuracy["baseline"] != params.report.baseline],
         "controls": main.assign(role=main["arm"].map(lambda arm: params.arms[arm].role))[
             is_control
         ],
         "diagnostics": diagnostics,
-        "failures": findings.failures,
-        "worth": findings.worth,
+        "failures": results.failures,
+        "worth": results.worth,
         "ranking": places,
-        "sides": side_by_side(findings, places, params),
-        "health": mean_health(findings.health),
-        "fidelity": seed_means(findings.fidelity, "flags"),
+        "sides": side_by_side(results, places, params),
+        "health": mean_health(results.health),
+        "fidelity": seed_means(results.fidelity, "flags"),
         "classes": classes.drop(columns="seed")
         .groupby(["generator", "budget", "label"], sort=False)
         .mean()
         .reset_index(),
-        "tuning": count_chosen(findings.tuning),
-        "teachers": findings.teachers.drop(columns="seed")
+        "tuning": count_chosen(results.tuning),
+        "teachers": results.teachers.drop(columns="seed")
         .groupby(["teacher", "budget"], sort=False)
         .mean()
         .reset_index(),
@@ -203,14 +203,14 @@ def page_tables(
     }
 
 
-def side_by_side(findings: Findings, places: pd.DataFrame, params: Params) -> pd.DataFrame:
+def side_by_side(results: ReportTables, places: pd.DataFrame, params: Params) -> pd.DataFrame:
     """The best generator of every `kind` at the primary budget, if there are two kinds.
 
     Means over seeds, and the median seconds of training one. `places` is the ranking with seconds.
     """
     budget = params.report.primary.budget
-    best = ranking.champions(findings.ranking, findings.kinds, budget)
-    means = seed_means(findings.fidelity, "flags").merge(
+    best = ranking.champions(results.ranking, results.kinds, budget)
+    means = seed_means(results.fidelity, "flags").merge(
         places[["generator", "budget", "regime", "seconds"]], on=["generator", "budget"]
     )
     rows = means[means["budget"] == budget].set_index("generator", drop=False)
@@ -223,8 +223,8 @@ def mean_health(health: pd.DataFrame) -> pd.DataFrame:
     `played`: whether a generator's does.
     """
     means = seed_means(health, "warnings")
-    told = means.drop(columns=["generator", "budget", "least_spread", "n", "warnings"])
-    means = means.assign(played=told.notna().any(axis=1))
+    numbers = means.drop(columns=["generator", "budget", "least_spread", "n", "warnings"])
+    means = means.assign(played=numbers.notna().any(axis=1))
     return means if means["played"].any() else means[:0]
 
 
@@ -235,7 +235,7 @@ def seed_means(table: pd.DataFrame, words: str) -> pd.DataFrame:
     """
     rows = []
     for names, group in table.groupby(["generator", "budget"], sort=False):
-        raised = [word for found in group[words] for word in found.split("; ") if word]
+        raised = [word for cell in group[words] for word in cell.split("; ") if word]
         counts = {word: raised.count(word) for word in dict.fromkeys(raised)}
         means = group.drop(columns=["generator", "budget", "seed", words]).mean()
         keys = dict(zip(("generator", "budget"), names, strict=True))

@@ -23,7 +23,7 @@ from pipeline.evaluation.fidelity import collapsed_classes
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import Generator, create
 from pipeline.generators.fit import fit
-from pipeline.generators.sampling import draw_classes
+from pipeline.generators.sampling import sample_classes
 from pipeline.nn.weights import read_weights
 from pipeline.runtime.errors import CollapsedError
 from pipeline.runtime.files import require, write_npz
@@ -33,7 +33,7 @@ from pipeline.training_sets.transforms import build_transform
 from pipeline.training_sets.tuning import Trainers, choose
 from pipeline.trials.engine import Task, compute, lay_out
 from pipeline.trials.grid import Replicate, replicates
-from pipeline.trials.provenance import made_by, provenance, refuse_failed, trial_code
+from pipeline.trials.provenance import outputs_of, provenance, refuse_failed, trial_code
 
 
 def run(params: Params, root: Path, name: str) -> None:
@@ -53,18 +53,18 @@ def run(params: Params, root: Path, name: str) -> None:
     )
 
     def task(replicate: Replicate) -> Task:
-        draw = require(root / "data/splits/draws" / replicate.file(".npz"), "prepare")
+        subset = require(root / "data/splits/subsets" / replicate.file(".npz"), "prepare")
         weights = root / "models" / name / replicate.file(".safetensors")
         teacher_weights = root / generator.inputs / replicate.file(".safetensors")
-        inputs = [draw, *made_by(weights, f"train_generator@{name}")]
-        inputs += made_by(teacher_weights, "train_teacher") if generator.teacher else []
-        files = (draw, weights, teacher_weights)
+        inputs = [subset, *outputs_of(weights, f"train_generator@{name}")]
+        inputs += outputs_of(teacher_weights, "train_teacher") if generator.teacher else []
+        files = (subset, weights, teacher_weights)
         seed = derive_seed("synthesize", name, replicate.budget, replicate.seed)
         return Task(
             provenance=provenance(code, inputs, params, keys, seed, root),
             work=functools.partial(synthesize, name, params, files, seed),
             outputs={"images.npz": replicate.file(".npz")},
-            labels={"stage": "synthesize", "item": name, **replicate.labels()},
+            tags={"stage": "synthesize", "item": name, **replicate.columns()},
         )
 
     tasks = [task(replicate) for replicate in replicates(params.study)]
@@ -80,40 +80,40 @@ def synthesize(
     Raises `CollapsedError` when a class has next to no variety, by the draw's measure: the user of
     such a generator would see it and do without.
     """
-    draw_path, weights, teacher_weights = inputs
+    subset_path, weights, teacher_weights = inputs
     refuse_failed(weights)
-    draw = read_images(draw_path)
+    subset = read_images(subset_path)
     trainers = Trainers(
         generator=functools.partial(fit_generator, name, params),
         classifier=functools.partial(fit_classifier, params),
     )
-    chosen = choose(draw, params, trainers, seed, folder)
-    generator = untrained(name, params, draw, seed)
-    generator.sampler.load_state_dict(read_weights(weights))
-    synthetic = draw_classes(generator, params.synthesize.per_class, seed, chosen.latent_std)
-    refuse_collapse(synthetic, draw)
-    taught_by, confidence = params.generators[name].teacher, chosen.confidence
+    choice = choose(subset, params, trainers, seed, folder)
+    generator = untrained(name, params, subset, seed)
+    generator.generator_net.load_state_dict(read_weights(weights))
+    synthetic = sample_classes(generator, params.synthesize.per_class, seed, choice.latent_std)
+    refuse_collapse(synthetic, subset)
+    taught_by, confidence = params.generators[name].teacher, choice.min_probability
     if taught_by is not None:
         member, settings = TEACHERS[taught_by], params.teachers[taught_by]
         config = member_config(member.Config, settings, f"teachers.{taught_by}")
-        learned = member(config, seed).restore(draw, teacher_weights)
-        opinion, confidence = learned.predict_proba(synthetic.images), config.confidence
+        learned = member(config, seed).restore(subset, teacher_weights)
+        probabilities, confidence = learned.predict_proba(synthetic.images), config.min_probability
     else:
-        opinion = teacher(params, draw, seed).predict_proba(synthetic.images)
+        probabilities = teacher(params, subset, seed).predict_proba(synthetic.images)
     write_npz(
         folder / "images.npz",
         images=synthetic.images,
         labels=synthetic.labels,
-        teacher=opinion,
-        latent_std=np.array(chosen.latent_std),
+        teacher=probabilities,
+        latent_std=np.array(choice.latent_std),
         confidence=np.array(confidence),
     )
-    return draw
+    return subset
 
 
-def refuse_collapse(synthetic: LabeledImages, draw: LabeledImages) -> None:
+def refuse_collapse(synthetic: LabeledImages, subset: LabeledImages) -> None:
     """Raise `CollapsedError` naming the classes whose images are all alike."""
-    classes = collapsed_classes(synthetic, draw)
+    classes = collapsed_classes(synthetic, subset)
     if classes:
         raise CollapsedError(
             f"{len(synthetic)} synthetic images",
@@ -122,10 +122,10 @@ def refuse_collapse(synthetic: LabeledImages, draw: LabeledImages) -> None:
         )
 
 
-def teacher(params: Params, draw: LabeledImages, seed: int) -> Classifier:
+def teacher(params: Params, subset: LabeledImages, seed: int) -> Classifier:
     """A classifier trained on the draw alone, whose opinion filters go by."""
     transform = build_transform(params.synthesize.teacher.transform, params.transforms)
-    return fit_classifier(params, plain(draw, transform), derive_seed("teacher", seed))
+    return fit_classifier(params, plain(subset, transform), derive_seed("teacher", seed))
 
 
 def fit_classifier(params: Params, training_set: TrainingSet, seed: int) -> Classifier:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.classifiers import CLASSIFIERS
-from pipeline.config.schema import DRAWS, FRESH, ArmParams, Params
+from pipeline.config.schema import FRESH, SUBSETS, ArmParams, Params
 from pipeline.config.validation import member_config
 from pipeline.data.images import LabeledImages, read_images
 from pipeline.nn.weights import read_weights
@@ -26,10 +26,10 @@ from pipeline.runtime.seeds import derive_seed
 from pipeline.training_sets.arms import Candidates, assemble
 from pipeline.trials.engine import Task, compute, lay_out
 from pipeline.trials.grid import Trial, arm_replicates
-from pipeline.trials.provenance import made_by, provenance, refuse_failed, trial_code
+from pipeline.trials.provenance import outputs_of, provenance, refuse_failed, trial_code
 
 WEIGHTS = ".safetensors"  # of a teacher, beside the images it labeled, or of a generator
-CRITIC = ".critic.safetensors"  # of a generator: its discriminator's convolutions
+DISCRIMINATOR = ".discriminator.safetensors"  # of a generator: its discriminator's convolutions
 
 
 def run(params: Params, root: Path, name: str) -> None:
@@ -43,9 +43,9 @@ def run(params: Params, root: Path, name: str) -> None:
     def task(trial: Trial) -> Task:
         classifier, replicate = trial.classifier, trial.replicate
         place = replicate.file(".npz")
-        draw = require(root / DRAWS / place, "prepare")
+        subset = require(root / SUBSETS / place, "prepare")
         added = root / arm.inputs / place
-        files = [test, draw, *inputs_of(arm, added)]
+        files = [test, subset, *inputs_of(arm, added)]
         # No arm's name in the seed: an arm and its baseline share initial weights and order.
         seed = derive_seed("classifier", classifier, replicate.budget, replicate.seed)
         scored = teacher_of(arm) if arm.teacher_itself else CLASSIFIERS[classifier]
@@ -55,14 +55,14 @@ def run(params: Params, root: Path, name: str) -> None:
             provenance=provenance(
                 code, files, params, [*keys, f"classifiers.{classifier}"], seed, root
             ),
-            work=functools.partial(work, params, trial, (test, draw, added), seed),
+            work=functools.partial(work, params, trial, (test, subset, added), seed),
             outputs={"scored.npz": replicate.file(f".{classifier}.npz")},
-            vital=name == params.report.baseline,  # nothing is left to fall back on
-            labels={
+            required=name == params.report.baseline,  # nothing is left to fall back on
+            tags={
                 "stage": "train_classifiers",
                 "item": name,
                 "classifier": classifier,
-                **replicate.labels(),
+                **replicate.columns(),
             },
         )
 
@@ -86,14 +86,14 @@ def inputs_of(arm: ArmParams, added: Path) -> list[Path]:
 
     The manifest stands for the files of a trial that came to nothing.
     """
-    if arm.critic_of is not None:
-        made = made_by(added.with_suffix(WEIGHTS), f"train_generator@{arm.critic_of}")
-        return [each.with_name(each.name.replace(WEIGHTS, CRITIC)) for each in made]
+    if arm.discriminator_of is not None:
+        paths = outputs_of(added.with_suffix(WEIGHTS), f"train_generator@{arm.discriminator_of}")
+        return [path.with_name(path.name.replace(WEIGHTS, DISCRIMINATOR)) for path in paths]
     if arm.generator is not None:
-        return made_by(added, f"synthesize@{arm.generator}")
+        return outputs_of(added, f"synthesize@{arm.generator}")
     if arm.teacher is not None:
         stage = f"train_teacher@{arm.teacher}"
-        return [*made_by(added, stage), *made_by(added.with_suffix(WEIGHTS), stage)]
+        return [*outputs_of(added, stage), *outputs_of(added.with_suffix(WEIGHTS), stage)]
     return [require(added, "prepare")] if arm.inputs == FRESH else []
 
 
@@ -104,17 +104,17 @@ def score(
 
     The test images are read after the classifier is trained.
     """
-    test_path, draw_path, added_path = inputs
+    test_path, subset_path, added_path = inputs
     arm = params.arms[trial.arm]
-    chosen = assemble(arm, read_images(draw_path), read_added(arm, added_path), params, seed)
+    arm_set = assemble(arm, read_images(subset_path), read_added(arm, added_path), params, seed)
     family, section = CLASSIFIERS[trial.classifier], params.classifiers[trial.classifier]
     classifier = family(
         member_config(family.Config, section, f"classifiers.{trial.classifier}"), seed
     )
-    if arm.critic_of is not None:
+    if arm.discriminator_of is not None:
         refuse_failed(added_path)
-        classifier.start_from(read_weights(added_path.with_suffix(CRITIC)))
-    classifier.fit(chosen.training_set)
+        classifier.start_from(read_weights(added_path.with_suffix(DISCRIMINATOR)))
+    classifier.fit(arm_set.training_set)
     learned = classifier.digest()
     test = read_images(test_path)
     probabilities = classifier.predict_proba(test.images)
@@ -129,38 +129,38 @@ def score(
         probabilities=probabilities,
         labels=test.labels,
         learned=np.array(learned),
-        num_train=np.array(len(chosen.training_set.data)),
-        num_made=np.array(chosen.num_made),
-        num_candidates=np.array(chosen.num_candidates),
-        num_rejected=np.array(chosen.num_rejected),
+        num_train=np.array(len(arm_set.training_set.data)),
+        num_made=np.array(arm_set.num_made),
+        num_candidates=np.array(arm_set.num_candidates),
+        num_rejected=np.array(arm_set.num_rejected),
     )
-    return chosen.real
+    return arm_set.real
 
 
 def score_teacher(
     params: Params, trial: Trial, inputs: tuple[Path, Path, Path], seed: int, folder: Path
 ) -> LabeledImages:
     """Keep the probabilities of the teacher that the arm names, in the classifier's place."""
-    test_path, draw_path, labeled_path = inputs
+    test_path, subset_path, labeled_path = inputs
     refuse_failed(labeled_path)
     arm = params.arms[trial.arm]
     family, weights = teacher_of(arm), labeled_path.with_suffix(WEIGHTS)
     settings = params.teachers[str(arm.teacher)]
     config = member_config(family.Config, settings, f"teachers.{arm.teacher}")
-    draw = read_images(draw_path)
-    teacher = family(config, seed).restore(draw, weights)
+    subset = read_images(subset_path)
+    teacher = family(config, seed).restore(subset, weights)
     test = read_images(test_path)
     write_npz(
         folder / "scored.npz",
         probabilities=teacher.predict_proba(test.images),
         labels=test.labels,
         learned=np.array(file_digest(weights)),
-        num_train=np.array(len(draw) + len(read_npz(labeled_path)["unlabeled"])),
+        num_train=np.array(len(subset) + len(read_npz(labeled_path)["unlabeled"])),
         num_made=np.array(0),
         num_candidates=np.array(0),
         num_rejected=np.array(0),
     )
-    return draw
+    return subset
 
 
 def read_added(arm: ArmParams, path: Path) -> Candidates | LabeledImages | None:

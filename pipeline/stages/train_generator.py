@@ -5,8 +5,8 @@ images that the teacher is sure of.
 
 Per replicate, `models/<generator>/` gets `.safetensors` (the averaged sampler), `.history.csv`
 (losses and learning rates), `.snapshots.npz` (images from fixed noise over training),
-`.exhibits.npz` (pictures of what it knows, ten images to a row) and `.critic.safetensors` (the
-discriminator's convolutions, numbered from the image on; empty where there are none).
+`.showcase.npz` (pictures of what it knows, ten images to a row) and `.discriminator.safetensors`
+(the discriminator's convolutions, numbered from the image on; empty where there are none).
 """
 
 from __future__ import annotations
@@ -16,23 +16,29 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.config.schema import DRAWS, Params
+from pipeline.config.schema import SUBSETS, Params
 from pipeline.config.validation import member_config
 from pipeline.data.images import LabeledImages, joined, read_images
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import Generator, GeneratorConfig, create
 from pipeline.generators.fit import fit
-from pipeline.generators.showcase import exhibits
-from pipeline.nn.layers import numbered
+from pipeline.generators.showcase import showcase
+from pipeline.nn.layers import conv_state_dict
 from pipeline.nn.weights import write_weights
 from pipeline.runtime.files import read_npz, require, write_npz, write_text
 from pipeline.runtime.seeds import derive_seed
 from pipeline.training_sets.filters import agreement
 from pipeline.trials.engine import Task, compute, lay_out
 from pipeline.trials.grid import Replicate, replicates
-from pipeline.trials.provenance import made_by, provenance, refuse_failed, trial_code
+from pipeline.trials.provenance import outputs_of, provenance, refuse_failed, trial_code
 
-FILES = (".safetensors", ".history.csv", ".snapshots.npz", ".exhibits.npz", ".critic.safetensors")
+FILES = (
+    ".safetensors",
+    ".history.csv",
+    ".snapshots.npz",
+    ".showcase.npz",
+    ".discriminator.safetensors",
+)
 
 
 def run(params: Params, root: Path, name: str) -> None:
@@ -48,19 +54,21 @@ def run(params: Params, root: Path, name: str) -> None:
     )
 
     def task(replicate: Replicate) -> Task:
-        draw = require(root / DRAWS / replicate.file(".npz"), "prepare")
+        subset = require(root / SUBSETS / replicate.file(".npz"), "prepare")
         labeled = root / chosen.inputs / replicate.file(".npz")
-        inputs = [draw] if chosen.teacher is None else [draw, *made_by(labeled, "train_teacher")]
+        inputs = (
+            [subset] if chosen.teacher is None else [subset, *outputs_of(labeled, "train_teacher")]
+        )
         seed = derive_seed("generator", name, replicate.budget, replicate.seed)
         return Task(
             provenance=provenance(code, inputs, params, [f"generators.{name}"], seed, root),
-            work=functools.partial(train, family, config, (draw, labeled), seed),
+            work=functools.partial(train, family, config, (subset, labeled), seed),
             outputs={f"generator{suffix}": replicate.file(suffix) for suffix in FILES},
-            labels={
+            tags={
                 "stage": "train_generator",
                 "item": name,
                 "batch_size": config.batch_size,
-                **replicate.labels(),
+                **replicate.columns(),
             },
         )
 
@@ -79,21 +87,22 @@ def train(
 
     `inputs` are the draw and the labeled images to learn from: the same, or what a teacher labeled.
     """
-    draw_path, labeled_path = inputs
-    draw = read_images(draw_path)
-    data = draw if labeled_path == draw_path else joined(draw, sure(labeled_path))
-    generator = create(family, config, draw.spec(), derive_seed("initial", seed))
+    subset_path, labeled_path = inputs
+    subset = read_images(subset_path)
+    data = subset if labeled_path == subset_path else joined(subset, sure(labeled_path))
+    generator = create(family, config, subset.spec(), derive_seed("initial", seed))
     history = fit(generator, data, seed, folder)
-    write_weights(folder / "generator.safetensors", generator.sampler.state_dict())
+    write_weights(folder / "generator.safetensors", generator.generator_net.state_dict())
     write_weights(
-        folder / "generator.critic.safetensors", numbered(generator.critic_convolutions())
+        folder / "generator.discriminator.safetensors",
+        conv_state_dict(generator.discriminator_convolutions()),
     )
-    write_npz(folder / "generator.exhibits.npz", **exhibits(generator, data, seed))
+    write_npz(folder / "generator.showcase.npz", **showcase(generator, data, seed))
     table = pd.DataFrame(history.rows).to_csv(index=False, lineterminator="\n", float_format="%.6g")
     write_text(folder / "generator.history.csv", table)
     snapshots = {f"step_{step:06d}": images for step, images in history.snapshots.items()}
     write_npz(folder / "generator.snapshots.npz", **snapshots)
-    return draw
+    return subset
 
 
 def sure(path: Path) -> LabeledImages:

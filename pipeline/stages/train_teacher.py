@@ -1,10 +1,11 @@
-"""train_teacher@<teacher>: per replicate, a teacher from its draw and the unlabeled rest of the pool.
+"""train_teacher@<teacher>: per replicate, a teacher from its draw and the unlabeled rest of the
+pool.
 
 `models/<teacher>/` gets, per replicate, `.safetensors` (the teacher) and `.npz`, in the form
 of synthetic images: `images` uint8 (n, c, h, w) of the pool without the draw and, by `keep_frac`,
 without the strangest, `labels` int64 (n,), the teacher's first choice, `teacher` float32
 (n, classes), its probabilities, and `confidence`, which filters want. For audits, `index` (n,) are
-their places in the pool; `unlabeled` (m,) are the places of all that were looked at, `strangeness`
+their places in the pool; `unlabeled` (m,) are the places of all that were looked at, `ood_score`
 float32 (m,) how strange they were found, `remoteness` how far all of them lie from the draw. No
 label outside the draw is read here.
 """
@@ -38,51 +39,51 @@ def run(params: Params, root: Path, name: str) -> None:
     pool = require(root / "data/splits/pool.npz", "prepare")
 
     def task(replicate: Replicate) -> Task:
-        draw = require(root / "data/splits/draws" / replicate.file(".npz"), "prepare")
+        subset = require(root / "data/splits/subsets" / replicate.file(".npz"), "prepare")
         seed = derive_seed("teacher", name, replicate.budget, replicate.seed)
         return Task(
-            provenance=provenance(code, [draw, pool], params, [f"teachers.{name}"], seed, root),
-            work=functools.partial(teach, family(config, seed), draw, pool),
+            provenance=provenance(code, [subset, pool], params, [f"teachers.{name}"], seed, root),
+            work=functools.partial(teach, family(config, seed), subset, pool),
             outputs={
                 "pseudo.npz": replicate.file(".npz"),
                 "teacher.safetensors": replicate.file(".safetensors"),
             },
-            labels={"stage": "train_teacher", "item": name, **replicate.labels()},
+            tags={"stage": "train_teacher", "item": name, **replicate.columns()},
         )
 
     tasks = [task(replicate) for replicate in replicates(params.study)]
     lay_out(root, Path("models") / name, tasks, compute(tasks, params.engine, root))
 
 
-def teach(teacher: Teacher, draw_path: Path, pool_path: Path, folder: Path) -> LabeledImages:
+def teach(teacher: Teacher, subset_path: Path, pool_path: Path, folder: Path) -> LabeledImages:
     """Train one teacher and let it label the pool; see the module for what is left in `folder`."""
-    draw, index = read_images(draw_path), read_npz(draw_path)["index"]
+    subset, index = read_images(subset_path), read_npz(subset_path)["index"]
     images = read_npz(pool_path)["images"]
     rest = np.setdiff1d(np.arange(len(images)), index)
-    remoteness = refuse_unusable(draw, images[rest])
-    teacher.fit(draw, images[rest])
-    opinion = teacher.predict_proba(images[rest])
-    if not np.isfinite(opinion).all():
+    distance_rank = refuse_unusable(subset, images[rest])
+    teacher.fit(subset, images[rest])
+    probabilities = teacher.predict_proba(images[rest])
+    if not np.isfinite(probabilities).all():
         raise DivergedError(
             "the trained teacher",
             "expected finite class probabilities, found others",
             "lower that teacher's learning rate in params.yaml",
         )
-    strangeness = teacher.strangeness(images[rest], opinion)
+    ood_score = teacher.ood_score(images[rest], probabilities)
     # A stable order, so that equally strange images are told apart by their place.
     count = int(np.ceil(teacher.config.keep_frac * len(rest)))
-    kept = np.sort(np.argsort(strangeness, kind="stable")[:count])
-    chosen = rest[kept]
+    ranks = np.sort(np.argsort(ood_score, kind="stable")[:count])
+    index_kept = rest[ranks]
     write_npz(
         folder / "pseudo.npz",
-        images=images[chosen],
-        labels=opinion[kept].argmax(axis=1),
-        teacher=opinion[kept],
-        confidence=np.array(teacher.config.confidence),
-        index=chosen,
+        images=images[index_kept],
+        labels=probabilities[ranks].argmax(axis=1),
+        teacher=probabilities[ranks],
+        confidence=np.array(teacher.config.min_probability),
+        index=index_kept,
         unlabeled=rest,
-        strangeness=strangeness,
-        remoteness=np.array(remoteness),
+        ood_score=ood_score,
+        remoteness=np.array(distance_rank),
     )
     write_weights(folder / "teacher.safetensors", teacher.network.state_dict())
-    return draw
+    return subset

@@ -4,10 +4,10 @@ What is in this file is in no trial's fingerprint.
 """
 
 from pipeline.teachers.base import Teacher
-from pipeline.teachers.label_propagation import GraphTeacher
-from pipeline.teachers.ssgan import KPlusOne
+from pipeline.teachers.label_propagation import LabelPropagation
+from pipeline.teachers.ssgan import SSGAN
 
 TEACHERS: dict[str, type[Teacher]] = {
-    "graph": GraphTeacher,
-    "kplus1": KPlusOne,
+    "graph": LabelPropagation,
+    "kplus1": SSGAN,
 }

@@ -22,17 +22,17 @@ from pipeline.data.images import Images, LabeledImages, flat
 from pipeline.nn.weights import read_weights
 from pipeline.runtime.errors import TrialError
 
-FOREIGN_P = 1e-4
-FOREIGN_RANK = 0.99  # a mean rank, 0.5 for images of one kind
+MISMATCH_P = 1e-4
+MISMATCH_RANK = 0.99  # a mean rank, 0.5 for images of one kind
 RANKED = 500  # unlabeled images that others are ranked among
-LEAST_RANKED = 100  # fewer tell no such rank
+MIN_RANKED = 100  # fewer tell no such rank
 
 
 class TeacherConfig(Section):
     """What every family needs."""
 
     # Least probability of its first choice for the filter `agreement`.
-    confidence: float = Field(ge=0, lt=1)
+    min_probability: float = Field(ge=0, lt=1)
     # Share of the unlabeled images that get a label at all, the least strange ones.
     keep_frac: float = Field(gt=0, le=1)
 
@@ -56,7 +56,7 @@ class Teacher(ABC):
         """Set `network`, untrained, for images and classes like those of `data`."""
 
     @abstractmethod
-    def fit(self, draw: LabeledImages, unlabeled: Images) -> Teacher:
+    def fit(self, subset: LabeledImages, unlabeled: Images) -> Teacher:
         """Train from scratch, return self. Raises `DivergedError` when training does."""
 
     @abstractmethod
@@ -70,26 +70,26 @@ class Teacher(ABC):
         self.network.eval()
         return self
 
-    def strangeness(self, images: Images, opinion: NDArray[np.float32]) -> NDArray[np.float32]:
+    def ood_score(self, images: Images, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """How unlike the known classes each image is, (n,), higher is stranger: doubt, here.
 
-        `opinion` are the teacher's class probabilities of the images.
+        `probabilities` are the teacher's class probabilities of the images.
         """
-        return 1 - opinion.max(axis=1)
+        return 1 - probabilities.max(axis=1)
 
 
-def refuse_unusable(draw: LabeledImages, unlabeled: Images) -> float:
-    """Raise `TrialError` for images that no teacher could make sense of; their `remoteness`.
+def refuse_unusable(subset: LabeledImages, unlabeled: Images) -> float:
+    """Raise `TrialError` for images that no teacher could make sense of; their `distance_rank`.
 
     No unlabeled images, a class without a labeled one (but for the last: how many there are, the
     draw alone says; `prepare` draws of every class), or unlabeled images of wholly another kind:
-    see `_strangers`. It is no test of whether some are foreign, or all of a like kind, such as
-    other digits: `strangeness` and `remoteness` are for that.
+    see `_mismatch`. It is no test of whether some are foreign, or all of a like kind, such as
+    other digits: `ood_score` and `distance_rank` are for that.
     """
-    counts = np.bincount(draw.labels, minlength=draw.num_classes if len(draw) else 1)
+    counts = np.bincount(subset.labels, minlength=subset.num_classes if len(subset) else 1)
     if (counts == 0).any():
         raise TrialError(
-            draw.source,
+            subset.source,
             f"expected a labeled image of every class, found none of class {int(counts.argmin())}",
             "label one, or leave the class out",
         )
@@ -99,19 +99,19 @@ def refuse_unusable(draw: LabeledImages, unlabeled: Images) -> float:
             "expected unlabeled images, found none beside the draw",
             "lower study.budgets",
         )
-    rows, others = flat(draw.images), flat(unlabeled)
-    rank = remoteness(rows, others)
-    if found := _strangers(rows, others, rank):
+    rows, others = flat(subset.images), flat(unlabeled)
+    rank = distance_rank(rows, others)
+    if problem := _mismatch(rows, others, rank):
         raise TrialError(
             "the pool",
-            f"expected unlabeled images like the labeled ones, found that {found}, as if the "
+            f"expected unlabeled images like the labeled ones, found that {problem}, as if the "
             "others were of another kind",
             "take the foreign images out of the pool, or label some of all kinds",
         )
     return rank
 
 
-def remoteness(labeled: NDArray[np.float32], unlabeled: NDArray[np.float32]) -> float:
+def distance_rank(labeled: NDArray[np.float32], unlabeled: NDArray[np.float32]) -> float:
     """How far labeled rows lie from unlabeled ones: 0.5 where all are of one kind, 1 at most.
 
     The mean rank of the distance to the nearest one among such distances of unlabeled ones, or of
@@ -129,7 +129,7 @@ def remoteness(labeled: NDArray[np.float32], unlabeled: NDArray[np.float32]) -> 
     return float(ranks.mean() / (2 * len(usual)))
 
 
-def _strangers(labeled: NDArray[np.float32], unlabeled: NDArray[np.float32], rank: float) -> str:
+def _mismatch(labeled: NDArray[np.float32], unlabeled: NDArray[np.float32], rank: float) -> str:
     """How two sets of rows differ wholly, as half a sentence; nothing where they may be alike.
 
     Either far more than half of the labeled ones lie nearest to another labeled one (after
@@ -138,18 +138,18 @@ def _strangers(labeled: NDArray[np.float32], unlabeled: NDArray[np.float32], ran
     among a sample).
     Two labeled images per class cannot tell upright digits from a pool of turned ones.
     """
-    known = len(labeled)
+    count = len(labeled)
     both = np.concatenate([labeled, unlabeled])
     nearest = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(both)
     first, second = nearest.kneighbors(labeled, return_distance=False).T
-    other = np.where(first == np.arange(known), second, first)  # two equal images may change places
-    alike = int((other < known).sum())
-    most = max(0.5, known / len(both))  # where the draw is most of all images
-    if binom.sf(alike - 1, known, most) < FOREIGN_P:
-        return f"{alike} of {known} labeled images lie nearest to another labeled one"
-    if len(unlabeled) < LEAST_RANKED:
+    other = np.where(first == np.arange(count), second, first)  # two equal images may change places
+    alike = int((other < count).sum())
+    most = max(0.5, count / len(both))  # where the draw is most of all images
+    if binom.sf(alike - 1, count, most) < MISMATCH_P:
+        return f"{alike} of {count} labeled images lie nearest to another labeled one"
+    if len(unlabeled) < MIN_RANKED:
         return ""
-    if max(rank, 1 - rank) > FOREIGN_RANK:
-        word = "farther from" if rank > FOREIGN_RANK else "nearer to"
+    if max(rank, 1 - rank) > MISMATCH_RANK:
+        word = "farther from" if rank > MISMATCH_RANK else "nearer to"
         return f"labeled images lie {word} the others than practically all of these do"
     return ""

@@ -29,13 +29,13 @@ SMOOTH = 0.7  # pixels, before gradients are taken
 TINY = 1e-9
 
 
-def strokes(images: Images) -> Rows:
+def hog_features(images: Images) -> Rows:
     """Images (n, c, h, w) as rows: how much edge of each direction there is at each place.
 
     Histograms of oriented gradients (Dalal and Triggs 2005) of the straightened image, softly
     shared out over directions and places, square roots taken. Edges of opposite sign are one.
     """
-    upright = straightened(images).sum(axis=1)
+    upright = deslant(images).sum(axis=1)
     steps = [max(1, round(side / CELLS)) for side in upright.shape[1:]]
     places = [slice(step // 2, None, step) for step in steps]
     across, down = (
@@ -53,7 +53,7 @@ def strokes(images: Images) -> Rows:
     return np.sqrt(np.concatenate(parts, axis=1))
 
 
-def straightened(images: Images) -> Rows:
+def deslant(images: Images) -> Rows:
     """Images (n, c, h, w) in 0..1, slant taken out and ink in the middle.
 
     By the shear that makes the covariance of ink along x and y zero, from its moments.
@@ -64,7 +64,7 @@ def straightened(images: Images) -> Rows:
     y = torch.arange(height, dtype=torch.float32)[:, None] - (height - 1) / 2
     x = torch.arange(width, dtype=torch.float32)[None, :] - (width - 1) / 2
     mass = ink.sum((1, 2)).clamp_min(TINY)
-    center_y, center_x = ((ink * each).sum((1, 2)) / mass for each in (y, x))
+    center_y, center_x = ((ink * axis).sum((1, 2)) / mass for axis in (y, x))
     dy = y - center_y[:, None, None]
     dx = x - center_x[:, None, None]
     slant = (ink * dy * dx).sum((1, 2)) / (ink * dy * dy).sum((1, 2)).clamp_min(TINY)
@@ -74,14 +74,14 @@ def straightened(images: Images) -> Rows:
     return functional.grid_sample(pixels, grid, align_corners=False).numpy()
 
 
-def reduced(rows: Rows, components: int) -> Rows:
+def principal_components(rows: Rows, components: int) -> Rows:
     """Principal components, (n, components at most), scaled to a mean length of 1."""
     count = min(components, *rows.shape)
-    found = PCA(count, svd_solver="covariance_eigh").fit_transform(rows)
-    return scaled(found.astype(np.float32))
+    result = PCA(count, svd_solver="covariance_eigh").fit_transform(rows)
+    return normalize_mean_length(result.astype(np.float32))
 
 
-def scaled(rows: Rows) -> Rows:
+def normalize_mean_length(rows: Rows) -> Rows:
     """`rows` with a mean length of 1."""
     lengths = np.linalg.norm(rows, axis=1)
     return rows / max(float(lengths.mean()), TINY)
@@ -100,7 +100,9 @@ def affinity(rows: Rows, neighbors: int) -> sparse.csr_matrix:
     return links.maximum(links.T)
 
 
-def spread(links: sparse.csr_matrix, labels: Labels, num_classes: int, alpha: float) -> Rows:
+def propagate_labels(
+    links: sparse.csr_matrix, labels: Labels, num_classes: int, alpha: float
+) -> Rows:
     """Class probabilities of every row, (n, num_classes), from those with a label (others -1).
 
     Class mass normalization (Zhu et al. 2003) made no difference, so there is none.
@@ -111,11 +113,11 @@ def spread(links: sparse.csr_matrix, labels: Labels, num_classes: int, alpha: fl
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # it is told how many steps to take
         library.fit(np.arange(len(labels))[:, None], labels)
-    found = np.full((len(labels), num_classes), 1 / num_classes, dtype=np.float32)
+    result = np.full((len(labels), num_classes), 1 / num_classes, dtype=np.float32)
     # A row that no label reaches says nothing of any class.
     reached = library.label_distributions_.sum(axis=1) > 0
-    found[reached] = library.label_distributions_[reached]
-    return found
+    result[reached] = library.label_distributions_[reached]
+    return result
 
 
 def num_steps(alpha: float) -> int:

@@ -1,10 +1,10 @@
 """A convolutional network that learns from labels that came from elsewhere and, if asked, its own.
 
 The averaged network is the one that counts, as in mean teachers (Tarvainen and Valpola 2017). With
-`own`, consistency as in FixMatch (Sohn et al. 2020): what it says of a weakly changed image, when
-it is sure, is the label of a strongly changed one. Before, its class shares are aligned with the
-draw's, which are equal (Berthelot et al. 2020): it is less sure of common classes. Deviations: the
-averaged network says it, from a share of the steps on; alignment turns no label into another.
+`fixmatch`, consistency as in FixMatch (Sohn et al. 2020): what it says of a weakly changed image,
+when it is sure, is the label of a strongly changed one. Before, its class shares are aligned with
+the draw's, which are equal (Berthelot et al. 2020): it is less sure of common classes. Deviations:
+the averaged network says it, from a share of the steps on; alignment turns no label into another.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from pipeline.config.validation import Count, Section
 from pipeline.data.images import Images, ImageSpec
-from pipeline.nn.augment import AffineConfig, ElasticConfig, affine, elastic, unison
+from pipeline.nn.augment import AffineConfig, ElasticConfig, affine, elastic, shared_affine
 from pipeline.nn.averaging import follow, warm_decay
 from pipeline.nn.backend import forward, seeded, stream
 from pipeline.nn.optimizing import OneCycle, refuse_divergence
@@ -35,7 +35,7 @@ SLOWER = "lower that teacher's learning rate in params.yaml"
 PREDICT_BATCH = 200  # larger ones leave the cache
 
 
-class ConsistencyConfig(Section):
+class TeacherNetConfig(Section):
     """How the network is trained; presets/semi.yaml gives the values and reasons."""
 
     channels: Count  # of the first convolution; the others have twice as many
@@ -44,20 +44,20 @@ class ConsistencyConfig(Section):
     learning_rate: float = Field(gt=0)  # the peak of the cycle
     weight_decay: float = Field(ge=0)
     ema_decay: float = Field(ge=0, lt=1)  # of the averaged network, which is the one that counts
-    glances: int = Field(ge=0, le=100)  # at changed forms of an image that it is not sure of
-    sure: float = Field(ge=0, le=1)  # probability of a first choice that needs no such glance
+    num_tta: int = Field(ge=0, le=100)  # at changed forms of an image that it is not sure of
+    tta_below: float = Field(ge=0, le=1)  # probability of a first choice that needs no such glance
     weak: AffineConfig
     strong: ElasticConfig
     precision: Precision
 
 
-class OwnLabels(Section):
+class FixMatchConfig(Section):
     """The labels that the network gives images itself."""
 
     batch_size: Count  # images per step, of which it labels those that it is sure of
     threshold: float = Field(ge=0, lt=1)  # least probability of such a label
-    from_frac: float = Field(ge=0, le=1)  # of the steps; before, it has learned too little
-    shares_decay: float = Field(ge=0, le=1)  # of the mean class shares; 1: they are not aligned
+    warmup_frac: float = Field(ge=0, le=1)  # of the steps; before, it has learned too little
+    alignment_decay: float = Field(ge=0, le=1)  # of the mean class shares; 1: they are not aligned
 
 
 class Phase(Section):
@@ -65,13 +65,13 @@ class Phase(Section):
 
     steps: int = Field(gt=1, le=1_000_000)
     batch_size: int = Field(gt=1, le=1_000_000)  # images with a label that came from elsewhere
-    own: OwnLabels | None = None  # None: no consistency
+    fixmatch: FixMatchConfig | None = None  # None: no consistency
 
 
 class TeacherNet(nn.Module):
     """Images (n, c, h, w) in 0..1 to class scores (n, num_classes)."""
 
-    def __init__(self, config: ConsistencyConfig, spec: ImageSpec) -> None:
+    def __init__(self, config: TeacherNetConfig, spec: ImageSpec) -> None:
         super().__init__()
         width = config.channels
         self.embed = nn.Sequential(
@@ -106,7 +106,7 @@ def _block(
 class Student:
     """The network in training and the average of it; `average` is the one that counts."""
 
-    def __init__(self, config: ConsistencyConfig, spec: ImageSpec, seed: int) -> None:
+    def __init__(self, config: TeacherNetConfig, spec: ImageSpec, seed: int) -> None:
         with seeded(derive_seed("initial", seed)):
             network = TeacherNet(config, spec)
         self.config = config
@@ -118,27 +118,27 @@ class Student:
         """`network` of images in the precision of training; float32."""
         return forward(network, self.precision, images)
 
-    def opinion(self, images: Images) -> Rows:
+    def probabilities(self, images: Images) -> Rows:
         """Class probabilities (n, num_classes) of uint8 images, by the averaged network.
 
-        Where its first choice is less sure than `sure`, they are the mean over the image and
-        `glances` weakly changed forms of it. The changes are the same for every image.
+        Where its first choice is less sure than `tta_below`, they are the mean over the image and
+        `num_tta` weakly changed forms of it. The changes are the same for every image.
         """
-        found = in_batches(images, self._probabilities)
-        unsure = np.flatnonzero(found.max(axis=1) < self.config.sure)
-        if self.config.glances and len(unsure):
-            found[unsure] += in_batches(images[unsure], self._glances)
-            found[unsure] /= 1 + self.config.glances
-        return found
+        probabilities = in_batches(images, self._predict)
+        unsure = np.flatnonzero(probabilities.max(axis=1) < self.config.tta_below)
+        if self.config.num_tta and len(unsure):
+            probabilities[unsure] += in_batches(images[unsure], self._augmented)
+            probabilities[unsure] /= 1 + self.config.num_tta
+        return probabilities
 
-    def _probabilities(self, images: Tensor) -> Tensor:
+    def _predict(self, images: Tensor) -> Tensor:
         return self.scores(self.average, images).softmax(dim=1)
 
-    def _glances(self, images: Tensor) -> Tensor:
+    def _augmented(self, images: Tensor) -> Tensor:
         """The sum of the probabilities of all changed forms."""
-        seeds = [derive_seed("glance", number) for number in range(self.config.glances)]
-        forms = [unison(self.config.weak, images, seed) for seed in seeds]
-        return torch.stack([self._probabilities(form) for form in forms]).sum(dim=0)
+        seeds = [derive_seed("glance", number) for number in range(self.config.num_tta)]
+        forms = [shared_affine(self.config.weak, images, seed) for seed in seeds]
+        return torch.stack([self._predict(form) for form in forms]).sum(dim=0)
 
     def embed(self, images: Tensor) -> Tensor:
         """The averaged network's dense layer, (n, features)."""
@@ -151,13 +151,13 @@ class Student:
 
 
 def train(
-    config: ConsistencyConfig,
+    config: TeacherNetConfig,
     phase: Phase,
     labeled: tuple[Images, Rows, Rows],
     unlabeled: Images,
     seed: int,
 ) -> Student:
-    """A network trained on `labeled` and, with `own`, in agreement with itself on `unlabeled`.
+    """A network trained on `labeled` and, with `fixmatch`, in agreement with itself on `unlabeled`.
 
     `labeled` are images, class probabilities (n, num_classes) and how often each image is drawn
     relative to others, (n,). Raises `DivergedError` at the first loss that is not finite.
@@ -172,18 +172,20 @@ def train(
         for step in range(phase.steps):
             torch.manual_seed(derive_seed("step", seed, step))  # dropout knows no other source
             rng = numpy_rng("step", seed, step)
-            chosen = np.searchsorted(edges, rng.random(phase.batch_size))
+            index = np.searchsorted(edges, rng.random(phase.batch_size))
             views = stream(derive_seed("view", seed, step))
-            batch, wanted = to_input(images[chosen]), torch.from_numpy(targets[chosen])
+            batch, target = to_input(images[index]), torch.from_numpy(targets[index])
             count = len(batch)
-            if phase.own is not None and step >= phase.own.from_frac * phase.steps:
-                others = rng.integers(0, len(unlabeled), phase.own.batch_size)
-                own = own_labels(student, to_input(unlabeled[others]), phase.own, shares, views)
-                batch, wanted = torch.cat([batch, own[0]]), torch.cat([wanted, own[1]])
-                count += phase.own.batch_size
+            if phase.fixmatch is not None and step >= phase.fixmatch.warmup_frac * phase.steps:
+                others = rng.integers(0, len(unlabeled), phase.fixmatch.batch_size)
+                pseudo = pseudo_labels(
+                    student, to_input(unlabeled[others]), phase.fixmatch, shares, views
+                )
+                batch, target = torch.cat([batch, pseudo[0]]), torch.cat([target, pseudo[1]])
+                count += phase.fixmatch.batch_size
             student.network.train()
             scores = student.scores(student.network, elastic(config.strong)(batch, views))
-            loss = -(wanted * scores.log_softmax(dim=1)).sum() / count
+            loss = -(target * scores.log_softmax(dim=1)).sum() / count
             refuse_divergence({"teacher": loss}, step + 1, SLOWER)
             training.step(loss)
             student.follow(step)
@@ -191,8 +193,12 @@ def train(
 
 
 @torch.no_grad()
-def own_labels(
-    student: Student, images: Tensor, own: OwnLabels, shares: Tensor, views: torch.Generator
+def pseudo_labels(
+    student: Student,
+    images: Tensor,
+    fixmatch: FixMatchConfig,
+    shares: Tensor,
+    views: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """The images whose weakly changed form the averaged network is sure of, and what it says.
 
@@ -200,11 +206,11 @@ def own_labels(
     alignment would turn into another class gets no label: the pool may lack that class.
     """
     weak = affine(student.config.weak)(images, views)
-    opinion = student.scores(student.average, weak).softmax(dim=1)
-    shares.lerp_(opinion.mean(dim=0), 1 - own.shares_decay)
-    aligned = opinion / shares
+    probabilities = student.scores(student.average, weak).softmax(dim=1)
+    shares.lerp_(probabilities.mean(dim=0), 1 - fixmatch.alignment_decay)
+    aligned = probabilities / shares
     most, first = (aligned / aligned.sum(dim=1, keepdim=True)).max(dim=1)
-    sure = (most >= own.threshold) & (first == opinion.argmax(dim=1))
+    sure = (most >= fixmatch.threshold) & (first == probabilities.argmax(dim=1))
     return images[sure], functional.one_hot(first[sure], len(shares)).float()
 
 

@@ -43,7 +43,7 @@ BETAS = (0.5, 0.999)
 RAMP = 0.3  # share of the steps over which agreement comes to its full weight
 
 
-class KPlusOneConfig(TeacherConfig):
+class SSGANConfig(TeacherConfig):
     """presets/semi.yaml gives the values and reasons."""
 
     steps: int = Field(gt=1, le=1_000_000)
@@ -57,14 +57,14 @@ class KPlusOneConfig(TeacherConfig):
     learning_rate: float = Field(gt=0)  # of both; falls to zero over the second half
     ema_decay: float = Field(ge=0, lt=1)
     agreement: float = Field(ge=0)  # weight of what the averaged discriminator says; 0: none of it
-    view: AffineConfig  # how real images are moved, anew for every batch
+    augmentation: AffineConfig  # how real images are moved, anew for every batch
     precision: Precision
 
 
 class Discriminator(nn.Module):
     """Images (n, c, h, w) in 0..1 to class scores (n, num_classes)."""
 
-    def __init__(self, config: KPlusOneConfig, spec: ImageSpec) -> None:
+    def __init__(self, config: SSGANConfig, spec: ImageSpec) -> None:
         super().__init__()
         width = config.channels
         sizes = (spec.channels, width, 2 * width, 2 * width)
@@ -96,10 +96,10 @@ class Discriminator(nn.Module):
         return cast("Tensor", self.scores(self.features(images)))
 
 
-class Sampler(nn.Module):
+class GeneratorNet(nn.Module):
     """Noise (n, latent_dim) to images (n, c, h, w) in 0..1, of no class in particular."""
 
-    def __init__(self, config: KPlusOneConfig, spec: ImageSpec) -> None:
+    def __init__(self, config: SSGANConfig, spec: ImageSpec) -> None:
         super().__init__()
         width = config.generator_channels
         start = (width, spec.height // 4, spec.width // 4)
@@ -119,11 +119,11 @@ class Sampler(nn.Module):
         return cast("Tensor", self.layers(z)).sigmoid()
 
 
-class KPlusOne(Teacher):
+class SSGAN(Teacher):
     """See the module."""
 
-    Config = KPlusOneConfig
-    config: KPlusOneConfig
+    Config = SSGANConfig
+    config: SSGANConfig
 
     def build(self, data: LabeledImages) -> None:
         """See `Teacher.build`."""
@@ -137,37 +137,37 @@ class KPlusOne(Teacher):
             )
         with seeded(derive_seed("initial", self.seed)):
             self.discriminator = Discriminator(self.config, spec)
-            self.sampler = Sampler(self.config, spec)
+            self.generator_net = GeneratorNet(self.config, spec)
         self.averaged = AveragedModel(
             self.discriminator, multi_avg_fn=moving_average(self.config.ema_decay)
         )
         self.network = self.averaged.module
 
-    def fit(self, draw: LabeledImages, unlabeled: Images) -> KPlusOne:
+    def fit(self, subset: LabeledImages, unlabeled: Images) -> SSGAN:
         """See `Teacher.fit`."""
         config = self.config
-        self.build(draw)
+        self.build(subset)
         self.precision = resolve_precision(config.precision)
         optimizers = [
             torch.optim.Adam(network.parameters(), config.learning_rate, betas=BETAS, fused=True)
-            for network in (self.discriminator, self.sampler)
+            for network in (self.discriminator, self.generator_net)
         ]
-        move = affine(config.view)
-        labels = torch.from_numpy(draw.labels)
+        move = affine(config.augmentation)
+        labels = torch.from_numpy(subset.labels)
         with torch.random.fork_rng(devices=[]):
             for step in range(config.steps):
                 torch.manual_seed(derive_seed("step", self.seed, step))
                 rng = numpy_rng("batch", self.seed, step)
                 views = stream(derive_seed("view", self.seed, step))
-                own = rng.integers(0, len(draw), config.batch_size)
-                others = rng.integers(0, len(unlabeled), config.batch_size)
-                known = move(to_input(draw.images[own]), views)
-                looked = to_input(unlabeled[others])
-                unknown, again = move(looked, views), move(looked, views)
+                index = rng.integers(0, len(subset), config.batch_size)
+                index_unlabeled = rng.integers(0, len(unlabeled), config.batch_size)
+                labeled = move(to_input(subset.images[index]), views)
+                plain = to_input(unlabeled[index_unlabeled])
+                unknown, again = move(plain, views), move(plain, views)
                 for optimizer in optimizers:
                     optimizer.param_groups[0]["lr"] = self._rate(step)
-                wanted, weight = self._opinion(again), config.agreement * self._ramp(step)
-                self._update(optimizers, (known, labels[own]), (unknown, wanted, weight), step)
+                target, weight = self._predict(again), config.agreement * self._ramp(step)
+                self._update(optimizers, (labeled, labels[index]), (unknown, target, weight), step)
                 self.averaged.update_parameters(self.discriminator)
         self.network.eval()
         return self
@@ -180,7 +180,7 @@ class KPlusOne(Teacher):
         return min(1.0, step / (RAMP * self.config.steps))
 
     @torch.no_grad()
-    def _opinion(self, images: Tensor) -> Tensor:
+    def _predict(self, images: Tensor) -> Tensor:
         """The averaged discriminator's class probabilities, (n, num_classes)."""
         self.averaged.eval()
         return forward(self.averaged, self.precision, images).softmax(dim=1)
@@ -197,37 +197,39 @@ class KPlusOne(Teacher):
         `labeled` are images and labels, `unlabeled` images, the probabilities that their classes
         shall get, and how much that weighs.
         """
-        (known, labels), (unknown, agreed, weight) = labeled, unlabeled
-        critic, sampler = optimizers
+        (images, labels), (unknown, target, weight) = labeled, unlabeled
+        discriminator, generator_net = optimizers
         self.discriminator.train()
-        self.sampler.train()
+        self.generator_net.train()
         count = len(unknown)
         with autocast(self.precision):
-            fake = self.sampler(torch.randn(count, self.config.latent_dim))
-            scores = self.discriminator(torch.cat([known, unknown, fake.detach().float()])).float()
+            fake = self.generator_net(torch.randn(count, self.config.latent_dim))
+            scores = self.discriminator(torch.cat([images, unknown, fake.detach().float()])).float()
         total = scores.logsumexp(dim=1)
-        real, made = total[count : 2 * count], total[2 * count :]
+        real, generated = total[count : 2 * count], total[2 * count :]
         loss = functional.cross_entropy(scores[:count], labels)
-        loss = loss + (functional.softplus(-real).mean() + functional.softplus(made).mean()) / 2
-        said = scores[count : 2 * count].softmax(dim=1)
-        loss = loss + weight * (said - agreed).square().sum(dim=1).mean()
+        loss = (
+            loss + (functional.softplus(-real).mean() + functional.softplus(generated).mean()) / 2
+        )
+        predicted = scores[count : 2 * count].softmax(dim=1)
+        loss = loss + weight * (predicted - target).square().sum(dim=1).mean()
         refuse_divergence({"teacher": loss}, step + 1, SLOWER)
-        critic.zero_grad()
+        discriminator.zero_grad()
         loss.backward()
-        critic.step()
+        discriminator.step()
         self.discriminator.requires_grad_(False)
         with autocast(self.precision):
-            wanted = self.discriminator.features(unknown).float().mean(dim=0)
-            found = self.discriminator.features(fake).float().mean(dim=0)
-        sampler.zero_grad()
-        (wanted - found).square().mean().backward()
-        sampler.step()
+            mean_real = self.discriminator.features(unknown).float().mean(dim=0)
+            mean_fake = self.discriminator.features(fake).float().mean(dim=0)
+        generator_net.zero_grad()
+        (mean_real - mean_fake).square().mean().backward()
+        generator_net.step()
         self.discriminator.requires_grad_(True)
 
     def predict_proba(self, images: Images) -> NDArray[np.float32]:
         """See `Teacher.predict_proba`."""
         return in_batches(images, lambda batch: self.network(batch).softmax(dim=1))
 
-    def strangeness(self, images: Images, opinion: NDArray[np.float32]) -> NDArray[np.float32]:
+    def ood_score(self, images: Images, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """How little the discriminator takes an image for real: minus the logarithm of Z, (n,)."""
         return in_batches(images, lambda batch: -self.network(batch).logsumexp(dim=1))

@@ -29,7 +29,7 @@ class Candidates:
 
     data: LabeledImages
     probabilities: NDArray[np.float32]
-    confidence: float
+    min_probability: float
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ArmSet:
 
 def assemble(
     arm: ArmParams,
-    draw: LabeledImages,
+    subset: LabeledImages,
     added: Candidates | LabeledImages | None,
     params: Params,
     seed: int,
@@ -63,50 +63,52 @@ def assemble(
     is_filtered = isinstance(added, Candidates)
     if isinstance(added, Candidates):
         keep = find_filter(arm.filter)
-        source = added.data.take(keep(added.data.labels, added.probabilities, added.confidence))
+        source = added.data.take(
+            keep(added.data.labels, added.probabilities, added.min_probability)
+        )
         num_candidates, num_kept = len(added.data), len(source)
     else:
-        source = draw if added is None else added
+        source = subset if added is None else added
         num_candidates = num_kept = 0
-        refuse_fewer(source, draw)
+        refuse_fewer(source, subset)
     positions = first_of_each_class(source.labels, arm.per_class, repeat=not is_filtered)
     extra = source.take(positions)
-    own = draw if arm.real else draw.take(np.arange(0))
-    real = own if is_filtered else joined(own, extra)
+    base = subset if arm.real else subset.take(np.arange(0))
+    real = base if is_filtered else joined(base, extra)
     if arm.permute_labels:
         order = numpy_rng("permute", seed).permutation(len(extra))
         extra = LabeledImages(extra.images, extra.labels[order])
-    data = joined(own, extra)
+    data = joined(base, extra)
     if len(data) == 0:
         raise TrialError(
             f"arm with inputs {arm.inputs}",
             f"expected images to train on, found that filter {arm.filter} turned all away",
-            "lower tune.confidence, or the teacher's, or let the arm keep real images",
+            "lower tune.min_probability, or the teacher's, or let the arm keep real images",
         )
-    is_extra = np.arange(len(data)) >= len(own)
+    is_extra = np.arange(len(data)) >= len(base)
     training_set = TrainingSet(
         data=data,
         extra=is_extra,
         weights=balanced(is_extra, arm.real_share, 1 / np.bincount(positions)[positions]),
-        num_classes=draw.num_classes,
+        num_classes=subset.num_classes,
         transform=build_transform(arm.transform, params.transforms),
     )
     num_made = len(extra) if is_filtered else 0
     return ArmSet(training_set, real, num_made, num_candidates, num_candidates - num_kept)
 
 
-def refuse_fewer(source: LabeledImages, draw: LabeledImages) -> None:
+def refuse_fewer(source: LabeledImages, subset: LabeledImages) -> None:
     """Raise `DataError` when `source` has fewer images than the draw, of any class.
 
     Weighted like the draw, a few images would count for too much.
     """
-    needed = np.bincount(draw.labels)
-    found = np.bincount(source.labels, minlength=len(needed))
-    if (found < needed).any():
-        label = int((found - needed).argmin())
+    needed = np.bincount(subset.labels)
+    counts = np.bincount(source.labels, minlength=len(needed))
+    if (counts < needed).any():
+        label = int((counts - needed).argmin())
         raise DataError(
             source.source,
-            f"expected as many real images as in the draw, found {found[label]} in place of "
+            f"expected as many real images as in the draw, found {counts[label]} in place of "
             f"{needed[label]} of class {label}: the pool has no more",
             "lower study.budgets or take out the arm that adds fresh labels",
         )

@@ -1,9 +1,9 @@
 """Which synthetic images an arm keeps.
 
 A filter judges by a teacher's class probabilities. The teacher was trained on the draw's labels
-and, where the arm's regime says so, on unlabeled images. How sure it must be is `tune.confidence`,
-or what a replicate chose from it, or the teacher's own setting. Knows no classifier: it receives
-probabilities.
+and, where the arm's regime says so, on unlabeled images. How sure it must be is
+`tune.min_probability`, or what a replicate chose from it, or the teacher's own setting. Knows no
+classifier: it receives probabilities.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Keep = NDArray[np.bool_]
 Filter = Callable[[Labels, NDArray[np.float32], float], Keep]
 
 
-def agreement(labels: Labels, probabilities: NDArray[np.float32], confidence: float) -> Keep:
+def agreement(labels: Labels, probabilities: NDArray[np.float32], min_probability: float) -> Keep:
     """Keep an image when the teacher's first choice is its label, with enough probability."""
     agrees = probabilities.argmax(axis=1) == labels
-    return agrees & (probabilities.max(axis=1) >= confidence)
+    return agrees & (probabilities.max(axis=1) >= min_probability)
 
 
-def everything(labels: Labels, probabilities: NDArray[np.float32], confidence: float) -> Keep:
+def everything(labels: Labels, probabilities: NDArray[np.float32], min_probability: float) -> Keep:
     """Keep every image."""
     return np.ones(len(labels), dtype=bool)
 

@@ -22,7 +22,7 @@ from pipeline.config.schema import SYNTHETIC, ArmParams, Params
 from pipeline.data.images import LabeledImages, Labels
 from pipeline.evaluation.metrics import log_loss
 from pipeline.generators.base import Generator
-from pipeline.generators.sampling import draw_classes
+from pipeline.generators.sampling import sample_classes
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import derive_seed, numpy_rng
 from pipeline.training_sets.arms import Candidates, assemble
@@ -34,7 +34,7 @@ class Choice:
     """The standard deviation of the noise, and the least probability that the filter wants."""
 
     latent_std: float
-    confidence: float
+    min_probability: float
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class Trainers:
 def candidates(params: Params) -> list[Choice]:
     """Every pair there is to choose from, in the order of params.yaml."""
     tune = params.tune
-    return [Choice(*pair) for pair in itertools.product(tune.latent_std, tune.confidence)]
+    return [Choice(*pair) for pair in itertools.product(tune.latent_std, tune.min_probability)]
 
 
 def choose(
-    draw: LabeledImages, params: Params, trainers: Trainers, seed: int, folder: Path
+    subset: LabeledImages, params: Params, trainers: Trainers, seed: int, folder: Path
 ) -> Choice:
-    """The pair with the least loss over all folds of `draw`, the first of equals.
+    """The pair with the least loss over all folds of `subset`, the first of equals.
 
     A single pair is fixed: then nothing is held out and nothing trained. Raises `DivergedError`
     when the training of a fold's generator does.
@@ -65,12 +65,12 @@ def choose(
     pairs = candidates(params)
     if len(pairs) == 1:
         return pairs[0]
-    folds = stratified(draw.labels, params.tune.folds, seed)
+    folds = stratified(subset.labels, params.tune.folds, seed)
     losses = np.zeros(len(pairs))
     for fold in range(params.tune.folds):
-        parts = draw.take(folds != fold), draw.take(folds == fold)
-        own = derive_seed("fold", seed, fold)
-        losses += held_out_losses(parts, params, trainers, own, folder / f"fold-{fold}")
+        parts = subset.take(folds != fold), subset.take(folds == fold)
+        fold_seed = derive_seed("fold", seed, fold)
+        losses += held_out_losses(parts, params, trainers, fold_seed, folder / f"fold-{fold}")
     return pairs[int(np.where(np.isnan(losses), np.inf, losses).argmin())]
 
 
@@ -106,25 +106,25 @@ def held_out_losses(
     `parts` are the images to learn from and the fold. All pairs share generator, teacher, noise and
     a classifier's first weights, so that they differ in nothing but what is chosen.
     """
-    known, fold = parts
-    chosen = params.synthesize
+    rest, fold = parts
+    settings = params.synthesize
     # An arm like those of the study: everything the filter keeps, half of the weight.
     arm = ArmParams(
         inputs=SYNTHETIC,
-        per_class=chosen.per_class,
+        per_class=settings.per_class,
         filter="agreement",
-        transform=chosen.teacher.transform,
+        transform=settings.teacher.transform,
     )
     transform = build_transform(arm.transform, params.transforms)
-    generator = trainers.generator(known, derive_seed("generator", seed), folder)
-    teacher = trainers.classifier(plain(known, transform), derive_seed("teacher", seed))
+    generator = trainers.generator(rest, derive_seed("generator", seed), folder)
+    teacher = trainers.classifier(plain(rest, transform), derive_seed("teacher", seed))
     losses = []
     for latent_std in params.tune.latent_std:
-        data = draw_classes(generator, chosen.per_class, seed, latent_std)
-        opinion = teacher.predict_proba(data.images)
-        for confidence in params.tune.confidence:
-            added = Candidates(data, opinion, confidence)
-            training_set = assemble(arm, known, added, params, seed).training_set
+        data = sample_classes(generator, settings.per_class, seed, latent_std)
+        probabilities = teacher.predict_proba(data.images)
+        for min_probability in params.tune.min_probability:
+            added = Candidates(data, probabilities, min_probability)
+            training_set = assemble(arm, rest, added, params, seed).training_set
             student = trainers.classifier(training_set, derive_seed("student", seed))
             losses.append(log_loss(fold.labels, student.predict_proba(fold.images)) * len(fold))
     return np.array(losses)

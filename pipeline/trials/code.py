@@ -34,13 +34,13 @@ def imported_modules(path: Path) -> set[Path]:
 @cache
 def import_closure(path: Path) -> frozenset[Path]:
     """`path` and every file of this package that running it can reach by imports."""
-    found: set[Path] = set()
+    files: set[Path] = set()
     waiting = {path.resolve()}
     while waiting:
         current = waiting.pop()
-        found.add(current)
-        waiting |= imported_modules(current) - found
-    return frozenset(found)
+        files.add(current)
+        waiting |= imported_modules(current) - files
+    return frozenset(files)
 
 
 def code_digest(alone: tuple[str, ...], *modules: str) -> str:

@@ -30,8 +30,8 @@ from pipeline.trials.store import MARKER, TIMINGS, TrialStore
 
 Call = Callable[[], None]
 WATCH_S = 1.0  # between looks whether the process that hands out trials still lives
-KEPT = "trial"  # the name of a trial's manifest, before its suffix, in the store
-KEPT_MANIFEST = f"{KEPT}{MANIFEST}"
+MANIFEST_STEM = "trial"  # the name of a trial's manifest, before its suffix, in the store
+STORED_MANIFEST = f"{MANIFEST_STEM}{MANIFEST}"
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,15 @@ class Task:
 
     `work` must be picklable (a `functools.partial` of a module's function) and gives back the
     images it learned from. `outputs` maps each file to its place below the stage's output;
-    `labels` are the trial's names: `stage`, `item` and more. A trial that raises `TrialError` is
-    recorded as failed and keeps its place, unless everything hangs on it (`vital`).
+    `tags` are the trial's names: `stage`, `item` and more. A trial that raises `TrialError` is
+    recorded as failed and keeps its place, unless everything hangs on it (`required`).
     """
 
     provenance: Provenance
     work: Callable[[Path], LabeledImages | None]
     outputs: dict[str, Path]
-    labels: dict[str, str | int]
-    vital: bool = False
+    tags: dict[str, str | int]
+    required: bool = False
 
     @property
     def name(self) -> str:
@@ -100,7 +100,7 @@ ENGINES: dict[str, Callable[[Sequence[Call], int], Iterable[None]]] = {
 
 def compute(tasks: list[Task], engine: EngineParams, root: Path) -> list[Path]:
     """The folders of all `tasks`, in order, after computing those that `.trials/` lacks."""
-    stage, item = tasks[0].labels["stage"], tasks[0].labels["item"]
+    stage, item = tasks[0].tags["stage"], tasks[0].tags["item"]
     title = f"{stage}@{item}"
     store = TrialStore(root, str(stage))
     missing = [task for task in tasks if store.finished(task.name) is None]
@@ -116,7 +116,7 @@ def compute(tasks: list[Task], engine: EngineParams, root: Path) -> list[Path]:
                 "lower engine.workers in params.yaml and run again: finished trials are kept",
             ) from None
     folders = [store.folder / task.name for task in tasks]
-    failures = list(filter(None, (failure_of(folder / KEPT) for folder in folders)))
+    failures = list(filter(None, (failure_of(folder / MANIFEST_STEM) for folder in folders)))
     if failures:
         count = f"{len(failures)} of {len(tasks)} trials came to nothing"
         print(f"{title}: {count} and count as the baseline. {failures[0]}", file=sys.stderr)
@@ -133,14 +133,14 @@ def lay_out(root: Path, output: Path, tasks: list[Task], folders: list[Path]) ->
     with replacing(root / output) as folder:
         for task, source in zip(tasks, folders, strict=True):
             record = read_json(source / MARKER)
-            places = {**task.outputs, KEPT_MANIFEST: task.manifest}
+            places = {**task.outputs, STORED_MANIFEST: task.manifest}
             for file in record["files"]:
                 (folder / places[file]).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source / file, folder / places[file])
             row = {"file": (output / task.manifest).as_posix()}
-            row["sha256"] = record["files"][KEPT_MANIFEST]
-            rows.append({**task.labels, **row, "seconds": record["seconds"]})
-    labels = tasks[0].labels
+            row["sha256"] = record["files"][STORED_MANIFEST]
+            rows.append({**task.tags, **row, "seconds": record["seconds"]})
+    labels = tasks[0].tags
     write_json(root / TIMINGS / f"{labels['stage']}@{labels['item']}.json", rows)
 
 
@@ -153,11 +153,11 @@ def perform(task: Task, store: TrialStore) -> None:
         data, failure = _attempt(task, folder)
         files = {} if failure else task.outputs
         digests = {place.name: file_digest(folder / file) for file, place in files.items()}
-        record = describe(task.provenance, task.labels, data, failure, digests)
-        write_json(folder / KEPT_MANIFEST, record)
+        record = describe(task.provenance, task.tags, data, failure, digests)
+        write_json(folder / STORED_MANIFEST, record)
         # A trial that came to nothing keeps its last checkpoints, for a look at what went wrong.
-        tidy = failure is None
-        store.finish(task.name, time.perf_counter() - started, [*files, KEPT_MANIFEST], tidy)
+        clean = failure is None
+        store.finish(task.name, time.perf_counter() - started, [*files, STORED_MANIFEST], clean)
 
 
 def _attempt(task: Task, folder: Path) -> tuple[LabeledImages | None, TrialError | None]:
@@ -169,6 +169,6 @@ def _attempt(task: Task, folder: Path) -> tuple[LabeledImages | None, TrialError
         with deterministic():
             return task.work(folder), None
     except TrialError as error:
-        if task.vital:
+        if task.required:
             raise
         return None, error

@@ -26,7 +26,7 @@ class Replicate:
         """`budget-0010/seed-00<suffix>`, relative to the folder of a stage's output."""
         return Path(f"budget-{self.budget:04d}") / f"seed-{self.seed:02d}{suffix}"
 
-    def labels(self) -> dict[str, str | int]:
+    def columns(self) -> dict[str, str | int]:
         """The columns that name it in tables."""
         return {"budget": self.budget, "seed": self.seed}
 
@@ -73,16 +73,18 @@ def expected_trials(params: Params) -> list[Trial]:
 
 
 def pairs(params: Params) -> list[tuple[str, str]]:
-    """(arm, baseline): all arms with the baseline, itself included, then those with their rival.
+    """(arm, baseline): all arms with the baseline, itself included, then those with their
+    reference.
 
-    The rival is of the arm's own regime: what a generator adds is told apart from what unlabeled
-    images do. Arms that measure are held against it as well where they add to the real images.
+    The reference is of the arm's own regime: what a generator adds is told apart from what
+    unlabeled images do. Arms that measure are held against it as well where they add to the real
+    images.
     """
     baseline = params.report.baseline
-    found = [(arm, baseline) for arm in params.arms]
+    compared = [(arm, baseline) for arm in params.arms]
     for name, arm in params.arms.items():
-        rival = params.rival(name)
+        reference = params.reference(name)
         adds = arm.role == "claim" or (arm.role == "measure" and arm.real)
-        if adds and rival not in (None, name, baseline):
-            found.append((name, str(rival)))
-    return found
+        if adds and reference not in (None, name, baseline):
+            compared.append((name, str(reference)))
+    return compared

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config.schema import DRAWS, FRESH, Params
+from pipeline.config.schema import FRESH, SUBSETS, Params
 from pipeline.data.images import read_images
 from pipeline.runtime.errors import IntegrityError
 from pipeline.runtime.files import file_digest, read_json, read_npz, require
@@ -22,7 +22,7 @@ from pipeline.trials.grid import Replicate, curve_replicates, expected_trials, r
 from pipeline.trials.provenance import ID_DIGITS, MANIFEST, read_manifest, short_ids
 
 Labeled = frozenset[tuple[str, int]]  # (short content id, label) of images
-AGAIN = "run `dvc repro --force` to make everything anew"
+RERUN = "run `dvc repro --force` to make everything anew"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Artifact:
 
 
 @dataclass
-class Facts:
+class StudyRecord:
     """What is known of the study at `root`, read once."""
 
     params: Params
@@ -71,34 +71,34 @@ def verify(params: Params, root: Path) -> None:
     splits = root / "data/splits"
     manifest = read_json(require(splits / "manifest.json", "prepare"))
     test = read_npz(require(splits / "ids.npz", "prepare"))["test"]
-    facts = Facts(
+    record = StudyRecord(
         params,
         root,
-        test_ids=frozenset(str(each)[:ID_DIGITS] for each in test),
+        test_ids=frozenset(str(content_id)[:ID_DIGITS] for content_id in test),
         digests=dict(manifest["files"]),
         num_classes=len(manifest["class_names"]),
     )
     for replicate in curve_replicates(params.study):
-        check_draw(facts, DRAWS, replicate)
+        check_subset(record, SUBSETS, replicate)
     for replicate in replicates(params.study):
-        check_draw(facts, FRESH, replicate)
+        check_subset(record, FRESH, replicate)
     for artifact in artifacts(params):
-        found = read_manifest(require(root / artifact.path, artifact.names["stage"]))
-        check_names(artifact, found)
-        check_settings(facts, artifact, found)
-        check_files(facts, artifact, found)
-        check_code(facts, artifact, found)
-        check_images(facts, artifact, found)
+        artifact_manifest = read_manifest(require(root / artifact.path, artifact.names["stage"]))
+        check_names(artifact, artifact_manifest)
+        check_settings(record, artifact, artifact_manifest)
+        check_files(record, artifact, artifact_manifest)
+        check_code(record, artifact, artifact_manifest)
+        check_images(record, artifact, artifact_manifest)
 
 
 def artifacts(params: Params) -> Iterator[Artifact]:
     """Every trial that the study is made of: teachers, generators, images, audits, classifiers."""
     for name in params.teachers:
         for stage, folder in (("train_teacher", "models"), ("evaluate_teacher", "data/audit")):
-            for each in replicates(params.study):
-                path = Path(folder) / name / each.file(MANIFEST)
+            for replicate in replicates(params.study):
+                path = Path(folder) / name / replicate.file(MANIFEST)
                 settings = (f"teachers.{name}",)[: stage == "train_teacher"]
-                yield Artifact(path, each, {"stage": stage, "item": name}, settings)
+                yield Artifact(path, replicate, {"stage": stage, "item": name}, settings)
     for name in params.generators:
         stages: dict[str, tuple[str, tuple[str, ...]]] = {
             "train_generator": ("models", (f"generators.{name}",)),
@@ -106,9 +106,9 @@ def artifacts(params: Params) -> Iterator[Artifact]:
             "evaluate_generator": ("data/audit", ()),
         }
         for stage, (folder, sections) in stages.items():
-            for each in replicates(params.study):
-                path = Path(folder) / name / each.file(MANIFEST)
-                yield Artifact(path, each, {"stage": stage, "item": name}, sections)
+            for replicate in replicates(params.study):
+                path = Path(folder) / name / replicate.file(MANIFEST)
+                yield Artifact(path, replicate, {"stage": stage, "item": name}, sections)
     for trial in expected_trials(params):
         names, arm = {"item": trial.arm, "classifier": trial.classifier}, params.arms[trial.arm]
         yield Artifact(
@@ -121,20 +121,20 @@ def artifacts(params: Params) -> Iterator[Artifact]:
         )
 
 
-def check_draw(facts: Facts, folder: str, replicate: Replicate) -> None:
+def check_subset(record: StudyRecord, folder: str, replicate: Replicate) -> None:
     """Refuse a draw of more labels than its budget, or with an image of the test set.
 
     Or one that lacks a class; of the fresh labels there are as many as the pool has.
     """
-    path = facts.root / folder / replicate.file(".npz")
+    path = record.root / folder / replicate.file(".npz")
     data = read_images(require(path, "prepare"))
     ids = short_ids(data)
-    facts.labeled[folder, replicate] = frozenset(zip(ids, data.labels.tolist(), strict=True))
-    counts = np.bincount(data.labels, minlength=facts.num_classes)
-    if len(counts) > facts.num_classes or (folder == DRAWS and not counts.all()):
+    record.labeled[folder, replicate] = frozenset(zip(ids, data.labels.tolist(), strict=True))
+    counts = np.bincount(data.labels, minlength=record.num_classes)
+    if len(counts) > record.num_classes or (folder == SUBSETS and not counts.all()):
         raise IntegrityError(
             str(path),
-            f"expected a label of each of {facts.num_classes} classes, found of each "
+            f"expected a label of each of {record.num_classes} classes, found of each "
             f"{counts.tolist()[:20]}",
             "run `dvc repro --force prepare`",
         )
@@ -145,37 +145,37 @@ def check_draw(facts: Facts, folder: str, replicate: Replicate) -> None:
             f"expected at most {replicate.budget} labels per class, found {most}",
             "run `dvc repro --force prepare`",
         )
-    refuse_test(facts, path, ids)
+    refuse_test(record, path, ids)
 
 
-def check_names(artifact: Artifact, found: dict[str, Any]) -> None:
+def check_names(artifact: Artifact, manifest: dict[str, Any]) -> None:
     """Refuse an artifact of another stage, arm, generator, classifier, budget or seed."""
-    expected = {**artifact.names, **artifact.replicate.labels()}
+    expected = {**artifact.names, **artifact.replicate.columns()}
     for name, value in expected.items():
-        other = found["labels"].get(name)
+        other = manifest["labels"].get(name)
         if other != value:
             raise IntegrityError(
                 str(artifact.path),
                 f"expected {name} {value}, found that it was made for {other}",
-                AGAIN,
+                RERUN,
             )
 
 
-def check_settings(facts: Facts, artifact: Artifact, found: dict[str, Any]) -> None:
+def check_settings(record: StudyRecord, artifact: Artifact, manifest: dict[str, Any]) -> None:
     """Refuse an artifact of other settings or other bits."""
-    bits = found["environment"].get("bits")
-    if bits != facts.params.bits:
+    bits = manifest["environment"].get("bits")
+    if bits != record.params.bits:
         raise IntegrityError(
             str(artifact.path),
-            f"expected to be made with {facts.params.bits} bits, found {bits or 'unknown'} ones",
+            f"expected to be made with {record.params.bits} bits, found {bits or 'unknown'} ones",
             "run `dvc repro`",
         )
-    for key in {*artifact.sections, *found["params"]}:
+    for key in {*artifact.sections, *manifest["params"]}:
         try:
-            expected = facts.params.section(key)
+            expected = record.params.section(key)
         except (AttributeError, KeyError):
             expected = None
-        if expected is None or expected != found["params"].get(key):
+        if expected is None or expected != manifest["params"].get(key):
             raise IntegrityError(
                 str(artifact.path),
                 f"expected to be made with the present {key}, found other settings",
@@ -183,56 +183,60 @@ def check_settings(facts: Facts, artifact: Artifact, found: dict[str, Any]) -> N
             )
 
 
-def check_files(facts: Facts, artifact: Artifact, found: dict[str, Any]) -> None:
+def check_files(record: StudyRecord, artifact: Artifact, manifest: dict[str, Any]) -> None:
     """Refuse an artifact that was made from other files, or whose own files were replaced."""
     folder = artifact.path.parent
-    outputs = {(folder / name).as_posix(): digest for name, digest in found["outputs"].items()}
-    for file, digest in {**found["inputs"], **outputs}.items():
-        if file not in facts.digests:
-            path = facts.root / file
+    outputs = {(folder / name).as_posix(): digest for name, digest in manifest["outputs"].items()}
+    for file, digest in {**manifest["inputs"], **outputs}.items():
+        if file not in record.digests:
+            path = record.root / file
             readable = file.startswith(
-                (DRAWS, FRESH, "data/synthetic", "models", "results", "data/audit")
+                (SUBSETS, FRESH, "data/synthetic", "models", "results", "data/audit")
             )
-            known = readable and path.is_file()
-            facts.digests[file] = file_digest(path) if known else digest
-            if readable and not known:
-                raise IntegrityError(str(artifact.path), f"expected {file}, found none", AGAIN)
-        if facts.digests[file] != digest:
+            is_there = readable and path.is_file()
+            record.digests[file] = file_digest(path) if is_there else digest
+            if readable and not is_there:
+                raise IntegrityError(str(artifact.path), f"expected {file}, found none", RERUN)
+        if record.digests[file] != digest:
             raise IntegrityError(
-                str(artifact.path), f"expected it to belong to {file}, found another version", AGAIN
+                str(artifact.path), f"expected it to belong to {file}, found another version", RERUN
             )
 
 
-def check_code(facts: Facts, artifact: Artifact, found: dict[str, Any]) -> None:
+def check_code(record: StudyRecord, artifact: Artifact, manifest: dict[str, Any]) -> None:
     """Refuse an artifact of other code than its like, or of other libraries than the rest."""
-    code, first = facts.code.setdefault(artifact.group, (found["code"], artifact.path))
-    if code != found["code"]:
+    code, first = record.code.setdefault(artifact.group, (manifest["code"], artifact.path))
+    if code != manifest["code"]:
         raise IntegrityError(
-            str(artifact.path), f"expected the code that made {first}, found another version", AGAIN
+            str(artifact.path), f"expected the code that made {first}, found another version", RERUN
         )
-    if facts.environment is None:
-        facts.environment = (found["environment"], artifact.path)
-    libraries, first = facts.environment
+    if record.environment is None:
+        record.environment = (manifest["environment"], artifact.path)
+    libraries, first = record.environment
     differing = [
         name
-        for name in {*libraries, *found["environment"]}
-        if libraries.get(name) != found["environment"].get(name)
+        for name in {*libraries, *manifest["environment"]}
+        if libraries.get(name) != manifest["environment"].get(name)
     ]
     if differing:
         raise IntegrityError(
             str(artifact.path),
             f"expected the versions that made {first}, found another one of {min(differing)}",
-            AGAIN,
+            RERUN,
         )
 
 
-def check_images(facts: Facts, artifact: Artifact, found: dict[str, Any]) -> None:
+def check_images(record: StudyRecord, artifact: Artifact, manifest: dict[str, Any]) -> None:
     """Refuse an artifact that learned from a label outside its draw or from a test image."""
-    used = {(each, int(label)) for label, ids in found["consumed"].items() for each in ids}
-    refuse_test(facts, artifact.path, [each for each, _ in used])
-    allowed = facts.labeled[DRAWS, artifact.replicate]
+    used = {
+        (content_id, int(label))
+        for label, ids in manifest["consumed"].items()
+        for content_id in ids
+    }
+    refuse_test(record, artifact.path, [content_id for content_id, _ in used])
+    allowed = record.labeled[SUBSETS, artifact.replicate]
     if artifact.may_use_fresh:
-        allowed |= facts.labeled[FRESH, artifact.replicate]
+        allowed |= record.labeled[FRESH, artifact.replicate]
     outside = len(used - allowed)
     if outside and not artifact.is_audit:
         raise IntegrityError(
@@ -243,9 +247,9 @@ def check_images(facts: Facts, artifact: Artifact, found: dict[str, Any]) -> Non
         )
 
 
-def refuse_test(facts: Facts, path: Path, ids: list[str]) -> None:
+def refuse_test(record: StudyRecord, path: Path, ids: list[str]) -> None:
     """Raise `IntegrityError` when one of `ids` belongs to a test image."""
-    shared = facts.test_ids.intersection(ids)
+    shared = record.test_ids.intersection(ids)
     if shared:
         raise IntegrityError(
             str(path), f"expected no test image, found {len(shared)}", "run `dvc repro --force`"

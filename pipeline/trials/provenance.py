@@ -85,7 +85,7 @@ def provenance(
 
 def short_ids(data: LabeledImages) -> list[str]:
     """The first digits of every image's content id, (n,)."""
-    return [str(each)[:ID_DIGITS] for each in content_ids(data.images)]
+    return [str(content_id)[:ID_DIGITS] for content_id in content_ids(data.images)]
 
 
 def consumed(data: LabeledImages | None) -> dict[str, list[str]]:
@@ -107,8 +107,8 @@ def manifest_of(path: Path) -> Path:
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest at `path`; raises `IntegrityError` when it is damaged."""
     try:
-        found: dict[str, Any] = read_json(path)
-        return {name: found[name] for name in PARTS}
+        manifest: dict[str, Any] = read_json(path)
+        return {name: manifest[name] for name in PARTS}
     except (ValueError, KeyError, TypeError):
         raise IntegrityError(
             str(path),
@@ -123,7 +123,7 @@ def failure_of(path: Path) -> TrialError | None:
     return TrialError(*words) if words else None
 
 
-def made_by(path: Path, stage: str) -> list[Path]:
+def outputs_of(path: Path, stage: str) -> list[Path]:
     """`path`, or its manifest when its trial came to nothing.
 
     A manifest tells of the code that made a file: with it, each change of a comment there would
@@ -143,7 +143,7 @@ def refuse_failed(path: Path) -> None:
 
 
 def describe(
-    made_of: Provenance,
+    origin: Provenance,
     labels: Mapping[str, Any],
     data: LabeledImages | None,
     failure: TrialError | None,
@@ -154,7 +154,7 @@ def describe(
     Of a trial that came to nothing neither is listed: nothing of it is left.
     """
     return {
-        **asdict(made_of),
+        **asdict(origin),
         "labels": dict(labels),
         "consumed": consumed(data),
         "failure": list(failure.args) if failure else None,

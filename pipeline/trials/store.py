@@ -48,7 +48,7 @@ class TrialStore:
         try:
             record = read_json(folder / MARKER)
             digests = record["files"].items()
-            intact = all(file_digest(folder / file) == found for file, found in digests)
+            intact = all(file_digest(folder / file) == digest for file, digest in digests)
             intact = intact and float(record["seconds"]) >= 0 and len(digests) > 0
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # whatever is wrong with the marker, the trial is computed again
@@ -66,12 +66,12 @@ class TrialStore:
             folder.mkdir(exist_ok=True)
             yield folder
 
-    def finish(self, name: str, seconds: float, files: list[str], tidy: bool = True) -> None:
-        """Mark a trial as finished with these `files`; `tidy` removes whatever else is there."""
+    def finish(self, name: str, seconds: float, files: list[str], clean: bool = True) -> None:
+        """Mark a trial as finished with these `files`; `clean` removes whatever else is there."""
         folder = self.folder / name
         digests = {file: file_digest(folder / file) for file in files}
         write_json(folder / MARKER, {"files": digests, "seconds": seconds})
-        for path in folder.iterdir() if tidy else ():
+        for path in folder.iterdir() if clean else ():
             if path.is_dir():
                 shutil.rmtree(path)
             elif path.name not in (*files, MARKER):

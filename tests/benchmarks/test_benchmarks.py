@@ -111,7 +111,7 @@ def test_a_recipe_learns_from_any_size_and_leaves_samples_in_range(
         torch.manual_seed(0)
         built.networks.train()
         losses = built.update(*comparison.batch_of(built))
-        images = built.sampler(torch.randn(4, built.config.latent_dim), torch.zeros(4).long())
+        images = built.generator_net(torch.randn(4, built.config.latent_dim), torch.zeros(4).long())
     assert all(torch.isfinite(loss) for loss in losses.values())
     assert images.shape == (4, spec.channels, spec.height, spec.width)
     assert images.abs().max() <= 1
@@ -186,13 +186,13 @@ def test_a_class_that_the_teacher_refuses_is_drawn_again_and_then_given_up(
     swapped = images.copy()
     swapped[labels == 3] = images[labels == 7]
 
-    def draw(part: int) -> LabeledImages:
+    def sample_part(part: int) -> LabeledImages:
         drawn.append(part)
         return LabeledImages(swapped, labels)
 
     with deterministic():
-        kept, frac = generator.keep(draw, digits.images, 0)
-    assert drawn == list(range(generator.MOST_PARTS))
+        kept, frac = generator.keep(sample_part, digits.images, 0)
+    assert drawn == list(range(generator.MAX_PARTS))
     assert len(kept) == 0
     assert 0 < frac <= 0.9
 
@@ -224,7 +224,7 @@ def wished(folder: Path, **changes: object) -> Namespace:
     )
 
 
-def test_a_replicate_with_unlabeled_images_has_its_regime_baseline_and_rival(
+def test_a_replicate_with_unlabeled_images_has_its_regime_baseline_and_reference(
     tmp_path: Path,
 ) -> None:
     params = semi.settings(tmp_path, wished(tmp_path))
@@ -249,8 +249,8 @@ def test_a_replicate_of_chosen_arms_trains_nothing_else(tmp_path: Path) -> None:
     assert {item for _, item in semi.stages(params, ["teacher"])} == {"teacher", "graph"}
 
 
-def test_a_foreign_digit_is_no_task_but_lies_in_the_pool(tmp_path: Path) -> None:
-    foreign = semi.settings(tmp_path, wished(tmp_path, foreign=9)).data.foreign
+def test_a_unknown_digit_is_no_task_but_lies_in_the_pool(tmp_path: Path) -> None:
+    foreign = semi.settings(tmp_path, wished(tmp_path, foreign=9)).data.unknown_classes
     assert foreign.classes == [9]
     # The rarest digit of MNIST's training images, 5, must suffice.
     assert foreign.frac / (1 - foreign.frac) * (60_000 - 5_421) <= 5_421
@@ -394,8 +394,8 @@ def zoo_digits(digits: RawDataset, monkeypatch: pytest.MonkeyPatch) -> RawDatase
     raw = RawDataset(LabeledImages(images, labels), None, DIGIT_NAMES)
     brief = claims.JUDGE.model_copy(update={"steps": 5})
     small = {
-        "sampler": {"channels": [8, 8, 4], "label_dim": 2, "upsample": False, "dropout": 0.0},
-        "critic": {"channels": [4, 8], "dropout": 0.0, "minibatch_kernels": 0},
+        "generator": {"channels": [8, 8, 4], "label_dim": 2, "upsample": False, "dropout": 0.0},
+        "discriminator": {"channels": [4, 8], "dropout": 0.0, "minibatch_kernels": 0},
         "batch_size": 20,
     }
     members = {
@@ -416,7 +416,7 @@ def zoo_digits(digits: RawDataset, monkeypatch: pytest.MonkeyPatch) -> RawDatase
     }.items():
         monkeypatch.setattr(claims, name, value)
     monkeypatch.setattr(plain, "WARM_UPDATES", 1)
-    monkeypatch.setattr(base, "SETTLE_BATCHES", 1)
+    monkeypatch.setattr(base, "RECALIBRATION_BATCHES", 1)
     return raw
 
 
@@ -502,11 +502,11 @@ def test_a_part_that_was_asked_something_else_is_not_taken_for_an_answer(tmp_pat
         zoo.benchmark(zoo_wish(tmp_path, "--only", "srgan"))
 
 
-def test_held_out_images_are_in_no_draw(zoo_digits: RawDataset, tmp_path: Path) -> None:
+def test_held_out_images_are_in_no_subset(zoo_digits: RawDataset, tmp_path: Path) -> None:
     job = zoo.job_of(zoo_wish(tmp_path))
     assert np.array_equal(job.held.images, zoo_digits.images.images[300:])
-    assert np.bincount(job.draw(0).labels).tolist() == [5] * 10
-    assert not np.array_equal(job.draw(0).images, job.draw(1).images)
+    assert np.bincount(job.subset(0).labels).tolist() == [5] * 10
+    assert not np.array_equal(job.subset(0).images, job.subset(1).images)
     judged = [each.images for each in claims.judged(job.held)[1:]]
     assert np.array_equal(np.concatenate(judged), job.held.images[150:])
 
@@ -516,7 +516,7 @@ def test_a_plain_recipe_has_the_weights_and_moves_of_the_member(
     name: str, zoo_digits: RawDataset, tmp_path: Path
 ) -> None:
     job = zoo.job_of(zoo_wish(tmp_path))
-    data = job.draw(0)
+    data = job.subset(0)
     ours, recipe = job.generator(name, data.spec(), 0), plain.Plain(job, name, data)
     sizes = [
         sorted(tuple(each.shape) for each in member.networks.parameters())
@@ -538,7 +538,7 @@ def test_the_plain_dcgan_is_ours_with_channels_first() -> None:
     config = DCGAN.Config.model_validate({**claims.sections()["dcgan"], "precision": "float32"})
     ours, recipe = DCGAN(config, MNIST), plain.TextbookDCGAN(config, MNIST)
     state = ours.networks.state_dict()
-    height, width, channels = ours.sampler.start
+    height, width, channels = ours.generator_net.start
     project = ("sampler.project.weight", "sampler.project.bias")
     for key in project:
         rows = state[key].unflatten(0, (height, width, channels))
@@ -552,7 +552,7 @@ def test_the_plain_dcgan_is_ours_with_channels_first() -> None:
     for each in (ours, recipe):
         each.networks.eval()
     with torch.no_grad():
-        drawn = [each.sampler(z, labels) for each in (ours, recipe)]
+        drawn = [each.generator_net(z, labels) for each in (ours, recipe)]
         said = [each.networks["critic"](drawn[0], labels) for each in (ours, recipe)]
     assert torch.allclose(*drawn, atol=1e-5)
     assert torch.allclose(*said, atol=1e-5)

@@ -25,7 +25,7 @@ def test_the_shortcut_for_intervals_gives_those_of_the_pipeline(noise: str, n: i
     deltas = some_deltas(noise, n)
     low, high = calibration.t_ends(deltas)
     for at in np.ndindex(low.shape):
-        expected = statistics.t_interval(deltas[at], calibration.RULES.confidence)
+        expected = statistics.t_interval(deltas[at], calibration.RULES.confidence_level)
         assert (low[at], high[at]) == pytest.approx((expected.low, expected.high), abs=1e-15)
 
 

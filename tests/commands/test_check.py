@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from pipeline.classifiers import CLASSIFIERS
 from pipeline.commands.check import check_params, summary
-from pipeline.config.schema import DRAWS, Params, load_params
+from pipeline.config.schema import SUBSETS, Params, load_params
 from pipeline.config.validation import FILE, Section
 from pipeline.data.datasets import DATASETS
 from pipeline.generators import GENERATORS
@@ -86,7 +86,7 @@ def test_the_shipped_file_passes(root: Path) -> None:
         ("study.seeds", [0, 1.5], ["integer"]),
         ("synthesize.per_class", 0, ["greater than 0"]),
         ("synthesize.teacher.classifier", "cnm", list(SHIPPED.classifiers)),
-        ("arms.real.inputs", "data/raw", ["data/splits/draws"]),
+        ("arms.real.inputs", "data/raw", ["data/splits/subsets"]),
         ("arms.dcgan.filter", "agree", list(FILTERS)),
         ("arms.classical.transform", "rotate", list(TRANSFORMS)),
         ("arms.dcgan.real", "yes", ["boolean"]),
@@ -94,12 +94,12 @@ def test_the_shipped_file_passes(root: Path) -> None:
         ("arms.shuffled.role", "must_nothelp", ["must_not_help", "must_not_differ", "must_help"]),
         ("arms.fresh_real.role", "claim", ["must_help", "beyond the budget"]),
         ("report.primary.budget", 11, ["study.budgets"]),
-        ("report.confidence", 95, ["less than 1"]),
+        ("report.confidence_level", 95, ["less than 1"]),
         ("engine.kind", "process", list(ENGINES)),
         ("engine.workers", -1, ["greater than or equal to 0"]),
         ("generators.dcgan.steps", -5, ["greater than 0"]),
         ("generators.dcgan.ema_decay", 1, ["less than 1"]),
-        ("tune.confidence", [0.5, 1.5], ["less than 1"]),
+        ("tune.min_probability", [0.5, 1.5], ["less than 1"]),
         ("tune.latent_std", [0, 1.5, 2.5], ["less than or equal to 2"]),
         ("tune.latent_std", [], ["at least 1"]),
         ("tune.folds", 1, ["greater than or equal to 2"]),
@@ -147,7 +147,7 @@ def test_the_summary_counts_every_trial_of_the_grid(root: Path) -> None:
 def test_the_summary_tells_what_tuning_costs(root: Path) -> None:
     shipped = check_params(root)
     assert "tune" not in summary(shipped)
-    tune = shipped.tune.model_copy(update={"latent_std": [1.0, 1.5], "confidence": [0.5, 0.8]})
+    tune = shipped.tune.model_copy(update={"latent_std": [1.0, 1.5], "min_probability": [0.5, 0.8]})
     told = summary(shipped.model_copy(update={"tune": tune})).partition("to tune")[2]
     assert numbers(told) == [2, 2 * (1 + 2 * 2)]
 
@@ -216,7 +216,7 @@ def test_sizes_that_no_machine_can_hold_are_refused_before_anything_runs(
 def test_a_member_that_does_not_exist_is_refused_with_the_choices(
     family: str, root: Path, tmp_path: Path
 ) -> None:
-    section = {"inputs": DRAWS} if family == "generators" else {}
+    section = {"inputs": SUBSETS} if family == "generators" else {}
     text = refused(edited(root, tmp_path, f"{family}.unheard-of", section))
     place = f"{family}.unheard-of: family" if family == "generators" else family
     assert f"{FILE}: {place}: " in text

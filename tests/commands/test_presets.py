@@ -209,7 +209,7 @@ def test_members_that_a_preset_brings_go_with_it(folder: Path) -> None:
 
 def test_a_member_of_the_users_own_is_left_alone(folder: Path) -> None:
     text = (folder / FILE).read_text("utf-8")
-    mine = "  mine: {inputs: data/splits/draws, per_class: 10}\n"
+    mine = "  mine: {inputs: data/splits/subsets, per_class: 10}\n"
     (folder / FILE).write_text(text.replace("arms:\n", f"arms:\n{mine}"), encoding="utf-8")
     presets.apply("semi", folder)
     presets.apply("default", folder)

@@ -63,7 +63,7 @@ def test_the_shipped_file_is_valid(root: Path) -> None:
 
 def test_params_cannot_be_changed_after_they_were_read(study: Params) -> None:
     with pytest.raises(ValueError, match="frozen"):
-        study.report.confidence = 0.5
+        study.report.confidence_level = 0.5
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "null", "- 1\n- 2\n", "3", "word"])
@@ -232,7 +232,7 @@ def test_whole_numbers_are_not_made_from_other_things(
 
 
 @pytest.mark.parametrize("value", [True, "0.9", math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("place", ["report.confidence", "report.smallest_effect"])
+@pytest.mark.parametrize("place", ["report.confidence_level", "report.smallest_effect"])
 def test_shares_are_finite_numbers(place: str, value: object, values: dict[str, Any]) -> None:
     put(values, place, value)
     assert place in refused(values)
@@ -248,9 +248,9 @@ def test_shares_are_finite_numbers(place: str, value: object, values: dict[str, 
         ("study.seeds", [[], [-1]], [[0], [2**40]]),
         ("arms.dcgan.per_class", [-1, 7], [0, 6]),
         ("arms.dcgan.real_share", [0, 1, -0.1, 1.5], [0.01, 0.99]),
-        ("report.confidence", [0.5, 1, 1.5, -0.5], [0.51, 0.999]),
+        ("report.confidence_level", [0.5, 1, 1.5, -0.5], [0.51, 0.999]),
         ("tune.latent_std", [[], [0], [-1.0], [1, 2.1], [True], ["1"], 1.0], [[0.1, 1, 2]]),
-        ("tune.confidence", [[], [1], [-0.1], [None], 0.8], [[0, 0.99]]),
+        ("tune.min_probability", [[], [1], [-0.1], [None], 0.8], [[0, 0.99]]),
         ("tune.folds", [-1, 0, 1, 11, 2.0], [2, 10]),
         ("report.smallest_effect", [-0.1, 1], [0, 0.99]),
         ("engine.workers", [-1, 1025], [0, 1024]),
@@ -267,12 +267,12 @@ def test_ranges_end_where_they_say(
         assert validate(Params, values, FILE)
 
 
-def test_only_where_nothing_is_tuned_may_a_draw_be_smaller_than_the_folds(
+def test_only_where_nothing_is_tuned_may_a_subset_be_smaller_than_the_folds(
     values: dict[str, Any],
 ) -> None:
     put(values, "tune.folds", 3)
     assert validate(Params, values, FILE)
-    for place in ("tune.latent_std", "tune.confidence"):
+    for place in ("tune.latent_std", "tune.min_probability"):
         changed = copy.deepcopy(values)
         put(changed, place, [0.5, 0.9])
         text = refused(changed)
@@ -337,12 +337,12 @@ def test_controls_are_the_arms_whose_outcome_is_known(values: dict[str, Any]) ->
 @pytest.mark.parametrize(
     ("place", "value", "word"),
     [
-        ("arms.oversample.inputs", "data/synthetic/dcgan", "inputs: data/splits/draws"),
+        ("arms.oversample.inputs", "data/synthetic/dcgan", "inputs: data/splits/subsets"),
         ("arms.oversample.transform", "affine", "transform: none"),
         ("arms.oversample.permute_labels", True, "permute_labels: false"),
         ("arms.oversample.per_class", 3, "the largest budget (4)"),
         ("arms.oversample.real", False, "real: true"),
-        ("arms.fresh_real.inputs", "data/splits/draws", "inputs: data/splits/fresh"),
+        ("arms.fresh_real.inputs", "data/splits/subsets", "inputs: data/splits/fresh"),
         ("arms.fresh_real.transform", "affine", "transform: none"),
         ("arms.fresh_real.per_class", 3, "the largest budget (4)"),
         ("arms.fresh_real.real", False, "real: true"),
@@ -362,9 +362,12 @@ def test_a_control_must_be_what_its_outcome_is_known_for(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"inputs": "data/splits/draws"}, ["arms.started.start_from_critic", "models/<generator>"]),
+        (
+            {"inputs": "data/splits/subsets"},
+            ["arms.started.start_from_discriminator", "models/<generator>"],
+        ),
         ({"inputs": "models/gan"}, ["arms.started.inputs", "dcgan", "gan"]),
-        ({"real": False, "per_class": 6}, ["arms.started.start_from_critic", "real: true"]),
+        ({"real": False, "per_class": 6}, ["arms.started.start_from_discriminator", "real: true"]),
         ({"classifiers": ["forest"]}, ["arms.started.classifiers", "cnn, lgbm", "forest"]),
         ({"classifiers": []}, ["arms.started.classifiers"]),
     ],
@@ -372,10 +375,15 @@ def test_a_control_must_be_what_its_outcome_is_known_for(
 def test_an_arm_that_starts_from_a_discriminator_says_whose_and_for_whom(
     changes: dict[str, Any], words: list[str], values: dict[str, Any]
 ) -> None:
-    arm = {"inputs": "models/dcgan", "per_class": 0, "start_from_critic": True, "role": "measure"}
+    arm = {
+        "inputs": "models/dcgan",
+        "per_class": 0,
+        "start_from_discriminator": True,
+        "role": "measure",
+    }
     values["arms"]["started"] = arm
     params = validate(Params, values, FILE)
-    assert params.arms["started"].critic_of == "dcgan"
+    assert params.arms["started"].discriminator_of == "dcgan"
     assert params.arms["started"].teacher is None
     assert params.regime("started") == "labeled"
     values["arms"]["started"] = arm | changes
@@ -396,12 +404,12 @@ def test_an_arm_that_others_are_held_against_is_for_their_classifiers(
 def test_an_arm_that_a_start_from_a_discriminator_is_held_against_has_its_classifiers(
     values: dict[str, Any],
 ) -> None:
-    values["report"]["rival"] = None  # `classical` is held against nothing else
+    values["report"]["reference"] = None  # `classical` is held against nothing else
     values["arms"]["classical"]["classifiers"] = ["lgbm"]
     assert validate(Params, values, FILE)
     values["arms"]["warm"] = values["arms"]["classical"] | {
         "inputs": "models/dcgan",
-        "start_from_critic": True,
+        "start_from_discriminator": True,
         "role": "measure",
         "classifiers": ["cnn"],
     }
@@ -462,7 +470,11 @@ def test_real_images_may_be_repeated_more_often_than_synthetic_ones_are_made(
 
 @pytest.mark.parametrize(
     ("place", "arm"),
-    [("report.baseline", "real"), ("report.rival", "classical"), ("report.primary.arm", "dcgan")],
+    [
+        ("report.baseline", "real"),
+        ("report.reference", "classical"),
+        ("report.primary.arm", "dcgan"),
+    ],
 )
 def test_what_a_claim_is_about_makes_a_claim_itself(
     place: str, arm: str, values: dict[str, Any]
@@ -474,7 +486,9 @@ def test_what_a_claim_is_about_makes_a_claim_itself(
 
 
 @pytest.mark.parametrize("arm", ["dcgan", "fresh_real"])
-def test_the_baseline_has_no_images_but_those_of_the_draw(arm: str, values: dict[str, Any]) -> None:
+def test_the_baseline_has_no_images_but_those_of_the_subset(
+    arm: str, values: dict[str, Any]
+) -> None:
     put(values, "report.baseline", arm)
     text = refused(values)
     assert "report.baseline: expected one of real, classical" in text
@@ -495,7 +509,7 @@ def test_the_primary_comparison_is_not_one_of_the_learning_curve(values: dict[st
 
 @pytest.mark.parametrize(
     ("inputs", "generator"),
-    [("data/splits/draws", None), ("data/splits/fresh", None), ("data/synthetic/dcgan", "dcgan")],
+    [("data/splits/subsets", None), ("data/splits/fresh", None), ("data/synthetic/dcgan", "dcgan")],
 )
 def test_the_generator_of_an_arm_is_that_of_its_inputs(inputs: str, generator: str | None) -> None:
     assert ArmParams(inputs=inputs, per_class=1).generator == generator
@@ -571,13 +585,13 @@ def test_a_section_that_is_not_there_is_not_made_up(key: str, study: Params) -> 
         ("arms.dcgan.inputs", "data/synthetic/dcgann", "dcgan"),
         ("arms.dcgan.inputs", "data/synthetic/", "dcgan"),
         ("arms.dcgan.inputs", "data/synthetic/../../etc", "dcgan"),
-        ("arms.dcgan.inputs", "/data/splits/draws", "data/splits/draws"),
+        ("arms.dcgan.inputs", "/data/splits/subsets", "data/splits/subsets"),
         ("arms.classical.transform", "afine", "affine"),
         ("synthesize.teacher.classifier", "cnnn", "cnn"),
         ("synthesize.teacher.transform", "rotate", "affine"),
         ("arms.fresh_real.inputs", "data/splits/frsh", "data/splits/fresh"),
         ("report.baseline", "reel", "real"),
-        ("report.rival", "clasical", "classical"),
+        ("report.reference", "clasical", "classical"),
         ("report.primary.arm", "gan", "dcgan"),
         ("report.primary.classifier", "svm", "cnn"),
         ("report.primary.budget", 3, "[4, 2]"),
@@ -594,7 +608,7 @@ def test_a_name_that_nothing_bears_is_refused_with_the_choices(
 
 
 def test_an_arm_without_any_image_is_refused(values: dict[str, Any]) -> None:
-    values["arms"]["nothing"] = {"inputs": "data/splits/draws", "per_class": 0, "real": False}
+    values["arms"]["nothing"] = {"inputs": "data/splits/subsets", "per_class": 0, "real": False}
     assert "arms.nothing" in refused(values)
 
 
@@ -603,9 +617,9 @@ def test_a_filter_on_real_images_is_refused(values: dict[str, Any]) -> None:
     assert "arms.classical.filter" in refused(values)
 
 
-def test_the_rival_may_be_left_out(values: dict[str, Any]) -> None:
-    put(values, "report.rival", None)
-    assert validate(Params, values, FILE).report.rival is None
+def test_the_reference_may_be_left_out(values: dict[str, Any]) -> None:
+    put(values, "report.reference", None)
+    assert validate(Params, values, FILE).report.reference is None
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "a b", "", "A", "-rf", "x\n", "$(x)", "a" * 65])

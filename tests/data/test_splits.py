@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.images import LabeledImages, content_ids, digest
-from pipeline.data.splits import canonical, draw, hold_out, refuse_large_budget, refuse_overlap
+from pipeline.data.splits import (
+    canonical,
+    hold_out,
+    refuse_large_budget,
+    refuse_overlap,
+    split_subset,
+)
 from pipeline.runtime.errors import DataError, ParamsError
 
 COUNTS = st.lists(st.integers(3, 9), min_size=2, max_size=5)
@@ -141,12 +147,12 @@ def test_a_budget_beyond_the_smallest_class_is_refused(counts: list[int], budget
 
 
 @given(counts=COUNTS, seed=st.integers(0, 99))
-def test_a_draw_has_the_budget_of_every_class_and_no_image_twice(
+def test_a_subset_has_the_budget_of_every_class_and_no_image_twice(
     counts: list[int], seed: int
 ) -> None:
     labels = rng(1).permutation(numbered(counts).labels)
     budget = min(counts)
-    index = draw(labels, budget, rng(seed))
+    index = split_subset(labels, budget, rng(seed))
     assert len(set(index)) == len(index)
     np.testing.assert_array_equal(np.bincount(labels[index]), [budget] * len(counts))
 
@@ -154,17 +160,17 @@ def test_a_draw_has_the_budget_of_every_class_and_no_image_twice(
 @given(counts=COUNTS, seed=st.integers(0, 99))
 def test_a_smaller_budget_is_the_beginning_of_a_larger_one(counts: list[int], seed: int) -> None:
     labels = numbered(counts).labels
-    largest = draw(labels, min(counts), rng(seed))
+    largest = split_subset(labels, min(counts), rng(seed))
     for budget in range(1, min(counts)):
-        smaller = draw(labels, budget, rng(seed))
+        smaller = split_subset(labels, budget, rng(seed))
         np.testing.assert_array_equal(smaller, largest[: len(smaller)])
 
 
 @given(counts=COUNTS, more=st.integers(0, 30), seed=st.integers(0, 99))
 def test_beyond_the_smallest_class_the_ranks_end(counts: list[int], more: int, seed: int) -> None:
     labels = rng(1).permutation(numbered(counts).labels)
-    most = draw(labels, min(counts), rng(seed))
-    np.testing.assert_array_equal(draw(labels, min(counts) + more, rng(seed)), most)
+    most = split_subset(labels, min(counts), rng(seed))
+    np.testing.assert_array_equal(split_subset(labels, min(counts) + more, rng(seed)), most)
     np.testing.assert_array_equal(np.bincount(labels[most]), [min(counts)] * len(counts))
 
 
@@ -174,8 +180,8 @@ def test_the_second_half_of_twice_the_budget_is_stratified_and_apart_from_the_fi
 ) -> None:
     labels = rng(1).permutation(numbered(counts).labels)
     budget = min(budget, *counts)
-    own = draw(labels, budget, rng(seed))
-    both = draw(labels, 2 * budget, rng(seed))
+    own = split_subset(labels, budget, rng(seed))
+    both = split_subset(labels, 2 * budget, rng(seed))
     fresh = both[len(own) :]
     np.testing.assert_array_equal(both[: len(own)], own)
     assert not set(fresh) & set(own)
@@ -184,13 +190,13 @@ def test_the_second_half_of_twice_the_budget_is_stratified_and_apart_from_the_fi
 
 
 def test_different_seeds_draw_different_images(bars: LabeledImages) -> None:
-    draws = {tuple(draw(bars.labels, 5, rng(seed))) for seed in range(20)}
-    assert len(draws) == 20
+    subsets = {tuple(split_subset(bars.labels, 5, rng(seed))) for seed in range(20)}
+    assert len(subsets) == 20
 
 
 def test_every_image_has_the_same_chance_to_be_drawn() -> None:
     labels = np.repeat([0, 1], 10)
     counts = np.zeros(20)
     for seed in range(400):
-        counts[draw(labels, 2, rng(seed))] += 1
+        counts[split_subset(labels, 2, rng(seed))] += 1
     assert np.abs(counts - 80).max() < 40

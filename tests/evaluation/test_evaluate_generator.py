@@ -16,7 +16,7 @@ from pipeline.classifiers.cnn import LeNet
 from pipeline.config.schema import DataParams
 from pipeline.data.datasets import digits, mnist5k
 from pipeline.data.images import LabeledImages
-from pipeline.data.splits import draw
+from pipeline.data.splits import split_subset
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.files import read_npz, write_npz
 from pipeline.stages import evaluate_generator as stage
@@ -77,7 +77,7 @@ def lay_out_splits(folder: Path, data: LabeledImages, fresh: LabeledImages) -> N
     write_npz(folder / "labels.npz", labels=data.labels)
     write_npz(folder / "fresh.npz", images=fresh.images, labels=fresh.labels)
     for budget in (1, 10):
-        index = draw(data.labels, budget, np.random.default_rng(0))
+        index = split_subset(data.labels, budget, np.random.default_rng(0))
         part = data.take(index)
         write_npz(
             folder / f"draw-{budget}.npz", images=part.images, labels=part.labels, index=index
@@ -89,7 +89,7 @@ def splits(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     """MNIST splits and their trained judge."""
     folder = tmp_path_factory.mktemp("audited")
     data = mnist5k.load(DataParams(name="mnist5k", test_per_class=1), root).images
-    order = draw(data.labels, 500, np.random.default_rng(0))
+    order = split_subset(data.labels, 500, np.random.default_rng(0))
     held = POOL_PER_CLASS * 10
     lay_out_splits(folder, data.take(order[:held]), data.take(order[held:]))
     # A third of the steps, after which it still tells cheaters.
@@ -250,7 +250,7 @@ def test_small_and_colored_data_are_audited(
 ) -> None:
     data = digits.load(DataParams(name="digits", test_per_class=1), root).images
     data = LabeledImages(np.repeat(data.images, channels, axis=1), data.labels)
-    order = draw(data.labels, 60, np.random.default_rng(0))
+    order = split_subset(data.labels, 60, np.random.default_rng(0))
     pool, fresh = data.take(order[: 10 * per_class]), data.take(order[10 * per_class :][:200])
     lay_out_splits(tmp_path / "small", pool, fresh)
     network = LeNet(stage.JUDGE, pool.spec())  # untrained: no better than chance

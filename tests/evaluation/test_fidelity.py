@@ -15,17 +15,17 @@ from scipy.spatial.distance import cdist
 from pipeline.config.schema import DataParams
 from pipeline.data.datasets import DATASETS
 from pipeline.data.images import LabeledImages, flat
-from pipeline.data.splits import draw
+from pipeline.data.splits import split_subset
 from pipeline.evaluation.fidelity import (
     COLLAPSED_FRAC,
     collapsed_classes,
     covered_frac,
+    diversity,
     frechet_distance,
     kernel_distance,
     mean_distance,
     nearest_distance,
     prdc,
-    spread,
     wilson_interval,
     wrong_label_frac,
 )
@@ -198,12 +198,12 @@ def images_of(seed: int, n: int, sd: float, channels: int = 1) -> np.ndarray:
 
 def test_the_spread_is_relative_to_that_of_real_images() -> None:
     real = images_of(0, 60, 20)
-    assert spread(real, real) == pytest.approx(1)
-    assert spread(images_of(1, 60, 20), real) == pytest.approx(1, abs=0.1)
-    assert spread(images_of(2, 60, 10), real) == pytest.approx(0.5, abs=0.05)
-    assert spread(real[:4], real) is None
-    assert spread(real, real[:4]) is None
-    assert spread(real, np.repeat(real[:1], 9, axis=0)) is None
+    assert diversity(real, real) == pytest.approx(1)
+    assert diversity(images_of(1, 60, 20), real) == pytest.approx(1, abs=0.1)
+    assert diversity(images_of(2, 60, 10), real) == pytest.approx(0.5, abs=0.05)
+    assert diversity(real[:4], real) is None
+    assert diversity(real, real[:4]) is None
+    assert diversity(real, np.repeat(real[:1], 9, axis=0)) is None
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -224,7 +224,7 @@ def test_a_class_that_hardly_varies_has_collapsed(channels: int, budget: int) ->
         np.testing.assert_array_equal(data.images, before)
 
 
-def test_the_reference_is_what_the_draw_has() -> None:
+def test_the_reference_is_what_the_subset_has() -> None:
     two = np.array([[0, 0], [0, 40], [0, 100], [0, 160]], dtype=np.uint8).reshape(4, 1, 1, 2)
     drawn = LabeledImages(two, np.array([0, 0, 1, 1]))
     within = 255 * COLLAPSED_FRAC * (40 + 60) / 2 / 255
@@ -244,8 +244,8 @@ def test_real_images_never_count_as_collapsed(name: str, budget: int, root: Path
     data = DATASETS[name](DataParams(name=name, test_per_class=1), root).images
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        drawn = data.take(draw(data.labels, budget, rng))
-        assert collapsed_classes(data.take(draw(data.labels, 5, rng)), drawn) == []
+        drawn = data.take(split_subset(data.labels, budget, rng))
+        assert collapsed_classes(data.take(split_subset(data.labels, 5, rng)), drawn) == []
 
 
 @pytest.mark.parametrize("budget", [5, 10])
@@ -266,8 +266,8 @@ def test_two_images_in_turns_count_as_collapsed(name: str, root: Path) -> None:
     found = []
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        drawn = data.take(draw(data.labels, 20, rng))
-        two = data.take(np.tile(draw(data.labels, 2, rng), 50))
+        drawn = data.take(split_subset(data.labels, 20, rng))
+        two = data.take(np.tile(split_subset(data.labels, 2, rng), 50))
         found += collapsed_classes(two, drawn)
     assert len(found) > 0.5 * 10 * data.num_classes
 
@@ -277,8 +277,8 @@ def test_two_images_in_turns_count_as_collapsed(name: str, root: Path) -> None:
 def test_one_noisy_image_per_class_counts_as_collapsed(name: str, budget: int, root: Path) -> None:
     data = DATASETS[name](DataParams(name=name, test_per_class=1), root).images
     rng = np.random.default_rng(0)
-    drawn = data.take(draw(data.labels, budget, rng))
-    one = data.take(np.repeat(draw(data.labels, 1, rng), 20))
+    drawn = data.take(split_subset(data.labels, budget, rng))
+    one = data.take(np.repeat(split_subset(data.labels, 1, rng), 20))
     noisy = (one.images + rng.normal(0, 8, one.images.shape)).round().clip(0, 255)
     found = collapsed_classes(LabeledImages(noisy.astype(np.uint8), one.labels), drawn)
     assert found == list(range(data.num_classes))

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from pipeline.config.schema import DataParams
 from pipeline.data.datasets import digits
 from pipeline.data.images import LabeledImages, flat
-from pipeline.data.splits import draw
+from pipeline.data.splits import split_subset
 from pipeline.evaluation import fidelity, memorization
 from pipeline.evaluation.memorization import (
     Copying,
@@ -41,7 +41,7 @@ def parts(
 ) -> tuple[LabeledImages, LabeledImages, LabeledImages]:
     """A draw, and two halves of the rest."""
     rng = np.random.default_rng(seed)
-    index = draw(real.labels, budget, rng)
+    index = split_subset(real.labels, budget, rng)
     rest = rng.permutation(np.setdiff1d(np.arange(len(real)), index))
     half = len(rest) // 2
     return real.take(index), real.take(rest[:half]), real.take(rest[half:])
@@ -126,7 +126,7 @@ def test_labels_do_not_hide_copies(real: LabeledImages) -> None:
         assert verdict(wrong, held_out, drawn)[3] == expected
 
 
-def test_noise_is_far_from_the_draw_and_no_copy(real: LabeledImages) -> None:
+def test_noise_is_far_from_the_subset_and_no_copy(real: LabeledImages) -> None:
     drawn, held_out, _ = parts(real, 0, 10)
     pixels = np.random.default_rng(0).integers(0, 256, (300, 1, 8, 8)).astype(np.uint8)
     _, frac, test, flagged = verdict(LabeledImages(pixels, np.arange(300) % 10), held_out, drawn)
@@ -272,6 +272,6 @@ def test_without_any_number_nothing_is_flagged() -> None:
 
 def test_the_quantile_needs_as_many_images_as_its_flag_assumes() -> None:
     """Of 100 held-out images at most two lie below the quantile: how often do others exceed it?"""
-    n, frac = memorization.LEAST_HELD_OUT, memorization.MOST_NEAR_FRAC
+    n, frac = memorization.MIN_HELD_OUT, memorization.MAX_NEAR_FRAC
     chance = (1 - frac) ** n + n * frac * (1 - frac) ** (n - 1)
     assert chance < 1 / 3000

@@ -31,13 +31,13 @@ from pipeline.evaluation.statistics import (
     decide,
     evidence,
     holm,
+    label_equivalent,
     mcnemar_p,
     mean_overlap,
     sign_flip_p,
     smallest_detectable,
     t_interval,
     two_level_interval,
-    worth,
 )
 
 # Multiples of 1/1024 add and subtract without rounding, so that equality can be demanded.
@@ -56,7 +56,7 @@ OVERLAPS = st.sampled_from([0.0, 0.05, 0.1, 0.4, 0.9])
 TABLES = st.tuples(st.integers(2, 7), st.integers(1, 30), st.integers(0, 2**32 - 1)).map(
     lambda drawn: np.random.default_rng(drawn[2]).integers(-1, 2, drawn[:2], dtype=np.int8)
 )
-RULES = Rules(confidence=0.95, smallest_effect=0.005)
+RULES = Rules(confidence_level=0.95, smallest_effect=0.005)
 
 
 def three(interval: Interval) -> tuple[float, float, float]:
@@ -119,17 +119,17 @@ def test_another_unit_gives_the_same_answer_in_that_unit(
     assert smallest_detectable(factor * deltas, 0.05) == pytest.approx(detectable)
 
 
-@given(paired=PAIRED, confidence=st.floats(0.51, 0.999))
+@given(paired=PAIRED, confidence_level=st.floats(0.51, 0.999))
 def test_the_interval_is_that_of_the_one_sample_t_test(
-    paired: np.ndarray, confidence: float
+    paired: np.ndarray, confidence_level: float
 ) -> None:
     deltas = paired[0] - paired[1]
-    found = t_interval(deltas, confidence)
+    found = t_interval(deltas, confidence_level)
     assert found.mean == pytest.approx(deltas.mean())
     if np.ptp(deltas) > 0:
-        expected = reference.ttest_1samp(deltas, 0).confidence_interval(confidence)
+        expected = reference.ttest_1samp(deltas, 0).confidence_interval(confidence_level)
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
-        other = DescrStatsW(deltas).tconfint_mean(1 - confidence)
+        other = DescrStatsW(deltas).tconfint_mean(1 - confidence_level)
         assert (found.low, found.high) == pytest.approx(other)
     else:
         assert found.low == found.high == found.mean
@@ -176,9 +176,9 @@ def covers(interval: Interval, truth: float = 0.0) -> bool:
 
 
 def test_overlap_is_the_mean_share_of_images_in_common() -> None:
-    draws = [np.array([1, 2, 3, 4]), np.array([3, 4, 5, 6]), np.array([7, 8, 1, 9])]
-    assert mean_overlap(draws) == pytest.approx((2 + 1 + 0) / 4 / 3)
-    assert mean_overlap([draw.astype(str) for draw in draws]) == pytest.approx(0.25)
+    subsets = [np.array([1, 2, 3, 4]), np.array([3, 4, 5, 6]), np.array([7, 8, 1, 9])]
+    assert mean_overlap(subsets) == pytest.approx((2 + 1 + 0) / 4 / 3)
+    assert mean_overlap([subset.astype(str) for subset in subsets]) == pytest.approx(0.25)
 
 
 def test_overlap_of_unequal_draws_is_the_correlation_of_their_sums() -> None:
@@ -189,27 +189,27 @@ def test_overlap_of_unequal_draws_is_the_correlation_of_their_sums() -> None:
     assert np.corrcoef(*sums)[0, 1] == pytest.approx(0.5, abs=0.02)
 
 
-@pytest.mark.parametrize("draws", [[], [np.arange(3)]])
-def test_fewer_than_two_draws_have_no_overlap(draws: list[np.ndarray]) -> None:
-    assert mean_overlap(draws) == 0
+@pytest.mark.parametrize("subsets", [[], [np.arange(3)]])
+def test_fewer_than_two_subsets_have_no_overlap(subsets: list[np.ndarray]) -> None:
+    assert mean_overlap(subsets) == 0
 
 
 @given(seed=st.integers(0, 2**32 - 1), order=st.permutations(range(4)))
 def test_overlap_is_symmetric_and_a_share(seed: int, order: list[int]) -> None:
     rng = np.random.default_rng(seed)
-    draws = [rng.choice(30, 12, replace=False) for _ in range(4)]
-    found = mean_overlap(draws)
+    subsets = [rng.choice(30, 12, replace=False) for _ in range(4)]
+    found = mean_overlap(subsets)
     assert 0 <= found <= 1
-    assert mean_overlap([rng.permutation(draws[at]) for at in order]) == pytest.approx(found)
-    assert mean_overlap([draws[0]] * 3) == pytest.approx(1)
-    pairs = itertools.combinations(draws, 2)
+    assert mean_overlap([rng.permutation(subsets[at]) for at in order]) == pytest.approx(found)
+    assert mean_overlap([subsets[0]] * 3) == pytest.approx(1)
+    pairs = itertools.combinations(subsets, 2)
     assert found == pytest.approx(np.mean([len(set(a) & set(b)) / 12 for a, b in pairs]))
 
 
 def test_independent_draws_overlap_by_their_share_of_the_pool() -> None:
     rng = np.random.default_rng(0)
-    draws = [rng.choice(1000, 300, replace=False) for _ in range(20)]
-    assert mean_overlap(draws) == pytest.approx(0.3, abs=0.01)
+    subsets = [rng.choice(1000, 300, replace=False) for _ in range(20)]
+    assert mean_overlap(subsets) == pytest.approx(0.3, abs=0.01)
 
 
 def test_one_seed_has_a_mean_but_no_interval() -> None:
@@ -467,13 +467,13 @@ def curve_at(labels: float | np.ndarray) -> np.ndarray:
 def noisy_worth(arm: float, seed: int, overlaps: list[float] | None = None) -> Interval:
     rng = np.random.default_rng(seed)
     curve = curve_at(np.array(BUDGETS)) + rng.normal(0, 0.01, (8, len(BUDGETS)))
-    return worth(arm + rng.normal(0, 0.01, 8), curve, BUDGETS, 0.95, overlaps)
+    return label_equivalent(arm + rng.normal(0, 0.01, 8), curve, BUDGETS, 0.95, overlaps)
 
 
 @pytest.mark.parametrize("labels", [1, 2.5, 5, 17, 50, 99, 100])
 def test_worth_finds_the_place_on_a_curve_without_noise(labels: float) -> None:
     curve = np.tile(curve_at(np.array(BUDGETS)), (6, 1))
-    found = worth(np.full(6, curve_at(labels)), curve, BUDGETS, 0.95)
+    found = label_equivalent(np.full(6, curve_at(labels)), curve, BUDGETS, 0.95)
     assert three(found) == pytest.approx((labels,) * 3, rel=STEP - 1)
     assert found.low <= found.mean <= found.high
 
@@ -482,14 +482,14 @@ def test_rounding_does_not_push_worth_beyond_the_budgets() -> None:
     low, high = 0.1 + 0.2, 0.7 + 0.1  # neither is what it would be without rounding
     assert (low > 0.3, high < 0.8) == (True, True)
     curve = np.tile([low, high], (6, 1))
-    assert three(worth(np.full(6, 0.3), curve, [10, 100], 0.95)) == (10,) * 3
-    assert three(worth(np.full(6, 0.8), curve, [10, 100], 0.95)) == (100,) * 3
+    assert three(label_equivalent(np.full(6, 0.3), curve, [10, 100], 0.95)) == (10,) * 3
+    assert three(label_equivalent(np.full(6, 0.8), curve, [10, 100], 0.95)) == (100,) * 3
 
 
 @pytest.mark.parametrize(("labels", "expected"), [(0.9, -math.inf), (101, math.inf)])
 def test_worth_says_when_the_truth_lies_beyond_the_budgets(labels: float, expected: float) -> None:
     curve = np.tile(curve_at(np.array(BUDGETS)), (6, 1))
-    found = worth(np.full(6, curve_at(labels)), curve, BUDGETS, 0.95)
+    found = label_equivalent(np.full(6, curve_at(labels)), curve, BUDGETS, 0.95)
     assert three(found) == (expected,) * 3
 
 
@@ -513,8 +513,10 @@ def test_worth_is_mirrored_when_less_is_more(arm: float, seed: int) -> None:
     known = np.array(BUDGETS)
     curve = curve_at(known) + np.sort(rng.normal(0, 0.01, (8, len(known))))
     values = arm + rng.normal(0, 0.01, 8)
-    found = worth(values, curve, BUDGETS, 0.95)
-    back = worth(-values, -curve[:, ::-1], [100 // budget for budget in BUDGETS[::-1]], 0.95)
+    found = label_equivalent(values, curve, BUDGETS, 0.95)
+    back = label_equivalent(
+        -values, -curve[:, ::-1], [100 // budget for budget in BUDGETS[::-1]], 0.95
+    )
     expected = (
         mirrored_labels(found.mean),
         mirrored_labels(found.high),
@@ -542,8 +544,8 @@ def test_worth_ignores_the_order_of_seeds_and_what_is_added_to_both(
     rng = np.random.default_rng(seed)
     curve = curve_at(np.array(BUDGETS)) + rng.normal(0, 0.01, (8, len(BUDGETS)))
     arm = 0.63 + rng.normal(0, 0.01, 8)
-    found = worth(arm, curve, BUDGETS, 0.95)
-    other = worth(arm[order] + constant, curve[order] + constant, BUDGETS, 0.95)
+    found = label_equivalent(arm, curve, BUDGETS, 0.95)
+    other = label_equivalent(arm[order] + constant, curve[order] + constant, BUDGETS, 0.95)
     assert three(other) == pytest.approx(three(found), rel=2 * (STEP - 1))
 
 
@@ -561,16 +563,18 @@ def test_worth_with_one_budget_compares_there(
 ) -> None:
     noise = np.array([-0.01, 0.01, -0.02, 0.02, 0.0, 0.0])
     curve = np.full((6, 1), 0.5)
-    assert three(worth(0.5 + shift + noise, curve, [10], 0.95)) == expected
+    assert three(label_equivalent(0.5 + shift + noise, curve, [10], 0.95)) == expected
 
 
 def test_an_arm_equal_to_the_only_budget_is_worth_it() -> None:
-    assert worth(np.full(6, 0.5), np.full((6, 1), 0.5), [10], 0.95) == Interval(10, 10, 10)
+    assert label_equivalent(np.full(6, 0.5), np.full((6, 1), 0.5), [10], 0.95) == Interval(
+        10, 10, 10
+    )
 
 
 def test_worth_of_one_seed_has_no_finite_ends() -> None:
     known = np.array(BUDGETS)
-    found = worth(np.array([curve_at(10)]), curve_at(known)[None], BUDGETS, 0.95)
+    found = label_equivalent(np.array([curve_at(10)]), curve_at(known)[None], BUDGETS, 0.95)
     assert three(found) == pytest.approx((10, -math.inf, math.inf), rel=STEP - 1)
 
 
@@ -580,10 +584,10 @@ def test_the_interval_of_worth_covers_as_often_as_it_claims() -> None:
     exact = np.interp(np.log(truth), np.log(BUDGETS), curve_at(np.array(BUDGETS)))
     found = []
     for _ in range(400):
-        draws = rng.normal(0, 0.02, (10, 1))
-        curve = curve_at(np.array(BUDGETS)) + draws + rng.normal(0, 0.02, (10, len(BUDGETS)))
-        arm = exact + draws[:, 0] + rng.normal(0, 0.02, 10)
-        found.append(worth(arm, curve, BUDGETS, 0.95))
+        subsets = rng.normal(0, 0.02, (10, 1))
+        curve = curve_at(np.array(BUDGETS)) + subsets + rng.normal(0, 0.02, (10, len(BUDGETS)))
+        arm = exact + subsets[:, 0] + rng.normal(0, 0.02, 10)
+        found.append(label_equivalent(arm, curve, BUDGETS, 0.95))
     assert np.mean([covers(each, truth) for each in found]) == pytest.approx(0.95, abs=0.03)
 
 
@@ -644,7 +648,7 @@ def test_every_decision_can_be_reached_and_the_last_one_always_applies() -> None
 
 @pytest.mark.parametrize(("low", "high", "expected"), [(0.1, 0.2, "harm"), (-0.2, -0.1, "gain")])
 def test_less_is_better_for_a_loss(low: float, high: float, expected: str) -> None:
-    rules = Rules(confidence=0.95, smallest_effect=0.0, higher_is_better=False)
+    rules = Rules(confidence_level=0.95, smallest_effect=0.0, higher_is_better=False)
     assert decide(judged(10, low, high, 0.01), rules) == expected
 
 
@@ -668,7 +672,7 @@ def test_the_mirrored_comparison_gets_the_mirrored_verdict(
     paired: np.ndarray, higher_is_better: bool, controls_hold: bool
 ) -> None:
     mirror = {"gain": "harm", "harm": "gain"}
-    rules = Rules(confidence=0.95, smallest_effect=0.005, higher_is_better=higher_is_better)
+    rules = Rules(confidence_level=0.95, smallest_effect=0.005, higher_is_better=higher_is_better)
     words = []
     for deltas in (paired[0] - paired[1], paired[1] - paired[0]):
         long = np.concatenate([deltas, deltas])

@@ -28,8 +28,8 @@ from pipeline.generators.base import Generator, create
 from pipeline.generators.checkpoint import History, TrainingState, newest_first
 from pipeline.generators.fit import fit
 from pipeline.generators.gan.acgan import ACGAN
-from pipeline.generators.sampling import draw_classes, draw_images, render
-from pipeline.generators.showcase import COLUMNS, exhibits
+from pipeline.generators.sampling import render, sample_classes, sample_images
+from pipeline.generators.showcase import COLUMNS, showcase
 from pipeline.nn.augment import AffineConfig
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import DivergedError, ParamsError
@@ -79,7 +79,7 @@ def trained(
 
 
 def weights(generator: Generator) -> dict[str, np.ndarray]:
-    return {name: value.numpy() for name, value in generator.sampler.state_dict().items()}
+    return {name: value.numpy() for name, value in generator.generator_net.state_dict().items()}
 
 
 def same(first: dict[Any, np.ndarray], second: dict[Any, np.ndarray]) -> bool:
@@ -91,18 +91,18 @@ def same(first: dict[Any, np.ndarray], second: dict[Any, np.ndarray]) -> bool:
 @pytest.mark.parametrize("name", MOSTLY)
 def test_samples_have_shape_type_and_range(name: str, fitted: Fitted) -> None:
     generator, _ = fitted(name)
-    images = draw_images(generator, np.array([0, 1, 2, 2, 0]), [5, 6, 7, 8, 9])
+    images = sample_images(generator, np.array([0, 1, 2, 2, 0]), [5, 6, 7, 8, 9])
     assert images.dtype == np.uint8
     assert images.shape == (5, 1, 8, 8)
     assert images.std() > 0
     with torch.no_grad():
-        drawn = generator.sampler(generator.noise(list(range(30))), torch.arange(30) % 3)
+        drawn = generator.generator_net(generator.noise(list(range(30))), torch.arange(30) % 3)
     assert drawn.min() >= -1
     assert drawn.max() <= 1
 
 
 def test_more_images_are_trained_for_longer_up_to_a_point(sections: dict[str, Member]) -> None:
-    section = sections["dcgan"] | {"steps": 700, "steps_per_image": 2, "most_steps": 5000}
+    section = sections["dcgan"] | {"steps": 700, "steps_per_image": 2, "max_steps": 5000}
     config = GENERATORS["dcgan"].Config.model_validate(section)
     assert [config.num_steps(n) for n in (10, 100, 500, 60_000)] == [720, 900, 1700, 5000]
 
@@ -136,24 +136,24 @@ def test_fitting_and_drawing_leave_the_global_random_state_as_it_was(
     before = torch.get_rng_state()
     fit(generator, few_bars, 0, tmp_path)
     assert torch.equal(before, torch.get_rng_state())
-    draw_classes(generator, 2, 0)
-    exhibits(generator, few_bars, 0)
+    sample_classes(generator, 2, 0)
+    showcase(generator, few_bars, 0)
     assert torch.equal(before, torch.get_rng_state())
 
 
 @pytest.mark.parametrize("name", MOSTLY)
-def test_exhibits_are_rows_of_ten_images(
+def test_showcase_are_rows_of_ten_images(
     name: str, fitted: Fitted, few_bars: LabeledImages
 ) -> None:
     generator, _ = fitted(name)
-    found = exhibits(generator, few_bars, 0)
+    found = showcase(generator, few_bars, 0)
     assert set(found) >= {"interpolation", "morph"}
     for images in found.values():
         assert images.dtype == np.uint8
         assert images.shape[1:] == few_bars.images.shape[1:]
         assert len(images) % COLUMNS == 0
     assert len(found["interpolation"]) == len(found["morph"]) == 3 * COLUMNS
-    again = exhibits(generator, few_bars, 0)
+    again = showcase(generator, few_bars, 0)
     assert all(np.array_equal(again[key], images) for key, images in found.items())
 
 
@@ -161,10 +161,10 @@ def test_exhibits_are_rows_of_ten_images(
 def test_a_whole_share_is_its_label_and_halves_lie_between(name: str, fitted: Fitted) -> None:
     generator, _ = fitted(name)
     noise, labels = generator.noise([1, 2, 3]), torch.tensor([0, 1, 2])
-    whole = render(generator.sampler, noise, labels).astype(int)
+    whole = render(generator.generator_net, noise, labels).astype(int)
     shares = torch.eye(3)
-    assert np.abs(render(generator.sampler, noise, shares) - whole).max() <= 1
-    other = render(generator.sampler, noise, (shares + shares.roll(1, dims=0)) / 2)
+    assert np.abs(render(generator.generator_net, noise, shares) - whole).max() <= 1
+    other = render(generator.generator_net, noise, (shares + shares.roll(1, dims=0)) / 2)
     assert np.abs(other - whole).max() > 1
 
 
@@ -173,11 +173,11 @@ def test_an_image_does_not_depend_on_its_neighbors(name: str, fitted: Fitted) ->
     generator, _ = fitted(name)
     labels = np.arange(230) % 3
     seeds = list(range(1000, 1230))
-    together = draw_images(generator, labels, seeds)
+    together = sample_images(generator, labels, seeds)
     for at in (0, 1, 99, 100, 229):
-        alone = draw_images(generator, labels[at : at + 1], seeds[at : at + 1])
+        alone = sample_images(generator, labels[at : at + 1], seeds[at : at + 1])
         assert np.array_equal(alone[0], together[at])
-    backwards = draw_images(generator, labels[::-1].copy(), seeds[::-1])
+    backwards = sample_images(generator, labels[::-1].copy(), seeds[::-1])
     assert np.array_equal(backwards[::-1], together)
 
 
@@ -188,18 +188,18 @@ def test_a_wider_spread_scales_the_same_noise(name: str, fitted: Fitted) -> None
     assert torch.equal(generator.noise([1, 2], 1.0), plain)
     assert torch.equal(generator.noise([1, 2], 2.0), 2 * plain)
     labels, seeds = np.array([0, 1, 2]), [5, 6, 7]
-    before = draw_images(generator, labels, seeds)
-    assert np.array_equal(draw_images(generator, labels, seeds, latent_std=1.0), before)
-    assert not np.array_equal(draw_images(generator, labels, seeds, latent_std=2.0), before)
+    before = sample_images(generator, labels, seeds)
+    assert np.array_equal(sample_images(generator, labels, seeds, latent_std=1.0), before)
+    assert not np.array_equal(sample_images(generator, labels, seeds, latent_std=2.0), before)
 
 
 @pytest.mark.parametrize("name", MOSTLY)
 def test_every_class_is_drawn_in_turns_and_more_begin_with_fewer(name: str, fitted: Fitted) -> None:
     generator, _ = fitted(name)
-    few, more = (draw_classes(generator, count, 3) for count in (2, 5))
+    few, more = (sample_classes(generator, count, 3) for count in (2, 5))
     assert few.labels.tolist() == [0, 1, 2] * 2
     assert np.array_equal(more.images[:6], few.images)
-    assert not np.array_equal(draw_classes(generator, 2, 4).images, few.images)
+    assert not np.array_equal(sample_classes(generator, 2, 4).images, few.images)
 
 
 @pytest.mark.parametrize("name", SLOWLY)
@@ -213,7 +213,7 @@ def test_labels_are_obeyed_after_a_short_fit(
     sections = {name: section}
     generator, _ = trained(name, sections, bars, tmp_path / "a")
     labels = np.arange(150) % 3
-    images = draw_images(generator, labels, list(range(150)))
+    images = sample_images(generator, labels, list(range(150)))
     judge = KNeighborsClassifier(3).fit(bars.images.reshape(180, -1), bars.labels)
     assert judge.score(images.reshape(150, -1), labels) > 0.5
 
@@ -240,7 +240,7 @@ def try_shape(name: str, spec: ImageSpec, sections: dict[str, Member], folder: P
         rng.integers(0, 256, shape, dtype=np.uint8), np.arange(shape[0]) % spec.num_classes
     )
     generator, _ = trained(name, {name: {**sections[name], "steps": 2}}, data, folder / "a")
-    assert draw_images(generator, np.array([0, 1]), [1, 2]).shape == (2, *shape[1:])
+    assert sample_images(generator, np.array([0, 1]), [1, 2]).shape == (2, *shape[1:])
 
 
 @pytest.mark.parametrize("name", MOSTLY)
@@ -304,7 +304,7 @@ def test_weights_that_are_not_finite_stop_the_fit_and_its_last_good_checkpoint_s
         calls.append(1)
         if len(calls) == at:
             with torch.no_grad():
-                next(self.sampler.parameters()).view(-1)[0] = float("nan")
+                next(self.generator_net.parameters()).view(-1)[0] = float("nan")
         return losses
 
     monkeypatch.setattr(family_of(name), "update", poisoned)
@@ -338,8 +338,8 @@ def test_an_encoder_that_is_not_finite_is_told_before_normals_are_fitted_to_its_
 
 
 def test_more_steps_than_the_most_are_refused(sections: dict[str, Member]) -> None:
-    section = sections["dcgan"] | {"steps": 700, "most_steps": 10}
-    with pytest.raises(ValidationError, match=r"most_steps: expected at least steps \(700\)"):
+    section = sections["dcgan"] | {"steps": 700, "max_steps": 10}
+    with pytest.raises(ValidationError, match=r"max_steps: expected at least steps \(700\)"):
         GENERATORS["dcgan"].Config.model_validate(section)
 
 
@@ -481,11 +481,11 @@ def test_views_move_images_a_little_and_never_flip_them() -> None:
     image = torch.full((1, 1, 12, 12), -1.0)
     image[0, 0, 3:9, 4:6] = 1.0
     image[0, 0, 7:9, 4:9] = 1.0  # an L: none of its mirror images is near it
-    still = fitting.moved(AffineConfig(degrees=0, translate=0, scale=0, shear=0))
+    still = fitting.augmenter(AffineConfig(degrees=0, translate=0, scale=0, shear=0))
     assert still(image) is image
     torch.manual_seed(0)
     many = image.repeat(200, 1, 1, 1)
-    seen = fitting.moved(AffineConfig(degrees=10, translate=0.05, scale=0.05, shear=5))(many)
+    seen = fitting.augmenter(AffineConfig(degrees=10, translate=0.05, scale=0.05, shear=5))(many)
     assert seen.min() >= -1
     assert seen.max() <= 1
     assert len({each.numpy().tobytes() for each in seen}) == 200

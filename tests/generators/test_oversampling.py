@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.data.images import LabeledImages
-from pipeline.generators.oversampling import RARE_SHARE, drawing_weights
+from pipeline.generators.oversampling import RARE_SHARE, sampling_weights
 
 
 def planted(num_odd: int) -> tuple[LabeledImages, np.ndarray]:
@@ -21,7 +21,7 @@ def planted(num_odd: int) -> tuple[LabeledImages, np.ndarray]:
 
 def test_rare_images_are_drawn_more_often_and_classes_as_often_as_before() -> None:
     data, odd = planted(int(RARE_SHARE * 50))
-    weights = drawing_weights(data, 3)
+    weights = sampling_weights(data, 3)
     assert np.allclose(weights[odd] / weights[~odd].mean(), 3)
     assert len(np.unique(weights[~odd])) == 1
     for label in (0, 1):
@@ -30,17 +30,17 @@ def test_rare_images_are_drawn_more_often_and_classes_as_often_as_before() -> No
 
 def test_a_weight_of_one_changes_nothing() -> None:
     data, _ = planted(5)
-    assert (drawing_weights(data, 1) == 1).all()
+    assert (sampling_weights(data, 1) == 1).all()
 
 
 @pytest.mark.parametrize("per_class", [1, 3, 5])
 def test_among_a_few_images_none_is_rare(per_class: int) -> None:
     data, _ = planted(5)
     few = data.take(np.r_[:per_class, 50 : 50 + per_class])
-    assert (drawing_weights(few, 3) == 1).all()
+    assert (sampling_weights(few, 3) == 1).all()
 
 
 def test_weights_do_not_depend_on_the_order() -> None:
     data, _ = planted(10)
     order = np.random.default_rng(1).permutation(100)
-    assert np.allclose(drawing_weights(data.take(order), 3), drawing_weights(data, 3)[order])
+    assert np.allclose(sampling_weights(data.take(order), 3), sampling_weights(data, 3)[order])

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from pipeline.classifiers.base import plain
 from pipeline.classifiers.cnn import CNN, CNNConfig
-from pipeline.classifiers.discriminator_cnn import Critic
+from pipeline.classifiers.discriminator_cnn import DiscriminatorCNN
 from pipeline.config.validation import Member
 from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators import GENERATORS
@@ -29,11 +29,11 @@ from pipeline.generators.fit import fit
 from pipeline.generators.gan.base import cross_entropy
 from pipeline.generators.gan.began import BEGAN
 from pipeline.generators.gan.blocks import (
-    ConvolutionalCritic,
-    ConvolutionalSampler,
-    CriticConfig,
+    ConvolutionalDiscriminator,
+    ConvolutionalGeneratorNet,
+    DiscriminatorConfig,
+    GeneratorNetConfig,
     MinibatchDiscrimination,
-    SamplerConfig,
     resized,
 )
 from pipeline.generators.gan.lapgan import LAPGAN, flattened, pyramid_shapes, unflattened
@@ -41,10 +41,10 @@ from pipeline.generators.gan.mlp_gan import MLPGAN
 from pipeline.generators.gan.plain_dcgan import PlainDCGAN
 from pipeline.generators.gan.srgan import SHARED, SRGAN, psnr
 from pipeline.generators.gan.wgan import WGAN, WGANGP
-from pipeline.generators.sampling import draw_classes
-from pipeline.generators.showcase import exhibits, interpolation
+from pipeline.generators.sampling import sample_classes
+from pipeline.generators.showcase import interpolation, showcase
 from pipeline.generators.standalone import STANDALONE
-from pipeline.nn.layers import convolutions, numbered
+from pipeline.nn.layers import conv_state_dict, convolutions
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import ParamsError
 
@@ -85,17 +85,17 @@ def built(
 
 
 def test_the_textbooks_networks_have_their_number_of_weights() -> None:
-    sampler = ConvolutionalSampler(
-        SamplerConfig(channels=[256, 128, 64], label_dim=0, upsample=False, dropout=0.0),
+    generator_net = ConvolutionalGeneratorNet(
+        GeneratorNetConfig(channels=[256, 128, 64], label_dim=0, upsample=False, dropout=0.0),
         100,
         DIGITS,
     )
-    critic = ConvolutionalCritic(
-        CriticConfig(channels=[64, 128], dropout=0.3, minibatch_kernels=0), DIGITS
+    discriminator = ConvolutionalDiscriminator(
+        DiscriminatorConfig(channels=[64, 128], dropout=0.3, minibatch_kernels=0), DIGITS
     )
-    assert count(sampler) == 2_343_681
-    assert count(sampler, trained=True) == 2_318_209
-    assert count(critic) - count(critic.embed) == 212_865  # theirs is told no label
+    assert count(generator_net) == 2_343_681
+    assert count(generator_net, trained=True) == 2_318_209
+    assert count(discriminator) - count(discriminator.embed) == 212_865  # theirs is told no label
 
 
 def test_dense_players_have_the_textbooks_layers(whole_sections: dict[str, Member]) -> None:
@@ -110,9 +110,9 @@ def test_dense_players_have_the_textbooks_layers(whole_sections: dict[str, Membe
 
 def test_upsampling_and_transposed_convolutions_give_the_same_sizes() -> None:
     for upsample in (False, True):
-        config = SamplerConfig(channels=[8, 8, 4], label_dim=2, upsample=upsample, dropout=0.5)
+        config = GeneratorNetConfig(channels=[8, 8, 4], label_dim=2, upsample=upsample, dropout=0.5)
         for spec in (DIGITS, BARS, ImageSpec(3, 15, 10, 4)):
-            network = ConvolutionalSampler(config, 5, spec)
+            network = ConvolutionalGeneratorNet(config, 5, spec)
             images = network(torch.randn(2, 5), torch.tensor([0, 1]))
             assert images.shape == (2, spec.channels, spec.height, spec.width)
 
@@ -160,10 +160,12 @@ def test_settings_that_would_do_nothing_are_refused(
         GENERATORS[name].Config.model_validate({**sections[name], **changes})
 
 
-def test_the_penalty_refuses_a_critic_that_compares_images(sections: dict[str, Member]) -> None:
-    critic = sections["wgan_gp"]["critic"] | {"minibatch_kernels": 5}
+def test_the_penalty_refuses_a_discriminator_that_compares_images(
+    sections: dict[str, Member],
+) -> None:
+    discriminator = sections["wgan_gp"]["discriminator"] | {"minibatch_kernels": 5}
     with pytest.raises(ValidationError, match=r"minibatch_kernels: expected 0, .*found 5"):
-        WGANGP.Config.model_validate({**sections["wgan_gp"], "critic": critic})
+        WGANGP.Config.model_validate({**sections["wgan_gp"], "discriminator": discriminator})
 
 
 @pytest.mark.parametrize("half", ["plain_dcgan", "cvae", "began"])
@@ -188,7 +190,7 @@ def test_clipped_weights_stay_within_their_bound(
     assert largest <= 0.02 + 1e-9
 
 
-def test_the_gradient_penalty_is_that_of_a_critic_whose_slope_is_known(
+def test_the_gradient_penalty_is_that_of_a_discriminator_whose_slope_is_known(
     sections: dict[str, Member],
 ) -> None:
     gan = built("wgan_gp", WGANGP, sections, gradient_penalty=10.0)
@@ -197,9 +199,9 @@ def test_the_gradient_penalty_is_that_of_a_critic_whose_slope_is_known(
         def forward(self, x: Tensor, y: Tensor) -> Tensor:
             return 3 * x.flatten(1)[:, 0]
 
-    gan.critic = Slope()
+    gan.discriminator = Slope()
     images = torch.randn(4, 1, 8, 8)
-    found = gan.surcharges(images, torch.randn(4, 1, 8, 8), torch.zeros(4, dtype=torch.long))
+    found = gan.extra_losses(images, torch.randn(4, 1, 8, 8), torch.zeros(4, dtype=torch.long))
     assert float(found["penalty"]) == pytest.approx(10 * (3 - 1) ** 2)
 
 
@@ -226,18 +228,18 @@ def test_k_moves_after_the_move_of_the_discriminator_by_what_is_off_balance(
     sections: dict[str, Member],
 ) -> None:
     gan = built("began", BEGAN, sections, gamma=0.7, control=0.1)
-    gan.critic.k.fill_(0.5)
+    gan.discriminator.k.fill_(0.5)
     real, fake, z = torch.tensor([0.4, 0.6]), torch.tensor([0.2, 0.4]), torch.zeros(2, 1)
-    assert float(gan.critic_loss(real, fake, z[:, 0], z)) == pytest.approx(0.5 - 0.5 * 0.3)
+    assert float(gan.discriminator_loss(real, fake, z[:, 0], z)) == pytest.approx(0.5 - 0.5 * 0.3)
     assert float(gan.mismatch_loss(fake, real)) == pytest.approx(-0.5 * 0.3)
-    gan.constrain()
-    found = {name: float(value) for name, value in gan.gauges(real, fake).items()}
+    gan.after_step()
+    found = {name: float(value) for name, value in gan.diagnostics(real, fake).items()}
     off = 0.7 * 0.5 - 0.3
     assert found == pytest.approx({"k": 0.5 + 0.1 * off, "convergence": 0.5 + off})
-    gan.critic_loss(fake, 100 * real, z[:, 0], z)
-    gan.constrain()
-    assert gan.critic.k == 0
-    assert float(gan.gauges(real, fake)["convergence"]) == pytest.approx(0.3 + 50 - 0.7 * 0.3)
+    gan.discriminator_loss(fake, 100 * real, z[:, 0], z)
+    gan.after_step()
+    assert gan.discriminator.k == 0
+    assert float(gan.diagnostics(real, fake)["convergence"]) == pytest.approx(0.3 + 50 - 0.7 * 0.3)
 
 
 def test_the_divergence_is_that_of_the_two_normals(
@@ -258,9 +260,9 @@ def test_codes_of_a_class_are_drawn_from_its_own_normal(
     model = built("autoencoder", Autoencoder, sections)
     with deterministic():
         fit(model, bars, 0, tmp_path)
-    sampler = model.sampler
-    assert len({tuple(row.tolist()) for row in sampler.mean}) == 3
-    for spread in sampler.spread:
+    generator_net = model.generator_net
+    assert len({tuple(row.tolist()) for row in generator_net.mean}) == 3
+    for spread in generator_net.spread:
         assert torch.equal(spread, spread.tril())
         assert (spread.diagonal() > 0).all()
 
@@ -298,11 +300,11 @@ def test_a_pyramid_is_its_parts_and_its_true_details_give_the_image_back(
     spec = ImageSpec(2, 9, 12, 3)
     gan = built("lapgan", LAPGAN, sections, spec)
     real = torch.rand(4, 2, 9, 12) * 2 - 1
-    parts = unflattened(gan.prepare(real), pyramid_shapes(spec))
+    parts = unflattened(gan.preprocess(real), pyramid_shapes(spec))
     assert [tuple(part.shape[1:]) for part in parts] == pyramid_shapes(spec)
     assert torch.equal(parts[-2], real)
     assert torch.allclose(parts[2], resized(parts[0], parts[1].shape[2:]))
-    assert torch.equal(flattened(parts[::2][:1] + parts[1::2], parts[2::2]), gan.prepare(real))
+    assert torch.equal(flattened(parts[::2][:1] + parts[1::2], parts[2::2]), gan.preprocess(real))
 
 
 @pytest.mark.parametrize(
@@ -323,9 +325,9 @@ def test_doubling_follows_every_family_of_half_the_size(
     untrained = create(STANDALONE[name], gan.smaller.config, gan.smaller.spec, 0)
     assert type(gan.smaller) is STANDALONE[name]
     assert gan.noise_dim == untrained.noise_dim
-    assert draw_classes(gan, 2, 0).images.shape == (6, 1, 28, 28)
-    before = untrained.sampler.state_dict()
-    after = gan.smaller.sampler.state_dict()
+    assert sample_classes(gan, 2, 0).images.shape == (6, 1, 28, 28)
+    before = untrained.generator_net.state_dict()
+    after = gan.smaller.generator_net.state_dict()
     assert any(not torch.equal(value, before[key]) for key, value in after.items())
 
 
@@ -379,17 +381,17 @@ def test_normal_noise_keeps_its_spread_on_the_way_to_another(sections: dict[str,
             return z.unflatten(1, (1, 40, 50)) / 4
 
     gan = built("plain_dcgan", PlainDCGAN, sections, noise="normal")
-    gan.noise_dim, gan.sampler = 2000, Copy()
+    gan.noise_dim, gan.generator_net = 2000, Copy()
     pixels = interpolation(gan, 0).astype(float)
-    spreads = pixels.reshape(3, 10, -1).std(axis=2) / 127.5 * 4
-    assert (abs(spreads - 1) < 0.1).all()
+    diversities = pixels.reshape(3, 10, -1).std(axis=2) / 127.5 * 4
+    assert (abs(diversities - 1) < 0.1).all()
 
 
 def test_a_restored_row_lies_below_its_real_one(
     sections: dict[str, Member], bars: LabeledImages
 ) -> None:
     model = built("autoencoder", Autoencoder, sections)
-    found = exhibits(model, bars, 0)["reconstruction"]
+    found = showcase(model, bars, 0)["reconstruction"]
     places = np.linspace(0, len(bars) - 1, 50).round().astype(int)
     rows = found.reshape(5, 2, 10, 1, 8, 8)
     assert np.array_equal(rows[:, 0].reshape(-1, 1, 8, 8), bars.images[places])
@@ -399,21 +401,24 @@ def test_a_restored_row_lies_below_its_real_one(
 def test_a_classifier_starts_from_the_convolutions_of_a_discriminator(
     name: str, sections: dict[str, Member], few_bars: LabeledImages
 ) -> None:
-    players = {**sections[name]["critic"], "channels": [16, 32]}
-    gan = built(name, GENERATORS[name], sections, critic=players)
-    critic = {key: value.detach() for key, value in numbered(gan.critic_convolutions()).items()}
-    classifiers = [Critic(CNNConfig.model_validate(BRIEF), 0) for _ in range(2)]
-    classifiers[0].start_from(critic)
+    players = {**sections[name]["discriminator"], "channels": [16, 32]}
+    gan = built(name, GENERATORS[name], sections, discriminator=players)
+    discriminator = {
+        key: value.detach()
+        for key, value in conv_state_dict(gan.discriminator_convolutions()).items()
+    }
+    classifiers = [DiscriminatorCNN(CNNConfig.model_validate(BRIEF), 0) for _ in range(2)]
+    classifiers[0].start_from(discriminator)
     with deterministic():
         started, fresh = (each.fit(plain(few_bars)).network for each in classifiers)
     for number, layer in enumerate(convolutions(started)):
-        assert torch.allclose(layer.weight, critic[f"{number}.weight"], atol=1e-6)
+        assert torch.allclose(layer.weight, discriminator[f"{number}.weight"], atol=1e-6)
     assert torch.allclose(started.scores[1].weight, fresh.scores[1].weight, atol=1e-6)
-    assert not torch.allclose(convolutions(fresh)[0].weight, critic["0.weight"], atol=1e-3)
+    assert not torch.allclose(convolutions(fresh)[0].weight, discriminator["0.weight"], atol=1e-3)
 
 
 def test_a_classifier_refuses_a_discriminator_of_another_make() -> None:
-    classifier = Critic(CNNConfig.model_validate(BRIEF), 0)
+    classifier = DiscriminatorCNN(CNNConfig.model_validate(BRIEF), 0)
     with pytest.raises(ParamsError, match=r"convolutions of .* found none"):
         classifier.start_from({})
     with pytest.raises(ParamsError, match=r"classifiers: \[critic\]"):
@@ -455,7 +460,7 @@ def test_the_class_is_learned_from_real_images_and_the_code_from_synthetic_ones(
     fake = torch.cat([torch.zeros(4, 4), z[:, :2] + 0.5], dim=1)
     fake[:, 1] = 5.0  # class 0, whichever was asked for
     game, code = math.log(2), 0.1 * 0.5**2
-    found = float(gan.critic_loss(real, fake, labels, z))
+    found = float(gan.discriminator_loss(real, fake, labels, z))
     assert found == pytest.approx(game + 2 * math.log(3) + code)
     wrong = math.log(math.exp(5) + 2) - 5 / 2  # half of the labels are 0
     assert float(gan.generator_loss(fake, labels, z)) == pytest.approx(game + 2 * wrong + code)
@@ -471,10 +476,10 @@ def test_a_denoising_step_keeps_the_noise_that_goes_with_the_image(
             signal, noise = schedule(time[:, None, None, None])
             return (signal * x - image) / noise
 
-    sampler = formula("diffusion", sections, sampling_steps=2, guidance=0.0).sampler
-    sampler.network = Knowing()
-    calls, z = watched(sampler.network), torch.randn(15, 64)
-    assert torch.allclose(sampler(z, LABELS), image, atol=1e-5)
+    generator_net = formula("diffusion", sections, sampling_steps=2, guidance=0.0).generator_net
+    generator_net.network = Knowing()
+    calls, z = watched(generator_net.network), torch.randn(15, 64)
+    assert torch.allclose(generator_net(z, LABELS), image, atol=1e-5)
     first, noise = schedule(torch.tensor(FIRST_TIME))
     signal, rest = schedule(torch.tensor(FIRST_TIME / 2))
     added = (z.unflatten(1, (1, 8, 8)) - first * image) / noise
@@ -488,9 +493,9 @@ def test_guidance_leads_away_from_what_is_drawn_without_a_class(
         def forward(self, x: Tensor, time: Tensor, y: Tensor) -> Tensor:
             return torch.where(y == BARS.num_classes, 0.1, 0.3)[:, None, None, None].expand_as(x)
 
-    sampler = formula("diffusion", sections, sampling_steps=1, guidance=2.0).sampler
-    sampler.network = ByLabel()
-    found = sampler(torch.zeros(15, 64), LABELS)
+    generator_net = formula("diffusion", sections, sampling_steps=1, guidance=2.0).generator_net
+    generator_net.network = ByLabel()
+    found = generator_net(torch.zeros(15, 64), LABELS)
     noise = math.sin(FIRST_TIME * math.pi / 2)
     assert torch.allclose(found, torch.full_like(found, -noise * (0.3 + 2 * (0.3 - 0.1))))
 
@@ -498,21 +503,21 @@ def test_guidance_leads_away_from_what_is_drawn_without_a_class(
 def test_levels_of_a_pyramid_are_drawn_upon_its_own_smaller_image(
     sections: dict[str, Member],
 ) -> None:
-    sampler = formula("lapgan", sections).sampler.eval()
-    calls = [watched(detail) for detail in sampler.details]
+    generator_net = formula("lapgan", sections).generator_net.eval()
+    calls = [watched(detail) for detail in generator_net.details]
     z = torch.randn(15, 3 * sections["lapgan"]["latent_dim"])
-    levels = sampler.levels(z, LABELS)
+    levels = generator_net.levels(z, LABELS)
     for number, ((told, detail),) in enumerate(calls):
         low = resized(levels[number], levels[number + 1].shape[2:])
         assert torch.equal(told[0], low)
         assert torch.equal(told[1], z.chunk(3, dim=1)[number + 1])
         assert torch.equal(levels[number + 1], low + detail)
-    assert torch.equal(sampler(z, LABELS), levels[-1].clamp(-1, 1))
+    assert torch.equal(generator_net(z, LABELS), levels[-1].clamp(-1, 1))
 
 
 def test_real_images_under_wrong_labels_are_to_be_refused(sections: dict[str, Member]) -> None:
     gan = formula("mlp_gan", sections, mismatch=0.5)
-    calls, real = watched(gan.critic), images()
+    calls, real = watched(gan.discriminator), images()
     losses = gan.update(real, LABELS)
     (shown, wrong), scores = calls[2]
     assert torch.equal(shown, real)
@@ -522,7 +527,7 @@ def test_real_images_under_wrong_labels_are_to_be_refused(sections: dict[str, Me
 
 def test_several_moves_of_a_generator_are_of_their_own_noise(sections: dict[str, Member]) -> None:
     gan = formula("mlp_gan", sections, generator_steps=3)
-    calls = watched(gan.sampler)
+    calls = watched(gan.generator_net)
     gan.update(images(), LABELS)
     noise = torch.stack([told[0] for told, _ in calls])
     assert len(noise.unique(dim=0)) == 1 + 3
@@ -534,7 +539,7 @@ def test_several_moves_of_a_generator_are_of_their_own_noise(sections: dict[str,
 def test_doubling_weighs_the_game_against_the_pixels(sections: dict[str, Member]) -> None:
     gan = formula("srgan", sections, adversarial_weight=0.5)
     real, said = images(), torch.zeros(15)
-    doubled = gan.imagine(torch.zeros(15, 1), LABELS, real).detach()
+    doubled = gan.generate(torch.zeros(15, 1), LABELS, real).detach()
     loss = float(gan.generator_loss(said, LABELS, torch.zeros(15, 1)).detach())
     assert loss == pytest.approx(float((doubled - real).square().mean()) + 0.5 * math.log(2))
 
@@ -550,8 +555,8 @@ def test_a_traversal_moves_the_codes_in_use_one_by_one(
     spread = torch.tensor([0.1, 3.0, 0.0, 2.0, 0.5, 1.0, 0.2, 0.3])
     means = torch.linspace(-1, 1, 50)[:, None] * spread
     monkeypatch.setattr(model, "encode", lambda *_: (means, torch.zeros_like(means)))
-    model.sampler = Codes()
-    found = model.exhibits(bars, 0)["traversal"][:, 0, 0].unflatten(0, (8, 10))
+    model.generator_net = Codes()
+    found = model.showcase(bars, 0)["traversal"][:, 0, 0].unflatten(0, (8, 10))
     for row, place in zip(found, [1, 3, 5, 4, 7, 6, 0, 2], strict=True):
         wanted = torch.zeros(10, 8)
         wanted[:, place] = torch.linspace(-FAR, FAR, 10)

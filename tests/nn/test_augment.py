@@ -52,9 +52,9 @@ def test_each_image_of_a_batch_is_moved_as_torchvision_would(
 ) -> None:
     images = smooth(*shape)
     moved = affine(config)(images, generator(3))
-    draws = torch.rand((5, shape[0]), generator=generator(3)) * 2 - 1
+    subsets = torch.rand((5, shape[0]), generator=generator(3)) * 2 - 1
     for position in range(shape[0]):
-        angle, shear, scale, right, down = draws[:, position].tolist()
+        angle, shear, scale, right, down = subsets[:, position].tolist()
         expected = reference.affine(
             images[position],
             angle=angle * config.degrees,

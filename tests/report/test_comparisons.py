@@ -20,7 +20,7 @@ from pipeline.trials.grid import Trial, pairs
 
 NO_OVERLAP = {2: 0.0, 4: 0.0, 8: 0.0}
 CLAIMS = {"classical", "dcgan", "dcgan_classical"}
-NULLS = {"oversample", "shuffled"}
+NULL_ROLES = {"oversample", "shuffled"}
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,9 @@ def test_every_comparison_is_there_once(deltas: pd.DataFrame, study: Params) -> 
     assert not keys.duplicated().any()
     against_baseline = deltas[deltas["baseline"] == "real"]
     assert len(against_baseline) == len(METRICS) * 2 * 2 * len(study.arms)
-    against_rival = deltas[deltas["baseline"] == "classical"]
-    assert set(against_rival["arm"]) == {"dcgan", "dcgan_classical"}
-    assert len(against_rival) == len(METRICS) * 2 * 2 * 2
+    against_reference = deltas[deltas["baseline"] == "classical"]
+    assert set(against_reference["arm"]) == {"dcgan", "dcgan_classical"}
+    assert len(against_reference) == len(METRICS) * 2 * 2 * 2
 
 
 def test_deltas_are_paired_by_seed(deltas: pd.DataFrame, trials: pd.DataFrame) -> None:
@@ -82,7 +82,7 @@ def test_the_order_of_rows_changes_nothing(
 
 def test_exchanging_arm_and_baseline_flips_every_sign(trials: pd.DataFrame, study: Params) -> None:
     table, mirrored = (
-        comparisons.deltas_table(trials, without(study, baseline=name, rival=None), NO_OVERLAP)
+        comparisons.deltas_table(trials, without(study, baseline=name, reference=None), NO_OVERLAP)
         for name in ("real", "classical")
     )
     one = table[table["arm"] == "classical"].set_index(["classifier", "budget", "metric"])
@@ -92,7 +92,7 @@ def test_exchanging_arm_and_baseline_flips_every_sign(trials: pd.DataFrame, stud
     pd.testing.assert_series_equal(one["p_value"], other["p_value"])
 
 
-def test_overlapping_draws_widen_intervals(
+def test_overlapping_subsets_widen_intervals(
     trials: pd.DataFrame, deltas: pd.DataFrame, study: Params
 ) -> None:
     wider = comparisons.deltas_table(trials, study, NO_OVERLAP | {2: 0.3})
@@ -122,8 +122,8 @@ def is_primary(deltas: pd.DataFrame) -> pd.Series:
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(
     ("baseline", "arms", "size"),
-    [("real", CLAIMS, 12), ("classical", CLAIMS, 8), ("real", NULLS, 8)],
-    ids=["claims", "rival", "controls"],
+    [("real", CLAIMS, 12), ("classical", CLAIMS, 8), ("real", NULL_ROLES, 8)],
+    ids=["claims", "reference", "controls"],
 )
 def test_holm_runs_over_each_family(
     baseline: str, arms: set[str], size: int, metric: str, deltas: pd.DataFrame
@@ -160,7 +160,7 @@ def with_arms(params: Params, **changes: dict[str, Any]) -> Params:
     return params.model_copy(update={"arms": params.arms | arms})
 
 
-def test_an_arm_that_measures_what_it_adds_is_held_against_its_rival(
+def test_an_arm_that_measures_what_it_adds_is_held_against_its_reference(
     trials: pd.DataFrame, deltas: pd.DataFrame, study: Params
 ) -> None:
     measured = with_arms(study, dcgan_classical={"role": "measure"})
@@ -178,19 +178,19 @@ def test_an_arm_that_measures_what_it_adds_is_held_against_its_rival(
 
 
 @pytest.mark.parametrize(
-    ("change", "rival"),
+    ("change", "reference"),
     [
         ({"transform": "affine"}, "classical"),
         ({"transform": "affine", "per_class": 1}, None),
         ({"per_class": 0, "transform": "none"}, None),  # `real`, the baseline itself
     ],
 )
-def test_the_rival_of_a_start_from_a_discriminator_is_the_same_without_it(
-    change: dict[str, Any], rival: str | None, study: Params
+def test_the_reference_of_a_start_from_a_discriminator_is_the_same_without_it(
+    change: dict[str, Any], reference: str | None, study: Params
 ) -> None:
     plain = {
         "inputs": "models/dcgan",
-        "start_from_critic": True,
+        "start_from_discriminator": True,
         "filter": "none",
         "role": "measure",
         "per_class": study.arms["classical"].per_class,
@@ -198,15 +198,15 @@ def test_the_rival_of_a_start_from_a_discriminator_is_the_same_without_it(
     params = with_arms(study, warm=plain | change)
     assert [other for arm, other in pairs(params) if arm == "warm"] == [
         "real",
-        *([rival] if rival else []),
+        *([reference] if reference else []),
     ]
 
 
-@pytest.mark.parametrize("rival", [None, "real"])
-def test_without_a_rival_there_is_one_baseline(
-    rival: str | None, trials: pd.DataFrame, study: Params
+@pytest.mark.parametrize("reference", [None, "real"])
+def test_without_a_reference_there_is_one_baseline(
+    reference: str | None, trials: pd.DataFrame, study: Params
 ) -> None:
-    table = comparisons.deltas_table(trials, without(study, rival=rival), NO_OVERLAP)
+    table = comparisons.deltas_table(trials, without(study, reference=reference), NO_OVERLAP)
     assert set(table["baseline"]) == {"real"}
     assert not table[comparisons.COMPARISON].duplicated().any()
 
@@ -253,7 +253,7 @@ def small(params: Params, *controls: str) -> Params:
             "arms": {name: params.arms[name] for name in names},
             "classifiers": {"cnn": params.classifiers["cnn"]},
             "study": params.study.model_copy(update={"budgets": [2], "curve_budgets": []}),
-            "report": params.report.model_copy(update={"rival": None}),
+            "report": params.report.model_copy(update={"reference": None}),
         }
     )
 
@@ -309,8 +309,8 @@ def test_a_failed_control_is_named_and_speaks_for_every_metric(
     assert set(rows["verdict"]) == {"invalid"}
     named = {"oversample " + ROLES["must_not_differ"] + "; shuffled " + ROLES["must_not_help"]}
     assert set(rows["failed_controls"]) == named
-    blamed = set(table[table["arm"] == "classical"]["failed_controls"])
-    assert blamed == {"oversample " + ROLES["must_not_differ"]}
+    failed_controls = set(table[table["arm"] == "classical"]["failed_controls"])
+    assert failed_controls == {"oversample " + ROLES["must_not_differ"]}
     assert set(table[table["arm"] == "real"]["verdict"]) == {"baseline"}
 
 
@@ -381,8 +381,8 @@ def imageless(trials: pd.DataFrame, arm: str, seeds: list[int]) -> pd.DataFrame:
     return rows
 
 
-def against_rival(params: Params, *controls: str) -> Params:
-    return without(small(params, *controls), rival="classical")
+def against_reference(params: Params, *controls: str) -> Params:
+    return without(small(params, *controls), reference="classical")
 
 
 def compared(table: pd.DataFrame, baseline: str, metric: str = "accuracy") -> pd.Series:
@@ -402,7 +402,7 @@ def test_an_arm_without_images_in_too_many_seeds_is_not_judged(
     rows = rigged(trials, {"classical": -0.2, "dcgan": 0.1, "fresh_real": 0.2}, seeds=10)
     for arm in ("dcgan", "shuffled"):
         rows = lose(rows, arm, list(range(lost)))
-    params = against_rival(study, "shuffled", "fresh_real")
+    params = against_reference(study, "shuffled", "fresh_real")
     table = comparisons.deltas_table(rows, params, NO_OVERLAP)
     made = table["arm"].isin(["dcgan", "shuffled"])
     assert set(table[made]["num_without_images"]) == {lost}
@@ -425,7 +425,7 @@ def test_an_arm_without_images_in_too_many_seeds_is_not_judged(
 def test_an_arm_that_measures_stays_a_measure_without_images(
     trials: pd.DataFrame, study: Params
 ) -> None:
-    measured = with_arms(against_rival(study), dcgan={"role": "measure"})
+    measured = with_arms(against_reference(study), dcgan={"role": "measure"})
     rows = imageless(rigged(trials, {"dcgan": 0.1}, seeds=10), "dcgan", list(range(10)))
     table = comparisons.deltas_table(rows, measured, NO_OVERLAP)
     assert set(table[table["arm"] == "dcgan"]["verdict"]) == {"measure"}
@@ -441,7 +441,7 @@ def test_with_too_few_seeds_for_a_test_an_arm_without_images_is_exploratory(
 
 @pytest.mark.parametrize("lose", [failed, imageless])
 @pytest.mark.parametrize(("gap", "counted"), [(-0.2, 0.0), (0.1, -0.1)])
-def test_a_seed_that_gave_nothing_never_counts_in_favor_against_the_rival(
+def test_a_seed_that_gave_nothing_never_counts_in_favor_against_the_reference(
     lose: Callable[[pd.DataFrame, str, list[int]], pd.DataFrame],
     gap: float,
     counted: float,
@@ -452,11 +452,11 @@ def test_a_seed_that_gave_nothing_never_counts_in_favor_against_the_rival(
     for metric in ("accuracy", "log_loss"):
         rows.loc[:, metric] = rows[metric].round(1)  # without noise
     lost = lose(rows, "dcgan", [0, 1, 2])
-    table = comparisons.deltas_table(lost, against_rival(study), NO_OVERLAP)
+    table = comparisons.deltas_table(lost, against_reference(study), NO_OVERLAP)
     row = compared(table, "classical")
     assert row["delta"] == pytest.approx((3 * counted + 7 * (0.3 - gap)) / 10)
     assert row["num_without_images"] == 3
-    # Of a loss the rival that harms is the one with less of it: what is lower is better.
+    # Of a loss the reference that harms is the one with less of it: what is lower is better.
     mirrored = {-0.2: 0.2, 0.1: 0.0}[gap]
     loss = compared(table, "classical", "log_loss")
     assert loss["delta"] == pytest.approx((3 * mirrored + 7 * (0.3 - gap)) / 10)
@@ -466,19 +466,19 @@ def test_a_seed_that_gave_nothing_never_counts_in_favor_against_the_rival(
 
 
 @pytest.mark.parametrize(
-    ("rival", "arm", "verdict"),
+    ("reference", "arm", "verdict"),
     [(-0.1, 0.0, "weak reference"), (-0.1, -0.2, "harm"), (0.1, 0.2, "gain"), (0.0, 0.1, "gain")],
 )
-def test_a_gain_over_a_rival_below_the_baseline_is_none(
-    rival: float, arm: float, verdict: str, trials: pd.DataFrame, study: Params
+def test_a_gain_over_a_reference_below_the_baseline_is_none(
+    reference: float, arm: float, verdict: str, trials: pd.DataFrame, study: Params
 ) -> None:
-    rows = rigged(trials, {"dcgan": arm, "classical": rival}, seeds=10)
-    if rival == 0.0:
+    rows = rigged(trials, {"dcgan": arm, "classical": reference}, seeds=10)
+    if reference == 0.0:
         seeds = rows["arm"].eq("classical")
         real = rows[rows["arm"].eq("real")].set_index(["classifier", "budget", "seed"])["accuracy"]
         keys = [tuple(key) for key in rows.loc[seeds, ["classifier", "budget", "seed"]].to_numpy()]
         rows.loc[seeds, "accuracy"] = [real[key] for key in keys]
-    table = comparisons.deltas_table(rows, against_rival(study), NO_OVERLAP)
+    table = comparisons.deltas_table(rows, against_reference(study), NO_OVERLAP)
     row = compared(table, "classical")
     assert row["verdict"] == verdict
     assert row["p_holm"] == holm([row["p_value"]])[0]
@@ -535,15 +535,15 @@ def test_when_every_seed_failed_nothing_is_left_and_nothing_breaks(
 def test_diagnostics_agree_with_the_functions_they_come_from(
     found: tables.Found, trials: pd.DataFrame, study: Params
 ) -> None:
-    right = tables.right(found)
-    table = comparisons.diagnostics_table(trials, right, study, NO_OVERLAP | {2: 0.25})
+    correct = tables.correct_mask(found)
+    table = comparisons.diagnostics_table(trials, correct, study, NO_OVERLAP | {2: 0.25})
     assert len(table) == 2 * 2 * (7 + 2)
     for _, row in table.iterrows():
         arm, baseline = (
             np.stack(
                 [
-                    right[trial]
-                    for trial in sorted(right, key=lambda each: each.replicate.seed)
+                    correct[trial]
+                    for trial in sorted(correct, key=lambda each: each.replicate.seed)
                     if (trial.classifier, trial.arm, trial.replicate.budget)
                     == (row["classifier"], row[side], row["budget"])
                 ]
@@ -570,7 +570,7 @@ def test_an_arm_is_worth_the_labels_that_give_its_accuracy(
     rows["accuracy"] = 0.5 + slope + 0.05 * (rows["arm"] == "dcgan") + noise
     rows.loc[rows["arm"] == "classical", "accuracy"] = 0.95 + noise[rows["arm"] == "classical"]
     deltas = comparisons.deltas_table(rows, study, NO_OVERLAP)
-    table = comparisons.worth_table(rows, deltas, study, NO_OVERLAP)
+    table = comparisons.label_equivalent_table(rows, deltas, study, NO_OVERLAP)
     assert set(table["arm"]) == CLAIMS
     assert set(table["verdict"]) == {"exploratory"}
     assert set(table["least"]) == {2}
@@ -585,7 +585,7 @@ def test_an_arm_is_worth_the_labels_that_give_its_accuracy(
 def test_one_budget_alone_has_no_curve_and_no_worth(trials: pd.DataFrame, study: Params) -> None:
     params = small(study)
     deltas = comparisons.deltas_table(trials, params, NO_OVERLAP)
-    assert comparisons.worth_table(trials, deltas, params, NO_OVERLAP).empty
+    assert comparisons.label_equivalent_table(trials, deltas, params, NO_OVERLAP).empty
 
 
 def test_the_headline_has_the_accuracy_of_every_arm(deltas: pd.DataFrame, study: Params) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pipeline.config.schema import Params, load_params
 from pipeline.data.images import Images, LabeledImages
 from pipeline.report import gallery
-from pipeline.report.verdicts import EXHIBITS, KINDS, exhibit
+from pipeline.report.verdicts import KINDS, SHOWCASE_CAPTIONS, showcase_caption
 from pipeline.runtime.errors import IntegrityError
 from pipeline.runtime.files import read_json, write_json
 from pipeline.trials.provenance import manifest_of
@@ -18,9 +18,9 @@ from pipeline.trials.provenance import manifest_of
 NAMES = ["a", "b", "c"]
 
 
-def draw(folder: Path, name: str, params: Params, root: Path) -> dict[str, Images]:
-    gallery.draw_training(folder, name, params, root, NAMES)
-    return gallery.draw_samples(folder, name, params, root, NAMES)
+def plot(folder: Path, name: str, params: Params, root: Path) -> dict[str, Images]:
+    gallery.plot_training(folder, name, params, root, NAMES)
+    return gallery.plot_samples(folder, name, params, root, NAMES)
 
 
 def test_a_grid_has_equal_runs_and_blanks_where_images_are_missing() -> None:
@@ -42,7 +42,7 @@ def test_the_first_images_of_every_class_are_taken() -> None:
 
 def test_everything_a_generator_has_to_show_is_drawn(finished_zoo: Path, tmp_path: Path) -> None:
     params = load_params(finished_zoo)
-    draw(tmp_path / "plots", "cvae", params, finished_zoo)
+    plot(tmp_path / "plots", "cvae", params, finished_zoo)
     found = gallery.files(tmp_path, "cvae")
     assert list(found) == [
         "sheet",
@@ -61,7 +61,7 @@ def test_a_generator_that_came_to_nothing_has_no_gallery(zoo: Path) -> None:
     for folder in ("models/acgan", "data/synthetic/acgan"):
         for path in (zoo / folder).rglob("*.manifest.json"):
             write_json(path, read_json(path) | {"failure": ["a", "b", "c"]})
-    assert draw(zoo / "reports/plots", "acgan", params, zoo) == {}
+    assert plot(zoo / "reports/plots", "acgan", params, zoo) == {}
     assert gallery.files(zoo / "reports", "acgan") == {}
     assert gallery.kinds(params, zoo) == {"dcgan": "adversarial", "cvae": "variational"}
 
@@ -70,9 +70,9 @@ def test_the_first_replicate_of_the_primary_budget_that_finished_is_shown(zoo: P
     params = load_params(zoo)
     first = zoo / "models/cvae/budget-0002/seed-03.npz"
     write_json(manifest_of(first), read_json(manifest_of(first)) | {"failure": ["a", "b", "c"]})
-    (zoo / "models/cvae/budget-0002/seed-01.exhibits.npz").unlink()
-    with pytest.raises(IntegrityError, match=r"seed-01\.exhibits\.npz"):
-        draw(zoo / "reports/plots", "cvae", params, zoo)
+    (zoo / "models/cvae/budget-0002/seed-01.showcase.npz").unlink()
+    with pytest.raises(IntegrityError, match=r"seed-01\.showcase\.npz"):
+        plot(zoo / "reports/plots", "cvae", params, zoo)
 
 
 def test_what_a_generator_is_shows_in_its_training(finished_zoo: Path) -> None:
@@ -97,6 +97,6 @@ def test_every_kind_has_its_sign(name: str, column: str, kind: str | None, zoo: 
 
 
 def test_an_exhibit_without_a_caption_is_called_by_its_key() -> None:
-    assert exhibit("something_new") == "something_new"
-    assert exhibit("morph") == EXHIBITS["morph"]
-    assert all(caption.endswith(".") for caption in EXHIBITS.values())
+    assert showcase_caption("something_new") == "something_new"
+    assert showcase_caption("morph") == SHOWCASE_CAPTIONS["morph"]
+    assert all(caption.endswith(".") for caption in SHOWCASE_CAPTIONS.values())

@@ -16,9 +16,9 @@ from PIL import Image
 
 from pipeline.config.schema import Params, load_params
 from pipeline.report import html, tables
-from pipeline.report.verdicts import EXHIBITS, UNTUNED, VERDICTS, WARNINGS
+from pipeline.report.verdicts import SHOWCASE_CAPTIONS, UNTUNED, VERDICTS, WARNINGS
 from pipeline.runtime.files import file_digest, read_json, read_npz, write_json, write_npz
-from pipeline.stages.report import find, mean_health, page_tables
+from pipeline.stages.report import build_tables, mean_health, page_tables
 from pipeline.trials.grid import pairs
 from pipeline.trials.integrity import artifacts
 from pipeline.trials.provenance import manifest_of
@@ -59,7 +59,7 @@ def rendered(params: Params, root: Path, **changes: Any) -> str:
         galleries={name: {"sheet": picture, "other": picture} for name in params.generators},
         side_by_side=picture,
     )
-    found = page_tables(find(params, root, "toy"), timings, params)
+    found = page_tables(build_tables(params, root, "toy"), timings, params)
     html.write_page(path, params, found, pictures, manifest(**changes))
     return path.read_text(encoding="utf-8")
 
@@ -124,7 +124,7 @@ def test_moved_images_are_confessed(text: str) -> None:
     assert "the comparison with classical tells" in text
 
 
-def test_measuring_arms_are_held_against_the_rival_apart_from_claims(
+def test_measuring_arms_are_held_against_the_reference_apart_from_claims(
     study: Params, project: Path
 ) -> None:
     arms = study.arms | {
@@ -138,10 +138,12 @@ def test_measuring_arms_are_held_against_the_rival_apart_from_claims(
     assert "dcgan_classical" not in claims
 
 
-def test_where_nothing_is_compared_with_the_rival_nobody_is_sent_there(
+def test_where_nothing_is_compared_with_the_reference_nobody_is_sent_there(
     study: Params, project: Path
 ) -> None:
-    params = study.model_copy(update={"report": study.report.model_copy(update={"rival": None})})
+    params = study.model_copy(
+        update={"report": study.report.model_copy(update={"reference": None})}
+    )
     text = rendered(params, project)
     assert "arms pass on what classical augmentation knows" in text
     assert "Whether the generator itself is worth anything" not in text
@@ -250,12 +252,14 @@ def test_a_study_whose_generator_always_fails_still_has_a_page(
     assert "How good the synthetic images are" in rendered(study, project)
 
 
-def test_a_study_without_controls_rival_or_curve_has_a_page(study: Params, project: Path) -> None:
+def test_a_study_without_controls_reference_or_curve_has_a_page(
+    study: Params, project: Path
+) -> None:
     params = study.model_copy(
         update={
             "arms": {name: study.arms[name] for name in ("real", "dcgan")},
             "study": study.study.model_copy(update={"curve_budgets": [], "budgets": [2]}),
-            "report": study.report.model_copy(update={"rival": None}),
+            "report": study.report.model_copy(update={"reference": None}),
         }
     )
     text = rendered(params, project)
@@ -356,7 +360,7 @@ def test_galleries_of_several_generators_are_closed(zoo_text: str) -> None:
         gallery = zoo_text.partition(f"<details><summary>Gallery of {name}</summary>")[2]
         gallery = gallery.partition("</details>")[0]
         captions = re.findall("<figcaption>(.*?)</figcaption>", gallery)
-        assert captions == [EXHIBITS["sheet"], "other"]
+        assert captions == [SHOWCASE_CAPTIONS["sheet"], "other"]
 
 
 def change_history(root: Path, name: str, seed: int, old: str, new: str) -> None:

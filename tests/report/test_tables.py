@@ -210,14 +210,14 @@ def test_a_failed_generator_has_no_audit_and_no_cas(project: Path, study: Params
     assert len(tables.classes_table(study, project)) == 7 * 3
 
 
-def test_overlap_of_draws_is_the_share_of_common_images(project: Path, study: Params) -> None:
-    overlaps = tables.draw_overlaps(study, project)
+def test_overlap_of_subsets_is_the_share_of_common_images(project: Path, study: Params) -> None:
+    overlaps = tables.subset_overlaps(study, project)
     assert set(overlaps) == {2, 4, 8}
-    draws = [
-        set(np.load(project / f"data/splits/draws/budget-0008/seed-{seed:02d}.npz")["index"])
+    subsets = [
+        set(np.load(project / f"data/splits/subsets/budget-0008/seed-{seed:02d}.npz")["index"])
         for seed in range(4)
     ]
-    shares = [len(one & other) / 24 for k, one in enumerate(draws) for other in draws[:k]]
+    shares = [len(one & other) / 24 for k, one in enumerate(subsets) for other in subsets[:k]]
     assert overlaps[8] == pytest.approx(np.mean(shares))
 
 

@@ -17,7 +17,7 @@ from pipeline.stages import report
 def left(root: Path) -> Path:
     """The tables of a report, as `report` writes them, in the study at `root`."""
     params = load_params(root)
-    found = report.find(params, root, "toy")
+    found = report.build_tables(params, root, "toy")
     for name in ("deltas", "ranking", "worth"):
         report.write_csv(root / f"reports/{name}.csv", getattr(found, name))
     report.write_csv(root / "reports/timings.csv", timings_table(params, root))

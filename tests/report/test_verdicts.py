@@ -19,13 +19,13 @@ from pipeline.report.verdicts import (
     answer,
     beyond,
     explanation,
+    format_budget,
     interval,
-    labels,
+    label_equivalent,
+    label_equivalent_sentence,
     percent,
     points,
     sentence,
-    worth,
-    worth_sentence,
 )
 
 COMPARED = [name for name in VERDICTS if name != "baseline"]
@@ -271,15 +271,15 @@ def worth_row(**changes: Any) -> dict[str, Any]:
 def test_worth_is_written_as_a_number_or_as_the_side_on_which_it_lies(
     changes: dict[str, float], expected: str
 ) -> None:
-    assert worth(worth_row(**changes)) == expected
-    assert worth_sentence(worth_row(**changes)) == (
+    assert label_equivalent(worth_row(**changes)) == expected
+    assert label_equivalent_sentence(worth_row(**changes)) == (
         f"For cnn, 10 labels per class with classical perform like {expected} labels per class "
         "alone."
     )
 
 
 def test_what_an_arm_is_worth_is_not_told_where_a_control_failed() -> None:
-    text = worth_sentence(worth_row(verdict="invalid"))
+    text = label_equivalent_sentence(worth_row(verdict="invalid"))
     assert "36" not in text
     assert "a control failed" in text
 
@@ -290,7 +290,9 @@ EXTENDED = st.sampled_from([-math.inf, math.inf]) | st.floats(1, 10_000)
 @given(values=st.lists(EXTENDED, min_size=3, max_size=3))
 def test_no_worth_is_written_with_words_that_are_no_number(values: list[float]) -> None:
     low, mean, high = sorted(values)
-    text = worth_sentence(worth_row(worth=mean, low=low, high=high, least=1, most=10_000))
+    text = label_equivalent_sentence(
+        worth_row(label_equivalent=mean, low=low, high=high, least=1, most=10_000)
+    )
     assert len(sentences(text)) == 1
     assert not re.search(r"\b(nan|inf)\b", text)
 
@@ -319,7 +321,7 @@ def test_percentages_have_one_decimal(share: float, expected: str) -> None:
     ("budget", "expected"), [(1, "1 label per class"), (2, "2 labels per class")]
 )
 def test_one_label_is_not_several(budget: int, expected: str) -> None:
-    assert labels(budget) == expected
+    assert format_budget(budget) == expected
 
 
 @pytest.mark.parametrize(("confidence", "expected"), [(0.9, "90 %"), (0.999, "99.9 %")])

@@ -32,7 +32,12 @@ from pipeline.runtime.bits import MODE, PORTABLE, USER, current_bits, has_avx2, 
 from pipeline.runtime.determinism import deterministic, refuse_other_bits, resolve_precision
 from pipeline.runtime.errors import MachineError
 from pipeline.teachers import TEACHERS
-from pipeline.teachers.features import affinity, reduced, spread, strokes
+from pipeline.teachers.features import (
+    affinity,
+    hog_features,
+    principal_components,
+    propagate_labels,
+)
 from pipeline.trials.engine import Task, compute
 from pipeline.trials.provenance import describe, provenance
 
@@ -94,7 +99,7 @@ def test_two_updates_of_a_generator(
     with deterministic():
         generator = create(family, config, images.spec(), 0)
         fit(generator, images, 0, tmp_path)
-    weights = generator.sampler.state_dict().values()
+    weights = generator.generator_net.state_dict().values()
     check(f"generator {name}", digest(each.numpy() for each in weights))
 
 
@@ -104,9 +109,9 @@ def test_a_few_updates_of_a_teacher(name: str, images: LabeledImages) -> None:
     section = SECTIONS[name]
     brief = {key: 3 for key in ("steps",) if key in section}
     if "rounds" in section:
-        brief["rounds"] = [{"steps": 3, "batch_size": 16, "surest_frac": 0.8}]
-    draw, rest = images.take(np.arange(60)), images.take(np.arange(60, 600))
-    teacher = taught(name, draw, rest.images, **brief)
+        brief["rounds"] = [{"steps": 3, "batch_size": 16, "top_frac": 0.8}]
+    subset, rest = images.take(np.arange(60)), images.take(np.arange(60, 600))
+    teacher = taught(name, subset, rest.images, **brief)
     found = [teacher.predict_proba(rest.images)]
     check(f"teacher {name}", digest(found))
 
@@ -115,10 +120,10 @@ def test_a_few_updates_of_a_teacher(name: str, images: LabeledImages) -> None:
 def test_a_graph_and_the_labels_that_spread_over_it(images: LabeledImages) -> None:
     labels = np.where(np.arange(len(images)) < 60, images.labels, UNLABELED)
     with deterministic():
-        seen = strokes(images.images)
-        rows = reduced(seen, 20)
+        seen = hog_features(images.images)
+        rows = principal_components(seen, 20)
         links = affinity(rows, 8)
-        found = [seen, rows, links.data, links.indices, spread(links, labels, 10, 0.95)]
+        found = [seen, rows, links.data, links.indices, propagate_labels(links, labels, 10, 0.95)]
     check("graph", digest(found))
 
 
@@ -317,7 +322,7 @@ def test_a_trial_of_other_bits_than_its_process_is_refused(study: Params, tmp_pa
         provenance=provenance("code", [], params, [], 0, tmp_path),
         work=nothing,
         outputs={"x": Path("x")},
-        labels={"stage": "s", "item": "i"},
+        tags={"stage": "s", "item": "i"},
     )
     with pytest.raises(MachineError, match="expected a process with native bits"):
         compute([task], study.engine, tmp_path)

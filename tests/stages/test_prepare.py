@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.schema import DRAWS, FRESH, DataParams, Params
+from pipeline.config.schema import FRESH, SUBSETS, DataParams, Params
 from pipeline.data.datasets import DATASETS, toy
 from pipeline.data.datasets.base import RawDataset
 from pipeline.data.images import LabeledImages, content_ids, digest, read_images
@@ -47,7 +47,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_there_is_a_file_for_every_replicate_and_nothing_else(home: Path, study: Params) -> None:
-    grids = {"draws": curve_replicates(study.study), "fresh": replicates(study.study)}
+    grids = {"subsets": curve_replicates(study.study), "fresh": replicates(study.study)}
     files = {
         f"{part}/{each.file('.npz').as_posix()}" for part, grid in grids.items() for each in grid
     }
@@ -81,7 +81,7 @@ def test_the_pool_has_no_labels_beside_its_images(home: Path) -> None:
     assert set(read_npz(home / SPLITS / "labels.npz")) == {"labels"}
 
 
-@pytest.mark.parametrize("folder", [DRAWS, FRESH])
+@pytest.mark.parametrize("folder", [SUBSETS, FRESH])
 def test_draws_and_fresh_labels_are_of_the_pool_in_equal_shares(
     folder: str, home: Path, study: Params
 ) -> None:
@@ -97,24 +97,24 @@ def test_draws_and_fresh_labels_are_of_the_pool_in_equal_shares(
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
 def test_draws_are_nested_in_any_order_of_budgets(seed: int, home: Path) -> None:
-    small, middle, large = (index(home, DRAWS, budget, seed).tolist() for budget in (2, 4, 8))
+    small, middle, large = (index(home, SUBSETS, budget, seed).tolist() for budget in (2, 4, 8))
     assert large[: len(middle)] == middle
     assert middle[: len(small)] == small
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
 @pytest.mark.parametrize("budget", [2, 4])
-def test_fresh_labels_are_what_twice_the_budget_has_beyond_the_draw(
+def test_fresh_labels_are_what_twice_the_budget_has_beyond_the_subset(
     budget: int, seed: int, home: Path
 ) -> None:
-    own, fresh = (index(home, folder, budget, seed).tolist() for folder in (DRAWS, FRESH))
-    double = index(home, DRAWS, 2 * budget, seed).tolist()
+    own, fresh = (index(home, folder, budget, seed).tolist() for folder in (SUBSETS, FRESH))
+    double = index(home, SUBSETS, 2 * budget, seed).tolist()
     assert not set(own) & set(fresh)
     assert own + fresh == double
 
 
 def test_seeds_draw_different_images(home: Path) -> None:
-    for folder in (DRAWS, FRESH):
+    for folder in (SUBSETS, FRESH):
         found = {tuple(index(home, folder, 4, seed)) for seed in range(4)}
         assert len(found) == 4
 
@@ -134,7 +134,7 @@ def test_an_added_budget_or_seed_leaves_the_others_as_they_were(
     assert len(found) == len(before) + (5 * 5 - 3 * 4) + (2 * 5 - 2 * 4)
 
 
-def test_a_budget_of_the_curve_gets_the_draw_it_would_have_in_the_grid(
+def test_a_budget_of_the_curve_gets_the_subset_it_would_have_in_the_grid(
     home: Path, study: Params, tmp_path: Path
 ) -> None:
     prepare.run(changed(study, "study", budgets=[2, 4, 8], curve_budgets=[]), tmp_path)

@@ -34,15 +34,17 @@ def params(smoke: Params) -> Params:
 def inputs(bars: LabeledImages, tmp_path: Path) -> tuple[Path, Path, Path]:
     """Test images, a draw, and a generator's file that holds the draw itself."""
     ranked = np.stack([np.flatnonzero(bars.labels == label) for label in range(3)], axis=1)
-    test, draw, synthetic = (tmp_path / name for name in ("test.npz", "draw.npz", "synthetic.npz"))
-    for path, ranks in ((test, slice(10, 60)), (draw, slice(0, 10)), (synthetic, slice(0, 10))):
+    test, subset, synthetic = (
+        tmp_path / name for name in ("test.npz", "draw.npz", "synthetic.npz")
+    )
+    for path, ranks in ((test, slice(10, 60)), (subset, slice(0, 10)), (synthetic, slice(0, 10))):
         data = bars.take(ranked[ranks].reshape(-1))
         teacher = np.eye(3, dtype=np.float32)[data.labels]
         write_npz(
             path, images=data.images, labels=data.labels, teacher=teacher, confidence=np.array(0.5)
         )
     write_json(manifest_of(synthetic), dict.fromkeys(PARTS))
-    return test, draw, synthetic
+    return test, subset, synthetic
 
 
 def scored(
@@ -98,11 +100,11 @@ def test_an_arm_lets_its_classifier_start_from_a_discriminator(
     params: Params, inputs: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     section = params.classifiers["cnn"] | {"channels": 2, "steps": 2}
-    arm = ArmParams(inputs="models/gan", per_class=0, start_from_critic=True, role="measure")
+    arm = ArmParams(inputs="models/gan", per_class=0, start_from_discriminator=True, role="measure")
     changed = params.model_copy(
         update={"classifiers": {"critic": section}, "arms": params.arms | {"critic": arm}}
     )
-    weights = inputs[2].with_suffix(".critic.safetensors")
+    weights = inputs[2].with_suffix(".discriminator.safetensors")
     shapes = {"0": (2, 1, 5, 5), "1": (4, 2, 5, 5)}
     save_file(
         {
@@ -126,12 +128,12 @@ def test_an_arm_lets_its_classifier_start_from_a_discriminator(
 
 
 def test_an_arm_depends_on_the_discriminator_it_starts_from(tmp_path: Path) -> None:
-    arm = ArmParams(inputs="models/gan", per_class=0, start_from_critic=True, role="measure")
+    arm = ArmParams(inputs="models/gan", per_class=0, start_from_discriminator=True, role="measure")
     place = tmp_path / "seed_0.npz"
-    for suffix in (".safetensors", ".critic.safetensors"):
+    for suffix in (".safetensors", ".discriminator.safetensors"):
         (tmp_path / f"seed_0{suffix}").touch()
     write_json(manifest_of(place), dict.fromkeys(PARTS))
-    assert inputs_of(arm, place) == [tmp_path / "seed_0.critic.safetensors"]
+    assert inputs_of(arm, place) == [tmp_path / "seed_0.discriminator.safetensors"]
     failed = dict.fromkeys(PARTS) | {"failure": ["generator", "diverged", "lower the rate"]}
     write_json(manifest_of(place), failed)
     assert inputs_of(arm, place) == [manifest_of(place)]

@@ -25,7 +25,7 @@ import pytest
 from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 
-from pipeline.config.schema import DRAWS, FRESH, Params, load_params
+from pipeline.config.schema import FRESH, SUBSETS, Params, load_params
 from pipeline.config.validation import FILE, Member, validate
 from pipeline.data.images import LabeledImages
 from pipeline.runtime.errors import CollapsedError, DivergedError, IntegrityError
@@ -44,7 +44,7 @@ from pipeline.trials.provenance import manifest_of
 ROOT = Path(__file__).resolve().parents[2]
 NUM_TEST = 400
 BUDGET = "budget-0005"
-TUNED = {"latent_std": [1.0, 1.5], "confidence": [0.8]}
+TUNED = {"latent_std": [1.0, 1.5], "min_probability": [0.8]}
 LEFT_OUT = ("oversample", "classical", "dcgan_classical")  # nothing of their own could leak
 # What leaks does so at any size, and this study is computed over and over.
 BRIEF: dict[str, dict[str, Member]] = {
@@ -89,7 +89,7 @@ def params(smoke: Params) -> Params:
     document = smoke.model_dump()
     document["data"].update(name="mnist", path="source")
     document["tune"].update(TUNED)
-    document["report"].update(rival=None)
+    document["report"].update(reference=None)
     document["arms"] = {name: arm for name, arm in document["arms"].items() if name not in LEFT_OUT}
     for family, members in BRIEF.items():
         for name, settings in members.items():
@@ -148,7 +148,7 @@ def test_noise_for_a_test_set_changes_nothing_but_scores(
 ) -> None:
     poisoned = studied(tmp_path / "poisoned", params, noise=True)
     for part in (
-        "data/splits/draws",
+        "data/splits/subsets",
         "data/splits/fresh",
         "models",
         "data/synthetic",
@@ -180,7 +180,9 @@ def test_permuting_every_label_beyond_the_budget_changes_only_what_may_know_them
     shutil.copytree(honest, poisoned, ignore=shutil.ignore_patterns(".trials", "results", "models"))
     splits, rng = poisoned / "data/splits", numpy_rng("poison")
     labels = read_npz(splits / "labels.npz")["labels"]
-    inside = np.concatenate([read_npz(path)["index"] for path in (poisoned / DRAWS).rglob("*.npz")])
+    inside = np.concatenate(
+        [read_npz(path)["index"] for path in (poisoned / SUBSETS).rglob("*.npz")]
+    )
     outside = np.setdiff1d(np.arange(len(labels)), inside)
     write_npz(splits / "labels.npz", labels=permuted(labels, outside, rng))
     for path in (poisoned / FRESH).rglob("*.npz"):
@@ -196,7 +198,7 @@ def test_permuting_every_label_beyond_the_budget_changes_only_what_may_know_them
     assert digests(poisoned / "data/audit") != digests(honest / "data/audit")
 
 
-def test_no_replicate_learns_from_the_draw_of_another(
+def test_no_replicate_learns_from_the_subset_of_another(
     honest: Path, params: Params, tmp_path: Path
 ) -> None:
     poisoned = tmp_path / "poisoned"
@@ -204,8 +206,10 @@ def test_no_replicate_learns_from_the_draw_of_another(
     own = Path(BUDGET) / "seed-00.npz"
     for path in (poisoned / "data/splits").rglob("seed-*.npz"):
         if not path.as_posix().endswith(own.as_posix()):
-            draw = read_npz(path)
-            write_npz(path, **draw | {"labels": numpy_rng(path.name).permutation(draw["labels"])})
+            subset = read_npz(path)
+            write_npz(
+                path, **subset | {"labels": numpy_rng(path.name).permutation(subset["labels"])}
+            )
     run_trials(params, poisoned)
     ours, theirs = learned(honest), learned(poisoned)
     kept = {name for name in ours if ours[name] == theirs[name]}
@@ -213,7 +217,7 @@ def test_no_replicate_learns_from_the_draw_of_another(
     for part in ("models", "data/synthetic"):
         found = [digests(each / part / "dcgan" / BUDGET) for each in (honest, poisoned)]
         # `dcgan` has no discriminator to start from: that file is empty.
-        names = {name for name in found[0] if "critic" not in name}
+        names = {name for name in found[0] if "discriminator" not in name}
         same = {name for name in names if found[0][name] == found[1][name]}
         assert same == {name for name in names if name.startswith("seed-00")}
 
@@ -223,8 +227,8 @@ def test_a_generator_trained_by_hand_on_more_labels_is_refused(
 ) -> None:
     study = Path(shutil.copytree(honest, tmp_path / "study"))
     (study / "params.yaml").write_text("")
-    own = study / DRAWS / BUDGET / "seed-00.npz"
-    larger = study / DRAWS / "budget-0010/seed-00.npz"
+    own = study / SUBSETS / BUDGET / "seed-00.npz"
+    larger = study / SUBSETS / "budget-0010/seed-00.npz"
     kept = own.read_bytes()
     shutil.copy(larger, own)
     train_generator.run(params, study, "dcgan")

@@ -19,7 +19,7 @@ from test_teachers import SECTIONS
 from benchmarks import semi
 from pipeline.commands import presets
 from pipeline.commands.check import check_params
-from pipeline.config.schema import DRAWS, MODELS, DataParams, Params, load_params
+from pipeline.config.schema import MODELS, SUBSETS, DataParams, Params, load_params
 from pipeline.config.validation import FILE, parse_yaml, validate
 from pipeline.data.datasets import DATASETS, toy
 from pipeline.data.datasets.base import RawDataset
@@ -67,16 +67,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return leave_study(tmp_path_factory.mktemp("both"), TEXT)
 
 
-def test_an_arm_is_compared_with_the_rival_of_its_own_regime() -> None:
+def test_an_arm_is_compared_with_the_reference_of_its_own_regime() -> None:
     params = params_of(TEXT)
-    rivals = [(arm, against) for arm, against in pairs(params) if against != "real"]
-    assert rivals == [
+    references = [(arm, against) for arm, against in pairs(params) if against != "real"]
+    assert references == [
         ("taught", "pseudo_label"),
         ("dcgan", "classical"),
         ("dcgan_classical", "classical"),
     ]
     fewer = changed(TEXT, "models/graph, per_class: 6", "models/graph, per_class: 5")
-    assert params_of(fewer).rival("taught") is None  # it would add other numbers of images
+    assert params_of(fewer).reference("taught") is None  # it would add other numbers of images
     assert params.regime("taught") == params.regime("teacher") == "labeled+unlabeled"
     assert params.regime("dcgan") == params.regime("fresh_real") == "labeled"
 
@@ -87,7 +87,9 @@ def test_the_report_groups_arms_by_regime_and_says_what_it_compares(
     folder = Path(shutil.copytree(finished, tmp_path / "project"))
     params = load_params(folder)
     page = rendered(params, folder)
-    report.write_csv(folder / "reports/deltas.csv", report.find(params, folder, "toy").deltas)
+    report.write_csv(
+        folder / "reports/deltas.csv", report.build_tables(params, folder, "toy").deltas
+    )
     assert "images better than the unlabeled images and labels" in page
     first, _, second = page.partition("labeled+unlabeled: from unlabeled images as well")
     table = first.rpartition("<h2>Test accuracy of every arm</h2>")[2]
@@ -134,13 +136,17 @@ def changed(text: str, old: str, new: str) -> str:
             ["arms.teacher.teacher_itself", "measure"],
         ),
         (
-            "inputs: data/splits/draws, per_class: 6, transform: affine",
-            "inputs: data/splits/draws, per_class: 6, teacher_itself: true, role: measure",
+            "inputs: data/splits/subsets, per_class: 6, transform: affine",
+            "inputs: data/splits/subsets, per_class: 6, teacher_itself: true, role: measure",
             ["arms.classical.teacher_itself", "models/<teacher>"],
         ),
         ("teachers: {graph: {}}", "teachers: {graph: {}, dcgan: {}}", ["teachers", "dcgan"]),
         ("latent_std: [1.0]", "latent_std: [1.0, 1.5]", ["tune", "generators.taught"]),
-        ("test_per_class: 20}", "test_per_class: 20, foreign: {frac: 0.2}}", ["foreign.classes"]),
+        (
+            "test_per_class: 20}",
+            "test_per_class: 20, unknown_classes: {frac: 0.2}}",
+            ["unknown_classes.classes"],
+        ),
     ],
 )
 def test_wrong_settings_are_refused_in_one_sentence(old: str, new: str, words: list[str]) -> None:
@@ -149,12 +155,12 @@ def test_wrong_settings_are_refused_in_one_sentence(old: str, new: str, words: l
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
-def test_a_rival_of_the_images_at_hand_saw_no_others(tmp_path: Path) -> None:
+def test_a_reference_of_the_images_at_hand_saw_no_others(tmp_path: Path) -> None:
     shutil.copy(ROOT / FILE, tmp_path)
     presets.apply("semi", tmp_path)
     text = (tmp_path / FILE).read_text("utf-8")
-    (tmp_path / FILE).write_text(changed(text, "rival: classical", "rival: pseudo_label"))
-    with pytest.raises(ParamsError, match=r"report\.rival.*pseudo_label, which saw unlabeled"):
+    (tmp_path / FILE).write_text(changed(text, "reference: classical", "reference: pseudo_label"))
+    with pytest.raises(ParamsError, match=r"report\.reference.*pseudo_label, which saw unlabeled"):
         check_params(tmp_path)
 
 
@@ -184,7 +190,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Params:
     for generator in document["generators"].values():
         generator.update(
             steps=20,
-            most_steps=20,
+            max_steps=20,
             batch_size=8,
             generator_channels=[8, 4],
             discriminator_channels=4,
@@ -253,7 +259,7 @@ def test_the_benchmark_reports_every_arm_and_part(
     monkeypatch.setattr(semi, "settings", finished)
     monkeypatch.setattr(semi.prepare, "run", lambda *_: None)
     chosen = Namespace(
-        seed=0, threads=1, arms=None, alone=False, foreign=None, out=tmp_path / "out"
+        seed=0, threads=1, arms=None, alone=False, unknown_classes=None, out=tmp_path / "out"
     )
     semi.benchmark(chosen)
     found = read_json(tmp_path / "out/result.json")
@@ -276,11 +282,11 @@ def test_a_teacher_labels_the_rest_of_the_pool_and_its_arms_use_that(
 ) -> None:
     splits = honest / "data/splits"
     place = "budget-0005/seed-00.npz"
-    draw = read_npz(splits / "draws" / place)
+    subset = read_npz(splits / "subsets" / place)
     pool = read_npz(splits / "pool.npz")["images"]
     found = read_npz(honest / MODELS / "graph" / place)
-    assert not set(found["index"]) & set(draw["index"])
-    assert len(found["index"]) == len(pool) - len(draw["index"])
+    assert not set(found["index"]) & set(subset["index"])
+    assert len(found["index"]) == len(pool) - len(subset["index"])
     np.testing.assert_array_equal(found["images"], pool[found["index"]])
     np.testing.assert_array_equal(found["labels"], found["teacher"].argmax(axis=1))
     right = read_json(honest / "data/audit/graph/budget-0005/seed-00.json")["label_accuracy"]
@@ -295,13 +301,13 @@ def test_a_teacher_labels_the_rest_of_the_pool_and_its_arms_use_that(
 
 
 @pytest.mark.slow
-def test_no_test_image_and_no_label_outside_the_draw_reaches_a_teacher_or_what_it_teaches(
+def test_no_test_image_and_no_label_outside_the_subset_reaches_a_teacher_or_what_it_teaches(
     honest: Path, small: Params, tmp_path: Path
 ) -> None:
     poisoned = prepared(honest, tmp_path / "poisoned")
     splits, rng = poisoned / "data/splits", numpy_rng("poison")
     labels = read_npz(splits / "labels.npz")["labels"]
-    inside = read_npz(poisoned / DRAWS / "budget-0005/seed-00.npz")["index"]
+    inside = read_npz(poisoned / SUBSETS / "budget-0005/seed-00.npz")["index"]
     outside = np.setdiff1d(np.arange(len(labels)), inside)
     labels[outside] = rng.permutation(labels[outside])
     write_npz(splits / "labels.npz", labels=labels)
@@ -310,8 +316,8 @@ def test_no_test_image_and_no_label_outside_the_draw_reaches_a_teacher_or_what_i
     write_npz(splits / "test.npz", images=noise, labels=rng.permutation(test.labels))
     # Draws of other budgets and seeds are not this replicate's either.
     for other in ("budget-0009/seed-00.npz", "budget-0005/seed-01.npz"):
-        (splits / "draws" / other).parent.mkdir(exist_ok=True)
-        (splits / "draws" / other).write_text("no archive")
+        (splits / "subsets" / other).parent.mkdir(exist_ok=True)
+        (splits / "subsets" / other).write_text("no archive")
     run_trials(small, poisoned)
     for part in ("models", "data/synthetic"):
         found = digests(honest / part)
@@ -329,9 +335,9 @@ def test_a_pool_of_noise_is_refused_by_every_teacher_and_costs_its_arms_their_ga
 ) -> None:
     study = prepared(honest, tmp_path / "study")
     pool = read_npz(study / "data/splits/pool.npz")
-    draw = read_npz(study / DRAWS / "budget-0005/seed-00.npz")
+    subset = read_npz(study / SUBSETS / "budget-0005/seed-00.npz")
     noise = numpy_rng("noise").integers(0, 256, pool["images"].shape, dtype=np.uint8)
-    noise[draw["index"]] = draw["images"]
+    noise[subset["index"]] = subset["images"]
     write_npz(study / "data/splits/pool.npz", **{**pool, "images": noise})
     manifest = read_json(study / "data/splits/manifest.json")
     manifest["files"]["data/splits/pool.npz"] = file_digest(study / "data/splits/pool.npz")
@@ -369,26 +375,26 @@ def test_a_stage_of_a_teacher_opens_what_it_declares_and_nothing_else(
     refuse_undeclared(stage, item, Path(shutil.copytree(honest, tmp_path / "study")), small)
 
 
-def test_foreign_images_come_into_the_pool_alone(small: Params, tmp_path: Path) -> None:
-    foreign = small.data.foreign.model_copy(update={"classes": [1], "frac": 0.25})
-    data = small.data.model_copy(update={"foreign": foreign})
+def test_unknown_images_come_into_the_pool_alone(small: Params, tmp_path: Path) -> None:
+    foreign = small.data.unknown_classes.model_copy(update={"classes": [1], "frac": 0.25})
+    data = small.data.model_copy(update={"unknown_classes": foreign})
     prepare.run(small.model_copy(update={"data": data}), tmp_path)
     splits = tmp_path / "data/splits"
     labels = read_npz(splits / "labels.npz")["labels"]
     assert (labels == -1).mean() == pytest.approx(0.25, abs=0.01)
     assert set(labels) == {-1, 0, 1}
     assert set(read_images(splits / "test.npz").labels) == {0, 1}
-    assert set(read_images(splits / "draws/budget-0005/seed-00.npz").labels) == {0, 1}
+    assert set(read_images(splits / "subsets/budget-0005/seed-00.npz").labels) == {0, 1}
     manifest = read_json(splits / "manifest.json")
     assert manifest["class_names"] == ["horizontal", "diagonal"]
     assert manifest["pool"]["num_unlabeled"] == (labels == -1).sum()
 
 
-def test_a_teacher_is_held_against_foreign_images_and_keeps_the_strangest_out(
+def test_a_teacher_is_held_against_unknown_images_and_keeps_the_strangest_out(
     small: Params, tmp_path: Path
 ) -> None:
-    foreign = small.data.foreign.model_copy(update={"classes": [1], "frac": 0.25})
-    data = small.data.model_copy(update={"foreign": foreign})
+    foreign = small.data.unknown_classes.model_copy(update={"classes": [1], "frac": 0.25})
+    data = small.data.model_copy(update={"unknown_classes": foreign})
     teachers = {"graph": {**small.teachers["graph"], "keep_frac": 0.75}}
     study = small.model_copy(update={"data": data, "teachers": teachers})
     prepare.run(study, tmp_path)
@@ -429,7 +435,7 @@ def test_images_that_nobody_labeled_are_for_teachers_alone(
     labels = read_npz(splits / "labels.npz")["labels"]
     assert (labels == -1).sum() > (labels != -1).sum()
     assert read_json(splits / "manifest.json")["pool"]["num_unlabeled"] == (labels == -1).sum()
-    for file in ("test", f"draws/{place}", f"fresh/{place}"):
+    for file in ("test", f"subsets/{place}", f"fresh/{place}"):
         assert set(read_images(splits / f"{file}.npz").labels) == {0, 1, 2}
     train_teacher.run(partly_labeled, tmp_path, "graph")
     evaluate_teacher.run(partly_labeled, tmp_path, "graph")
@@ -440,11 +446,11 @@ def test_images_that_nobody_labeled_are_for_teachers_alone(
     assert found["strangeness_auroc"] is None
 
 
-def test_foreign_classes_beside_images_that_nobody_labeled_are_refused(
+def test_unknown_classes_beside_images_that_nobody_labeled_are_refused(
     partly_labeled: Params, tmp_path: Path
 ) -> None:
-    foreign = partly_labeled.data.foreign.model_copy(update={"classes": [1], "frac": 0.1})
-    data = partly_labeled.data.model_copy(update={"foreign": foreign})
+    foreign = partly_labeled.data.unknown_classes.model_copy(update={"classes": [1], "frac": 0.1})
+    data = partly_labeled.data.model_copy(update={"unknown_classes": foreign})
     with pytest.raises(ParamsError, match="a user's images has unlabeled images itself"):
         prepare.run(partly_labeled.model_copy(update={"data": data}), tmp_path)
 
@@ -452,22 +458,22 @@ def test_foreign_classes_beside_images_that_nobody_labeled_are_refused(
 @pytest.mark.parametrize(
     ("classes", "frac", "words"),
     [
-        ([7], 0.1, "data.foreign.classes"),
+        ([7], 0.1, "data.unknown_classes.classes"),
         ([0, 1], 0.1, "at least two others"),
-        ([1], 0.9, "data.foreign.frac"),
+        ([1], 0.9, "data.unknown_classes.frac"),
     ],
 )
-def test_foreign_classes_that_cannot_be_are_refused(
+def test_unknown_classes_that_cannot_be_are_refused(
     classes: list[int], frac: float, words: str, small: Params, tmp_path: Path
 ) -> None:
-    foreign = small.data.foreign.model_copy(update={"classes": classes, "frac": frac})
-    data = small.data.model_copy(update={"foreign": foreign})
+    foreign = small.data.unknown_classes.model_copy(update={"classes": classes, "frac": frac})
+    data = small.data.model_copy(update={"unknown_classes": foreign})
     with pytest.raises(ParamsError, match=words):
         prepare.run(small.model_copy(update={"data": data}), tmp_path)
     assert not (tmp_path / "data/splits").exists()
 
 
-def test_a_draw_that_takes_the_whole_pool_leaves_nothing_to_a_teacher(
+def test_a_subset_that_takes_the_whole_pool_leaves_nothing_to_a_teacher(
     small: Params, tmp_path: Path
 ) -> None:
     study = small.study.model_copy(update={"budgets": [45]})

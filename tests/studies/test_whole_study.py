@@ -223,17 +223,17 @@ def test_synthetic_files_keep_their_promise(finished: Path) -> None:
         assert np.bincount(data["labels"]).tolist() == [20, 20, 20]
 
 
-def test_the_draws_are_of_the_pool_and_the_test_set_is_not(finished: Path) -> None:
+def test_the_subsets_are_of_the_pool_and_the_test_set_is_not(finished: Path) -> None:
     splits = finished / "data/splits"
     pool = np.load(splits / "pool.npz")
     labels = np.load(splits / "labels.npz")["labels"]
     test = {image.tobytes() for image in np.load(splits / "test.npz")["images"]}
     assert "labels" not in pool.files
     assert not test & {image.tobytes() for image in pool["images"]}
-    for path in (splits / "draws").rglob("*.npz"):
-        draw = np.load(path)
-        assert np.array_equal(pool["images"][draw["index"]], draw["images"])
-        assert np.array_equal(labels[draw["index"]], draw["labels"])
+    for path in (splits / "subsets").rglob("*.npz"):
+        subset = np.load(path)
+        assert np.array_equal(pool["images"][subset["index"]], subset["images"])
+        assert np.array_equal(labels[subset["index"]], subset["labels"])
 
 
 class Page(HTMLParser):
@@ -288,7 +288,7 @@ def test_an_added_arm_computes_that_arm_alone_and_a_report_flag_nothing(study: P
     edit(
         study,
         r"\narms:\n",
-        "\narms:\n  half: {inputs: data/splits/draws, per_class: 4}\n",
+        "\narms:\n  half: {inputs: data/splits/subsets, per_class: 4}\n",
         r"real: false, role: measure",
         "real: false",
     )

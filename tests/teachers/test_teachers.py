@@ -18,24 +18,30 @@ from sklearn.metrics import roc_auc_score
 from pipeline.data.images import Images, ImageSpec, LabeledImages, flat
 from pipeline.nn.augment import AffineConfig
 from pipeline.nn.averaging import moving_average
-from pipeline.report.verdicts import REMOTE
+from pipeline.report.verdicts import FAR_RANK
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import DivergedError, ParamsError, TrialError
 from pipeline.runtime.files import read_npz, write_npz
 from pipeline.runtime.seeds import numpy_rng
 from pipeline.stages import evaluate_teacher, train_teacher
-from pipeline.teachers import TEACHERS, fixmatch
-from pipeline.teachers.base import Teacher, refuse_unusable, remoteness
-from pipeline.teachers.features import affinity, reduced, spread, straightened, strokes
-from pipeline.teachers.fixmatch import OwnLabels, Phase, own_labels
-from pipeline.teachers.label_propagation import (
-    GraphConfig,
-    GraphTeacher,
-    Round,
-    refuse_small,
-    surest,
+from pipeline.teachers import TEACHERS
+from pipeline.teachers.base import Teacher, distance_rank, refuse_unusable
+from pipeline.teachers.features import (
+    affinity,
+    deslant,
+    hog_features,
+    principal_components,
+    propagate_labels,
 )
-from pipeline.teachers.ssgan import KPlusOne
+from pipeline.teachers.fixmatch import FixMatchConfig, Phase, pseudo_labels
+from pipeline.teachers.label_propagation import (
+    LabelPropagation,
+    LabelPropagationConfig,
+    Round,
+    most_confident,
+    refuse_small,
+)
+from pipeline.teachers.ssgan import SSGAN
 
 EVERY = sorted(TEACHERS)
 STILL = {"degrees": 2.0, "translate": 0.02, "scale": 0.02, "shear": 2.0}
@@ -46,17 +52,22 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "components": 20,
         "neighbors": 5,
         "alpha": 0.9,
-        "stroke_share": 0.3,
-        "draw_weight": 5.0,
+        "hog_weight": 0.3,
+        "labeled_weight": 5.0,
         "rounds": [
-            {"steps": 40, "batch_size": 16, "surest_frac": 0.8},
+            {"steps": 40, "batch_size": 16, "top_frac": 0.8},
             {
                 "steps": 20,
                 "steps_per_label": 4.0,
-                "most_steps": 60,
+                "max_steps": 60,
                 "batch_size": 16,
-                "own": {"batch_size": 16, "threshold": 0.9, "from_frac": 0.3, "shares_decay": 0.9},
-                "surest_frac": 0.9,
+                "fixmatch": {
+                    "batch_size": 16,
+                    "threshold": 0.9,
+                    "warmup_frac": 0.3,
+                    "alignment_decay": 0.9,
+                },
+                "top_frac": 0.9,
             },
         ],
         "network": {
@@ -66,8 +77,8 @@ SECTIONS: dict[str, dict[str, Any]] = {
             "learning_rate": 0.003,
             "weight_decay": 0.01,
             "ema_decay": 0.9,
-            "glances": 2,
-            "sure": 0.9,
+            "num_tta": 2,
+            "tta_below": 0.9,
             "weak": STILL,
             "strong": {**STILL, "translate": 0.1, "bend": 0.02, "cutout": 0.2},
             "precision": "float32",
@@ -87,16 +98,16 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "learning_rate": 0.003,
         "ema_decay": 0.9,
         "agreement": 1.0,
-        "view": STILL,
+        "augmentation": STILL,
         "precision": "float32",
     },
 }
 
 
-def taught(name: str, draw: LabeledImages, unlabeled: Images, **changes: object) -> Teacher:
+def taught(name: str, subset: LabeledImages, unlabeled: Images, **changes: object) -> Teacher:
     config = TEACHERS[name].Config.model_validate({**SECTIONS[name], **changes})
     with deterministic():
-        return TEACHERS[name](config, 3).fit(draw, unlabeled)
+        return TEACHERS[name](config, 3).fit(subset, unlabeled)
 
 
 @pytest.fixture(scope="module")
@@ -110,31 +121,33 @@ def halves(bars: LabeledImages) -> tuple[LabeledImages, LabeledImages]:
 def trained(
     request: pytest.FixtureRequest, halves: tuple[LabeledImages, LabeledImages]
 ) -> tuple[str, Teacher]:
-    draw, rest = halves
-    return request.param, taught(request.param, draw, rest.images)
+    subset, rest = halves
+    return request.param, taught(request.param, subset, rest.images)
 
 
 @pytest.mark.parametrize(("per_class", "alpha"), [(2, 0.99), (20, 0.99), (100, 0.95), (2000, 0.5)])
 def test_labels_spread_less_far_where_there_are_more(per_class: int, alpha: float) -> None:
     changes = {**SECTIONS["graph"], "alpha": 0.99, "restart_per_label": 0.0005}
     labels = np.repeat(np.arange(3), per_class)
-    draw = LabeledImages(np.zeros((len(labels), 1, 1, 1), dtype=np.uint8), labels)
-    assert GraphConfig.model_validate(changes).reach(draw) == pytest.approx(alpha)
+    subset = LabeledImages(np.zeros((len(labels), 1, 1, 1), dtype=np.uint8), labels)
+    assert LabelPropagationConfig.model_validate(changes).propagation_alpha(
+        subset
+    ) == pytest.approx(alpha)
 
 
 @pytest.mark.parametrize(("labels", "steps"), [(10, 60), (24, 60), (26, 65), (100, 80)])
 def test_more_labels_are_worth_more_steps(labels: int, steps: int) -> None:
-    each = Round(steps=60, steps_per_label=2.5, most_steps=80, batch_size=16, surest_frac=0.9)
+    each = Round(steps=60, steps_per_label=2.5, max_steps=80, batch_size=16, top_frac=0.9)
     assert each.given(labels) == each.model_copy(update={"steps": steps})
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"most_steps": 80}, {"steps_per_label": 2.5}, {"steps_per_label": 2.5, "most_steps": 50}],
+    [{"max_steps": 80}, {"steps_per_label": 2.5}, {"steps_per_label": 2.5, "max_steps": 50}],
 )
 def test_more_steps_have_a_ceiling_that_is_one(changes: dict[str, float]) -> None:
-    with pytest.raises(ValidationError, match="most_steps"):
-        Round.model_validate({"steps": 60, "batch_size": 16, "surest_frac": 0.9, **changes})
+    with pytest.raises(ValidationError, match="max_steps"):
+        Round.model_validate({"steps": 60, "batch_size": 16, "top_frac": 0.9, **changes})
 
 
 def test_every_teacher_has_a_section_here() -> None:
@@ -152,21 +165,21 @@ def test_a_teacher_is_right_far_more_often_than_chance(
 def test_probabilities_are_rows_that_sum_to_one(
     trained: tuple[str, Teacher], halves: tuple[LabeledImages, LabeledImages]
 ) -> None:
-    opinion = trained[1].predict_proba(halves[1].images)
-    assert opinion.dtype == np.float32
-    assert opinion.shape == (len(halves[1]), 3)
-    assert (opinion >= 0).all()
-    np.testing.assert_allclose(opinion.sum(axis=1), 1, atol=1e-5)
+    probabilities = trained[1].predict_proba(halves[1].images)
+    assert probabilities.dtype == np.float32
+    assert probabilities.shape == (len(halves[1]), 3)
+    assert (probabilities >= 0).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
 def test_an_image_is_judged_alike_in_any_company(
     trained: tuple[str, Teacher], halves: tuple[LabeledImages, LabeledImages]
 ) -> None:
     images, teacher = halves[1].images, trained[1]
-    opinion, alone = teacher.predict_proba(images), teacher.predict_proba(images[5:7])
-    np.testing.assert_array_equal(opinion[5:7], alone)
+    probabilities, alone = teacher.predict_proba(images), teacher.predict_proba(images[5:7])
+    np.testing.assert_array_equal(probabilities[5:7], alone)
     np.testing.assert_array_equal(
-        teacher.strangeness(images, opinion)[5:7], teacher.strangeness(images[5:7], alone)
+        teacher.ood_score(images, probabilities)[5:7], teacher.ood_score(images[5:7], alone)
     )
 
 
@@ -174,10 +187,10 @@ def test_a_teacher_is_restored_from_its_weights(
     trained: tuple[str, Teacher], halves: tuple[LabeledImages, LabeledImages], tmp_path: Path
 ) -> None:
     name, teacher = trained
-    draw, rest = halves
+    subset, rest = halves
     weights = {key: value.contiguous() for key, value in teacher.network.state_dict().items()}
     save_file(weights, tmp_path / "teacher.safetensors")
-    other = TEACHERS[name](teacher.config, 99).restore(draw, tmp_path / "teacher.safetensors")
+    other = TEACHERS[name](teacher.config, 99).restore(subset, tmp_path / "teacher.safetensors")
     np.testing.assert_array_equal(
         other.predict_proba(rest.images), teacher.predict_proba(rest.images)
     )
@@ -187,46 +200,46 @@ def test_a_teacher_is_restored_from_its_weights(
 def test_the_same_images_and_seed_give_the_same_bits_and_touch_nothing(
     name: str, halves: tuple[LabeledImages, LabeledImages]
 ) -> None:
-    draw, rest = halves
-    before = draw.images.copy(), draw.labels.copy(), rest.images.copy()
+    subset, rest = halves
+    before = subset.images.copy(), subset.labels.copy(), rest.images.copy()
     rounds = [{**each, "steps": 5} for each in SECTIONS["graph"]["rounds"]]
     brief = {"rounds": rounds} if name == "graph" else {"steps": 5}
     found = []
     for global_seed in (1, 2):  # a new process starts from any state
         state = torch.manual_seed(global_seed).get_state()
-        found.append(taught(name, draw, rest.images, **brief))
+        found.append(taught(name, subset, rest.images, **brief))
         assert torch.equal(state, torch.get_rng_state())
     first, second = found
     np.testing.assert_array_equal(
         first.predict_proba(rest.images), second.predict_proba(rest.images)
     )
-    for old, new in zip(before, (draw.images, draw.labels, rest.images), strict=True):
+    for old, new in zip(before, (subset.images, subset.labels, rest.images), strict=True):
         np.testing.assert_array_equal(old, new)
 
 
 def test_only_images_that_the_network_is_not_sure_of_are_looked_at_again(
     halves: tuple[LabeledImages, LabeledImages],
 ) -> None:
-    draw, rest = halves
+    subset, rest = halves
     brief = [{**each, "steps": 5} for each in SECTIONS["graph"]["rounds"]]
-    teacher = taught("graph", draw, rest.images, rounds=brief)
-    assert isinstance(teacher, GraphTeacher)
-    plain, again, some = (opinion(teacher, rest.images, sure) for sure in (0.0, 1.0, 0.6))
+    teacher = taught("graph", subset, rest.images, rounds=brief)
+    assert isinstance(teacher, LabelPropagation)
+    plain, again, some = (probabilities(teacher, rest.images, sure) for sure in (0.0, 1.0, 0.6))
     sure = plain.max(axis=1) >= 0.6
     assert 0 < sure.sum() < len(sure)
     assert (plain != again).any(axis=1).all()
     np.testing.assert_array_equal(some, np.where(sure[:, None], plain, again))
 
 
-def opinion(teacher: GraphTeacher, images: Images, sure: float) -> np.ndarray:
+def probabilities(teacher: LabelPropagation, images: Images, sure: float) -> np.ndarray:
     student = teacher.student
-    student.config = student.config.model_copy(update={"sure": sure})
-    return student.opinion(images)
+    student.config = student.config.model_copy(update={"tta_below": sure})
+    return student.probabilities(images)
 
 
 def test_agreement_comes_in_slowly_and_an_average_that_begins_forgets_its_start() -> None:
     section = {**SECTIONS["kplus1"], "steps": 100, "ema_decay": 0.9}
-    teacher = KPlusOne(KPlusOne.Config.model_validate(section), 0)
+    teacher = SSGAN(SSGAN.Config.model_validate(section), 0)
     assert [teacher._ramp(step) for step in (0, 15, 30, 99)] == [0, 0.5, 1, 1]
     for count, decay in ((0, 0.1), (10, 0.55), (1000, 0.9)):
         averaged = [torch.zeros(2)]
@@ -238,12 +251,12 @@ def test_agreement_comes_in_slowly_and_an_average_that_begins_forgets_its_start(
 def test_a_loss_that_is_not_finite_stops_the_training(
     name: str, halves: tuple[LabeledImages, LabeledImages]
 ) -> None:
-    draw, rest = halves
+    subset, rest = halves
     rate = 1e30
     network = {**SECTIONS["graph"]["network"], "learning_rate": rate}
     changes = {"network": network} if name == "graph" else {"learning_rate": rate}
     with pytest.raises(DivergedError, match="finite teacher loss"):
-        taught(name, draw, rest.images, **changes)
+        taught(name, subset, rest.images, **changes)
 
 
 def test_spread_labels_solve_the_equation_of_the_paper() -> None:
@@ -259,7 +272,7 @@ def test_spread_labels_solve_the_equation_of_the_paper() -> None:
     exact = np.linalg.solve(np.eye(60) - 0.9 * normalized, start)
     exact /= exact.sum(axis=1, keepdims=True)
     # Some of the weight is still on its way when the spreading ends.
-    assert np.abs(spread(links, labels, 2, 0.9) - exact).mean() < 0.02
+    assert np.abs(propagate_labels(links, labels, 2, 0.9) - exact).mean() < 0.02
 
 
 def test_links_are_symmetric_shares_between_neighbors() -> None:
@@ -274,7 +287,7 @@ def test_links_are_symmetric_shares_between_neighbors() -> None:
 def test_a_row_that_no_label_reaches_says_nothing() -> None:
     rows = np.array([[0.0], [0.1], [0.2], [50.0], [50.1], [50.2]], dtype=np.float32)
     labels = np.array([0, 1, -1, -1, -1, -1])
-    found = spread(affinity(rows, 1), labels, 2, 0.9)
+    found = propagate_labels(affinity(rows, 1), labels, 2, 0.9)
     np.testing.assert_allclose(found[3:], 0.5)
 
 
@@ -285,73 +298,83 @@ def test_straightening_undoes_a_slant_and_a_shift() -> None:
         image[0, 0, row, 13:15] = 255
         column = 13 + round((row - 14) * 0.4) + 3
         slanted[0, 0, row, column : column + 2] = 255
-    upright, found = straightened(image), straightened(slanted)
+    upright, found = deslant(image), deslant(slanted)
     assert np.abs(upright - found).mean() < 0.35 * np.abs(flat(image) - flat(slanted)).mean()
 
 
 def test_components_are_scaled_and_no_more_than_there_are() -> None:
     rows = np.random.default_rng(0).normal(size=(12, 30)).astype(np.float32)
-    found = reduced(rows, 50)
+    found = principal_components(rows, 50)
     assert found.shape == (12, 12)
     assert np.linalg.norm(found, axis=1).mean() == pytest.approx(1, rel=1e-5)
 
 
 def test_the_surest_are_those_with_the_widest_margin_of_every_class() -> None:
-    opinion = np.array([[0.5, 0.5], [0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]], np.float32)
-    np.testing.assert_array_equal(np.sort(surest(opinion, 0.5, known=1)), [0, 1, 3, 4])
+    probabilities = np.array(
+        [[0.5, 0.5], [0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]], np.float32
+    )
+    np.testing.assert_array_equal(
+        np.sort(most_confident(probabilities, 0.5, num_labeled=1)), [0, 1, 3, 4]
+    )
 
 
 def test_rows_that_no_label_reaches_are_never_among_the_surest() -> None:
-    opinion = np.array([[1.0, 0.0], [0.5, 0.5], [0.5, 0.5], [0.1, 0.9]], np.float32)
-    np.testing.assert_array_equal(surest(opinion, 1.0, known=1), [0, 3])
+    probabilities = np.array([[1.0, 0.0], [0.5, 0.5], [0.5, 0.5], [0.1, 0.9]], np.float32)
+    np.testing.assert_array_equal(most_confident(probabilities, 1.0, num_labeled=1), [0, 3])
 
 
-def own(shares_decay: float, shares: torch.Tensor, opinion: torch.Tensor) -> list[list[float]]:
+def own(
+    alignment_decay: float, shares: torch.Tensor, probabilities: torch.Tensor
+) -> list[list[float]]:
     """What becomes of images whose first pixel is their number, as [number, label]."""
     still = AffineConfig(degrees=0, translate=0, scale=0, shear=0)
     student = SimpleNamespace(
-        config=SimpleNamespace(weak=still), average=None, scores=lambda *_: opinion.log()
+        config=SimpleNamespace(weak=still), average=None, scores=lambda *_: probabilities.log()
     )
-    images = torch.arange(len(opinion)).float()[:, None, None, None].expand(-1, 1, 2, 2)
-    section = OwnLabels(batch_size=2, threshold=0.8, from_frac=0, shares_decay=shares_decay)
+    images = torch.arange(len(probabilities)).float()[:, None, None, None].expand(-1, 1, 2, 2)
+    section = FixMatchConfig(
+        batch_size=2, threshold=0.8, warmup_frac=0, alignment_decay=alignment_decay
+    )
     views = torch.Generator().manual_seed(0)
-    kept, labels = own_labels(cast("Any", student), images, section, shares, views)
+    kept, labels = pseudo_labels(cast("Any", student), images, section, shares, views)
     assert (labels.sum(dim=1) == 1).all()
     return torch.stack([kept[:, 0, 0, 0], labels.argmax(dim=1)], dim=1).tolist()
 
 
-def test_a_network_labels_what_it_is_sure_of_once_its_class_shares_are_the_draws() -> None:
-    opinion = torch.tensor([[0.85, 0.15], [0.9, 0.1], [0.3, 0.7], [0.95, 0.05]])
+def test_a_network_labels_what_it_is_sure_of_once_its_class_shares_are_the_subsets() -> None:
+    probabilities = torch.tensor([[0.85, 0.15], [0.9, 0.1], [0.3, 0.7], [0.95, 0.05]])
     shares = torch.full((2,), 0.5)
-    assert own(1.0, shares, opinion) == [[0, 0], [1, 0], [3, 0]]
+    assert own(1.0, shares, probabilities) == [[0, 0], [1, 0], [3, 0]]
     assert shares.tolist() == [0.5, 0.5]
     # It says the first class three times as often as the second one: odds are a third of what it
     # says, 1.9 and 3 and 6.3 for the first class, and 7 for the second.
-    assert own(0.0, shares, opinion) == [[2, 1], [3, 0]]
+    assert own(0.0, shares, probabilities) == [[2, 1], [3, 0]]
     torch.testing.assert_close(shares, torch.tensor([0.75, 0.25]))
     # One image of a class that the others are not: what it is taken for does not turn into that.
     unlike = torch.tensor([[0.95, 0.05], *[[1 - 1e-6, 1e-6]] * 20])
     assert own(0.0, shares, unlike) == [[number, 0] for number in range(1, 21)]
-    assert own(0.5, torch.tensor([0.25, 0.75]), opinion) == own(1.0, torch.full((2,), 0.5), opinion)
+    assert own(0.5, torch.tensor([0.25, 0.75]), probabilities) == own(
+        1.0, torch.full((2,), 0.5), probabilities
+    )
 
 
 def test_a_network_labels_images_itself_from_a_share_of_the_steps_on(
     halves: tuple[LabeledImages, LabeledImages],
 ) -> None:
-    draw, rest = halves
-    config = GraphConfig.model_validate(SECTIONS["graph"])
-    section = OwnLabels(batch_size=4, threshold=0.0, from_frac=0.3, shares_decay=0.9)
+    subset, rest = halves
+    config = LabelPropagationConfig.model_validate(SECTIONS["graph"])
+    section = FixMatchConfig(batch_size=4, threshold=0.0, warmup_frac=0.3, alignment_decay=0.9)
     calls = []
 
     def spy(*arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
         calls.append(arguments)
-        return own_labels(*arguments)
+        return pseudo_labels(*arguments)
 
-    def weights(own: OwnLabels | None) -> torch.Tensor:
-        targets = np.eye(3, dtype=np.float32)[draw.labels]
-        labeled = (draw.images, targets, np.ones(len(draw), np.float32))
-        phase = Phase(steps=10, batch_size=4, own=own)
-        with deterministic(), mock.patch.object(fixmatch, "own_labels", spy):
+    def weights(fixmatch: FixMatchConfig | None) -> torch.Tensor:
+        targets = np.eye(3, dtype=np.float32)[subset.labels]
+        labeled = (subset.images, targets, np.ones(len(subset), np.float32))
+        phase = Phase(steps=10, batch_size=4, fixmatch=fixmatch)
+        with deterministic(), mock.patch.object(fixmatch, "pseudo_labels", spy):
             student = fixmatch.train(config.network, phase, labeled, rest.images, 1)
         return torch.cat([each.flatten() for each in student.average.parameters()])
 
@@ -371,17 +394,21 @@ def test_images_too_small_to_pool_twice_are_refused_and_oblong_ones_are_not() ->
     with pytest.raises(ParamsError, match="at least 8, found 7 x 28"):
         refuse_small(spec)
     tall = numpy_rng("oblong").integers(0, 256, (3, 1, 30, 9)).astype(np.uint8)
-    assert strokes(tall).shape == strokes(tall.transpose(0, 1, 3, 2)).shape == (3, 8 * 10 * 9)
+    assert (
+        hog_features(tall).shape
+        == hog_features(tall.transpose(0, 1, 3, 2)).shape
+        == (3, 8 * 10 * 9)
+    )
 
 
 def test_labeled_images_lie_apart_from_a_pool_of_another_class(
     halves: tuple[LabeledImages, LabeledImages],
 ) -> None:
-    draw, rest = halves
-    assert 0.35 < remoteness(flat(draw.images), flat(rest.images)) < 0.65
-    known, others = draw.take(draw.labels != 2), rest.take(rest.labels == 2)
-    assert remoteness(flat(known.images), flat(others.images)) > REMOTE
-    assert refuse_unusable(draw, rest.images[:1]) == 0.5  # a pool of one
+    subset, rest = halves
+    assert 0.35 < distance_rank(flat(subset.images), flat(rest.images)) < 0.65
+    known, others = subset.take(subset.labels != 2), rest.take(rest.labels == 2)
+    assert distance_rank(flat(known.images), flat(others.images)) > FAR_RANK
+    assert refuse_unusable(subset, rest.images[:1]) == 0.5  # a pool of one
 
 
 def noise(count: int, *names: str) -> Images:
@@ -391,24 +418,24 @@ def noise(count: int, *names: str) -> Images:
 def test_a_pool_of_nothing_like_the_labeled_images_is_refused(
     halves: tuple[LabeledImages, LabeledImages],
 ) -> None:
-    draw, rest = halves
+    subset, rest = halves
     blank = np.zeros_like(rest.images[:1]).repeat(400, axis=0)
     for pool in (noise(400), blank):
-        for known in (draw, few(draw)):
+        for known in (subset, few(subset)):
             with pytest.raises(TrialError, match="like the labeled ones"):
                 refuse_unusable(known, pool)
 
 
-def few(draw: LabeledImages) -> LabeledImages:
+def few(subset: LabeledImages) -> LabeledImages:
     """One labeled image of each class."""
-    return draw.take(np.unique(draw.labels, return_index=True)[1])
+    return subset.take(np.unique(subset.labels, return_index=True)[1])
 
 
-def test_a_pool_of_its_own_kind_is_not_refused_with_foreign_images_in_it(
+def test_a_pool_of_its_own_kind_is_not_refused_with_unknown_images_in_it(
     halves: tuple[LabeledImages, LabeledImages],
 ) -> None:
-    draw, rest = halves
-    for known in (draw, few(draw)):
+    subset, rest = halves
+    for known in (subset, few(subset)):
         refuse_unusable(known, rest.images)
         refuse_unusable(known, np.concatenate([rest.images, noise(len(rest))]))
 
@@ -416,44 +443,44 @@ def test_a_pool_of_its_own_kind_is_not_refused_with_foreign_images_in_it(
 def test_an_empty_pool_and_a_class_without_labels_are_refused(
     halves: tuple[LabeledImages, LabeledImages],
 ) -> None:
-    draw, rest = halves
+    subset, rest = halves
     with pytest.raises(TrialError, match="expected unlabeled images, found none"):
-        refuse_unusable(draw, rest.images[:0])
+        refuse_unusable(subset, rest.images[:0])
     with pytest.raises(TrialError, match="none of class 0"):
-        refuse_unusable(draw.take(draw.labels < 0), rest.images)
+        refuse_unusable(subset.take(subset.labels < 0), rest.images)
     with pytest.raises(TrialError, match="none of class 1"):
-        refuse_unusable(draw.take(draw.labels != 1), rest.images)
+        refuse_unusable(subset.take(subset.labels != 1), rest.images)
 
 
 def test_the_strangest_images_get_no_label(
     halves: tuple[LabeledImages, LabeledImages], tmp_path: Path
 ) -> None:
-    draw, rest = halves
-    index = np.arange(len(draw))
-    write_npz(tmp_path / "draw.npz", images=draw.images, labels=draw.labels, index=index)
-    write_npz(tmp_path / "pool.npz", images=np.concatenate([draw.images, rest.images]))
+    subset, rest = halves
+    index = np.arange(len(subset))
+    write_npz(tmp_path / "draw.npz", images=subset.images, labels=subset.labels, index=index)
+    write_npz(tmp_path / "pool.npz", images=np.concatenate([subset.images, rest.images]))
     config = TEACHERS["graph"].Config.model_validate({**SECTIONS["graph"], "keep_frac": 0.25})
     with deterministic():
         train_teacher.teach(
-            GraphTeacher(config, 3), tmp_path / "draw.npz", tmp_path / "pool.npz", tmp_path
+            LabelPropagation(config, 3), tmp_path / "draw.npz", tmp_path / "pool.npz", tmp_path
         )
     found = read_npz(tmp_path / "pseudo.npz")
     kept = np.isin(found["unlabeled"], found["index"])
     assert kept.sum() == len(found["labels"]) == np.ceil(0.25 * len(rest))
-    strangeness = found["strangeness"]
-    assert np.ptp(strangeness) > 0
-    assert strangeness[kept].max() <= strangeness[~kept].min()
+    ood_score = found["ood_score"]
+    assert np.ptp(ood_score) > 0
+    assert ood_score[kept].max() <= ood_score[~kept].min()
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_images_of_a_class_that_was_never_labeled_are_found_strange(
     name: str, halves: tuple[LabeledImages, LabeledImages]
 ) -> None:
-    draw, rest = halves
-    teacher = taught(name, draw.take(draw.labels != 2), rest.images)
+    subset, rest = halves
+    teacher = taught(name, subset.take(subset.labels != 2), rest.images)
     with deterministic():
-        strangeness = teacher.strangeness(rest.images, teacher.predict_proba(rest.images))
-    assert roc_auc_score(rest.labels == 2, strangeness) > 0.7
+        ood_score = teacher.ood_score(rest.images, teacher.predict_proba(rest.images))
+    assert roc_auc_score(rest.labels == 2, ood_score) > 0.7
 
 
 def audited(tmp_path: Path, truth: list[int], **arrays: object) -> dict[str, float | None]:
@@ -473,7 +500,7 @@ def audit_teacher_parts() -> tuple[str, ...]:
     return PARTS
 
 
-def test_an_audit_counts_right_sure_and_foreign_labels(tmp_path: Path) -> None:
+def test_an_audit_counts_right_sure_and_unknown_labels(tmp_path: Path) -> None:
     # Places 0 and 5 of the pool are the draw; 4 is foreign, found strange, and sure all the same.
     report = audited(
         tmp_path,
@@ -482,7 +509,7 @@ def test_an_audit_counts_right_sure_and_foreign_labels(tmp_path: Path) -> None:
         labels=[0, 1, 0, 1],
         teacher=[[0.9, 0.1], [0.3, 0.7], [0.85, 0.15], [0.05, 0.95]],
         unlabeled=[1, 2, 3, 4],
-        strangeness=[0.1, 0.3, 0.2, 0.9],
+        ood_score=[0.1, 0.3, 0.2, 0.9],
     )
     assert report == {
         "num_unlabeled": 4,
@@ -497,7 +524,7 @@ def test_an_audit_counts_right_sure_and_foreign_labels(tmp_path: Path) -> None:
     }
 
 
-def test_without_foreign_images_nothing_is_said_of_strangeness(tmp_path: Path) -> None:
+def test_without_unknown_images_nothing_is_said_of_ood_score(tmp_path: Path) -> None:
     report = audited(
         tmp_path,
         [0, 1, 1],
@@ -505,7 +532,7 @@ def test_without_foreign_images_nothing_is_said_of_strangeness(tmp_path: Path) -
         labels=[1, 1],
         teacher=[[0.1, 0.9], [0.4, 0.6]],
         unlabeled=[1, 2],
-        strangeness=[0.1, 0.4],
+        ood_score=[0.1, 0.4],
     )
     assert report["strangeness_auroc"] is None
     assert report["sure_frac"] == 0.5

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config.schema import DRAWS, FRESH, SYNTHETIC, ArmParams, Params
+from pipeline.config.schema import FRESH, SUBSETS, SYNTHETIC, ArmParams, Params
 from pipeline.data.images import LabeledImages, content_ids, digest
 from pipeline.runtime.errors import DataError, TrialError
 from pipeline.training_sets.arms import Candidates, assemble, balanced, first_of_each_class
@@ -25,7 +25,7 @@ def synthetic(bars: LabeledImages) -> Candidates:
     data = bars.take(np.stack(ranked, axis=1).reshape(-1))
     sure = np.arange(60) // 3 % 2 == 0
     probabilities = np.where(sure[:, None], np.eye(3)[data.labels], 1 / 3).astype(np.float32)
-    return Candidates(data, probabilities, confidence=0.5)
+    return Candidates(data, probabilities, min_probability=0.5)
 
 
 @pytest.fixture
@@ -39,8 +39,10 @@ def ids(data: LabeledImages) -> list[str]:
     return content_ids(data.images).tolist()
 
 
-def test_the_baseline_is_the_draw_and_nothing_else(few_bars: LabeledImages, study: Params) -> None:
-    found = assemble(ArmParams(inputs=DRAWS, per_class=0), few_bars, None, study, SEED)
+def test_the_baseline_is_the_subset_and_nothing_else(
+    few_bars: LabeledImages, study: Params
+) -> None:
+    found = assemble(ArmParams(inputs=SUBSETS, per_class=0), few_bars, None, study, SEED)
     training_set = found.training_set
     np.testing.assert_array_equal(training_set.data.images, few_bars.images)
     np.testing.assert_array_equal(training_set.data.labels, few_bars.labels)
@@ -51,10 +53,10 @@ def test_the_baseline_is_the_draw_and_nothing_else(few_bars: LabeledImages, stud
 
 
 @pytest.mark.parametrize("per_class", [1, 10, 13, 25])
-def test_repeated_real_images_come_from_the_draw_in_equal_shares(
+def test_repeated_real_images_come_from_the_subset_in_equal_shares(
     per_class: int, few_bars: LabeledImages, study: Params
 ) -> None:
-    found = assemble(ArmParams(inputs=DRAWS, per_class=per_class), few_bars, None, study, SEED)
+    found = assemble(ArmParams(inputs=SUBSETS, per_class=per_class), few_bars, None, study, SEED)
     training_set = found.training_set
     added = training_set.data.take(training_set.extra)
     assert len(training_set.data) == 30 + 3 * per_class
@@ -67,7 +69,7 @@ def test_repeated_real_images_come_from_the_draw_in_equal_shares(
 
 
 @pytest.mark.parametrize("per_class", [1, 7, 20])
-def test_synthetic_images_are_added_to_the_draw(
+def test_synthetic_images_are_added_to_the_subset(
     per_class: int, few_bars: LabeledImages, synthetic: Candidates, study: Params
 ) -> None:
     found = assemble(
@@ -110,7 +112,7 @@ def test_the_least_probability_comes_with_the_images(
 ) -> None:
     arm = ArmParams(inputs=GENERATED, per_class=6, filter="agreement")
     sure = assemble(arm, few_bars, synthetic, study, SEED)
-    lax = assemble(arm, few_bars, replace(synthetic, confidence=0.0), study, SEED)
+    lax = assemble(arm, few_bars, replace(synthetic, min_probability=0.0), study, SEED)
     assert (sure.num_rejected, lax.num_rejected) == (30, 20)
 
 
@@ -156,7 +158,7 @@ def test_inputs_are_left_as_they_were(
 
 
 def test_the_transform_of_the_arm_is_handed_on(few_bars: LabeledImages, study: Params) -> None:
-    arm = ArmParams(inputs=DRAWS, per_class=2, transform="affine")
+    arm = ArmParams(inputs=SUBSETS, per_class=2, transform="affine")
     assert assemble(arm, few_bars, None, study, SEED).training_set.transform is not None
 
 
@@ -190,7 +192,7 @@ def test_a_class_without_fresh_images_is_refused_by_name(
     assert "study.budgets" in str(refused.value)
 
 
-def test_fewer_fresh_images_than_the_draw_has_are_refused(
+def test_fewer_fresh_images_than_the_subset_has_are_refused(
     few_bars: LabeledImages, fresh: LabeledImages, study: Params
 ) -> None:
     arm = ArmParams(inputs=FRESH, per_class=20, role="must_help")
@@ -199,10 +201,10 @@ def test_fewer_fresh_images_than_the_draw_has_are_refused(
 
 
 @pytest.mark.parametrize("per_class", [10, 13, 25, 200])
-def test_repeating_a_draw_is_no_change_of_what_each_image_counts(
+def test_repeating_a_subset_is_no_change_of_what_each_image_counts(
     per_class: int, few_bars: LabeledImages, study: Params
 ) -> None:
-    arm = ArmParams(inputs=DRAWS, per_class=per_class, role="must_not_differ")
+    arm = ArmParams(inputs=SUBSETS, per_class=per_class, role="must_not_differ")
     found = assemble(arm, few_bars, None, study, SEED).training_set
     counts: dict[str, float] = {}
     for each, weight in zip(ids(found.data), found.weights, strict=True):
@@ -217,7 +219,7 @@ def test_the_real_images_are_all_but_the_synthetic_ones(
 ) -> None:
     found = [
         assemble(ArmParams(inputs=inputs, per_class=6, real=real), few_bars, added, study, SEED)
-        for inputs, added in ((GENERATED, synthetic), (DRAWS, None), (FRESH, fresh))
+        for inputs, added in ((GENERATED, synthetic), (SUBSETS, None), (FRESH, fresh))
     ]
     assert ids(found[0].real) == (ids(few_bars) if real else [])
     for each in found[1:]:
@@ -297,10 +299,10 @@ def test_the_seed_decides_nothing_but_the_order_of_permuted_labels(
 
 
 @pytest.mark.parametrize("real", [True, False])
-def test_real_images_are_recorded_with_the_labels_of_the_draw_also_where_they_are_permuted(
+def test_real_images_are_recorded_with_the_labels_of_the_subset_also_where_they_are_permuted(
     real: bool, few_bars: LabeledImages, study: Params
 ) -> None:
-    arm = ArmParams(inputs=DRAWS, per_class=6, real=real, permute_labels=True)
+    arm = ArmParams(inputs=SUBSETS, per_class=6, real=real, permute_labels=True)
     found = assemble(arm, few_bars, None, study, SEED).real
     known = dict(zip(ids(few_bars), few_bars.labels, strict=True))
     assert [known[each] for each in ids(found)] == found.labels.tolist()

@@ -18,15 +18,15 @@ def opinions(seed: int, n: int = 40) -> tuple[np.ndarray, np.ndarray]:
     return rng.integers(0, 3, n), (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-@given(seed=st.integers(0, 999), confidence=st.floats(0, 0.99))
+@given(seed=st.integers(0, 999), min_probability=st.floats(0, 0.99))
 def test_agreement_keeps_exactly_the_images_the_teacher_is_sure_of(
-    seed: int, confidence: float
+    seed: int, min_probability: float
 ) -> None:
     labels, probabilities = opinions(seed)
-    kept = agreement(labels, probabilities, confidence)
+    kept = agreement(labels, probabilities, min_probability)
     for label, row, decision in zip(labels, probabilities, kept, strict=True):
         agrees = row[label] == row.max()
-        assert decision == (agrees and row[label] >= np.float32(confidence))
+        assert decision == (agrees and row[label] >= np.float32(min_probability))
 
 
 def test_the_least_confidence_itself_is_enough() -> None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from benchmarks.textbook import SETTINGS, TextbookConfig
 from pipeline.classifiers.base import Classifier, TrainingSet
-from pipeline.config.schema import DRAWS, GeneratorParams, Params
+from pipeline.config.schema import SUBSETS, GeneratorParams, Params
 from pipeline.data.images import Images, LabeledImages, content_ids
 from pipeline.generators.base import Generator, GeneratorConfig
 from pipeline.runtime.errors import ParamsError
@@ -80,7 +80,7 @@ class Planted(Generator):
     def __init__(self, world: World, data: LabeledImages) -> None:
         super().__init__(CONFIG, data.spec())
         self.noise_dim = CONFIG.latent_dim
-        self.sampler = world
+        self.generator_net = world
 
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Never called."""
@@ -198,8 +198,8 @@ def test_the_filter_is_as_strict_as_the_images_need(
     spy = Spy(World(9.0, faint))
     if faint == 0.0:
         squares = LabeledImages(squares.images // 2 + 60, squares.labels)
-    found = choose(squares, tuned(study, confidence=listed), spy.trainers(), 3, tmp_path)
-    assert found.confidence == (0.97 if faint else 0.0)
+    found = choose(squares, tuned(study, min_probability=listed), spy.trainers(), 3, tmp_path)
+    assert found.min_probability == (0.97 if faint else 0.0)
 
 
 @pytest.mark.parametrize("num_folds", [2, 3])
@@ -207,15 +207,15 @@ def test_what_judges_a_candidate_reached_neither_generator_nor_teacher_nor_stude
     num_folds: int, squares: LabeledImages, study: Params, tmp_path: Path
 ) -> None:
     spy = Spy(World(1.0, 1.0))
-    params = tuned(study, latent_std=[1.0, 2.0], confidence=[0.2, 0.5, 0.9], folds=num_folds)
+    params = tuned(study, latent_std=[1.0, 2.0], min_probability=[0.2, 0.5, 0.9], folds=num_folds)
     choose(squares, params, spy.trainers(), 3, tmp_path)
-    draw = ids(squares.images)
-    assert len(draw) == len(squares)
+    subset = ids(squares.images)
+    assert len(subset) == len(squares)
     assert len(spy.generators) == num_folds
     assert len(spy.classifiers) == num_folds * (1 + 6)
     judged: set[str] = set()
     for fold, known in enumerate(spy.generators):
-        held = draw - ids(known.images)
+        held = subset - ids(known.images)
         assert len(held) == len(squares) / num_folds
         assert not held & judged
         judged |= held
@@ -227,15 +227,15 @@ def test_what_judges_a_candidate_reached_neither_generator_nor_teacher_nor_stude
             assert not ids(learned.data.images) & held
             asked = [ids(images) for which, images in spy.asked if which == position]
             is_teacher = position == first
-            assert all(not each & draw for each in asked) if is_teacher else asked == [held]
-    assert judged == draw
+            assert all(not each & subset for each in asked) if is_teacher else asked == [held]
+    assert judged == subset
 
 
 def test_every_pair_weighs_its_images_like_the_arms_do(
     squares: LabeledImages, study: Params, tmp_path: Path
 ) -> None:
     spy = Spy(World(1.0, 0.4))
-    choose(squares, tuned(study, confidence=[0.0, 0.5]), spy.trainers(), 3, tmp_path)
+    choose(squares, tuned(study, min_probability=[0.0, 0.5]), spy.trainers(), 3, tmp_path)
     students = [each for each in spy.classifiers if each.extra.any()]
     assert len(students) == 4
     for each in students:
@@ -246,7 +246,7 @@ def test_a_single_candidate_trains_nothing(
     squares: LabeledImages, study: Params, tmp_path: Path
 ) -> None:
     spy = Spy(World(1.0, 1.0))
-    params = tuned(study, latent_std=[1.5], confidence=[0.7], folds=10)
+    params = tuned(study, latent_std=[1.5], min_probability=[0.7], folds=10)
     assert choose(squares, params, spy.trainers(), 3, tmp_path) == Choice(1.5, 0.7)
     assert not spy.generators
     assert not spy.classifiers
@@ -274,7 +274,7 @@ def test_of_equal_candidates_the_first_listed_is_chosen(
 ) -> None:
     spy = Spy(World(1.0, 1.0))
     blind = Trainers(spy.generator, lambda training_set, seed: Blind(None, seed).fit(training_set))
-    params = tuned(study, latent_std=[1.7, 1.2], confidence=[0.9, 0.1])
+    params = tuned(study, latent_std=[1.7, 1.2], min_probability=[0.9, 0.1])
     assert candidates(params)[:2] == [Choice(1.7, 0.9), Choice(1.7, 0.1)]
     assert choose(squares, params, blind, 3, tmp_path) == Choice(1.7, 0.9)
 
@@ -293,10 +293,10 @@ def test_a_candidate_whose_classifier_gives_no_numbers_is_not_chosen(
     assert choose(squares, params, trainers, 3, tmp_path).latent_std == 2.0
 
 
-def test_the_choice_depends_on_nothing_but_the_draw_and_its_seed(
+def test_the_choice_depends_on_nothing_but_the_subset_and_its_seed(
     squares: LabeledImages, study: Params, tmp_path: Path
 ) -> None:
-    params = tuned(study, latent_std=[1.0, 1.5, 2.0], confidence=[0.2, 0.5, 0.9])
+    params = tuned(study, latent_std=[1.0, 1.5, 2.0], min_probability=[0.2, 0.5, 0.9])
     spies = [Spy(World(1.5, 0.3)) for _ in range(2)]
     found = []
     for number, spy in enumerate(spies):
@@ -313,9 +313,9 @@ def small(study: Params) -> Params:
     """Two replicates that choose among four pairs; brief training."""
     classifiers = {**study.classifiers, "cnn": {**CNN, "steps": 20}}
     grid = study.study.model_copy(update={"budgets": [4], "curve_budgets": [], "seeds": [0, 1]})
-    tune = study.tune.model_copy(update={"latent_std": [1.0, 1.6], "confidence": [0.3, 0.6]})
+    tune = study.tune.model_copy(update={"latent_std": [1.0, 1.6], "min_probability": [0.3, 0.6]})
     changes = {"study": grid, "tune": tune, "classifiers": classifiers}
-    generator = GeneratorParams(inputs=DRAWS, **{**DCGAN, "steps": 30})
+    generator = GeneratorParams(inputs=SUBSETS, **{**DCGAN, "steps": 30})
     return study.model_copy(update={**changes, "generators": {"dcgan": generator}})
 
 
@@ -331,7 +331,7 @@ CNN: dict[str, Any] = {
 DCGAN: dict[str, Any] = {
     **SETTINGS,
     "steps": 30,
-    "most_steps": 30,
+    "max_steps": 30,
     "batch_size": 8,
     "latent_dim": 8,
     "label_dim": 3,
@@ -368,7 +368,7 @@ def test_what_was_chosen_lies_beside_the_images_and_made_them(
     for name, arrays in found.items():
         pair = Choice(float(arrays["latent_std"]), float(arrays["confidence"]))
         assert pair in candidates(small)
-        changes = {"latent_std": [pair.latent_std], "confidence": [pair.confidence]}
+        changes = {"latent_std": [pair.latent_std], "min_probability": [pair.min_probability]}
         fixed = small.model_copy(update={"tune": small.tune.model_copy(update=changes)})
         study = Path(shutil.copytree(drawn, tmp_path / name))
         synthesize.run(fixed, study, "dcgan")

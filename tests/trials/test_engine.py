@@ -27,7 +27,7 @@ from pipeline.runtime.errors import (
 )
 from pipeline.runtime.files import file_digest, read_json, write_npz, write_text
 from pipeline.runtime.seeds import numpy_rng
-from pipeline.trials.engine import ENGINES, KEPT_MANIFEST, Task, compute, lay_out, perform
+from pipeline.trials.engine import ENGINES, STORED_MANIFEST, Task, compute, lay_out, perform
 from pipeline.trials.provenance import ID_DIGITS, Provenance, provenance
 from pipeline.trials.store import MARKER, TIMINGS, TrialStore
 
@@ -105,7 +105,7 @@ def die(log: Path, number: int, folder: Path) -> None:
 
 
 def task(
-    log: Path, work: Work, number: int, made_of: Provenance | None = None, vital: bool = False
+    log: Path, work: Work, number: int, origin: Provenance | None = None, required: bool = False
 ) -> Task:
     """One trial; `work` has no part in its name."""
     place = Path(f"budget-1/seed-{number}.npz")
@@ -113,11 +113,11 @@ def task(
     if work is write_two:
         outputs["more.csv"] = place.with_suffix(".more.csv")
     return Task(
-        provenance=made_of or Provenance("code", {}, {"lr": 0.1}, number, {"threads": 1}),
+        provenance=origin or Provenance("code", {}, {"lr": 0.1}, number, {"threads": 1}),
         work=functools.partial(work, log, number),
         outputs=outputs,
-        labels={"stage": "test", "item": "x", "seed": number},
-        vital=vital,
+        tags={"stage": "test", "item": "x", "seed": number},
+        required=required,
     )
 
 
@@ -182,7 +182,7 @@ def test_finished_trials_are_reused(engine: EngineParams, log: Path, home: Path)
 
 
 @pytest.mark.parametrize("damage", [b"", b"7\n", None])
-@pytest.mark.parametrize("file", ["out.npz", KEPT_MANIFEST, MARKER])
+@pytest.mark.parametrize("file", ["out.npz", STORED_MANIFEST, MARKER])
 def test_a_damaged_trial_is_computed_again_and_only_that(
     file: str, damage: bytes | None, log: Path, home: Path
 ) -> None:
@@ -290,8 +290,8 @@ def test_the_bytes_of_manifests_do_not_depend_on_the_folder_of_the_project(
     for name in ("here", "a much longer/place elsewhere"):
         home = tmp_path / name
         write_text(home / "data/draw.npz", "labels")
-        made_of = provenance("code", [home / "data/draw.npz"], study, ["arms.real"], 7, home)
-        chosen = [task(log, write_two, 0, made_of=made_of), task(log, diverge, 1)]
+        origin = provenance("code", [home / "data/draw.npz"], study, ["arms.real"], 7, home)
+        chosen = [task(log, write_two, 0, origin=origin), task(log, diverge, 1)]
         found.append(laid_out(home / "out", chosen, SERIAL, home))
         manifest = read_json(home / "out/budget-1/seed-0.manifest.json")
         assert manifest["inputs"] == {"data/draw.npz": file_digest(home / "data/draw.npz")}
@@ -311,7 +311,7 @@ def test_a_trial_that_comes_to_nothing_leaves_its_manifest_alone(
     assert (found["outputs"], found["consumed"]) == ({}, {})
     assert found["labels"]["seed"] == found["seed"] == 2
     kept = home / ".trials/test" / mixed(log)[2].name
-    assert {path.name for path in kept.iterdir()} >= {MARKER, KEPT_MANIFEST, "checkpoint"}
+    assert {path.name for path in kept.iterdir()} >= {MARKER, STORED_MANIFEST, "checkpoint"}
 
 
 @BOTH
@@ -335,7 +335,7 @@ def test_a_trial_that_came_to_nothing_takes_the_place_of_its_earlier_output(
 ) -> None:
     laid_out(home / "out", tasks(log, write), SERIAL, home)
     other = Provenance("edoc", {}, {}, 2, {})
-    chosen = [*tasks(log, write, 2), task(log, diverge, 2, made_of=other)]
+    chosen = [*tasks(log, write, 2), task(log, diverge, 2, origin=other)]
     found = laid_out(home / "out", chosen, SERIAL, home)
     assert set(found) == names(3) - {"budget-1/seed-2.npz"}
 
@@ -377,7 +377,7 @@ def test_a_vital_trial_that_comes_to_nothing_raises_and_is_tried_again(
 ) -> None:
     for _ in range(2):
         with pytest.raises(DivergedError) as raised:
-            compute([task(log, diverge, 0, vital=True)], engine, home)
+            compute([task(log, diverge, 0, required=True)], engine, home)
         assert raised.value.args == WORDS
     assert calls(log) == [0, 0]
     assert TrialStore(home, "test").finished(task(log, diverge, 0).name) is None
@@ -385,7 +385,7 @@ def test_a_vital_trial_that_comes_to_nothing_raises_and_is_tried_again(
 
 def test_a_vital_trial_that_works_is_kept_like_any_other(log: Path, home: Path) -> None:
     for _ in range(2):
-        compute([task(log, write, 0, vital=True)], SERIAL, home)
+        compute([task(log, write, 0, required=True)], SERIAL, home)
     assert calls(log) == [0]
 
 

@@ -114,5 +114,5 @@ def test_files_of_small_grids_sort_like_their_numbers() -> None:
 
 
 def test_labels_name_the_replicate() -> None:
-    assert Replicate(10, 3).labels() == {"budget": 10, "seed": 3}
+    assert Replicate(10, 3).columns() == {"budget": 10, "seed": 3}
     assert str(Replicate(10, 3)) == "budget 10, seed 3"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.schema import DRAWS, FRESH, Params
+from pipeline.config.schema import FRESH, SUBSETS, Params
 from pipeline.data.images import read_images
 from pipeline.runtime.errors import IntegrityError
 from pipeline.runtime.files import read_json, read_npz, write_json, write_npz
@@ -53,7 +53,7 @@ def test_a_missing_manifest_is_refused(file: Path, study: Params, project: Path)
 def test_a_trial_that_learned_from_more_labels_than_its_budget_is_refused(
     file: Path, study: Params, project: Path
 ) -> None:
-    larger = read_images(project / DRAWS / Replicate(4, 1).file(".npz"))
+    larger = read_images(project / SUBSETS / Replicate(4, 1).file(".npz"))
     change(project, file, consumed=consumed(larger))
     text = refused(study, project)
     assert file.as_posix() in text
@@ -61,13 +61,13 @@ def test_a_trial_that_learned_from_more_labels_than_its_budget_is_refused(
     assert "6 images with labels beyond it" in text
 
 
-def test_the_draw_of_another_seed_is_refused(study: Params, project: Path) -> None:
-    other = read_images(project / DRAWS / Replicate(2, 0).file(".npz"))
+def test_the_subset_of_another_seed_is_refused(study: Params, project: Path) -> None:
+    other = read_images(project / SUBSETS / Replicate(2, 0).file(".npz"))
     change(project, MODEL, consumed=consumed(other))
     assert "labels beyond it" in refused(study, project)
 
 
-def test_a_wrong_label_is_refused_even_on_an_image_of_the_draw(
+def test_a_wrong_label_is_refused_even_on_an_image_of_the_subset(
     study: Params, project: Path
 ) -> None:
     found = read_json(project / MODEL)["consumed"]
@@ -90,27 +90,27 @@ def test_a_test_image_is_refused_everywhere(file: Path, study: Params, project: 
     assert "expected no test image, found 2" in refused(study, project)
 
 
-def test_a_draw_with_a_test_image_is_refused(study: Params, project: Path) -> None:
+def test_a_subset_with_a_test_image_is_refused(study: Params, project: Path) -> None:
     test = read_images(project / "data/splits/test.npz")
-    path = project / DRAWS / REPLICATE.file(".npz")
-    draw = read_npz(path)
-    draw["images"][0] = test.images[0]
-    write_npz(path, **draw)
+    path = project / SUBSETS / REPLICATE.file(".npz")
+    subset = read_npz(path)
+    subset["images"][0] = test.images[0]
+    write_npz(path, **subset)
     assert "expected no test image, found 1" in refused(study, project)
 
 
 @pytest.mark.parametrize("label", [0, 1, 2])
-def test_a_draw_without_a_class_is_refused(label: int, study: Params, project: Path) -> None:
-    path = project / DRAWS / REPLICATE.file(".npz")
+def test_a_subset_without_a_class_is_refused(label: int, study: Params, project: Path) -> None:
+    path = project / SUBSETS / REPLICATE.file(".npz")
     drawn = read_npz(path)
     kept = drawn["labels"] != label
     write_npz(path, **{name: values[kept] for name, values in drawn.items()})
     assert "expected a label of each of 3 classes" in refused(study, project)
 
 
-def test_a_draw_beyond_its_budget_is_refused(study: Params, project: Path) -> None:
-    larger = read_npz(project / DRAWS / Replicate(4, 1).file(".npz"))
-    write_npz(project / DRAWS / REPLICATE.file(".npz"), **larger)
+def test_a_subset_beyond_its_budget_is_refused(study: Params, project: Path) -> None:
+    larger = read_npz(project / SUBSETS / Replicate(4, 1).file(".npz"))
+    write_npz(project / SUBSETS / REPLICATE.file(".npz"), **larger)
     assert "expected at most 2 labels per class, found 4" in refused(study, project)
 
 
@@ -173,7 +173,7 @@ def test_a_whole_trial_of_another_name_is_refused(
     assert f"expected {name}" in refused(study, project)
 
 
-def test_a_whole_foreign_trial_is_refused_file_and_manifest(study: Params, project: Path) -> None:
+def test_a_whole_unknown_trial_is_refused_file_and_manifest(study: Params, project: Path) -> None:
     for suffix in (".npz", ".manifest.json"):
         name = f"budget-0002/seed-01.cnn{suffix}"
         shutil.copy(project / "results/classical" / name, project / "results/dcgan" / name)

@@ -38,8 +38,8 @@ from pipeline.trials.provenance import (
     consumed,
     describe,
     failure_of,
-    made_by,
     manifest_of,
+    outputs_of,
     provenance,
     refuse_failed,
     short_ids,
@@ -59,7 +59,7 @@ def home(tmp_path: Path) -> Path:
     return home
 
 
-def made_of(home: Path, study: Params, **changes: Any) -> Provenance:
+def origin(home: Path, study: Params, **changes: Any) -> Provenance:
     plain: dict[str, Any] = {
         "code": "code",
         "inputs": [home / "data/a.npz", home / "data/b.npz"],
@@ -78,51 +78,51 @@ def pictures(*pairs: tuple[int, int]) -> LabeledImages:
 
 
 def test_the_same_facts_give_the_same_name(home: Path, study: Params) -> None:
-    assert made_of(home, study) == made_of(home, study)
-    assert made_of(home, study).name == made_of(home, study).name
+    assert origin(home, study) == origin(home, study)
+    assert origin(home, study).name == origin(home, study).name
 
 
 def test_a_name_follows_code_inputs_settings_and_seed(home: Path, study: Params) -> None:
     a, b = home / "data/a.npz", home / "data/b.npz"
     arm = study.arms["dcgan"].model_copy(update={"per_class": 5})
     found = [
-        made_of(home, study),
-        made_of(home, study, code="edoc"),
-        made_of(home, study, seed=4),
-        made_of(home, study, inputs=[a]),
-        made_of(home, study, inputs=[b]),
-        made_of(home, study, inputs=[]),
-        made_of(home, study, keys=["arms.dcgan"]),
-        made_of(home, study, keys=["arms.dcgan", "classifiers.lgbm"]),
-        made_of(home, study.model_copy(update={"arms": {**study.arms, "dcgan": arm}})),
+        origin(home, study),
+        origin(home, study, code="edoc"),
+        origin(home, study, seed=4),
+        origin(home, study, inputs=[a]),
+        origin(home, study, inputs=[b]),
+        origin(home, study, inputs=[]),
+        origin(home, study, keys=["arms.dcgan"]),
+        origin(home, study, keys=["arms.dcgan", "classifiers.lgbm"]),
+        origin(home, study.model_copy(update={"arms": {**study.arms, "dcgan": arm}})),
     ]
     assert len({each.name for each in found}) == len(found)
 
 
 @pytest.mark.parametrize("file", ["a.npz", "b.npz"])
 def test_a_name_follows_the_bytes_of_every_input(file: str, home: Path, study: Params) -> None:
-    before = made_of(home, study)
+    before = origin(home, study)
     write_text(home / "data" / file, "three")
-    assert made_of(home, study).name != before.name
+    assert origin(home, study).name != before.name
 
 
 def test_which_input_has_which_bytes_matters(home: Path, study: Params) -> None:
-    before = made_of(home, study)
+    before = origin(home, study)
     write_text(home / "data/a.npz", "two")
     write_text(home / "data/b.npz", "one")
-    assert made_of(home, study).name != before.name
+    assert origin(home, study).name != before.name
 
 
 def test_the_order_in_which_inputs_and_settings_are_named_does_not_matter(
     home: Path, study: Params
 ) -> None:
-    turned = made_of(
+    turned = origin(
         home,
         study,
         inputs=[home / "data/b.npz", home / "data/a.npz"],
         keys=["classifiers.cnn", "arms.dcgan"],
     )
-    assert turned.name == made_of(home, study).name
+    assert turned.name == origin(home, study).name
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_the_order_in_which_inputs_and_settings_are_named_does_not_matter(
 def test_a_name_follows_libraries_and_threads(
     changed: dict[str, str | int], home: Path, study: Params
 ) -> None:
-    one = made_of(home, study)
+    one = origin(home, study)
     other = dataclasses.replace(one, environment={**one.environment, **changed})
     assert other.name != one.name
 
@@ -139,26 +139,26 @@ def test_a_name_follows_libraries_and_threads(
 def test_the_environment_is_the_libraries_that_decide_results_and_the_threads(
     home: Path, study: Params
 ) -> None:
-    found = made_of(home, study).environment
+    found = origin(home, study).environment
     precision = {"bits": "portable", "auto precision": resolve_precision("auto")}
     assert found == {**library_versions(), "threads": NUM_THREADS, **precision}
 
 
 def test_inputs_are_named_from_the_project_on(home: Path, study: Params, tmp_path: Path) -> None:
     elsewhere = Path(shutil.copytree(home, tmp_path / "elsewhere"))
-    found = made_of(home, study)
+    found = origin(home, study)
     assert found.inputs == {
         f"data/{name}": file_digest(home / "data" / name) for name in ("a.npz", "b.npz")
     }
     inputs = [elsewhere / "data/a.npz", elsewhere / "data/b.npz"]
-    assert made_of(home, study, inputs=inputs, root=elsewhere) == found
+    assert origin(home, study, inputs=inputs, root=elsewhere) == found
 
 
 @pytest.mark.parametrize("role", ["claim", "measure", "must_not_help"])
 def test_the_role_of_an_arm_names_no_trial(role: str, home: Path, study: Params) -> None:
     arm = study.arms["dcgan"].model_copy(update={"role": role})
     other = study.model_copy(update={"arms": {**study.arms, "dcgan": arm}})
-    assert made_of(home, other).name == made_of(home, study).name
+    assert origin(home, other).name == origin(home, study).name
 
 
 def test_what_a_trial_does_not_read_does_not_name_it(home: Path, study: Params) -> None:
@@ -166,10 +166,10 @@ def test_what_a_trial_does_not_read_does_not_name_it(home: Path, study: Params) 
         update={
             "classifiers": {**study.classifiers, "lgbm": {"num_trees": 1}},
             "engine": study.engine.model_copy(update={"workers": 7}),
-            "report": study.report.model_copy(update={"confidence": 0.9}),
+            "report": study.report.model_copy(update={"confidence_level": 0.9}),
         }
     )
-    assert made_of(home, other).name == made_of(home, study).name
+    assert origin(home, other).name == origin(home, study).name
 
 
 def test_settings_in_a_manifest_are_read_back_as_the_params_say_them(smoke: Params) -> None:
@@ -248,14 +248,14 @@ def test_the_manifest_of_an_output_lies_beside_it(output: str, manifest: str) ->
 def test_a_trial_that_came_to_something_is_its_file(tmp_path: Path) -> None:
     path = left(tmp_path / "out.npz", None)
     assert failure_of(path) is None
-    assert made_by(path, "synthesize") == [path]
+    assert outputs_of(path, "synthesize") == [path]
     refuse_failed(path)
 
 
 def test_a_trial_that_came_to_nothing_is_its_manifest(tmp_path: Path) -> None:
     path = left(tmp_path / "out.npz", CollapsedError(*WORDS))
     assert failure_of(path).args == WORDS
-    assert made_by(path, "synthesize") == [manifest_of(path)]
+    assert outputs_of(path, "synthesize") == [manifest_of(path)]
     with pytest.raises(TrialError) as raised:
         refuse_failed(path)
     assert raised.value.args == WORDS
@@ -268,20 +268,20 @@ def test_a_stage_that_has_not_run_is_named(kept: list[str], tmp_path: Path) -> N
         if file.name not in kept:
             file.unlink()
     with pytest.raises(IntegrityError, match="synthesize@dcgan"):
-        made_by(path, "synthesize@dcgan")
+        outputs_of(path, "synthesize@dcgan")
 
 
 def test_a_failure_upstream_names_the_trial_downstream(tmp_path: Path, study: Params) -> None:
     path = left(tmp_path / "out.npz", None)
-    names = [provenance("code", made_by(path, "x"), study, [], 0, tmp_path).name]
+    names = [provenance("code", outputs_of(path, "x"), study, [], 0, tmp_path).name]
     for reason in (WORDS, ("a", "b", "c")):
         left(path, TrialError(*reason))
-        names.append(provenance("code", made_by(path, "x"), study, [], 0, tmp_path).name)
+        names.append(provenance("code", outputs_of(path, "x"), study, [], 0, tmp_path).name)
     assert len(set(names)) == 3
 
 
 def test_a_manifest_survives_its_file(home: Path, study: Params, few_bars: LabeledImages) -> None:
-    found = made_of(home, study)
+    found = origin(home, study)
     labels = {"stage": "synthesize", "item": "dcgan", "budget": 2, "seed": 1}
     record = describe(found, labels, few_bars, TrialError(*WORDS), {"seed-01.npz": "abc"})
     write_json(home / "x.manifest.json", record)

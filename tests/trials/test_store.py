@@ -262,7 +262,7 @@ def test_the_code_digest_does_not_depend_on_where_the_project_lies(
     root: Path, tmp_path: Path
 ) -> None:
     elsewhere = copied(root, tmp_path)
-    stage = "stages/audit.py"
+    stage = "stages/evaluate_generator.py"
     found = elsewhere.code_digest(
         (str(tmp_path / "pipeline" / stage),), "pipeline.evaluation.fidelity"
     )

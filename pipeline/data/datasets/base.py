@@ -30,12 +30,12 @@ class RawDataset:
         num_classes = len(self.class_names)
         named = self.images.take(self.images.labels != UNLABELED)
         for part in [named] + ([] if self.test is None else [self.test]):
-            found = np.unique(part.labels)
-            if num_classes < 2 or not np.array_equal(found, np.arange(num_classes)):
+            labels = np.unique(part.labels)
+            if num_classes < 2 or not np.array_equal(labels, np.arange(num_classes)):
                 raise DataError(
                     part.source,
                     f"expected every label from 0 to {num_classes - 1}, at least two of them, "
-                    f"found {found.tolist()[:20]}",
+                    f"found {labels.tolist()[:20]}",
                     "give each class at least one image",
                 )
 

@@ -60,21 +60,23 @@ def _part(folder: Path, prefix: str) -> LabeledImages:
 
 def download(folder: Path, mirrors: tuple[str, ...]) -> Path:
     """Fetch what `folder` lacks from the first mirror that answers with the right bytes."""
-    for stem, known in SHA256.items():
-        _fetch(f"{stem}.gz", known, folder, mirrors)
+    for stem, digest in SHA256.items():
+        _fetch(f"{stem}.gz", digest, folder, mirrors)
     return folder
 
 
-def _fetch(name: str, known: str, folder: Path, mirrors: tuple[str, ...]) -> None:
+def _fetch(name: str, expected_digest: str, folder: Path, mirrors: tuple[str, ...]) -> None:
     failures = []
     for mirror in mirrors:
         try:
-            pooch.retrieve(f"{mirror}{name}", f"sha256:{known}", name, folder, progressbar=True)
+            pooch.retrieve(
+                f"{mirror}{name}", f"sha256:{expected_digest}", name, folder, progressbar=True
+            )
             return
         except (OSError, ValueError) as error:  # no answer; an answer with another hash
             failures.append(f"{mirror}: {type(error).__name__}")
     raise DataError(
         name,
-        f"expected a file with SHA-256 {known[:12]}..., found {'; '.join(failures)}",
+        f"expected a file with SHA-256 {expected_digest[:12]}..., found {'; '.join(failures)}",
         "check the network, or put the four files into a folder and set data.path to it",
     )

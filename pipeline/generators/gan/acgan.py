@@ -20,14 +20,14 @@ from pipeline.data.images import ImageSpec
 from pipeline.generators.gan.base import CrossEntropyConfig, CrossEntropyGame
 from pipeline.generators.gan.blocks import (
     ConvolutionalFeatures,
-    ConvolutionalSampler,
-    PlayersConfig,
+    ConvolutionalGeneratorNet,
+    NetworksConfig,
     normal_weights,
 )
 from pipeline.nn.layers import convolutions
 
 
-class ACGANConfig(CrossEntropyConfig, PlayersConfig):
+class ACGANConfig(CrossEntropyConfig, NetworksConfig):
     """presets/zoo.yaml gives the values."""
 
     class_weight: float = Field(ge=0)  # of the loss by class, in both players' losses
@@ -57,12 +57,12 @@ class ACGANConfig(CrossEntropyConfig, PlayersConfig):
         return self
 
 
-class NamingCritic(nn.Module):
+class ClassifyingDiscriminator(nn.Module):
     """Images (n, c, h, w) to realness, class scores and code, (n, 1 + classes + code_dim)."""
 
     def __init__(self, config: ACGANConfig, spec: ImageSpec) -> None:
         super().__init__()
-        self.features = ConvolutionalFeatures(config.critic, spec)
+        self.features = ConvolutionalFeatures(config.discriminator, spec)
         self.answer = nn.Linear(self.features.num_features, 1 + spec.num_classes + config.code_dim)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -78,12 +78,14 @@ class ACGAN(CrossEntropyGame):
 
     def __init__(self, config: ACGANConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        sampler = ConvolutionalSampler(config.sampler, config.latent_dim, spec)
-        self.play(normal_weights(sampler), normal_weights(NamingCritic(config, spec)))
+        generator_net = ConvolutionalGeneratorNet(config.generator, config.latent_dim, spec)
+        self.set_networks(
+            normal_weights(generator_net), normal_weights(ClassifyingDiscriminator(config, spec))
+        )
 
-    def critic_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
-        """See `Adversarial.critic_loss`; it learns classes from real images alone."""
-        game = super().critic_loss(real[:, 0], fake[:, 0], labels, z)
+    def discriminator_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """See `Adversarial.discriminator_loss`; it learns classes from real images alone."""
+        game = super().discriminator_loss(real[:, 0], fake[:, 0], labels, z)
         named = self.config.class_weight * self._wrong_class(real, labels)
         return game + named + self._wrong_code(fake, z)
 
@@ -93,13 +95,13 @@ class ACGAN(CrossEntropyGame):
         named = self.config.class_weight * self._wrong_class(fake, labels)
         return game + named + self._wrong_code(fake, z)
 
-    def gauges(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """See `Adversarial.gauges`."""
-        return super().gauges(real[:, 0], fake[:, 0])
+    def diagnostics(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """See `Adversarial.diagnostics`."""
+        return super().diagnostics(real[:, 0], fake[:, 0])
 
-    def critic_convolutions(self) -> list[nn.Conv2d]:
-        """See `Generator.critic_convolutions`."""
-        return convolutions(self.critic)
+    def discriminator_convolutions(self) -> list[nn.Conv2d]:
+        """See `Generator.discriminator_convolutions`."""
+        return convolutions(self.discriminator)
 
     def _wrong_class(self, outputs: Tensor, labels: Tensor) -> Tensor:
         return functional.cross_entropy(outputs[:, 1 : 1 + self.spec.num_classes], labels)

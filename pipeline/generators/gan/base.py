@@ -23,7 +23,7 @@ from pipeline.generators.base import Generator, GeneratorConfig
 from pipeline.nn.optimizing import descend
 
 SECOND_MOMENT = 0.999  # of Adam
-LEAST_SHARE = 2  # images per move: batch norm needs two
+MIN_SHARE = 2  # images per move: batch norm needs two
 
 
 class AdversarialConfig(GeneratorConfig):
@@ -44,10 +44,10 @@ class AdversarialConfig(GeneratorConfig):
     @model_validator(mode="after")
     def _moves_share_the_batch(self) -> AdversarialConfig:
         share, rest = divmod(self.batch_size, self.discriminator_steps)
-        if rest or share < LEAST_SHARE:
+        if rest or share < MIN_SHARE:
             raise ValueError(
                 f"batch_size: expected a multiple of discriminator_steps "
-                f"({self.discriminator_steps}), at least {LEAST_SHARE} times it, found "
+                f"({self.discriminator_steps}), at least {MIN_SHARE} times it, found "
                 f"{self.batch_size}"
             )
         return self
@@ -60,55 +60,57 @@ class AdversarialConfig(GeneratorConfig):
 
 
 class Adversarial(Generator):
-    """See the module; a subclass calls `play` last in its `__init__`."""
+    """See the module; a subclass calls `set_networks` last in its `__init__`."""
 
     config: AdversarialConfig
-    critic: nn.Module
+    discriminator: nn.Module
 
     def __init__(self, config: AdversarialConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
         self.noise_dim = config.latent_dim
         self.mismatch = config.mismatch if spec.num_classes > 1 else 0.0
 
-    def play(self, sampler: nn.Module, critic: nn.Module) -> None:
+    def set_networks(self, generator_net: nn.Module, discriminator: nn.Module) -> None:
         """Set the players: images of noise and labels, and what is said of images and labels."""
-        self.sampler = sampler.to(memory_format=torch.channels_last)
-        self.critic = critic.to(memory_format=torch.channels_last)
-        self.networks = nn.ModuleDict({"sampler": self.sampler, "critic": self.critic})
+        self.generator_net = generator_net.to(memory_format=torch.channels_last)
+        self.discriminator = discriminator.to(memory_format=torch.channels_last)
+        self.networks = nn.ModuleDict({"sampler": self.generator_net, "critic": self.discriminator})
         config = self.config
         self.optimizers = {
-            "generator": optimizer(config, self.sampler, config.generator_learning_rate),
-            "discriminator": optimizer(config, self.critic, config.discriminator_learning_rate),
+            "generator": optimizer(config, self.generator_net, config.generator_learning_rate),
+            "discriminator": optimizer(
+                config, self.discriminator, config.discriminator_learning_rate
+            ),
         }
 
     @abstractmethod
-    def critic_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+    def discriminator_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
         """Of what the discriminator said of real images and of synthetic ones, made from `z`."""
 
     @abstractmethod
     def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
         """Of what the discriminator said of the images made from `z`."""
 
-    def prepare(self, real: Tensor) -> Tensor:
+    def preprocess(self, real: Tensor) -> Tensor:
         """Real images as the discriminator sees them."""
         return real
 
-    def imagine(self, z: Tensor, labels: Tensor, real: Tensor) -> Tensor:
+    def generate(self, z: Tensor, labels: Tensor, real: Tensor) -> Tensor:
         """Synthetic images as the discriminator sees them; `real` are prepared."""
-        return self.in_precision(self.sampler, z, labels)
+        return self.in_precision(self.generator_net, z, labels)
 
     @abstractmethod
     def mismatch_loss(self, wrong: Tensor, right: Tensor) -> Tensor:
         """Of what the discriminator said of real images under a wrong and the right label."""
 
-    def surcharges(self, real: Tensor, fake: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def extra_losses(self, real: Tensor, fake: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """What the discriminator pays on top for the images, by name: columns of the history."""
         return {}
 
-    def constrain(self) -> None:
+    def after_step(self) -> None:
         """What is done to the discriminator after each of its moves."""
 
-    def gauges(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def diagnostics(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Numbers for the history beside the losses, of what the discriminator said last.
 
         `accuracy`: share of images that it takes for what they are, real ones above 0.
@@ -119,36 +121,38 @@ class Adversarial(Generator):
         """See `Generator.update`."""
         config = self.config
         parts = zip(
-            self.prepare(real).chunk(config.discriminator_steps),
+            self.preprocess(real).chunk(config.discriminator_steps),
             labels.chunk(config.discriminator_steps),
             strict=True,
         )
-        for images, wanted in parts:
-            z = self.draw_noise(len(wanted))
+        for images, y in parts:
+            z = self.sample_noise(len(y))
             with torch.no_grad():
-                fake = self.imagine(z, wanted, images)
-            said_real = self.in_precision(self.critic, images, wanted)
-            said_fake = self.in_precision(self.critic, fake, wanted)
-            critic = self.critic_loss(said_real, said_fake, wanted, z)
-            extra = self.surcharges(images, fake, wanted)
+                fake = self.generate(z, y, images)
+            scores_real = self.in_precision(self.discriminator, images, y)
+            scores_fake = self.in_precision(self.discriminator, fake, y)
+            discriminator = self.discriminator_loss(scores_real, scores_fake, y, z)
+            extra = self.extra_losses(images, fake, y)
             if self.mismatch:
-                others = wanted + torch.randint(1, self.spec.num_classes, wanted.shape)
-                wrong = self.in_precision(self.critic, images, others % self.spec.num_classes)
-                extra["mismatch"] = self.mismatch * self.mismatch_loss(wrong, said_real)
-            descend(self.optimizers["discriminator"], critic + sum(extra.values()))
-            self.constrain()
-        self.critic.requires_grad_(False)  # its gradients would be thrown away
+                others = y + torch.randint(1, self.spec.num_classes, y.shape)
+                wrong = self.in_precision(
+                    self.discriminator, images, others % self.spec.num_classes
+                )
+                extra["mismatch"] = self.mismatch * self.mismatch_loss(wrong, scores_real)
+            descend(self.optimizers["discriminator"], discriminator + sum(extra.values()))
+            self.after_step()
+        self.discriminator.requires_grad_(False)  # its gradients would be thrown away
         for _ in range(config.generator_steps):
-            z = self.draw_noise(len(wanted))
-            said = self.in_precision(self.critic, self.imagine(z, wanted, images), wanted)
-            generator = self.generator_loss(said, wanted, z)
+            z = self.sample_noise(len(y))
+            scores = self.in_precision(self.discriminator, self.generate(z, y, images), y)
+            generator = self.generator_loss(scores, y, z)
             descend(self.optimizers["generator"], generator)
-        self.critic.requires_grad_(True)
-        gauges = self.gauges(said_real, said_fake)
-        return {"generator": generator, "discriminator": critic, **extra, **gauges}
+        self.discriminator.requires_grad_(True)
+        diagnostics = self.diagnostics(scores_real, scores_fake)
+        return {"generator": generator, "discriminator": discriminator, **extra, **diagnostics}
 
-    def shaped(self, normal: Tensor) -> Tensor:
-        """See `Generator.shaped`; its distribution function makes normal noise uniform."""
+    def to_latent(self, normal: Tensor) -> Tensor:
+        """See `Generator.to_latent`; its distribution function makes normal noise uniform."""
         return torch.erf(normal / 2**0.5) if self.config.noise == "uniform" else normal
 
 
@@ -166,8 +170,8 @@ class CrossEntropyGame(Adversarial):
 
     config: CrossEntropyConfig
 
-    def critic_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
-        """See `Adversarial.critic_loss`."""
+    def discriminator_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """See `Adversarial.discriminator_loss`."""
         return (cross_entropy(real, self.config.realness) + cross_entropy(fake, 0.0)) / 2
 
     def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:

@@ -25,21 +25,23 @@ from pipeline.data.images import ImageSpec
 from pipeline.generators.gan.base import Adversarial, AdversarialConfig
 from pipeline.generators.gan.blocks import (
     ConvolutionalFeatures,
-    ConvolutionalSampler,
-    PlayersConfig,
+    ConvolutionalGeneratorNet,
+    NetworksConfig,
 )
 from pipeline.generators.labels import LabelEmbedding
 
 
-class BEGANConfig(AdversarialConfig, PlayersConfig):
-    """presets/zoo.yaml gives the values; the discriminator's second half is another `sampler`."""
+class BEGANConfig(AdversarialConfig, NetworksConfig):
+    """presets/zoo.yaml gives the values; the discriminator's second half is another
+    `generator_net`.
+    """
 
     code_dim: Count  # width of the discriminator's narrow middle
     gamma: float = Field(gt=0, le=1)  # wanted error of synthetic images, as a share of that of real
     control: float = Field(gt=0)  # how fast k follows, per move
 
 
-class AutoencoderCritic(nn.Module):
+class AutoencoderDiscriminator(nn.Module):
     """Images (n, c, h, w) and labels (n,) to how badly each is restored, (n,), at least 0."""
 
     k: Tensor
@@ -48,9 +50,9 @@ class AutoencoderCritic(nn.Module):
         super().__init__()
         self.plane = (1, spec.height, spec.width)
         self.embed = LabelEmbedding(spec.num_classes, spec.height * spec.width)
-        self.features = ConvolutionalFeatures(config.critic, spec, beside=1)
+        self.features = ConvolutionalFeatures(config.discriminator, spec, beside=1)
         self.squeeze = nn.Linear(self.features.num_features, config.code_dim)
-        self.restore = ConvolutionalSampler(config.sampler, config.code_dim, spec)
+        self.restore = ConvolutionalGeneratorNet(config.generator, config.code_dim, spec)
         self.register_buffer("k", torch.zeros(()))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -66,18 +68,18 @@ class BEGAN(Adversarial):
 
     Config = BEGANConfig
     config: BEGANConfig
-    critic: AutoencoderCritic
+    discriminator: AutoencoderDiscriminator
 
     def __init__(self, config: BEGANConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        sampler = ConvolutionalSampler(config.sampler, config.latent_dim, spec)
-        self.play(sampler, AutoencoderCritic(config, spec))
+        generator_net = ConvolutionalGeneratorNet(config.generator, config.latent_dim, spec)
+        self.set_networks(generator_net, AutoencoderDiscriminator(config, spec))
         self.errors = torch.full((2,), math.nan)  # of real and of synthetic images, last move
 
-    def critic_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
-        """See `Adversarial.critic_loss`."""
+    def discriminator_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """See `Adversarial.discriminator_loss`."""
         self.errors = torch.stack([real.mean(), fake.mean()]).detach()
-        return real.mean() - self.critic.k * fake.mean()
+        return real.mean() - self.discriminator.k * fake.mean()
 
     def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
         """See `Adversarial.generator_loss`."""
@@ -85,16 +87,16 @@ class BEGAN(Adversarial):
 
     def mismatch_loss(self, wrong: Tensor, right: Tensor) -> Tensor:
         """See `Adversarial.mismatch_loss`: to be restored as badly as a synthetic image."""
-        return -self.critic.k * wrong.mean()
+        return -self.discriminator.k * wrong.mean()
 
-    def constrain(self) -> None:
-        """See `Adversarial.constrain`: moves k."""
-        self.critic.k.add_(self.config.control * self._off_balance()).clamp_(0, 1)
+    def after_step(self) -> None:
+        """See `Adversarial.after_step`: moves k."""
+        self.discriminator.k.add_(self.config.control * self._off_balance()).clamp_(0, 1)
 
-    def gauges(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """See `Adversarial.gauges`: k and M; errors of restoring tell no right from wrong."""
+    def diagnostics(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """See `Adversarial.diagnostics`: k and M; errors of restoring tell no right from wrong."""
         convergence = self.errors[0] + self._off_balance().abs()
-        return {"k": self.critic.k.clone(), "convergence": convergence}
+        return {"k": self.discriminator.k.clone(), "convergence": convergence}
 
     def _off_balance(self) -> Tensor:
         real, fake = self.errors

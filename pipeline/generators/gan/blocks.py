@@ -19,13 +19,13 @@ from torch.nn import functional
 from pipeline.config.validation import Count, Section
 from pipeline.data.images import ImageSpec
 from pipeline.generators.labels import LabelEmbedding
-from pipeline.nn.layers import KERNEL, SLOPE, dropout, halvings
+from pipeline.nn.layers import KERNEL, SLOPE, downsampling_blocks, dropout
 
 WEIGHT_STD = 0.02  # as Radford et al. have it
 
 
-class SamplerConfig(Section):
-    """Of `ConvolutionalSampler`."""
+class GeneratorNetConfig(Section):
+    """Of `ConvolutionalGeneratorNet`."""
 
     channels: list[Count] = Field(min_length=3, max_length=3)  # at quarter, quarter and half size
     label_dim: int = Field(ge=0)  # length of the label's embedding; 0: it is told no label
@@ -33,7 +33,7 @@ class SamplerConfig(Section):
     dropout: float = Field(ge=0, lt=1)
 
 
-class CriticConfig(Section):
+class DiscriminatorConfig(Section):
     """Of `ConvolutionalFeatures`."""
 
     channels: list[Count] = Field(min_length=2, max_length=2)  # at half and quarter size
@@ -41,17 +41,17 @@ class CriticConfig(Section):
     minibatch_kernels: int = Field(ge=0)  # of minibatch discrimination; 0: none
 
 
-class PlayersConfig(Section):
+class NetworksConfig(Section):
     """Of a generator and a discriminator of convolutions."""
 
-    sampler: SamplerConfig
-    critic: CriticConfig
+    generator: GeneratorNetConfig
+    discriminator: DiscriminatorConfig
 
 
-class ConvolutionalSampler(nn.Module):
+class ConvolutionalGeneratorNet(nn.Module):
     """Noise (n, latent_dim) and labels (n,) to images (n, c, h, w) in -1..1."""
 
-    def __init__(self, config: SamplerConfig, latent_dim: int, spec: ImageSpec) -> None:
+    def __init__(self, config: GeneratorNetConfig, latent_dim: int, spec: ImageSpec) -> None:
         super().__init__()
         first, second, third = config.channels
         self.size = (spec.height, spec.width)
@@ -67,9 +67,12 @@ class ConvolutionalSampler(nn.Module):
         )
         layers: list[nn.Module] = []
         for before, after, stride in ((first, second, 1), (second, third, 2)):
-            layers += [*enlarge(before, after, stride, config.upsample), nn.BatchNorm2d(after)]
+            layers += [
+                *upsampling_block(before, after, stride, config.upsample),
+                nn.BatchNorm2d(after),
+            ]
             layers += [nn.LeakyReLU(SLOPE), *dropout(config.dropout)]
-        last = enlarge(third, spec.channels, 2, config.upsample)
+        last = upsampling_block(third, spec.channels, 2, config.upsample)
         self.layers = nn.Sequential(*layers, *last, nn.Tanh())
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
@@ -82,10 +85,10 @@ class ConvolutionalSampler(nn.Module):
 class ConvolutionalFeatures(nn.Module):
     """Images (n, c, h, w), with `beside` channels more, to features (n, `num_features`)."""
 
-    def __init__(self, config: CriticConfig, spec: ImageSpec, beside: int = 0) -> None:
+    def __init__(self, config: DiscriminatorConfig, spec: ImageSpec, beside: int = 0) -> None:
         super().__init__()
         channels = (spec.channels + beside, *config.channels)
-        self.layers = nn.Sequential(*halvings(channels, config.dropout), nn.Flatten())
+        self.layers = nn.Sequential(*downsampling_blocks(channels, config.dropout), nn.Flatten())
         size = channels[-1] * -(-spec.height // 4) * -(-spec.width // 4)
         self.compare = MinibatchDiscrimination(size, config.minibatch_kernels)
         self.num_features = size + config.minibatch_kernels
@@ -96,13 +99,13 @@ class ConvolutionalFeatures(nn.Module):
         return torch.cat([features, self.compare(features)], dim=1)
 
 
-class ConvolutionalCritic(nn.Module):
+class ConvolutionalDiscriminator(nn.Module):
     """Images (n, c, h, w) and labels (n,) to realness scores (n,), unbounded.
 
     It is told the class by projection (Miyato and Koyama 2018, equation 4).
     """
 
-    def __init__(self, config: CriticConfig, spec: ImageSpec) -> None:
+    def __init__(self, config: DiscriminatorConfig, spec: ImageSpec) -> None:
         super().__init__()
         self.features = ConvolutionalFeatures(config, spec)
         size = self.features.num_features
@@ -117,12 +120,12 @@ class ConvolutionalCritic(nn.Module):
         return scores + (self.embed(y).to(features.dtype) * features).sum(dim=1)
 
 
-def players(
-    config: PlayersConfig, latent_dim: int, spec: ImageSpec
-) -> tuple[ConvolutionalSampler, ConvolutionalCritic]:
+def build_networks(
+    config: NetworksConfig, latent_dim: int, spec: ImageSpec
+) -> tuple[ConvolutionalGeneratorNet, ConvolutionalDiscriminator]:
     """A generator network and its discriminator."""
-    sampler = ConvolutionalSampler(config.sampler, latent_dim, spec)
-    return sampler, ConvolutionalCritic(config.critic, spec)
+    generator_net = ConvolutionalGeneratorNet(config.generator, latent_dim, spec)
+    return generator_net, ConvolutionalDiscriminator(config.discriminator, spec)
 
 
 class MinibatchDiscrimination(nn.Module):
@@ -150,7 +153,7 @@ class MinibatchDiscrimination(nn.Module):
         return ((-distances).exp().sum(dim=1) - 1).to(features.dtype)  # without itself
 
 
-def enlarge(before: int, after: int, stride: int, upsample: bool) -> list[nn.Module]:
+def upsampling_block(before: int, after: int, stride: int, upsample: bool) -> list[nn.Module]:
     """Layers that make images `stride` times as large."""
     if upsample:
         resize: list[nn.Module] = [nn.Upsample(scale_factor=stride)] if stride > 1 else []
@@ -168,7 +171,7 @@ def normal_weights(network: nn.Module) -> nn.Module:
 
 def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Images (n, c, h, w) at another size, bicubic, in -1..1."""
-    found = functional.interpolate(
+    result = functional.interpolate(
         images, size, mode="bicubic", align_corners=False, antialias=True
     )
-    return found.clamp(-1, 1)
+    return result.clamp(-1, 1)

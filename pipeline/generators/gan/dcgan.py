@@ -12,8 +12,8 @@ convolutions at full size take half the time; the class embedding of the project
 spectrally normalized, since with so few steps the generator then ignored its label; one generator
 pass serves both updates of a step; the mode-seeking distance is between images of one class, so it
 cannot be met by mixing classes up; the tanh reaches beyond the range and is cut off. The
-discriminator is shown real images that are moved a little (`view`), which the generator therefore
-draws, too: DiffAugment (Zhao et al. 2020) moves both sides so that it does not.
+discriminator is shown real images that are moved a little (`augmentation`), which the generator
+therefore draws, too: DiffAugment (Zhao et al. 2020) moves both sides so that it does not.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ CLASS_SPREAD = 0.1
 # Most pixels are plain background or full ink, which tanh alone reaches only at infinity.
 REACH = 1.05
 # Least pixel distance in the mode-seeking ratio: keeps two equal images from dividing by zero.
-LEAST_DISTANCE = 0.02
-LEAST_SIDE = 8  # the discriminator halves three times, rounding down
+MIN_DISTANCE = 0.02
+MIN_SIDE = 8  # the discriminator halves three times, rounding down
 
 
 class DCGANConfig(GeneratorConfig):
@@ -76,12 +76,14 @@ class ConditionalBatchNorm(nn.Module):
         x = self.norm(x).permute(0, 2, 3, 1)
         # Whole rows of pixels as one vector, in the dtype and order that x has in memory: anything
         # else costs more than the norm itself.
-        gain, bias = (each(y).to(x.dtype).repeat(1, x.shape[2]) for each in (self.gain, self.bias))
+        gain, bias = (
+            embedding(y).to(x.dtype).repeat(1, x.shape[2]) for embedding in (self.gain, self.bias)
+        )
         rows = torch.addcmul(bias[:, None], x.flatten(2), gain[:, None])
         return rows.view(x.shape).permute(0, 3, 1, 2)
 
 
-class Sampler(nn.Module):
+class GeneratorNet(nn.Module):
     """The generator network: noise (n, latent_dim), labels (n,) to images (n, c, h, w) in -1..1."""
 
     def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
@@ -147,19 +149,18 @@ class DCGAN(Generator):
 
     def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        if min(spec.height, spec.width) < LEAST_SIDE:
+        if min(spec.height, spec.width) < MIN_SIDE:
             raise ParamsError(
                 "a generator of the family dcgan",
-                f"expected image sides of at least {LEAST_SIDE}, found "
-                f"{spec.height} x {spec.width}",
-                f"pad the images to {LEAST_SIDE} x {LEAST_SIDE}",
+                f"expected image sides of at least {MIN_SIDE}, found {spec.height} x {spec.width}",
+                f"pad the images to {MIN_SIDE} x {MIN_SIDE}",
             )
         self.noise_dim = config.latent_dim
-        self.sampler = Sampler(config, spec).to(memory_format=torch.channels_last)
+        self.generator_net = GeneratorNet(config, spec).to(memory_format=torch.channels_last)
         self.discriminator = Discriminator(config, spec).to(memory_format=torch.channels_last)
-        self.networks = nn.ModuleDict({"sampler": self.sampler, "critic": self.discriminator})
+        self.networks = nn.ModuleDict({"sampler": self.generator_net, "critic": self.discriminator})
         self.optimizers = {
-            "generator": _adam(self.sampler, config.generator_learning_rate),
+            "generator": _adam(self.generator_net, config.generator_learning_rate),
             "discriminator": _adam(self.discriminator, config.discriminator_learning_rate),
         }
 
@@ -167,12 +168,12 @@ class DCGAN(Generator):
         """See `Generator.update`. Synthetic labels come in pairs, for the mode-seeking term."""
         pairs = labels[: (len(labels) + 1) // 2].repeat_interleave(2)
         z = torch.randn(len(pairs), self.noise_dim)
-        fake = self.in_precision(self.sampler, z, pairs)
-        both, wanted = torch.cat([real, fake.detach()]), torch.cat([labels, pairs])
-        scores = self.in_precision(self.discriminator, both, wanted)
-        critic = functional.relu(1 - scores[: len(real)]).mean()
-        critic = critic + functional.relu(1 + scores[len(real) :]).mean()
-        descend(self.optimizers["discriminator"], critic)
+        fake = self.in_precision(self.generator_net, z, pairs)
+        both, y = torch.cat([real, fake.detach()]), torch.cat([labels, pairs])
+        scores = self.in_precision(self.discriminator, both, y)
+        discriminator_loss = functional.relu(1 - scores[: len(real)]).mean()
+        discriminator_loss = discriminator_loss + functional.relu(1 + scores[len(real) :]).mean()
+        descend(self.optimizers["discriminator"], discriminator_loss)
 
         right = torch.cat([scores[: len(real)], -scores[len(real) :]]) > 0
         self.discriminator.requires_grad_(False)  # its gradients would be thrown away
@@ -182,7 +183,7 @@ class DCGAN(Generator):
         self.discriminator.requires_grad_(True)
         return {
             "generator": adversarial,
-            "discriminator": critic,
+            "discriminator": discriminator_loss,
             "mode_seeking": seeking,
             "accuracy": right.float().mean(),
         }
@@ -192,7 +193,7 @@ def mode_seeking(z: Tensor, images: Tensor) -> Tensor:
     """Distance of the noise over distance of the images, mean over pairs (0, 1), (2, 3), ..."""
     noise = (z[::2] - z[1::2]).abs().mean(dim=1)
     pixels = (images[::2] - images[1::2]).abs().flatten(1).mean(dim=1)
-    return (noise / (pixels + LEAST_DISTANCE)).mean()
+    return (noise / (pixels + MIN_DISTANCE)).mean()
 
 
 def _orthogonal(layer: nn.Module) -> nn.Module:

@@ -27,7 +27,7 @@ from pipeline.generators.gan.blocks import MinibatchDiscrimination, resized
 from pipeline.generators.labels import LabelEmbedding
 from pipeline.generators.showcase import COLUMNS, in_turns
 from pipeline.nn.backend import autocast
-from pipeline.nn.layers import SLOPE, halvings
+from pipeline.nn.layers import SLOPE, downsampling_blocks
 from pipeline.runtime.seeds import derive_seed
 
 NUM_LEVELS = 3
@@ -41,7 +41,7 @@ class LAPGANConfig(CrossEntropyConfig):
     minibatch_kernels: int = Field(ge=0)  # of minibatch discrimination; 0: none
 
 
-class SmallestSampler(nn.Module):
+class SmallestGeneratorNet(nn.Module):
     """Noise (n, latent_dim) and labels (n,) to images of the smallest size."""
 
     def __init__(self, config: LAPGANConfig, spec: ImageSpec, size: tuple[int, int]) -> None:
@@ -61,7 +61,7 @@ class SmallestSampler(nn.Module):
         return cast("Tensor", self.layers(rows)).unflatten(1, self.shape)
 
 
-class SmallestCritic(nn.Module):
+class SmallestDiscriminator(nn.Module):
     """Images of the smallest size and labels (n,) to realness (n,)."""
 
     def __init__(self, config: LAPGANConfig, spec: ImageSpec, size: tuple[int, int]) -> None:
@@ -80,7 +80,7 @@ class SmallestCritic(nn.Module):
         return cast("Tensor", self.score(torch.cat([rows, self.compare(rows)], dim=1)))[:, 0]
 
 
-class DetailSampler(nn.Module):
+class DetailGeneratorNet(nn.Module):
     """Enlarged smaller images, noise and labels to what is missing from the images."""
 
     def __init__(self, config: LAPGANConfig, spec: ImageSpec, size: tuple[int, int]) -> None:
@@ -100,11 +100,11 @@ class DetailSampler(nn.Module):
 
     def forward(self, low: Tensor, z: Tensor, y: Tensor) -> Tensor:
         """See the class."""
-        planes = [each.unflatten(1, self.plane) for each in (self.noise(z), self.embed(y))]
+        planes = [plane.unflatten(1, self.plane) for plane in (self.noise(z), self.embed(y))]
         return cast("Tensor", self.layers(torch.cat([low, *planes], dim=1)))
 
 
-class DetailCritic(nn.Module):
+class DetailDiscriminator(nn.Module):
     """Images, the enlarged smaller ones beside them, and labels (n,) to realness (n,)."""
 
     def __init__(self, config: LAPGANConfig, spec: ImageSpec, size: tuple[int, int]) -> None:
@@ -114,7 +114,7 @@ class DetailCritic(nn.Module):
         width = config.channels
         quarter = -(-size[0] // 4) * -(-size[1] // 4)
         self.layers = nn.Sequential(
-            *halvings((2 * spec.channels + 1, width, 2 * width)),
+            *downsampling_blocks((2 * spec.channels + 1, width, 2 * width)),
             nn.Flatten(),
             nn.Linear(2 * width * quarter, 1),
         )
@@ -131,8 +131,10 @@ class Pyramid(nn.Module):
     def __init__(self, config: LAPGANConfig, spec: ImageSpec) -> None:
         super().__init__()
         self.sizes = sizes(spec)
-        self.smallest = SmallestSampler(config, spec, self.sizes[0])
-        self.details = nn.ModuleList(DetailSampler(config, spec, size) for size in self.sizes[1:])
+        self.smallest = SmallestGeneratorNet(config, spec, self.sizes[0])
+        self.details = nn.ModuleList(
+            DetailGeneratorNet(config, spec, size) for size in self.sizes[1:]
+        )
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         """See the class."""
@@ -148,22 +150,22 @@ class Pyramid(nn.Module):
         return images
 
 
-class PyramidCritic(nn.Module):
+class PyramidDiscriminator(nn.Module):
     """Flattened pyramids and labels (n,) to realness at every level, (n, levels)."""
 
     def __init__(self, config: LAPGANConfig, spec: ImageSpec) -> None:
         super().__init__()
         small, *larger = sizes(spec)
         self.shapes = pyramid_shapes(spec)
-        self.smallest = SmallestCritic(config, spec, small)
-        self.details = nn.ModuleList(DetailCritic(config, spec, size) for size in larger)
+        self.smallest = SmallestDiscriminator(config, spec, small)
+        self.details = nn.ModuleList(DetailDiscriminator(config, spec, size) for size in larger)
 
     def forward(self, pyramid: Tensor, y: Tensor) -> Tensor:
         """See the class."""
         smallest, *others = unflattened(pyramid, self.shapes)
         scores = [self.smallest(smallest, y)]
-        for number, critic in enumerate(self.details):
-            scores.append(critic(others[2 * number], others[2 * number + 1], y))
+        for number, discriminator in enumerate(self.details):
+            scores.append(discriminator(others[2 * number], others[2 * number + 1], y))
         return torch.stack(scores, dim=1)
 
 
@@ -172,16 +174,18 @@ class LAPGAN(CrossEntropyGame):
 
     Config = LAPGANConfig
     config: LAPGANConfig
-    sampler: Pyramid
+    generator_net: Pyramid
 
     def __init__(self, config: LAPGANConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
         self.noise_dim = NUM_LEVELS * config.latent_dim
         self.sizes, self.shapes = sizes(spec), pyramid_shapes(spec)
-        self.play(Pyramid(config, spec), PyramidCritic(config, spec))
+        self.set_networks(Pyramid(config, spec), PyramidDiscriminator(config, spec))
 
-    def prepare(self, real: Tensor) -> Tensor:
-        """See `Adversarial.prepare`: the smallest image, then image and enlarged one per level."""
+    def preprocess(self, real: Tensor) -> Tensor:
+        """See `Adversarial.preprocess`: the smallest image, then image and enlarged one per
+        level.
+        """
         levels = [real]
         for size in reversed(self.sizes[:-1]):
             levels.insert(0, resized(levels[0], size))
@@ -190,18 +194,18 @@ class LAPGAN(CrossEntropyGame):
         ]
         return flattened(levels, lows)
 
-    def imagine(self, z: Tensor, labels: Tensor, real: Tensor) -> Tensor:
-        """See `Adversarial.imagine`: upon the smaller images of the real ones."""
+    def generate(self, z: Tensor, labels: Tensor, real: Tensor) -> Tensor:
+        """See `Adversarial.generate`: upon the smaller images of the real ones."""
         lows = unflattened(real, self.shapes)[2::2]
         with autocast(self.precision):
-            levels = self.sampler.levels(z, labels, lows)
+            levels = self.generator_net.levels(z, labels, lows)
         return flattened(levels, lows).float()
 
-    def exhibits(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
-        """See `Generator.exhibits`: of ten images the smallest, then detail and image by level."""
+    def showcase(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
+        """See `Generator.showcase`: of ten images the smallest, then detail and image by level."""
         labels = torch.arange(COLUMNS) % self.spec.num_classes
         noise = self.noise([derive_seed("exhibit", seed, place) for place in range(COLUMNS)])
-        images = self.sampler.levels(noise, labels)
+        images = self.generator_net.levels(noise, labels)
         rows = images[:1]
         for low, image, size in zip(images, images[1:], self.sizes[1:], strict=False):
             rows += [image - resized(low, size), image]
@@ -211,16 +215,16 @@ class LAPGAN(CrossEntropyGame):
 
 def sizes(spec: ImageSpec) -> list[tuple[int, int]]:
     """Height and width of every level, smallest first; halves are rounded up."""
-    found = [(spec.height, spec.width)]
+    result = [(spec.height, spec.width)]
     for _ in range(NUM_LEVELS - 1):
-        found.insert(0, (-(-found[0][0] // 2), -(-found[0][1] // 2)))
-    return found
+        result.insert(0, (-(-result[0][0] // 2), -(-result[0][1] // 2)))
+    return result
 
 
 def pyramid_shapes(spec: ImageSpec) -> list[tuple[int, int, int]]:
     """Of the parts of a flattened pyramid: smallest image, then two per larger level."""
     small, *larger = ((spec.channels, *size) for size in sizes(spec))
-    return [small, *(shape for each in larger for shape in (each, each))]
+    return [small, *(shape for part in larger for shape in (part, part))]
 
 
 def flattened(levels: list[Tensor], lows: list[Tensor]) -> Tensor:

@@ -32,7 +32,7 @@ class MLPGANConfig(CrossEntropyConfig):
     output: Literal["tanh", "linear"]
 
 
-class DenseSampler(nn.Module):
+class DenseGeneratorNet(nn.Module):
     """Noise (n, latent_dim), labels (n,) to images (n, c, h, w) in -1..1 (`linear`: unbounded)."""
 
     def __init__(self, config: MLPGANConfig, spec: ImageSpec) -> None:
@@ -54,7 +54,7 @@ class DenseSampler(nn.Module):
         return cast("Tensor", self.layers(rows)).unflatten(1, self.shape)
 
 
-class DenseCritic(nn.Module):
+class DenseDiscriminator(nn.Module):
     """Images (n, c, h, w) and labels (n,) to realness scores (n,), unbounded."""
 
     def __init__(self, config: MLPGANConfig, spec: ImageSpec) -> None:
@@ -81,4 +81,4 @@ class MLPGAN(CrossEntropyGame):
 
     def __init__(self, config: MLPGANConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        self.play(DenseSampler(config, spec), DenseCritic(config, spec))
+        self.set_networks(DenseGeneratorNet(config, spec), DenseDiscriminator(config, spec))

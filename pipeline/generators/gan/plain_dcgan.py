@@ -18,11 +18,11 @@ from torch import nn
 
 from pipeline.data.images import ImageSpec
 from pipeline.generators.gan.base import CrossEntropyConfig, CrossEntropyGame
-from pipeline.generators.gan.blocks import PlayersConfig, normal_weights, players
+from pipeline.generators.gan.blocks import NetworksConfig, build_networks, normal_weights
 from pipeline.nn.layers import convolutions
 
 
-class PlainDCGANConfig(CrossEntropyConfig, PlayersConfig):
+class PlainDCGANConfig(CrossEntropyConfig, NetworksConfig):
     """presets/zoo.yaml gives the values."""
 
 
@@ -34,9 +34,9 @@ class PlainDCGAN(CrossEntropyGame):
 
     def __init__(self, config: PlainDCGANConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        sampler, critic = players(config, config.latent_dim, spec)
-        self.play(normal_weights(sampler), normal_weights(critic))
+        generator_net, discriminator = build_networks(config, config.latent_dim, spec)
+        self.set_networks(normal_weights(generator_net), normal_weights(discriminator))
 
-    def critic_convolutions(self) -> list[nn.Conv2d]:
-        """See `Generator.critic_convolutions`."""
-        return convolutions(self.critic)
+    def discriminator_convolutions(self) -> list[nn.Conv2d]:
+        """See `Generator.discriminator_convolutions`."""
+        return convolutions(self.discriminator)

@@ -24,7 +24,7 @@ from pipeline.config.validation import Count, Member, member_config
 from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators.base import Generator, GeneratorConfig
 from pipeline.generators.gan.base import CrossEntropyConfig, CrossEntropyGame
-from pipeline.generators.gan.blocks import ConvolutionalCritic, CriticConfig, resized
+from pipeline.generators.gan.blocks import ConvolutionalDiscriminator, DiscriminatorConfig, resized
 from pipeline.generators.showcase import in_turns, spread_out
 from pipeline.generators.standalone import STANDALONE
 from pipeline.nn.tensors import to_pixels, to_signed_input
@@ -38,7 +38,7 @@ SHARED = set(GeneratorConfig.model_fields) - {"precision"}  # both are trained i
 class SRGANConfig(CrossEntropyConfig):
     """presets/zoo.yaml gives the values."""
 
-    critic: CriticConfig
+    discriminator: DiscriminatorConfig
     double_channels: Count  # of the doubling network
     adversarial_weight: float = Field(ge=0)  # beside the content loss, which has 1
     # The generator of half the size: `family`, and its settings where they differ from these.
@@ -108,7 +108,7 @@ class Doubler(nn.Module):
         return (resized(small, self.size) + detail[:, :, :height, :width]).clamp(-1, 1)
 
 
-class DoublingSampler(nn.Module):
+class DoublingGeneratorNet(nn.Module):
     """Noise (n, latent_dim) and labels (n,) to images: the smaller sampler, then the doubler."""
 
     def __init__(self, smaller: nn.Module, doubler: nn.Module) -> None:
@@ -133,26 +133,28 @@ class SRGAN(CrossEntropyGame):
         self.smaller = family(half, replace(spec, height=self.size[0], width=self.size[1]))
         self.noise_dim = self.smaller.noise_dim
         self.doubler = Doubler(config.double_channels, spec)
-        self.play(self.doubler, ConvolutionalCritic(config.critic, spec))
-        self.sampler = DoublingSampler(self.smaller.sampler, self.doubler)
+        self.set_networks(self.doubler, ConvolutionalDiscriminator(config.discriminator, spec))
+        self.generator_net = DoublingGeneratorNet(self.smaller.generator_net, self.doubler)
         others = {
             f"smaller_{name}": network
             for name, network in self.smaller.networks.items()
-            if network is not self.smaller.sampler
+            if network is not self.smaller.generator_net
         }
-        self.networks = nn.ModuleDict({"sampler": self.sampler, "critic": self.critic, **others})
+        self.networks = nn.ModuleDict(
+            {"sampler": self.generator_net, "critic": self.discriminator, **others}
+        )
         self.optimizers |= {
             f"smaller_{key}": value for key, value in self.smaller.optimizers.items()
         }
 
-    def shaped(self, normal: Tensor) -> Tensor:
-        """See `Generator.shaped`: as the smaller generator has it."""
-        return self.smaller.shaped(normal)
+    def to_latent(self, normal: Tensor) -> Tensor:
+        """See `Generator.to_latent`: as the smaller generator has it."""
+        return self.smaller.to_latent(normal)
 
-    def conclude(self, sampler: DoublingSampler, data: LabeledImages) -> None:
-        """See `Generator.conclude`: the smaller generator's."""
+    def finalize(self, generator_net: DoublingGeneratorNet, data: LabeledImages) -> None:
+        """See `Generator.finalize`: the smaller generator's."""
         small = to_pixels(resized(to_signed_input(data.images), self.size))
-        self.smaller.conclude(sampler.smaller, LabeledImages(small, data.labels))
+        self.smaller.finalize(generator_net.smaller, LabeledImages(small, data.labels))
 
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """See `Generator.update`."""
@@ -161,14 +163,14 @@ class SRGAN(CrossEntropyGame):
         doubling = super().update(real, labels)
         return {**losses, **{f"doubling_{name}": value for name, value in doubling.items()}}
 
-    def imagine(self, z: Tensor, labels: Tensor, real: Tensor) -> Tensor:
-        """See `Adversarial.imagine`: the real images, made smaller and doubled."""
-        found = self.in_precision(self.doubler, resized(real, self.size))
-        self.content = functional.mse_loss(found, real)
-        return found
+    def generate(self, z: Tensor, labels: Tensor, real: Tensor) -> Tensor:
+        """See `Adversarial.generate`: the real images, made smaller and doubled."""
+        doubled = self.in_precision(self.doubler, resized(real, self.size))
+        self.content = functional.mse_loss(doubled, real)
+        return doubled
 
-    def exhibits(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
-        """See `Generator.exhibits`: real images, and from half the size bicubic, doubled."""
+    def showcase(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
+        """See `Generator.showcase`: real images, and from half the size bicubic, doubled."""
         real, _ = spread_out(data, DOUBLED_ROWS)
         small = resized(real, self.size)
         bicubic = resized(small, (self.spec.height, self.spec.width))
@@ -179,9 +181,11 @@ class SRGAN(CrossEntropyGame):
         game = super().generator_loss(fake, labels, z)
         return self.content + self.config.adversarial_weight * game
 
-    def gauges(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """See `Adversarial.gauges`: also the last batch's peak signal-to-noise ratio, decibels."""
-        return {**super().gauges(real, fake), "psnr": psnr(self.content.detach())}
+    def diagnostics(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """See `Adversarial.diagnostics`: also the last batch's peak signal-to-noise ratio,
+        decibels.
+        """
+        return {**super().diagnostics(real, fake), "psnr": psnr(self.content.detach())}
 
 
 def psnr(mse: Tensor) -> Tensor:

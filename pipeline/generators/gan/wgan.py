@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from pipeline.data.images import ImageSpec
 from pipeline.generators.gan.base import Adversarial, AdversarialConfig
-from pipeline.generators.gan.blocks import PlayersConfig, players
+from pipeline.generators.gan.blocks import NetworksConfig, build_networks
 from pipeline.nn.layers import convolutions
 
 
-class WassersteinConfig(AdversarialConfig, PlayersConfig):
+class WassersteinConfig(AdversarialConfig, NetworksConfig):
     """What both have; presets/zoo.yaml gives the values."""
 
 
@@ -41,10 +41,10 @@ class WGANGPConfig(WassersteinConfig):
 
     @model_validator(mode="after")
     def _images_are_scored_alone(self) -> WGANGPConfig:
-        if self.critic.minibatch_kernels:
+        if self.discriminator.minibatch_kernels:
             raise ValueError(
-                f"critic.minibatch_kernels: expected 0, since the penalty is of each image's score "
-                f"by itself, found {self.critic.minibatch_kernels}"
+                f"discriminator.minibatch_kernels: expected 0, since the penalty is of each image's score "
+                f"by itself, found {self.discriminator.minibatch_kernels}"
             )
         return self
 
@@ -56,10 +56,10 @@ class Wasserstein(Adversarial):
 
     def __init__(self, config: WassersteinConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        self.play(*players(config, config.latent_dim, spec))
+        self.set_networks(*build_networks(config, config.latent_dim, spec))
 
-    def critic_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
-        """See `Adversarial.critic_loss`: minus the estimate of the distance."""
+    def discriminator_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """See `Adversarial.discriminator_loss`: minus the estimate of the distance."""
         return fake.mean() - real.mean()
 
     def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
@@ -70,13 +70,13 @@ class Wasserstein(Adversarial):
         """See `Adversarial.mismatch_loss`."""
         return wrong.mean() - right.mean()
 
-    def gauges(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def diagnostics(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Scores have no zero here: share of pairs in which the real image has the higher one."""
         return {"accuracy": (real[:, None] > fake[None]).float().mean()}
 
-    def critic_convolutions(self) -> list[nn.Conv2d]:
-        """See `Generator.critic_convolutions`."""
-        return convolutions(self.critic)
+    def discriminator_convolutions(self) -> list[nn.Conv2d]:
+        """See `Generator.discriminator_convolutions`."""
+        return convolutions(self.discriminator)
 
 
 class WGAN(Wasserstein):
@@ -86,9 +86,9 @@ class WGAN(Wasserstein):
     config: WGANConfig
 
     @torch.no_grad()
-    def constrain(self) -> None:
-        """See `Adversarial.constrain`."""
-        for weight in self.critic.parameters():
+    def after_step(self) -> None:
+        """See `Adversarial.after_step`."""
+        for weight in self.discriminator.parameters():
             weight.clamp_(-self.config.clip, self.config.clip)
 
 
@@ -98,12 +98,12 @@ class WGANGP(Wasserstein):
     Config = WGANGPConfig
     config: WGANGPConfig
 
-    def surcharges(self, real: Tensor, fake: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """See `Adversarial.surcharges`; in full precision, since it is differentiated twice."""
+    def extra_losses(self, real: Tensor, fake: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """See `Adversarial.extra_losses`; in full precision, since it is differentiated twice."""
         share = torch.rand(len(real), 1, 1, 1)
         between = torch.lerp(fake, real, share).requires_grad_(True)
         (slope,) = torch.autograd.grad(
-            self.critic(between, labels).sum(), between, create_graph=True
+            self.discriminator(between, labels).sum(), between, create_graph=True
         )
         steepness = slope.flatten(1).norm(dim=1)
         return {"penalty": self.config.gradient_penalty * (steepness - 1).square().mean()}
