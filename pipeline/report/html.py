@@ -61,7 +61,7 @@ def write_page(
         interval=verdicts.interval,
         percent=verdicts.percent,
         embedded=embedded,
-        exhibit=verdicts.showcase_caption,
+        showcase_caption=verdicts.showcase_caption,
         p_value=p_value,
         points=verdicts.points,
         share_interval=verdicts.share_interval,
