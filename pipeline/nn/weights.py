@@ -1,4 +1,4 @@
-"""Weights as safetensors: written whole or not at all, read without running code."""
+"""Weights as safetensors files: written atomically, read without running code."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pipeline.runtime.files import atomic
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write tensors by name, atomically."""
+    """Write tensors by name to `path`, atomically."""
     content = save({name: value.detach().contiguous() for name, value in weights.items()})
     with atomic(path) as temporary:
         temporary.write_bytes(content)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors at `path` by name."""
+    """Read the tensors in the file `path`, by name."""
     return load_file(path)
