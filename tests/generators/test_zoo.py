@@ -369,7 +369,9 @@ def test_half_has_its_familys_defaults_and_the_fit_of_the_whole() -> None:
     assert SRGAN.losses(config) == {"": "wasserstein", "doubling": "cross-entropy"}
 
 
-@pytest.mark.parametrize("half", [{}, {"family": "srgan"}, {"family": "cvae", "beta": -1.0}])
+@pytest.mark.parametrize(
+    "half", [{}, {"family": "srgan"}, {"family": ["cvae"]}, {"family": "cvae", "beta": -1.0}]
+)
 def test_a_wrong_generator_of_half_the_size_is_refused(
     half: Member, sections: dict[str, Member]
 ) -> None:

@@ -41,11 +41,11 @@ class AdversarialConfig(GeneratorConfig):
     discriminator_steps: Count = 1  # per step, each on its share of the batch
     generator_steps: Count = 1  # per step
     # Weight of real images with a wrong label in the discriminator's loss (Reed et al. 2016,
-    # section 4.2); 0: nothing but the game tells the discriminator that labels matter.
+    # section 4.2). With 0 it learns only from synthetic images that labels matter.
     mismatch: float = Field(default=0.5, ge=0)
 
     @model_validator(mode="after")
-    def _moves_share_the_batch(self) -> AdversarialConfig:
+    def _updates_share_the_batch(self) -> AdversarialConfig:
         share, rest = divmod(self.batch_size, self.discriminator_steps)
         if rest or share < MIN_SHARE:
             raise ValueError(

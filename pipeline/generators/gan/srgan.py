@@ -38,7 +38,7 @@ from pipeline.nn.tensors import to_pixels, to_signed_input
 from pipeline.runtime.errors import ParamsError
 
 NUM_BLOCKS = 2
-DOUBLED_ROWS = 3  # of ten images, in a picture
+DOUBLED_ROWS = 3  # of ten images, in a figure
 WHERE = "a generator of the family srgan: half"
 
 
@@ -67,8 +67,8 @@ class SRGANConfig(CrossEntropyConfig):
         is_read = "noise" in family.Config.model_fields and "noise" not in self.half
         if self.noise != "normal" and not is_read:
             raise ValueError(
-                f"noise: expected normal, since only half draws noise and does not read it from "
-                f"here, found {self.noise}"
+                f"noise: expected normal, since only half samples noise and does not read this "
+                f"setting, found {self.noise}"
             )
         return self
 
@@ -79,7 +79,7 @@ class SRGANConfig(CrossEntropyConfig):
         from pipeline.generators import GENERATORS
 
         settings = dict(self.half)
-        name = settings.pop("family", None)
+        name = str(settings.pop("family", None))
         if name not in GENERATORS or name == "srgan":
             names = ", ".join(sorted(GENERATORS.keys() - {"srgan"}))
             raise ParamsError(
