@@ -24,9 +24,7 @@ class AffineConfig(Section):
     """The ranges of torchvision's `RandomAffine`, sampled uniformly for every image."""
 
     degrees: float = Field(default=0.0, ge=0, le=180)  # rotation, either way
-    translate: float = Field(
-        default=0.0, ge=0, le=1
-    )  # shift, share of the image's size, either way
+    translate: float = Field(default=0.0, ge=0, le=1)  # shift, as a share of the side, either way
     scale: float = Field(default=0.0, ge=0, lt=1)  # 0.1 means 0.9 to 1.1 times
     shear: float = Field(default=0.0, ge=0, lt=90)  # degrees along x, either way
 

@@ -103,9 +103,9 @@ def test_samples_have_shape_type_and_range(name: str, fitted: Fitted) -> None:
     assert images.shape == (5, 1, 8, 8)
     assert images.std() > 0
     with torch.no_grad():
-        drawn = generator.generator_net(generator.noise(list(range(30))), torch.arange(30) % 3)
-    assert drawn.min() >= -1
-    assert drawn.max() <= 1
+        output = generator.generator_net(generator.noise(list(range(30))), torch.arange(30) % 3)
+    assert output.min() >= -1
+    assert output.max() <= 1
 
 
 @pytest.mark.parametrize("name", EVERY)

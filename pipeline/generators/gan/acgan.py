@@ -94,15 +94,15 @@ class ACGAN(CrossEntropyGame):
 
     @override
     def discriminator_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
-        game = super().discriminator_loss(real[:, 0], fake[:, 0], labels, z)
+        adversarial = super().discriminator_loss(real[:, 0], fake[:, 0], labels, z)
         class_loss = self.config.class_weight * self._class_loss(real, labels)
-        return game + class_loss + self._code_loss(fake, z)
+        return adversarial + class_loss + self._code_loss(fake, z)
 
     @override
     def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
-        game = super().generator_loss(fake[:, 0], labels, z)
+        adversarial = super().generator_loss(fake[:, 0], labels, z)
         class_loss = self.config.class_weight * self._class_loss(fake, labels)
-        return game + class_loss + self._code_loss(fake, z)
+        return adversarial + class_loss + self._code_loss(fake, z)
 
     @override
     def diagnostics(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:

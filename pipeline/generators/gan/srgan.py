@@ -208,8 +208,8 @@ class SRGAN(CrossEntropyGame):
     @override
     def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
         """The content loss and the weighted adversarial loss."""
-        game = super().generator_loss(fake, labels, z)
-        return self.content + self.config.adversarial_weight * game
+        adversarial = super().generator_loss(fake, labels, z)
+        return self.content + self.config.adversarial_weight * adversarial
 
     @override
     def diagnostics(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:

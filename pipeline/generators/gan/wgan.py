@@ -58,7 +58,7 @@ class WGANGPConfig(WassersteinConfig):
     gradient_penalty: float = Field(default=10.0, ge=0)  # its weight
 
     @model_validator(mode="after")
-    def _images_are_scored_alone(self) -> WGANGPConfig:
+    def _no_minibatch_discrimination(self) -> WGANGPConfig:
         if self.discriminator.minibatch_kernels:
             raise ValueError(
                 "discriminator.minibatch_kernels: expected 0, since the penalty is of each image's "
@@ -90,6 +90,7 @@ class Wasserstein(Adversarial):
     def mismatch_loss(self, wrong: Tensor, right: Tensor) -> Tensor:
         return wrong.mean() - right.mean()
 
+    @override
     def diagnostics(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Accuracy is the share of pairs in which the real image has the higher score."""
         return {"accuracy": (real[:, None] > fake[None]).float().mean()}
