@@ -1,7 +1,7 @@
 """`check`: the whole of params.yaml against every registry, before hours of computation.
 
-Every generator, teacher and classifier is built once on a small shape, untrained, so that settings
-which only a network refuses are found here.
+Every generator is built once, untrained and without memory, so that settings which only a network
+refuses are found here; so is every classifier that starts from a discriminator.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pipeline.data.images import ImageSpec
 from pipeline.evaluation.statistics import SEEDS_FOR_A_CLAIM
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import Generator, create
+from pipeline.nn.backend import without_memory
 from pipeline.nn.layers import conv_state_dict
 from pipeline.report.comparisons import least_adjusted_p
 from pipeline.runtime.errors import ParamsError, PipelineError
@@ -126,7 +127,8 @@ def build_problems(params: Params, configs: Mapping[str, Any]) -> list[str]:
 def attempt(where: str, build: Callable[[], Result], problems: list[str]) -> Result | None:
     """What `build` returns; None and a sentence in `problems` if the settings do not allow it."""
     try:
-        return build()
+        with without_memory():
+            return build()
     except PipelineError as error:
         problems.append(f"{where}: {error.args[1]} ({error.args[2]})")
     except (ValueError, RuntimeError, AssertionError) as error:

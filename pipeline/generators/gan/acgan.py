@@ -35,7 +35,8 @@ class ACGANConfig(CrossEntropyConfig, NetworksConfig):
     mismatch: float = Field(default=0.0, ge=0)
     discriminator: DiscriminatorConfig = REGULARIZED
     class_weight: float = Field(default=1.0, ge=0)  # of the loss by class, in both players' losses
-    code_dim: int = Field(default=0, ge=0)  # numbers of the noise that must be readable; 0: none
+    # Numbers of the noise that must be readable from the images; 0: none.
+    code_dim: int = Field(default=0, ge=0, le=1_000_000)
     code_weight: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
