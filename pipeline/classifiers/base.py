@@ -8,12 +8,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-from typing_extensions import Self
 
 from pipeline.config.validation import Section
 from pipeline.data.images import Images, ImageSpec, LabeledImages
@@ -74,7 +73,7 @@ class Classifier(ABC):
         """Make `fit` start from a discriminator's convolutions instead of random weights.
 
         `discriminator` maps `0.weight`, `0.bias`, `1.weight`, ... to tensors, numbered from the
-        image on. Raises `ParamsError` if the classifier does not support this, which is the default.
+        image on. Raises `ParamsError` if the classifier does not support it, which is the default.
         """
         raise ParamsError(
             f"classifiers: {type(self).__name__}",

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
-from typing_extensions import Self, override
+from typing_extensions import override
 
 from pipeline.classifiers.base import Classifier, TrainingSet
 from pipeline.config.validation import Count, Section

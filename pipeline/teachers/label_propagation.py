@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
-from typing_extensions import Self, override
+from typing_extensions import override
 
 from pipeline.config.validation import Count
 from pipeline.data.images import UNLABELED, Images, ImageSpec, LabeledImages, Labels

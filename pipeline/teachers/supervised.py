@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
-from typing_extensions import Self, override
+from typing_extensions import override
 
 from pipeline.data.images import Images, ImageSpec, LabeledImages
 from pipeline.nn.augment import Transform

@@ -17,7 +17,6 @@ from sklearn.metrics import roc_auc_score
 
 from pipeline.data.images import Images, ImageSpec, LabeledImages, flat
 from pipeline.nn.augment import AffineConfig
-from pipeline.nn.averaging import moving_average
 from pipeline.report.verdicts import FAR_RANK
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import DivergedError, ParamsError, TrialError
@@ -41,7 +40,6 @@ from pipeline.teachers.label_propagation import (
     most_confident,
     refuse_small,
 )
-from pipeline.teachers.ssgan import SSGAN
 
 EVERY = sorted(TEACHERS)
 STILL = {"degrees": 2.0, "translate": 0.02, "scale": 0.02, "shear": 2.0}
@@ -237,16 +235,6 @@ def probabilities(teacher: LabelPropagation, images: Images, sure: float) -> np.
     return student.probabilities(images)
 
 
-def test_agreement_comes_in_slowly_and_an_average_that_begins_forgets_its_start() -> None:
-    section = {**SECTIONS["kplus1"], "steps": 100, "ema_decay": 0.9}
-    teacher = SSGAN(SSGAN.Config.model_validate(section), 0)
-    assert [teacher._ramp(step) for step in (0, 15, 30, 99)] == [0, 0.5, 1, 1]
-    for count, decay in ((0, 0.1), (10, 0.55), (1000, 0.9)):
-        averaged = [torch.zeros(2)]
-        moving_average(0.9)(averaged, [torch.ones(2)], count)
-        torch.testing.assert_close(averaged[0], torch.full((2,), 1 - decay))
-
-
 @pytest.mark.parametrize("name", EVERY)
 def test_a_loss_that_is_not_finite_stops_the_training(
     name: str, halves: tuple[LabeledImages, LabeledImages]
@@ -255,7 +243,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(
     rate = 1e30
     network = {**SECTIONS["graph"]["network"], "learning_rate": rate}
     changes = {"network": network} if name == "graph" else {"learning_rate": rate}
-    with pytest.raises(DivergedError, match="finite teacher loss"):
+    with pytest.raises(DivergedError, match=r"finite (teacher|discriminator) loss"):
         taught(name, subset, rest.images, **changes)
 
 
