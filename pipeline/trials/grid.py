@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.config.design import arm_budgets
+from pipeline.config.design import pairs as pairs  # noqa: PLC0414  # for its callers
 from pipeline.config.schema import Params, StudyParams
 
 
@@ -57,8 +59,8 @@ def curve_replicates(study: StudyParams) -> list[Replicate]:
 
 def arm_replicates(params: Params, arm: str) -> list[Replicate]:
     """The grid of one arm: the baseline's has its learning curve's budgets as well."""
-    is_baseline = arm == params.report.baseline
-    return curve_replicates(params.study) if is_baseline else replicates(params.study)
+    budgets = arm_budgets(params, arm)
+    return replicates(params.study.model_copy(update={"budgets": budgets}))
 
 
 def expected_trials(params: Params) -> list[Trial]:
@@ -70,21 +72,3 @@ def expected_trials(params: Params) -> list[Trial]:
         if classifier in params.arm_classifiers(arm)
         for replicate in arm_replicates(params, arm)
     ]
-
-
-def pairs(params: Params) -> list[tuple[str, str]]:
-    """(arm, baseline): all arms with the baseline, itself included, then those with their
-    reference.
-
-    The reference is of the arm's own regime: what a generator adds is told apart from what
-    unlabeled images do. Arms that measure are held against it as well where they add to the real
-    images.
-    """
-    baseline = params.report.baseline
-    compared = [(arm, baseline) for arm in params.arms]
-    for name, arm in params.arms.items():
-        reference = params.reference(name)
-        adds = arm.role == "claim" or (arm.role == "measure" and arm.real)
-        if adds and reference not in (None, name, baseline):
-            compared.append((name, str(reference)))
-    return compared
