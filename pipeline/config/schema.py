@@ -203,14 +203,14 @@ class Params(Section):
         return family(self.generators[generator], generator)
 
     def section(self, key: str) -> Any:
-        """The plain values of `synthesize` or `classifiers.cnn`, as they decide a trial.
+        """The plain values of `synthesize`, `classifiers.cnn` or `data.unknown_classes`.
 
         An arm's role and classifiers are left out: they decide which trials there are and how the
         report reads them, not what a trial computes.
         """
-        name, _, member = key.partition(".")
-        value = getattr(self, name)
-        value = value[member] if member else value
+        value: Any = self
+        for name in key.split("."):
+            value = value[name] if isinstance(value, dict) else getattr(value, name)
         left_out = {"role", "classifiers"}
         return value.model_dump(exclude=left_out) if isinstance(value, Section) else value
 

@@ -9,6 +9,7 @@ outputs. An engine changes how fast trials run, never their results, because eac
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import shutil
 import sys
@@ -131,19 +132,18 @@ def create_task(
     work: Work,
     spec: Spec,
     inputs: Mapping[str, File],
-    code: str,
     *,
     required: bool = False,
     tags: Mapping[str, str | int] | None = None,
 ) -> Task:
     """The trial that makes `artifact` from `spec` and the files `inputs`.
 
-    `code` is the digest of the code that decides it, `tags` are more names for its manifest.
+    `work` is a function of the stage's module; `tags` are more names for its manifest.
     Raises `IntegrityError` when the stage that writes an input has not run.
     """
     return Task(
         artifact=artifact,
-        provenance=provenance(code, spec, inputs, params.bits, root),
+        provenance=provenance(inspect.getfile(work), spec, inputs, params.bits, root),
         work=work,
         spec=spec,
         paths={name: root / file.path for name, file in inputs.items()},

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.design import is_supervised
 from pipeline.config.schema import FRESH, SUBSETS, Params
 from pipeline.trials.grid import Replicate, Trial, expected_trials, replicates
 
 MANIFEST = ".manifest.json"
 PREPARE = "prepare"
 JUDGE = "judge"  # the only item of the stage train_judge
-SUPERVISED = "supervised"  # the family of teachers that are a classifier of `classifiers`
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ SUMMARY = File(SPLITS / "manifest.json", PREPARE)
 
 def subset(replicate: Replicate) -> File:
     """The labeled subset of a replicate."""
-    return File(SUBSETS / replicate.file(".npz"), PREPARE)
+    return File(Path(SUBSETS) / replicate.file(".npz"), PREPARE)
 
 
 def fresh(replicate: Replicate) -> File:
     """As many labeled images again, for the control that must help."""
-    return File(FRESH / replicate.file(".npz"), PREPARE)
+    return File(Path(FRESH) / replicate.file(".npz"), PREPARE)
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,10 @@ def artifacts(params: Params) -> Iterator[Artifact]:
 def filter_teacher(params: Params, generator: str) -> str:
     """The teacher whose probabilities filter the images of a generator.
 
-    The teacher that labeled the images the generator learned from, else `synthesize.teacher`.
+    The teacher that labeled the images the generator learned from, else `synthesize.teacher`, which
+    is there when any generator needs it.
     """
-    return params.generators[generator].teacher or params.synthesize.teacher
+    return str(params.generators[generator].teacher or params.synthesize.teacher)
 
 
 def sections(params: Params, artifact: Artifact) -> tuple[str, ...]:
@@ -173,7 +174,7 @@ def sections(params: Params, artifact: Artifact) -> tuple[str, ...]:
         case "train_generator":
             return (f"generators.{name}",)
         case "tune":
-            teacher = _teacher_sections(params, params.synthesize.teacher)
+            teacher = _teacher_sections(params, filter_teacher(params, name))
             return ("synthesize", "tune", f"generators.{name}", *teacher)
         case "synthesize":
             teacher = _teacher_sections(params, filter_teacher(params, name))
@@ -190,11 +191,11 @@ def settings(params: Params, artifact: Artifact) -> dict[str, Any]:
 
 def _teacher_sections(params: Params, name: str) -> tuple[str, ...]:
     """A supervised teacher is a classifier with a transform, so their sections decide it too."""
-    teacher = params.teachers[name]
     keys = [f"teachers.{name}"]
-    if (teacher.family or name) == SUPERVISED:
-        keys.append(f"classifiers.{teacher.settings['classifier']}")
-        transform = teacher.settings.get("transform", "none")
+    if is_supervised(params, name):
+        chosen = params.teachers[name].settings
+        keys.append(f"classifiers.{chosen.get('classifier', 'cnn')}")
+        transform = chosen.get("transform", "none")
         keys += [] if transform == "none" else [f"transforms.{transform}"]
     return tuple(keys)
 

@@ -19,9 +19,9 @@ from pipeline.runtime.determinism import NUM_THREADS, resolve_precision
 from pipeline.runtime.errors import IntegrityError, TrialError
 from pipeline.runtime.files import file_digest, read_json, require
 from pipeline.runtime.seeds import library_versions
-from pipeline.trials.code import code_digest
+from pipeline.trials.code import trial_code
 from pipeline.trials.layout import MANIFEST, File
-from pipeline.trials.specs import Spec, dump
+from pipeline.trials.specs import Spec, dump, family_modules
 from pipeline.trials.store import fingerprint
 
 PARTS = (
@@ -37,14 +37,6 @@ PARTS = (
 )
 # Of 64 digits: two of a million images share 16 digits with a probability of 3 in 100 million.
 ID_DIGITS = 16
-# Modules that decide a result but are imported by no family: how a trial runs and what it is told.
-ALWAYS = (
-    "runtime/bits.py",
-    "trials/engine.py",
-    "trials/provenance.py",
-    "trials/specs.py",
-    "config/schema.py",
-)
 
 
 @dataclass(frozen=True)
@@ -66,26 +58,16 @@ class Provenance:
         return fingerprint(asdict(self))
 
 
-def trial_code(stage_file: str, *modules: str) -> str:
-    """The digest of the code that decides a trial: its stage, the engine and `modules`.
-
-    Of dotted `modules` everything that they import counts; of the stage only its own file, since
-    it imports the registries of all families.
-    """
-    package = Path(__file__).parents[1]
-    return code_digest((stage_file, *(str(package / name) for name in ALWAYS)), *modules)
-
-
 def provenance(
-    code: str, spec: Spec, inputs: Mapping[str, File], bits: Bits, root: Path
+    stage_file: str, spec: Spec, inputs: Mapping[str, File], bits: Bits, root: Path
 ) -> Provenance:
-    """The provenance of a trial that works on `spec` and reads `inputs`.
+    """The provenance of a trial of the stage in `stage_file` that works on `spec`.
 
     Raises `IntegrityError` when the stage that writes an input has not run.
     """
     paths = [input_path(root, file) for file in inputs.values()]
     return Provenance(
-        code=code,
+        code=trial_code(stage_file, *sorted(family_modules(spec))),
         inputs={path.as_posix(): file_digest(root / path) for path in paths},
         spec={"kind": type(spec).__name__, **dump(spec)},
         environment={

@@ -54,3 +54,10 @@ def dump(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [dump(entry) for entry in value]
     return f"{value.__module__}.{value.__qualname__}" if callable(value) else value
+
+
+def family_modules(value: Any) -> set[str]:
+    """The dotted modules of all classes and builders in a spec."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return set().union(*(family_modules(getattr(value, field.name)) for field in fields(value)))
+    return {value.__module__} if callable(value) else set()
