@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from pipeline.classifiers.base import plain
@@ -33,5 +34,11 @@ def fit_judge(data: LabeledImages) -> CNN:
 
 
 def load_judge(state: Mapping[str, Tensor], spec: ImageSpec) -> CNN:
-    """The judge with the state of a trained one, for images and classes of `spec`."""
-    return CNN(JUDGE, derive_seed("judge")).load(state, spec)
+    """The judge with the state of a trained one, for images and classes of `spec`.
+
+    Its weights are in row-major order: in channels-last order kernels round differently, and the
+    audits would differ in their last bits from the published ones.
+    """
+    judge = CNN(JUDGE, derive_seed("judge")).load(state, spec)
+    judge.network.to(memory_format=torch.contiguous_format)
+    return judge

@@ -52,7 +52,7 @@ def split_pool(images: Images, labels: Labels) -> Pool:
     """The pool with its parts, the same at every call; unlabeled images are in none of them."""
     data = LabeledImages(images, labels)
     labeled = np.flatnonzero(labels != UNLABELED)
-    order = numpy_rng("evaluate_generator", len(data)).permutation(labeled)
+    order = numpy_rng("audit", len(data)).permutation(labeled)
     half, quarter = len(order) // 2, len(order) // 4
     return Pool(data, order[:half], order[half : half + quarter], order[half + quarter :])
 
@@ -136,7 +136,9 @@ def embed(judge: Judge, images: Images) -> dict[str, Features]:
     return {"pixels": flat(images), "features": judge.embed(images)}
 
 
-def embed_images(judge: Judge, data: LabeledImages, reference: dict[str, Features]) -> EmbeddedImages:
+def embed_images(
+    judge: Judge, data: LabeledImages, reference: dict[str, Features]
+) -> EmbeddedImages:
     """`data` with its distances to the subset, whose rows by space are `reference`."""
     points = embed(judge, data.images)
     nearest = {
@@ -179,7 +181,7 @@ def distance_report(real: EmbeddedImages, other: EmbeddedImages, fake: EmbeddedI
 def copy_report(seen: EmbeddedImages, held_out: EmbeddedImages, suffix: str) -> Report:
     """How close images lie to the subset, compared with held-out real images.
 
-    Names end in `suffix`. `nearest_drawn` is a median of Euclidean distances between pixels in 0..1.
+    Names end in `suffix`. `nearest_drawn` is a median of Euclidean distances of pixels in 0..1.
     """
     pixels = seen.nearest["pixels"]
     report: Report = {
@@ -209,7 +211,9 @@ def label_report(correct: Mask, correct_floor: Mask, num_classes: int) -> Report
     }
     if len(correct) and len(correct_floor):
         low, high = fidelity.wilson_interval(int(correct.sum()), len(correct))
-        floor_low, floor_high = fidelity.wilson_interval(int(correct_floor.sum()), len(correct_floor))
+        floor_low, floor_high = fidelity.wilson_interval(
+            int(correct_floor.sum()), len(correct_floor)
+        )
         for name, agreed, floor in (
             ("wrong_label_frac", correct.mean(), correct_floor.mean()),
             ("wrong_label_frac_low", high, floor_low),

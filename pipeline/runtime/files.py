@@ -28,7 +28,7 @@ TEMPORARY = ".tmp"  # suffix of files that a killed process leaves; .dvcignore e
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary file in the folder of `path`; on success, sync it and rename it to `path`."""
+    """Yield a temporary file beside `path`; on success, sync it and rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
     os.close(handle)

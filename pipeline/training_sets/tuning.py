@@ -51,9 +51,7 @@ class Search:
 
     def pairs(self) -> list[Choice]:
         """All pairs of candidates, in the order of params.yaml."""
-        return [
-            Choice(*pair) for pair in itertools.product(self.latent_std, self.min_probability)
-        ]
+        return [Choice(*pair) for pair in itertools.product(self.latent_std, self.min_probability)]
 
 
 @dataclass(frozen=True)

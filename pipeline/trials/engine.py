@@ -61,6 +61,23 @@ Work = Callable[[Any, Mapping[str, Path], Path], Result]
 
 
 @dataclass(frozen=True)
+class TrialPlan:
+    """A trial as its stage describes it, before any file is read.
+
+    `work` is a function of the stage's module that makes the files of `artifact` from `spec` and
+    `inputs`. A failed trial is recorded, but the failure of a `required` one ends the stage. `tags`
+    are more names for its manifest.
+    """
+
+    artifact: Artifact
+    work: Work
+    spec: Spec
+    inputs: Mapping[str, File]
+    required: bool = False
+    tags: Mapping[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Job:
     """All that a worker receives. `failure`: that of a trial which should have made an input."""
 
@@ -90,10 +107,10 @@ Call = Callable[[], Outcome]
 
 @dataclass(frozen=True)
 class Task:
-    """One trial, as the process that distributes trials sees it.
+    """A trial with its provenance: what the process that distributes trials knows of it.
 
-    A trial that raises `TrialError` is recorded as failed, unless it is `required`: then the error
-    ends the stage. `settings` and `tags` go into its manifest and decide nothing.
+    `failure` is that of a trial which should have written an input; then `work` is not called.
+    `settings` and `tags` go into its manifest and decide nothing.
     """
 
     artifact: Artifact
@@ -125,32 +142,22 @@ class Task:
         )
 
 
-def create_task(
-    params: Params,
-    root: Path,
-    artifact: Artifact,
-    work: Work,
-    spec: Spec,
-    inputs: Mapping[str, File],
-    *,
-    required: bool = False,
-    tags: Mapping[str, str | int] | None = None,
-) -> Task:
-    """The trial that makes `artifact` from `spec` and the files `inputs`.
+def create_task(params: Params, root: Path, plan: TrialPlan) -> Task:
+    """The trial of a plan, with the digests of its code and inputs.
 
-    `work` is a function of the stage's module; `tags` are more names for its manifest.
     Raises `IntegrityError` when the stage that writes an input has not run.
     """
+    origin = provenance(inspect.getfile(plan.work), plan.spec, plan.inputs, params.bits, root)
     return Task(
-        artifact=artifact,
-        provenance=provenance(inspect.getfile(work), spec, inputs, params.bits, root),
-        work=work,
-        spec=spec,
-        paths={name: root / file.path for name, file in inputs.items()},
-        failure=input_failure(root, inputs),
-        required=required,
-        settings=settings(params, artifact),
-        tags={**artifact.tags, **(tags or {})},
+        artifact=plan.artifact,
+        provenance=origin,
+        work=plan.work,
+        spec=plan.spec,
+        paths={name: root / file.path for name, file in plan.inputs.items()},
+        failure=input_failure(root, plan.inputs),
+        required=plan.required,
+        settings=settings(params, plan.artifact),
+        tags={**plan.artifact.tags, **plan.tags},
     )
 
 
@@ -201,8 +208,9 @@ ENGINES: dict[str, Callable[[Sequence[Call], int], Iterable[Outcome]]] = {
 }
 
 
-def run_trials(params: Params, root: Path, tasks: Sequence[Task]) -> None:
+def run_trials(params: Params, root: Path, plans: Sequence[TrialPlan]) -> None:
     """Compute what is not finished, then replace the output folder of the stage's item."""
+    tasks = [create_task(params, root, plan) for plan in plans]
     lay_out(root, tasks, compute(tasks, params.engine, root))
 
 
@@ -234,7 +242,9 @@ def compute(tasks: Sequence[Task], engine: EngineParams, root: Path) -> list[Pat
     reasons = [TrialError(*failure) for failure in failures if failure]
     if reasons:
         count = f"{len(reasons)} of {len(tasks)} trials failed"
-        print(f"{first.title}: {count} and are scored as the baseline. {reasons[0]}", file=sys.stderr)
+        print(
+            f"{first.title}: {count} and are scored as the baseline. {reasons[0]}", file=sys.stderr
+        )
     return folders
 
 

@@ -106,8 +106,8 @@ def read_labeled(record: StudyRecord, file: File, replicate: Replicate, every: b
     if len(counts) > record.num_classes or (every and not counts.all()):
         raise IntegrityError(
             str(path),
-            f"expected labels of each of {record.num_classes} classes, found {counts.tolist()[:20]} "
-            "labels per class",
+            f"expected labels of each of {record.num_classes} classes, found "
+            f"{counts.tolist()[:20]} labels per class",
             "run `dvc repro --force prepare`",
         )
     if (most := int(counts.max())) > replicate.budget:

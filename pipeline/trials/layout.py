@@ -6,7 +6,7 @@ and tests ask here. Paths are relative to the project's folder. Knows no file's 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def fresh(replicate: Replicate) -> File:
 
 @dataclass(frozen=True)
 class Outputs:
-    """The output folder of a stage and the suffixes of the files of one trial, the main one first."""
+    """The output folder of a stage, and the suffixes of the files of one trial, main one first."""
 
     folder: Path
     suffixes: tuple[str, ...]
@@ -165,23 +165,7 @@ def filter_teacher(params: Params, generator: str) -> str:
 
 def sections(params: Params, artifact: Artifact) -> tuple[str, ...]:
     """The sections of params.yaml, dotted, that decide the outputs of a trial."""
-    name = artifact.item
-    match artifact.stage:
-        case "train_teacher":
-            return _teacher_sections(params, name)
-        case "evaluate_teacher":
-            return ("data.unknown_classes",)
-        case "train_generator":
-            return (f"generators.{name}",)
-        case "tune":
-            teacher = _teacher_sections(params, filter_teacher(params, name))
-            return ("synthesize", "tune", f"generators.{name}", *teacher)
-        case "synthesize":
-            teacher = _teacher_sections(params, filter_teacher(params, name))
-            return ("synthesize", f"generators.{name}", *teacher)
-        case "train_classifiers":
-            return _arm_sections(params, name, str(artifact.classifier))
-    return ()
+    return SECTIONS[artifact.stage](params, artifact)
 
 
 def settings(params: Params, artifact: Artifact) -> dict[str, Any]:
@@ -200,9 +184,26 @@ def _teacher_sections(params: Params, name: str) -> tuple[str, ...]:
     return tuple(keys)
 
 
-def _arm_sections(params: Params, name: str, classifier: str) -> tuple[str, ...]:
-    arm = params.arms[name]
+def _arm_sections(params: Params, artifact: Artifact) -> tuple[str, ...]:
+    arm, section = params.arms[artifact.item], f"arms.{artifact.item}"
     if arm.teacher_itself:
-        return (f"arms.{name}", *_teacher_sections(params, str(arm.teacher)))
+        return (section, *_teacher_sections(params, str(arm.teacher)))
     transform = [] if arm.transform == "none" else [f"transforms.{arm.transform}"]
-    return (f"arms.{name}", f"classifiers.{classifier}", *transform)
+    return (section, f"classifiers.{artifact.classifier}", *transform)
+
+
+def _image_sections(params: Params, artifact: Artifact) -> tuple[str, ...]:
+    teacher = _teacher_sections(params, filter_teacher(params, artifact.item))
+    return ("synthesize", f"generators.{artifact.item}", *teacher)
+
+
+SECTIONS: dict[str, Callable[[Params, Artifact], tuple[str, ...]]] = {
+    "train_teacher": lambda params, artifact: _teacher_sections(params, artifact.item),
+    "evaluate_teacher": lambda params, artifact: ("data.unknown_classes",),
+    "train_generator": lambda params, artifact: (f"generators.{artifact.item}",),
+    "tune": lambda params, artifact: ("tune", *_image_sections(params, artifact)),
+    "synthesize": _image_sections,
+    "train_judge": lambda params, artifact: (),
+    "evaluate_generator": lambda params, artifact: (),
+    "train_classifiers": _arm_sections,
+}

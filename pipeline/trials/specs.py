@@ -6,13 +6,13 @@ spec does not hold. Provenance is the dump of the spec. Knows no stage and no fa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline.config.validation import Member, Section, member_config
+from pipeline.config.validation import Member, member_config
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class Spec:
 
 @dataclass(frozen=True)
 class MemberSpec:
-    """A member of an open family: its class or builder, and its validated configuration.
+    """A member of an open family: its class or builder, and its validated `Config`.
 
-    Defaults are filled in, so that a changed default changes the spec.
+    The defaults of the configuration are filled in, so a changed default changes the spec.
     """
 
-    family: Callable[..., Any]
-    config: Section
+    family: Any
+    config: Any
 
 
 def member(
