@@ -85,7 +85,7 @@ class MemberParams(Section):
 class GeneratorParams(MemberParams):
     """A generator, and the labeled images that it learns from."""
 
-    inputs: str = SUBSETS
+    inputs: str
 
     @property
     def teacher(self) -> str | None:

@@ -14,7 +14,14 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
@@ -83,6 +90,19 @@ class Section(BaseModel):
     """A part of params.yaml: unknown keys are errors, values are never converted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_nested_sections(cls, values: Any) -> Any:
+        """Fill what a nested section leaves out from that field's default, if it has one."""
+        if not isinstance(values, dict):
+            return values
+        filled = {
+            name: {**field.default.model_dump(), **values[name]}
+            for name, field in cls.model_fields.items()
+            if isinstance(field.default, Section) and isinstance(values.get(name), dict)
+        }
+        return {**values, **filled}
 
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
