@@ -43,8 +43,8 @@ from pipeline.nn.tensors import to_pixels, to_signed_input
 from pipeline.report import figures
 from pipeline.runtime.errors import TrialError
 from pipeline.runtime.seeds import derive_seed, numpy_rng
-from pipeline.stages.evaluate_generator import JUDGE, JUDGE_AUGMENTATION
-from pipeline.training_sets.transforms import build_transform
+from pipeline.classifiers.judge import JUDGE, JUDGE_AUGMENTATION
+from pipeline.training_sets.transforms import build_transform, transform_spec
 
 TELLING = ("wgan", "wgan_gp", "plain_dcgan")  # the last: its loss is said to tell nothing
 PLAYERS = ("discriminator", "generator")
@@ -324,7 +324,7 @@ def textbook(job: Job) -> Result:
         "learning_rate": job.learning_rate,
     }
     config = member_config(CNNConfig, section, "classifiers.cnn_textbook")
-    view = build_transform("affine", params.transforms)
+    view = build_transform(transform_spec("affine", params.transforms))
 
     def measure(seed: int) -> Result:
         begun = time.perf_counter()

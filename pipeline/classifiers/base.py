@@ -78,7 +78,7 @@ class Classifier(ABC):
         raise ParamsError(
             f"classifiers: {type(self).__name__}",
             "expected a classifier that can start from a discriminator, found one that cannot",
-            "list a classifier of the family discriminator_cnn in the arm's `classifiers`",
+            "name one of the family discriminator_cnn in the arm, as `classifiers: [critic]`",
         )
 
     @abstractmethod
