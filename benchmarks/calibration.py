@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import platform
-import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +24,7 @@ import scipy.stats
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
+from benchmarks.command_line import ROOT, machine
 from benchmarks.wording import Row, markdown
 from pipeline.classifiers import CLASSIFIERS
 from pipeline.config.arms import RealArm
@@ -39,7 +38,6 @@ from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.seeds import derive_seed, library_versions, numpy_rng
 from pipeline.training_sets.arms import assemble, recipe_of
 
-ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = Path(__file__).with_suffix(".md")
 RULES = statistics.Rules(confidence_level=0.95, smallest_effect=0.0)
 LEVEL = 1 - RULES.confidence_level
@@ -242,15 +240,6 @@ def percent(share: float | np.floating) -> str:
     return f"{100 * share:.1f}"
 
 
-def machine() -> str:
-    """The processor, its cores and the versions that decide results."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text("utf-8") if cpuinfo.is_file() else ""
-    models = re.findall(r"model name\s*: (.*)", text) or [platform.processor()]
-    versions = ", ".join(f"{name} {number}" for name, number in library_versions().items())
-    return f"{models[0]}, {os.cpu_count()} cores; {versions}"
-
-
 TEXT = """\
 # How often the statistics are wrong
 
@@ -294,13 +283,14 @@ def report(num_studies: int, num_replicates: int, workers: int) -> str:
     studies = digit_studies(num_replicates, workers)
     pairs = itertools.product(SECTIONS, [arm for arm in ARMS if arm != "real"])
     rows = markdown([outcome(*pair, studies) for pair in pairs])
+    versions = ", ".join(f"{name} {number}" for name, number in library_versions().items())
     seconds = f"{between - started:.0f} s and {time.perf_counter() - between:.0f} s"
     return TEXT.format(
         num_studies=num_studies,
         num_replicates=num_replicates,
         num_seeds=STUDY_SEEDS,
         confidence_level=percent(RULES.confidence_level),
-        machine=machine(),
+        machine=f"{machine()}; {versions}",
         seconds=seconds,
         budget=BUDGET,
         num_test=NUM_TEST,

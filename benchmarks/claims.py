@@ -19,13 +19,14 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from benchmarks.generator import ROOT
+from benchmarks.command_line import ROOT
 from pipeline.classifiers.base import plain
-from pipeline.classifiers.cnn import CNN, CNNConfig
+from pipeline.classifiers.cnn import CNN
 from pipeline.classifiers.cnn_textbook import CNNTextbook
+from pipeline.classifiers.judge import JUDGE, JUDGE_AUGMENTATION
 from pipeline.commands import presets
-from pipeline.config.schema import GeneratorParams, load_params
-from pipeline.config.validation import Member, member_config, parse_yaml
+from pipeline.config.schema import Params, load_params
+from pipeline.config.validation import Member, member_config, parse_yaml, validate
 from pipeline.data import splits
 from pipeline.data.images import Images, ImageSpec, LabeledImages
 from pipeline.evaluation import fidelity
@@ -43,7 +44,6 @@ from pipeline.nn.tensors import to_pixels, to_signed_input
 from pipeline.report import figures
 from pipeline.runtime.errors import TrialError
 from pipeline.runtime.seeds import derive_seed, numpy_rng
-from pipeline.classifiers.judge import JUDGE, JUDGE_AUGMENTATION
 from pipeline.training_sets.transforms import build_transform, transform_spec
 
 TELLING = ("wgan", "wgan_gp", "plain_dcgan")  # the last: its loss is said to tell nothing
@@ -91,19 +91,19 @@ class Job:
 
 @functools.cache
 def sections() -> dict[str, Member]:
-    """The settings of every family: of `dcgan` in params.yaml, of the others in the preset."""
-    others = {
-        name: GeneratorParams.model_validate(section)
-        for name, section in preset("zoo")["generators"].items()
+    """All settings of every family, as in preset `zoo`, defaults included."""
+    members = preset("zoo").generators
+    return {
+        name: member_config(GENERATORS[name].Config, members[name].settings, name).model_dump()
+        for name in members
+        if name in GENERATORS
     }
-    members = {"dcgan": load_params(ROOT).generators["dcgan"], **others}
-    return {name: member.settings for name, member in members.items() if name in GENERATORS}
 
 
-def preset(name: str) -> dict[str, Any]:
-    """What a preset says."""
+def preset(name: str) -> Params:
+    """The params of a preset."""
     file = presets.FOLDER / f"{name}.yaml"
-    return parse_yaml(file.read_text("utf-8"), str(file))
+    return validate(Params, parse_yaml(file.read_text("utf-8"), str(file)), str(file))
 
 
 def train(
@@ -318,12 +318,12 @@ def textbook(job: Job) -> Result:
     params = load_params(ROOT)
     steps = max(2, round(job.epochs * len(job.pool) / TEXTBOOK_BATCH))
     section: Member = {
-        **preset("textbook")["classifiers"]["cnn_textbook"],
+        **preset("textbook").classifiers["cnn_textbook"].settings,
         "steps": steps,
         "batch_size": TEXTBOOK_BATCH,
         "learning_rate": job.learning_rate,
     }
-    config = member_config(CNNConfig, section, "classifiers.cnn_textbook")
+    config = member_config(CNNTextbook.Config, section, "classifiers.cnn_textbook")
     view = build_transform(transform_spec("affine", params.transforms))
 
     def measure(seed: int) -> Result:
@@ -343,7 +343,7 @@ def textbook(job: Job) -> Result:
 
     return {
         **tried(measure, [{"seed": seed} for seed in range(job.seeds)]),
-        "config": section,
+        "config": config.model_dump(),
         "num_trained": len(job.pool),
         "num_scored": len(job.held),
     }

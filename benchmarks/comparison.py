@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.generator import OURS, REAL, ROOT, build, commit, folder, machine
+from benchmarks.command_line import ROOT, commit, folder, machine
+from benchmarks.generator import OURS, REAL, build
 from benchmarks.textbook import TEXTBOOK
 from benchmarks.wording import Row, markdown, told
 from pipeline.data.images import ImageSpec

@@ -18,10 +18,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
-import platform
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,6 +29,16 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from benchmarks.command_line import (
+    ROOT,
+    commit,
+    folder,
+    machine,
+    no_file,
+    num_threads,
+    peak_mb,
+    positive,
+)
 from benchmarks.textbook import AS_THEY_ARE, SETTINGS, TEXTBOOK
 from pipeline.classifiers.base import plain
 from pipeline.classifiers.cnn import CNN, CNNConfig
@@ -53,8 +59,6 @@ from pipeline.runtime.files import write_json, write_npz
 from pipeline.runtime.seeds import derive_seed, library_versions, numpy_rng
 from pipeline.training_sets.filters import agreement
 
-ROOT = Path(__file__).resolve().parent.parent
-MAX_THREADS = 1024
 REAL = "real"  # no generator: as many training images, for what the score would be at best
 OURS = "dcgan"
 RECIPES = (OURS, *TEXTBOOK, REAL)
@@ -163,12 +167,6 @@ def in_turn(data: LabeledImages, per_class: int, num_classes: int, start: int = 
     return data.take(np.stack([index[:count] for index in places], axis=1).ravel())
 
 
-def peak_mb() -> float:
-    """The most memory this process has held so far, in MB (1e6 bytes)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
-
-
 def score(synthetic: LabeledImages, judge: CNN, test: LabeledImages, seed: int) -> dict[str, float]:
     """CAS, label fidelity, coverage and density; nothing of no images.
 
@@ -244,24 +242,6 @@ def benchmark(run: Run) -> dict[str, Any]:
     return result
 
 
-def commit() -> str:
-    """The commit of the code, marked when something was changed since."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
-
-
-def machine() -> str:
-    """The processor, and how many cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"{name}, {cores} cores"
-
-
 def parse(arguments: Sequence[str] | None = None) -> Run:
     """The command line as a `Run`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.generator", description=__doc__)
@@ -273,35 +253,6 @@ def parse(arguments: Sequence[str] | None = None) -> Run:
     parser.add_argument("--recipe", choices=RECIPES, default="dcgan")
     parser.add_argument("--held-out", action="store_true", help="leave the test images alone")
     return Run(**vars(parser.parse_args(arguments)))
-
-
-def positive(text: str) -> float:
-    """A number above zero."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text}")
-    return value
-
-
-def folder(text: str) -> Path:
-    """A folder that is there."""
-    if not Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"expected a folder with the four files, found no {text}")
-    return Path(text)
-
-
-def num_threads(text: str) -> int:
-    """Trials at a time."""
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_THREADS:
-        raise argparse.ArgumentTypeError(f"expected 1 to {MAX_THREADS}, found {text}")
-    return int(text)
-
-
-def no_file(text: str) -> Path:
-    """A folder that is there or can be made."""
-    if Path(text).exists() and not Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"expected a folder, found the file {text}")
-    return Path(text)
 
 
 def main() -> int:

@@ -27,7 +27,7 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
-from benchmarks.generator import ROOT, commit, folder, machine, no_file, num_threads
+from benchmarks.command_line import commit, folder, machine, no_file, num_threads
 from pipeline.commands import presets
 from pipeline.commands.check import check_params
 from pipeline.config.schema import MODELS, SYNTHETIC, Params, load_params
@@ -62,8 +62,7 @@ Stage = Callable[[Params, Path, str], None]
 
 
 def preset(root: Path) -> Params:
-    """The preset laid over the project's params.yaml, written to `root`."""
-    shutil.copy(ROOT / FILE, root)
+    """The preset, written to `root`."""
     presets.apply(PRESET, root)
     return load_params(root)
 
@@ -79,7 +78,8 @@ def settings(root: Path, arguments: argparse.Namespace) -> Params:
         document["data"]["unknown_classes"] = {"classes": [arguments.foreign], "frac": UNKNOWN_FRAC}
     if arguments.keep_frac is not None:
         for teacher in document["teachers"].values():
-            teacher["keep_frac"] = arguments.keep_frac
+            if "keep_frac" in teacher:  # not the one that filters, which labels no images
+                teacher["keep_frac"] = arguments.keep_frac
     document["study"].update(budgets=[budget], curve_budgets=[], seeds=[arguments.seed])
     document["report"]["primary"]["budget"] = budget
     document["engine"].update(kind="processes", workers=arguments.threads)
@@ -113,7 +113,9 @@ def stages(params: Params, arms: Sequence[str]) -> Iterable[tuple[Stage, str]]:
     generators = [name for name in params.generators if f"{SYNTHETIC}{name}" in inputs]
     inputs |= {params.generators[name].inputs for name in generators}
     filters = {filter_teacher(params, name) for name in generators}
-    for name in (name for name in params.teachers if name in filters or f"{MODELS}{name}" in inputs):
+    for name in (
+        name for name in params.teachers if name in filters or f"{MODELS}{name}" in inputs
+    ):
         yield train_teacher.run, name
         yield evaluate_teacher.run, name
     for name in generators:
@@ -144,11 +146,7 @@ def errors_by_arm(params: Params, root: Path, arms: Sequence[str]) -> dict[str, 
 def failures(params: Params, root: Path, arms: Sequence[str]) -> list[str]:
     """Why trials came to nothing, of everything that was run."""
     ran = {(stage.__module__.rpartition(".")[2], item) for stage, item in stages(params, arms)}
-    every = (
-        artifact
-        for artifact in artifacts(params)
-        if (artifact.stage, artifact.item) in ran
-    )
+    every = (artifact for artifact in artifacts(params) if (artifact.stage, artifact.item) in ran)
     reasons = [read_manifest(root / artifact.manifest)["failure"] for artifact in every]
     return [f"{failure[0]}: {failure[1]}" for failure in reasons if failure]
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.generator import folder
+from benchmarks.command_line import folder
 from benchmarks.semi import preset
 from benchmarks.wording import Row, markdown, told
 from pipeline.config.schema import Params

@@ -32,7 +32,15 @@ from matplotlib.figure import Figure
 
 from benchmarks import claims, plain, plane, zoo_report
 from benchmarks.claims import Job, Result
-from benchmarks.generator import commit, folder, machine, no_file, num_threads, positive
+from benchmarks.command_line import (
+    commit,
+    count,
+    folder,
+    machine,
+    no_file,
+    num_threads,
+    positive,
+)
 from pipeline.config.schema import DataParams
 from pipeline.data.datasets import mnist
 from pipeline.report import figures
@@ -193,14 +201,6 @@ def parse(arguments: Sequence[str] | None = None) -> Namespace:
     )
     parser.add_argument("--threads", type=num_threads, default=1, metavar="T")
     return parser.parse_args(arguments)
-
-
-def count(text: str) -> int:
-    """A whole number above zero."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text}")
-    return value
 
 
 def main() -> int:
