@@ -172,9 +172,13 @@ class LabelPropagation(Teacher):
         return dict(self.student.average.state_dict())
 
     @override
-    def load(self, state: Mapping[str, Tensor], spec: ImageSpec) -> Self:
+    def build(self, spec: ImageSpec) -> None:
         refuse_small(spec)
         self.student = Student(self.config.network, spec, self.seed)
+
+    @override
+    def load(self, state: Mapping[str, Tensor], spec: ImageSpec) -> Self:
+        self.build(spec)
         self.student.average.load_state_dict(dict(state))
         return self
 

@@ -141,8 +141,8 @@ class SSGAN(Teacher):
     networks: nn.ModuleDict
     optimizers: dict[str, torch.optim.Optimizer]
 
+    @override
     def build(self, spec: ImageSpec) -> None:
-        """Set the untrained networks for images and classes like `spec`."""
         if spec.height % 4 or spec.width % 4 or min(spec.height, spec.width) < 8:
             raise ParamsError(
                 "teachers (ssgan)",

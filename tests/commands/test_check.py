@@ -12,9 +12,11 @@ import pytest
 
 from pipeline.classifiers import CLASSIFIERS
 from pipeline.commands.check import check_params, summary
+from pipeline.config import design
 from pipeline.config.schema import Params, load_params
 from pipeline.config.validation import FILE, Section, member_config, parse_yaml, validate
 from pipeline.data.datasets import DATASETS
+from pipeline.data.images import ImageSpec
 from pipeline.generators import GENERATORS
 from pipeline.runtime.errors import ParamsError
 from pipeline.teachers import TEACHERS
@@ -156,6 +158,31 @@ def test_a_network_that_cannot_be_built_is_refused(check: Any, values: dict[str,
     text = refused(check, changed(values, "generators.diffusion", diffusion))
     assert "generators.diffusion: expected settings that a network can have, found " in text
     assert "divisible" in text
+
+
+def test_every_teacher_and_classifier_is_built(
+    check: Any, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Any, spec: ImageSpec) -> None:
+        raise RuntimeError(f"no room in {spec.height} x {spec.width}")
+
+    for member in (*TEACHERS.values(), *CLASSIFIERS.values()):
+        monkeypatch.setattr(member, "build", fail)
+    for name in TEACHERS.keys() - {design.SUPERVISED}:
+        values["teachers"][f"mine-{name}"] = {"family": name}
+    for name in CLASSIFIERS:
+        values["classifiers"][f"mine-{name}"] = {"family": name}
+    text = refused(check, values)
+    expected = len(TEACHERS) - 1 + len(values["classifiers"])
+    assert text.count("found 'no room in 28 x 28'") == expected
+
+    small = changed(values, "data", {"name": "digits", "test_per_class": 40})
+    assert "found 'no room in 8 x 8'" in refused(check, small)
+
+
+def test_only_the_family_of_filters_learns_from_labeled_images_alone() -> None:
+    alone = [name for name, member in TEACHERS.items() if not member.needs_unlabeled]
+    assert alone == [design.SUPERVISED]
 
 
 def test_a_warm_start_fits_the_discriminator(check: Any, values: dict[str, Any]) -> None:
