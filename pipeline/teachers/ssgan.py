@@ -1,4 +1,4 @@
-"""A semi-supervised GAN: the discriminator is a classifier with an extra class for synthetic images.
+"""A semi-supervised GAN: the discriminator classifies real images and detects synthetic ones.
 
 Source: Salimans et al. (2016), "Improved techniques for training GANs", section 5. The score of the
 extra class is fixed at zero, so that an image is real with probability Z / (Z + 1), where Z is the
