@@ -65,8 +65,9 @@ DIGESTS = {
     "graph": "5a10da901e4f767f",
     "lgbm": "8b771694a15d31b8",
     "numpy": "0b1a3735bec0be1e",
-    "teacher graph": "16063b6b6bd29320",
-    "teacher kplus1": "1cfb11a2057e44b5",
+    "teacher label_propagation": "16063b6b6bd29320",
+    "teacher ssgan": "1cfb11a2057e44b5",
+    "teacher supervised": "63d6bedbf34820b8",
 }
 
 

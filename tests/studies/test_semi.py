@@ -14,7 +14,7 @@ from conftest import STUDY, leave_study
 from ruamel.yaml import YAML
 from test_html import rendered
 from test_leaks import digests, learned, refuse_undeclared
-from test_teachers import SECTIONS
+from test_teachers import MEMBERS
 
 from benchmarks import semi
 from pipeline.commands import presets
@@ -186,7 +186,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Params:
     document["study"].update(budgets=[5], curve_budgets=[], seeds=[0])
     document["report"]["primary"]["budget"] = 5
     document["engine"]["kind"] = "serial"
-    document["teachers"] = SECTIONS
+    document["teachers"] = MEMBERS
     for generator in document["generators"].values():
         generator.update(
             steps=20,
