@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from benchmarks.wording import Row, markdown
 from pipeline.classifiers import CLASSIFIERS
-from pipeline.config.schema import FRESH, SUBSETS, ArmParams, DataParams, Params, load_params
+from pipeline.config.arms import RealArm
+from pipeline.config.schema import FRESH, SUBSETS, DataParams, Params, load_params
 from pipeline.data.datasets import DATASETS
 from pipeline.data.images import LabeledImages
 from pipeline.data.splits import canonical, hold_out, split_subset
@@ -36,7 +37,7 @@ from pipeline.evaluation import statistics
 from pipeline.evaluation.metrics import accuracy
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.seeds import derive_seed, library_versions, numpy_rng
-from pipeline.training_sets.arms import assemble
+from pipeline.training_sets.arms import assemble, recipe_of
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = Path(__file__).with_suffix(".md")
@@ -73,9 +74,9 @@ SECTIONS: dict[str, dict[str, float]] = {
     },
 }
 ARMS = {
-    "real": ArmParams(inputs=SUBSETS, per_class=0),
-    "oversample": ArmParams(inputs=SUBSETS, per_class=BUDGET, role="must_not_differ"),
-    "fresh": ArmParams(inputs=FRESH, per_class=BUDGET, role="must_help"),
+    "real": RealArm(inputs=SUBSETS, per_class=0),
+    "oversample": RealArm(inputs=SUBSETS, per_class=BUDGET, role="must_not_differ"),
+    "fresh": RealArm(inputs=FRESH, per_class=BUDGET, role="must_help"),
 }
 
 Floats = NDArray[np.float64]
@@ -187,7 +188,8 @@ def replicate(number: int, data: LabeledImages, params: Params) -> Scores:
             for classifier, arm in itertools.product(SECTIONS, arms):
                 added = fresh if ARMS[arm].inputs == FRESH else None
                 own_seed = derive_seed(*names, "classifier", classifier, seed)
-                arm_set = assemble(ARMS[arm], subset, added, params, own_seed)
+                recipe = recipe_of(ARMS[arm], params.transforms)
+                arm_set = assemble(recipe, subset, added, own_seed)
                 family = CLASSIFIERS[classifier]
                 model = family(family.Config.model_validate(SECTIONS[classifier]), own_seed)
                 model.fit(arm_set.training_set)

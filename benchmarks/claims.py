@@ -42,7 +42,7 @@ from pipeline.nn.tensors import to_pixels, to_signed_input
 from pipeline.report import figures
 from pipeline.runtime.errors import TrialError
 from pipeline.runtime.seeds import derive_seed, numpy_rng
-from pipeline.stages.evaluate_generator import JUDGE, JUDGE_AUGMENTATION
+from pipeline.classifiers.judge import JUDGE, JUDGE_AUGMENTATION
 from pipeline.training_sets.transforms import build_transform
 
 TELLING = ("wgan", "wgan_gp", "plain_dcgan")  # the last: its loss is said to tell nothing

@@ -44,10 +44,12 @@ from pipeline.stages import (
     synthesize,
     train_classifiers,
     train_generator,
+    train_judge,
     train_teacher,
+    tune,
 )
 from pipeline.trials.grid import expected_trials, replicates
-from pipeline.trials.integrity import artifacts
+from pipeline.trials.layout import artifacts, filter_teacher
 from pipeline.trials.provenance import failure_of, read_manifest
 from pipeline.trials.store import TIMINGS, fingerprint
 
@@ -110,11 +112,13 @@ def stages(params: Params, arms: Sequence[str]) -> Iterable[tuple[Stage, str]]:
     inputs = {params.arms[arm].inputs for arm in arms}
     generators = [name for name in params.generators if f"{SYNTHETIC}{name}" in inputs]
     inputs |= {params.generators[name].inputs for name in generators}
-    for name in (name for name in params.teachers if f"{MODELS}{name}" in inputs):
+    filters = {filter_teacher(params, name) for name in generators}
+    for name in (name for name in params.teachers if name in filters or f"{MODELS}{name}" in inputs):
         yield train_teacher.run, name
         yield evaluate_teacher.run, name
     for name in generators:
         yield train_generator.run, name
+        yield tune.run, name
         yield synthesize.run, name
         yield evaluate_generator.run, name
     for name in arms:
@@ -143,9 +147,9 @@ def failures(params: Params, root: Path, arms: Sequence[str]) -> list[str]:
     every = (
         artifact
         for artifact in artifacts(params)
-        if (artifact.names["stage"], artifact.names["item"]) in ran
+        if (artifact.stage, artifact.item) in ran
     )
-    reasons = [read_manifest(root / artifact.path)["failure"] for artifact in every]
+    reasons = [read_manifest(root / artifact.manifest)["failure"] for artifact in every]
     return [f"{failure[0]}: {failure[1]}" for failure in reasons if failure]
 
 
@@ -161,7 +165,11 @@ def result(
         "seed": arguments.seed,
         "threads": arguments.threads,
         "foreign": arguments.foreign,
-        "keep_frac": {name: section["keep_frac"] for name, section in params.teachers.items()},
+        "keep_frac": {
+            name: section.settings["keep_frac"]
+            for name, section in params.teachers.items()
+            if "keep_frac" in section.settings
+        },
         "recipes": {arm: fingerprint(params.section(f"arms.{arm}")) for arm in arms},
         "test_error": errors_by_arm(params, root, arms),
         "failures": failures(params, root, arms),
@@ -188,6 +196,7 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
         begun = time.perf_counter()
         arms = arguments.arms if arguments.alone else list(params.arms)
         prepare.run(params, root)
+        train_judge.run(params, root)
         for stage, item in stages(params, arms):
             stage(params, root, item)
         record = {**result(params, root, arms, arguments), "wall_s": time.perf_counter() - begun}

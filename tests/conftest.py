@@ -21,10 +21,11 @@ import torch
 from hypothesis import settings
 
 from pipeline.commands import presets
-from pipeline.config.schema import SUBSETS, DataParams, Params, load_params
-from pipeline.config.validation import Member, parse_yaml, validate
+from pipeline.config.schema import SUBSETS, DataParams, Params, family, load_params
+from pipeline.config.validation import Member, member_config, parse_yaml, validate
 from pipeline.data.datasets import toy
 from pipeline.data.images import LabeledImages, read_images
+from pipeline.generators import GENERATORS
 from pipeline.report.tables import TEACHER_COLUMNS
 from pipeline.runtime.errors import TrialError
 from pipeline.runtime.files import file_digest, write_json, write_npz, write_text
@@ -55,19 +56,26 @@ generators:
     steps: 5
     batch_size: 4
     augmentation: {degrees: 10, translate: 0.05, scale: 0.1, shear: 8}
-synthesize: {per_class: 6, teacher: {classifier: cnn}}
+teachers: {supervised: {classifier: cnn}}
+synthesize: {per_class: 6, teacher: supervised}
 tune: {latent_std: [1.0], min_probability: [0.5], folds: 2}
 classifiers: {cnn: {}, lgbm: {}}
 transforms: {affine: {degrees: 10, translate: 0.1, scale: 0.1, shear: 5}}
 arms:
-  real: {inputs: data/splits/subsets, per_class: 0}
-  oversample: {inputs: data/splits/subsets, per_class: 6, role: must_not_differ}
-  shuffled: {inputs: data/synthetic/dcgan, per_class: 6, permute_labels: true, role: must_not_help}
-  fresh_real: {inputs: data/splits/fresh, per_class: 6, role: must_help}
-  classical: {inputs: data/splits/subsets, per_class: 6, transform: affine}
-  dcgan: {inputs: data/synthetic/dcgan, per_class: 6, filter: agreement}
-  dcgan_classical: {inputs: data/synthetic/dcgan, per_class: 6, transform: affine}
-  dcgan_only: {inputs: data/synthetic/dcgan, per_class: 6, real: false, role: measure}
+  real: {kind: real, inputs: data/splits/subsets, per_class: 0}
+  oversample: {kind: real, inputs: data/splits/subsets, per_class: 6, role: must_not_differ}
+  shuffled:
+    kind: synthetic
+    inputs: data/synthetic/dcgan
+    per_class: 6
+    permute_labels: true
+    role: must_not_help
+  fresh_real: {kind: real, inputs: data/splits/fresh, per_class: 6, role: must_help}
+  classical: {kind: real, inputs: data/splits/subsets, per_class: 6, transform: affine}
+  dcgan: {kind: synthetic, inputs: data/synthetic/dcgan, per_class: 6, filter: agreement}
+  dcgan_classical: {kind: synthetic, inputs: data/synthetic/dcgan, per_class: 6, transform: affine}
+  dcgan_only:
+    {kind: synthetic, inputs: data/synthetic/dcgan, per_class: 6, real: false, role: measure}
 report:
   baseline: real
   reference: classical
@@ -83,8 +91,9 @@ ZOO = STUDY.replace(
 ).replace(
     "arms:\n",
     "arms:\n"
-    "  cvae: {inputs: data/synthetic/cvae, per_class: 6, role: measure}\n"
-    "  cvae_only: {inputs: data/synthetic/cvae, per_class: 6, real: false, role: measure}\n",
+    "  cvae: {kind: synthetic, inputs: data/synthetic/cvae, per_class: 6, role: measure}\n"
+    "  cvae_only:\n"
+    "    {kind: synthetic, inputs: data/synthetic/cvae, per_class: 6, real: false, role: measure}\n",
 )
 DISTANCES = (
     "label_fidelity",
@@ -148,7 +157,10 @@ def whole_sections(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Member
     shutil.copy(ROOT / "params.yaml", folder)
     presets.apply("zoo", folder)
     members = load_params(folder).generators
-    found = {name: member.settings for name, member in members.items()}
+    found = {}
+    for name, member in members.items():
+        config = GENERATORS[family(member, name)].Config
+        found[name] = member_config(config, member.settings, name).model_dump()
     plain = found["plain_dcgan"]
     return found | {
         "plain_dcgan_switched": plain

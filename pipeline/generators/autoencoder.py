@@ -36,11 +36,14 @@ RECONSTRUCTION_ROWS = 5  # of ten images, in a picture
 
 
 class AutoencoderConfig(GeneratorConfig):
-    """presets/zoo.yaml gives the values."""
+    """Of `autoencoder`."""
 
-    latent_dim: Count  # codes
-    channels: list[Count] = Field(min_length=2, max_length=2)  # at half and quarter size
-    learning_rate: float = Field(gt=0)
+    steps: Count = 1800
+    ema_decay: float = Field(default=0.99, ge=0, lt=1)
+    latent_dim: Count = 20  # codes
+    # At half and quarter size.
+    channels: list[Count] = Field(default=[16, 32], min_length=2, max_length=2)
+    learning_rate: float = Field(default=0.002, gt=0)
 
 
 class Encoder(nn.Module):
@@ -111,6 +114,8 @@ class Autoencoder(Generator):
     """See the module."""
 
     Config = AutoencoderConfig
+    kind = "autoencoder"
+    loss = "squared error"
     config: AutoencoderConfig
     generator_net: CodeGeneratorNet
 

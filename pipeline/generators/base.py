@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -15,23 +15,30 @@ from pipeline.nn.augment import AffineConfig
 from pipeline.nn.backend import forward, seeded, stream
 from pipeline.runtime.determinism import Precision, resolve_precision
 
+Kind = Literal["gan", "variational autoencoder", "autoencoder", "diffusion"]
+Loss = Literal[
+    "cross-entropy",
+    "hinge",
+    "wasserstein",  # of a critic: no zero that separates real from synthetic
+    "autoencoder discriminator",  # BEGAN: reconstruction errors, kept in balance
+    "evidence lower bound",
+    "squared error",
+]
+
 
 class GeneratorConfig(Section):
-    """What every family needs."""
+    """Settings of the fit that every family has."""
 
-    steps: Count  # optimization steps, for however few images
-    steps_per_image: float = Field(ge=0)  # and so many more for each real image
-    max_steps: Count  # but no more than these
-    batch_size: int = Field(gt=1, le=1_000_000)  # real images per step
-    ema_decay: float = Field(ge=0, lt=1)  # of the averaged weights that are sampled from
-    decay_from: float = Field(ge=0, le=1)  # share of the steps after which learning rates fall to 0
-    rare_oversampling: float = Field(
-        ge=1
-    )  # how often rare real images are drawn, relative to others
-    precision: Precision  # of the networks while they are trained; sampling is always float32
-    augmentation: (
-        AffineConfig  # how real images are moved, anew for every batch; all zero: not at all
-    )
+    steps: Count = 900  # optimization steps, whatever the number of images
+    steps_per_image: float = Field(default=0.0, ge=0)  # further steps per real image
+    max_steps: Count = 100_000  # upper limit of both together
+    batch_size: int = Field(default=64, gt=1, le=1_000_000)  # real images per step
+    ema_decay: float = Field(default=0.995, ge=0, lt=1)  # of the averaged weights, which sample
+    decay_from: float = Field(default=0.5, ge=0, le=1)  # then learning rates fall to 0; share
+    rare_oversampling: float = Field(default=1.0, ge=1)  # sampling weight of rare real images
+    precision: Precision = "auto"  # of training; sampling is always float32
+    # Random affine changes of real images, anew for every batch; all zero: none.
+    augmentation: AffineConfig = AffineConfig(degrees=10.0, translate=0.05, scale=0.1, shear=8.0)
 
     @model_validator(mode="after")
     def _steps_fit(self) -> GeneratorConfig:
@@ -55,6 +62,8 @@ class Generator(ABC):
     """
 
     Config: ClassVar[type[GeneratorConfig]]
+    kind: ClassVar[Kind]
+    loss: ClassVar[Loss]
     noise_dim: int
     networks: nn.ModuleDict
     generator_net: nn.Module
@@ -68,6 +77,14 @@ class Generator(ABC):
     def in_precision(self, network: nn.Module, *inputs: Tensor) -> Tensor:
         """`network` of `inputs` in the precision of training; the result is float32."""
         return forward(network, self.precision, *inputs)
+
+    @classmethod
+    def losses(cls, config: Any) -> dict[str, Loss]:
+        """The loss of every game by the prefix of its columns in the history; "" has none.
+
+        A family that plays a second game (`srgan`) adds it here.
+        """
+        return {"": cls.loss}
 
     @abstractmethod
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:

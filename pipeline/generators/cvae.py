@@ -30,12 +30,17 @@ LOG_VARIANCE = 8.0  # at most, either way: exp must stay finite at the first ste
 
 
 class CVAEConfig(GeneratorConfig):
-    """presets/zoo.yaml gives the values."""
+    """Of `cvae`."""
 
-    latent_dim: Count
-    channels: list[Count] = Field(min_length=2, max_length=2)  # at half and quarter size
-    beta: float = Field(gt=0)  # weight of the divergence; 1 is the bound itself
-    learning_rate: float = Field(gt=0)
+    steps: Count = 1800
+    ema_decay: float = Field(default=0.99, ge=0, lt=1)
+    latent_dim: Count = 20
+    # At half and quarter size.
+    channels: list[Count] = Field(default=[16, 32], min_length=2, max_length=2)
+    # Weight of the divergence; 1 is the bound itself. With 1 or less, noise finds codes that no
+    # image has.
+    beta: float = Field(default=3.0, gt=0)
+    learning_rate: float = Field(default=0.002, gt=0)
 
 
 class LabeledDecoder(nn.Module):
@@ -55,6 +60,8 @@ class CVAE(Generator):
     """See the module."""
 
     Config = CVAEConfig
+    kind = "variational autoencoder"
+    loss = "evidence lower bound"
     config: CVAEConfig
 
     def __init__(self, config: CVAEConfig, spec: ImageSpec) -> None:

@@ -35,12 +35,14 @@ FIRST_TIME, LAST_TIME = 0.999, 0.0  # all noise, none
 
 
 class DiffusionConfig(GeneratorConfig):
-    """presets/zoo.yaml gives the values."""
+    """Of `diffusion`."""
 
-    channels: Count  # at the upper level; twice as many at the lower one
-    sampling_steps: Count
-    guidance: float = Field(ge=0)  # 0: what the network says of the class alone
-    learning_rate: float = Field(gt=0)
+    steps: Count = 1800
+    ema_decay: float = Field(default=0.99, ge=0, lt=1)
+    channels: Count = 32  # at the upper level; twice as many at the lower one
+    sampling_steps: Count = 20
+    guidance: float = Field(default=1.0, ge=0)  # 0: the class-conditional network alone
+    learning_rate: float = Field(default=0.002, gt=0)
 
 
 class Block(nn.Module):
@@ -133,6 +135,8 @@ class Diffusion(Generator):
     """See the module."""
 
     Config = DiffusionConfig
+    kind = "diffusion"
+    loss = "squared error"
     config: DiffusionConfig
     generator_net: DenoisingSampler
 

@@ -23,10 +23,12 @@ Transform = Callable[[Tensor, torch.Generator], Tensor]
 class AffineConfig(Section):
     """The ranges of torchvision's `RandomAffine`, each drawn uniformly and per image."""
 
-    degrees: float = Field(ge=0, le=180)  # rotation, either way
-    translate: float = Field(ge=0, le=1)  # shift as a share of the image's size, either way
-    scale: float = Field(ge=0, lt=1)  # 0.1 means 0.9 to 1.1 times
-    shear: float = Field(ge=0, lt=90)  # degrees along x, either way
+    degrees: float = Field(default=0.0, ge=0, le=180)  # rotation, either way
+    translate: float = Field(
+        default=0.0, ge=0, le=1
+    )  # shift, share of the image's size, either way
+    scale: float = Field(default=0.0, ge=0, lt=1)  # 0.1 means 0.9 to 1.1 times
+    shear: float = Field(default=0.0, ge=0, lt=90)  # degrees along x, either way
 
 
 def affine(config: AffineConfig) -> Transform:
@@ -67,8 +69,8 @@ def affine_grid(config: AffineConfig, shape: torch.Size, generator: torch.Genera
 class ElasticConfig(AffineConfig):
     """An affine change, a smooth random bend on top of it, and a square that is blotted out."""
 
-    bend: float = Field(ge=0, le=1)  # standard deviation of the bend as a share of the side
-    cutout: float = Field(ge=0, le=1)  # the square's side is up to this share of the image's
+    bend: float = Field(default=0.0, ge=0, le=1)  # standard deviation, as a share of the side
+    cutout: float = Field(default=0.0, ge=0, le=1)  # largest side of the square, as a share
 
 
 def elastic(config: ElasticConfig) -> Transform:

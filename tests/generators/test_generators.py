@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ from pipeline.config.validation import Member
 from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators import GENERATORS, sampling
 from pipeline.generators import fit as fitting
-from pipeline.generators.base import Generator, create
+from pipeline.generators.base import Generator, Kind, Loss, create
 from pipeline.generators.checkpoint import History, TrainingState, newest_first
 from pipeline.generators.fit import fit
 from pipeline.generators.gan.acgan import ACGAN
@@ -99,6 +99,20 @@ def test_samples_have_shape_type_and_range(name: str, fitted: Fitted) -> None:
         drawn = generator.generator_net(generator.noise(list(range(30))), torch.arange(30) % 3)
     assert drawn.min() >= -1
     assert drawn.max() <= 1
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_family_says_what_it_is_and_needs_no_setting(name: str) -> None:
+    family = GENERATORS[name]
+    assert family.kind in get_args(Kind)
+    assert family.loss in get_args(Loss)
+    assert set(family.losses(family.Config()).values()) <= set(get_args(Loss))
+
+
+def test_a_nested_section_names_only_what_differs() -> None:
+    family = GENERATORS["plain_dcgan"]
+    config = family.Config.model_validate({"discriminator": {"dropout": 0.1}})
+    assert config.discriminator == family.Config().discriminator.model_copy(update={"dropout": 0.1})
 
 
 def test_more_images_are_trained_for_longer_up_to_a_point(sections: dict[str, Member]) -> None:

@@ -39,11 +39,10 @@ from pipeline.generators.gan.blocks import (
 from pipeline.generators.gan.lapgan import LAPGAN, flattened, pyramid_shapes, unflattened
 from pipeline.generators.gan.mlp_gan import MLPGAN
 from pipeline.generators.gan.plain_dcgan import PlainDCGAN
-from pipeline.generators.gan.srgan import SHARED, SRGAN, psnr
+from pipeline.generators.gan.srgan import SRGAN, psnr
 from pipeline.generators.gan.wgan import WGAN, WGANGP
 from pipeline.generators.sampling import sample_classes
 from pipeline.generators.showcase import interpolation, showcase
-from pipeline.generators.standalone import STANDALONE
 from pipeline.nn.layers import conv_state_dict, convolutions
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import ParamsError
@@ -311,7 +310,7 @@ def test_a_pyramid_is_its_parts_and_its_true_details_give_the_image_back(
     "name",
     [
         each if each in QUICK else pytest.param(each, marks=pytest.mark.proof)
-        for each in sorted(STANDALONE)
+        for each in sorted(GENERATORS.keys() - {"srgan"})
     ],
 )
 def test_doubling_follows_every_family_of_half_the_size(
@@ -322,8 +321,8 @@ def test_doubling_follows_every_family_of_half_the_size(
     larger = np.kron(bars.images, np.ones((4, 4), np.uint8))[:, :, 2:30, 2:30]
     with deterministic():
         fit(gan, LabeledImages(larger, bars.labels), 0, tmp_path)
-    untrained = create(STANDALONE[name], gan.smaller.config, gan.smaller.spec, 0)
-    assert type(gan.smaller) is STANDALONE[name]
+    untrained = create(GENERATORS[name], gan.smaller.config, gan.smaller.spec, 0)
+    assert type(gan.smaller) is GENERATORS[name]
     assert gan.noise_dim == untrained.noise_dim
     assert sample_classes(gan, 2, 0).images.shape == (6, 1, 28, 28)
     before = untrained.generator_net.state_dict()
@@ -333,8 +332,8 @@ def test_doubling_follows_every_family_of_half_the_size(
 
 def following(name: str, sections: dict[str, Member]) -> Member:
     """The settings of a generator of half the size."""
-    own = {key: value for key, value in sections[name].items() if key not in SHARED}
-    return {"family": name, **own}
+    of_fit = GeneratorConfig.model_fields
+    return {"family": name, **{k: v for k, v in sections[name].items() if k not in of_fit}}
 
 
 @pytest.mark.parametrize("key", sorted(GeneratorConfig.model_fields))
@@ -342,12 +341,18 @@ def test_settings_of_the_fit_are_refused_for_half_the_size(
     key: str, sections: dict[str, Member]
 ) -> None:
     half = {**following("cvae", sections), key: sections["cvae"][key]}
-    section = {**sections["srgan"], "half": half}
-    if key == "precision":
-        assert SRGAN.Config.model_validate(section).half[key] == half[key]
-    else:
-        with pytest.raises(ParamsError, match=rf"half: expected .*, found {key}.*leave"):
-            SRGAN.Config.model_validate(section)
+    with pytest.raises(ParamsError, match=rf"half: expected .*, found {key}"):
+        SRGAN.Config.model_validate({**sections["srgan"], "half": half})
+
+
+def test_half_has_its_familys_defaults_and_the_fit_of_the_whole() -> None:
+    config = SRGAN.Config.model_validate(
+        {"steps": 7, "half": {"family": "wgan_gp", "discriminator_steps": 2}}
+    )
+    family, half = config.smaller()
+    assert family is WGANGP
+    assert half == WGANGP.Config(steps=7, batch_size=64, ema_decay=0.995, discriminator_steps=2)
+    assert SRGAN.losses(config) == {"": "wasserstein", "doubling": "cross-entropy"}
 
 
 @pytest.mark.parametrize("half", [{}, {"family": "srgan"}, {"family": "cvae", "beta": -1.0}])

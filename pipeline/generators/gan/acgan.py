@@ -19,8 +19,10 @@ from torch.nn import functional
 from pipeline.data.images import ImageSpec
 from pipeline.generators.gan.base import CrossEntropyConfig, CrossEntropyGame
 from pipeline.generators.gan.blocks import (
+    REGULARIZED,
     ConvolutionalFeatures,
     ConvolutionalGeneratorNet,
+    DiscriminatorConfig,
     NetworksConfig,
     normal_weights,
 )
@@ -28,11 +30,13 @@ from pipeline.nn.layers import convolutions
 
 
 class ACGANConfig(CrossEntropyConfig, NetworksConfig):
-    """presets/zoo.yaml gives the values."""
+    """Of `acgan`; InfoGAN is the same with `code_dim` and `code_weight`."""
 
-    class_weight: float = Field(ge=0)  # of the loss by class, in both players' losses
-    code_dim: int = Field(ge=0)  # how many numbers of the noise are to be readable; 0: none
-    code_weight: float = Field(ge=0)
+    mismatch: float = Field(default=0.0, ge=0)
+    discriminator: DiscriminatorConfig = REGULARIZED
+    class_weight: float = Field(default=1.0, ge=0)  # of the loss by class, in both players' losses
+    code_dim: int = Field(default=0, ge=0)  # numbers of the noise that must be readable; 0: none
+    code_weight: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
     def _codes_fit(self) -> ACGANConfig:

@@ -29,17 +29,17 @@ MIN_SHARE = 2  # images per move: batch norm needs two
 class AdversarialConfig(GeneratorConfig):
     """What every such family needs."""
 
-    latent_dim: Count
-    noise: Literal["normal", "uniform"]  # uniform: from -1 to 1, and sampled from so
-    optimizer: Literal["adam", "rmsprop"]
-    momentum: float = Field(ge=0, lt=1)  # of Adam (beta 1); 0 with RMSprop
-    generator_learning_rate: float = Field(gt=0)
-    discriminator_learning_rate: float = Field(gt=0)
-    discriminator_steps: Count  # per step, each on its share of the batch
-    generator_steps: Count  # per step
+    latent_dim: Count = 100
+    noise: Literal["normal", "uniform"] = "normal"  # uniform: from -1 to 1
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    momentum: float = Field(default=0.5, ge=0, lt=1)  # of Adam (beta 1); 0 with RMSprop
+    generator_learning_rate: float = Field(default=0.002, gt=0)
+    discriminator_learning_rate: float = Field(default=0.002, gt=0)
+    discriminator_steps: Count = 1  # per step, each on its share of the batch
+    generator_steps: Count = 1  # per step
     # Weight of real images under a wrong label, which the discriminator has to refuse as well
     # (Reed et al. 2016, section 4.2); 0: it has to find out by itself that the label matters.
-    mismatch: float = Field(ge=0)
+    mismatch: float = Field(default=0.5, ge=0)
 
     @model_validator(mode="after")
     def _moves_share_the_batch(self) -> AdversarialConfig:
@@ -62,6 +62,7 @@ class AdversarialConfig(GeneratorConfig):
 class Adversarial(Generator):
     """See the module; a subclass calls `set_networks` last in its `__init__`."""
 
+    kind = "gan"
     config: AdversarialConfig
     discriminator: nn.Module
 
@@ -159,7 +160,9 @@ class Adversarial(Generator):
 class CrossEntropyConfig(AdversarialConfig):
     """Of a game for cross-entropy."""
 
-    realness: float = Field(gt=0.5, le=1)  # target of real images; 0.9 is label smoothing
+    realness: float = Field(
+        default=0.9, gt=0.5, le=1
+    )  # target of real images; 0.9 is label smoothing
 
 
 class CrossEntropyGame(Adversarial):
@@ -168,6 +171,7 @@ class CrossEntropyGame(Adversarial):
     A target below 1 is one-sided label smoothing: Salimans et al. (2016), section 3.4.
     """
 
+    loss = "cross-entropy"
     config: CrossEntropyConfig
 
     def discriminator_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ discriminator; the averaged sampler and the decay of rates of the one fit loop.
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from pydantic import Field
@@ -36,9 +36,14 @@ class BEGANConfig(AdversarialConfig, NetworksConfig):
     `generator_net`.
     """
 
-    code_dim: Count  # width of the discriminator's narrow middle
-    gamma: float = Field(gt=0, le=1)  # wanted error of synthetic images, as a share of that of real
-    control: float = Field(gt=0)  # how fast k follows, per move
+    latent_dim: Count = 32
+    noise: Literal["normal", "uniform"] = "uniform"
+    discriminator_learning_rate: float = Field(default=0.0005, gt=0)
+    code_dim: Count = 8  # width of the discriminator's narrow middle
+    # Wanted error of synthetic images, as a share of that of real ones. 1 is the most varied; with
+    # 0.7 every class became one image.
+    gamma: float = Field(default=1.0, gt=0, le=1)
+    control: float = Field(default=1.0, gt=0)  # step of k; the paper's 0.001 needs far more steps
 
 
 class AutoencoderDiscriminator(nn.Module):
@@ -67,6 +72,7 @@ class BEGAN(Adversarial):
     """See the module."""
 
     Config = BEGANConfig
+    loss = "autoencoder discriminator"
     config: BEGANConfig
     discriminator: AutoencoderDiscriminator
 

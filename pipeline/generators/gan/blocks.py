@@ -27,25 +27,31 @@ WEIGHT_STD = 0.02  # as Radford et al. have it
 class GeneratorNetConfig(Section):
     """Of `ConvolutionalGeneratorNet`."""
 
-    channels: list[Count] = Field(min_length=3, max_length=3)  # at quarter, quarter and half size
-    label_dim: int = Field(ge=0)  # length of the label's embedding; 0: it is told no label
-    upsample: bool  # enlarge, then convolve, in place of transposed convolutions
-    dropout: float = Field(ge=0, lt=1)
+    # At quarter, quarter and half size.
+    channels: list[Count] = Field(default=[64, 64, 32], min_length=3, max_length=3)
+    label_dim: int = Field(default=10, ge=0)  # of the label's embedding; 0: no label
+    upsample: bool = False  # enlarge, then convolve, in place of transposed convolutions
+    dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
 class DiscriminatorConfig(Section):
     """Of `ConvolutionalFeatures`."""
 
-    channels: list[Count] = Field(min_length=2, max_length=2)  # at half and quarter size
-    dropout: float = Field(ge=0, lt=1)
-    minibatch_kernels: int = Field(ge=0)  # of minibatch discrimination; 0: none
+    # At half and quarter size.
+    channels: list[Count] = Field(default=[32, 64], min_length=2, max_length=2)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    minibatch_kernels: int = Field(default=0, ge=0)  # of minibatch discrimination; 0: none
+
+
+# Against a generator that draws one image of a class again and again (LOG.md).
+REGULARIZED = DiscriminatorConfig(dropout=0.3, minibatch_kernels=20)
 
 
 class NetworksConfig(Section):
     """Of a generator and a discriminator of convolutions."""
 
-    generator: GeneratorNetConfig
-    discriminator: DiscriminatorConfig
+    generator: GeneratorNetConfig = GeneratorNetConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
 
 
 class ConvolutionalGeneratorNet(nn.Module):

@@ -15,6 +15,7 @@ import math
 from typing import Literal, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.config.validation import Count
@@ -25,11 +26,15 @@ from pipeline.nn.layers import SLOPE
 
 
 class MLPGANConfig(CrossEntropyConfig):
-    """presets/zoo.yaml gives the values."""
+    """Of `mlp_gan`."""
 
-    generator_widths: list[Count]
-    discriminator_widths: list[Count]
-    output: Literal["tanh", "linear"]
+    steps: Count = 2000
+    ema_decay: float = Field(default=0.998, ge=0, lt=1)
+    generator_learning_rate: float = Field(default=0.001, gt=0)
+    discriminator_learning_rate: float = Field(default=0.001, gt=0)
+    generator_widths: list[Count] = Field(default=[256, 512, 1024])
+    discriminator_widths: list[Count] = Field(default=[512, 256])
+    output: Literal["tanh", "linear"] = "tanh"
 
 
 class DenseGeneratorNet(nn.Module):

@@ -22,61 +22,76 @@ from torch.nn import functional
 
 from pipeline.config.validation import Count, Member, member_config
 from pipeline.data.images import ImageSpec, LabeledImages
-from pipeline.generators.base import Generator, GeneratorConfig
+from pipeline.generators.base import Generator, GeneratorConfig, Loss
 from pipeline.generators.gan.base import CrossEntropyConfig, CrossEntropyGame
-from pipeline.generators.gan.blocks import ConvolutionalDiscriminator, DiscriminatorConfig, resized
+from pipeline.generators.gan.blocks import (
+    REGULARIZED,
+    ConvolutionalDiscriminator,
+    DiscriminatorConfig,
+    resized,
+)
 from pipeline.generators.showcase import in_turns, spread_out
-from pipeline.generators.standalone import STANDALONE
 from pipeline.nn.tensors import to_pixels, to_signed_input
 from pipeline.runtime.errors import ParamsError
 
 NUM_BLOCKS = 2
 DOUBLED_ROWS = 3  # of ten images, in a picture
-SHARED = set(GeneratorConfig.model_fields) - {"precision"}  # both are trained in one fit
+WHERE = "a generator of the family srgan: half"
 
 
 class SRGANConfig(CrossEntropyConfig):
-    """presets/zoo.yaml gives the values."""
+    """Of `srgan`; the settings of the fit, `latent_dim` and `noise` also hold for `half`."""
 
-    discriminator: DiscriminatorConfig
-    double_channels: Count  # of the doubling network
-    adversarial_weight: float = Field(ge=0)  # beside the content loss, which has 1
-    # The generator of half the size: `family`, and its settings where they differ from these.
-    half: Member
+    discriminator: DiscriminatorConfig = REGULARIZED
+    double_channels: Count = 24  # of the doubling network
+    adversarial_weight: float = Field(default=0.001, ge=0)  # the content loss has 1
+    # The generator of half the size: its family, and what differs from that family's defaults.
+    half: Member = Field(
+        default={
+            "family": "plain_dcgan",
+            "generator": {
+                "channels": [128, 64, 32],
+                "label_dim": 10,
+                "upsample": False,
+                "dropout": 0.0,
+            },
+        }
+    )
 
     @model_validator(mode="after")
-    def _half_is_complete(self) -> SRGANConfig:
+    def _half_is_valid(self) -> SRGANConfig:
         family, _ = self.smaller()
         is_read = "noise" in family.Config.model_fields and "noise" not in self.half
         if self.noise != "normal" and not is_read:
             raise ValueError(
-                f"noise: expected normal, since only half draws noise and does not take it from "
+                f"noise: expected normal, since only half draws noise and does not read it from "
                 f"here, found {self.noise}"
             )
         return self
 
     def smaller(self) -> tuple[type[Generator], GeneratorConfig]:
         """The family of half the size and its settings; raises `ParamsError` for wrong ones."""
-        where = "a generator of the family srgan: half"
-        name, settings = str(self.half.get("family")), {**self.half}
-        settings.pop("family", None)
-        if name not in STANDALONE:
+        from pipeline.generators import GENERATORS  # which has this family, too
+
+        settings = dict(self.half)
+        name = settings.pop("family", None)
+        if name not in GENERATORS or name == "srgan":
+            names = ", ".join(sorted(GENERATORS.keys() - {"srgan"}))
             raise ParamsError(
-                where,
-                f"expected family: one of {', '.join(STANDALONE)}, found {name}",
-                "name the family of the generator of half the size",
+                WHERE, f"expected family: one of {names}, found {name}", "name one of these"
             )
-        if idle := ", ".join(sorted(SHARED & settings.keys())):
+        if repeated := ", ".join(sorted(GeneratorConfig.model_fields.keys() & settings.keys())):
             raise ParamsError(
-                where,
-                f"expected no settings of the fit, which both share, found {idle}",
-                "leave them out here: those beside half hold for both",
+                WHERE,
+                f"expected no settings of the fit, which both share, found {repeated}",
+                "set them beside half",
             )
-        config = STANDALONE[name].Config
-        shared = {
-            key: value for key, value in self.model_dump().items() if key in config.model_fields
-        }
-        return STANDALONE[name], member_config(config, {**shared, **settings}, where)
+
+        family = GENERATORS[name]
+        shared = {*GeneratorConfig.model_fields, "latent_dim", "noise"}
+        shared &= family.Config.model_fields.keys()
+        settings = {**self.model_dump(include=shared), **settings}
+        return family, member_config(family.Config, settings, WHERE)
 
 
 class Doubler(nn.Module):
@@ -146,6 +161,12 @@ class SRGAN(CrossEntropyGame):
         self.optimizers |= {
             f"smaller_{key}": value for key, value in self.smaller.optimizers.items()
         }
+
+    @classmethod
+    def losses(cls, config: SRGANConfig) -> dict[str, Loss]:
+        """See `Generator.losses`: those of half, and of the game of the doubling network."""
+        family, half = config.smaller()
+        return {**family.losses(half), "doubling": cls.loss}
 
     def to_latent(self, normal: Tensor) -> Tensor:
         """See `Generator.to_latent`: as the smaller generator has it."""

@@ -14,10 +14,13 @@ negative as one.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from pipeline.config.validation import Count
 from pipeline.data.images import ImageSpec
 from pipeline.generators.gan.base import Adversarial, AdversarialConfig
 from pipeline.generators.gan.blocks import NetworksConfig, build_networks
@@ -25,19 +28,31 @@ from pipeline.nn.layers import convolutions
 
 
 class WassersteinConfig(AdversarialConfig, NetworksConfig):
-    """What both have; presets/zoo.yaml gives the values."""
+    """What both have."""
+
+    momentum: float = Field(default=0.0, ge=0, lt=1)
 
 
 class WGANConfig(WassersteinConfig):
-    """Of `wgan`."""
+    """Of `wgan`; a batch of 160 is 32 for each step of the critic."""
 
-    clip: float = Field(gt=0)  # largest weight of the discriminator, either way
+    batch_size: int = Field(default=160, gt=1, le=1_000_000)
+    optimizer: Literal["adam", "rmsprop"] = "rmsprop"
+    generator_learning_rate: float = Field(default=0.0005, gt=0)
+    discriminator_learning_rate: float = Field(default=0.0005, gt=0)
+    discriminator_steps: Count = 5
+    clip: float = Field(default=0.01, gt=0)  # largest absolute weight of the critic
 
 
 class WGANGPConfig(WassersteinConfig):
-    """Of `wgan_gp`."""
+    """Of `wgan_gp`; a batch of 96 is 32 for each step of the critic."""
 
-    gradient_penalty: float = Field(ge=0)  # its weight
+    batch_size: int = Field(default=96, gt=1, le=1_000_000)
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    generator_learning_rate: float = Field(default=0.001, gt=0)
+    discriminator_learning_rate: float = Field(default=0.001, gt=0)
+    discriminator_steps: Count = 3
+    gradient_penalty: float = Field(default=10.0, ge=0)  # its weight
 
     @model_validator(mode="after")
     def _images_are_scored_alone(self) -> WGANGPConfig:
@@ -52,6 +67,7 @@ class WGANGPConfig(WassersteinConfig):
 class Wasserstein(Adversarial):
     """What both share."""
 
+    loss = "wasserstein"
     config: WassersteinConfig
 
     def __init__(self, config: WassersteinConfig, spec: ImageSpec) -> None:
