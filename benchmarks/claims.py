@@ -43,7 +43,7 @@ from pipeline.report import figures
 from pipeline.runtime.errors import TrialError
 from pipeline.runtime.seeds import derive_seed, numpy_rng
 from pipeline.classifiers.judge import JUDGE, JUDGE_AUGMENTATION
-from pipeline.training_sets.transforms import build_transform
+from pipeline.training_sets.transforms import build_transform, transform_spec
 
 TELLING = ("wgan", "wgan_gp", "plain_dcgan")  # the last: its loss is said to tell nothing
 PLAYERS = ("discriminator", "generator")
@@ -323,7 +323,7 @@ def textbook(job: Job) -> Result:
         "learning_rate": job.learning_rate,
     }
     config = member_config(CNNConfig, section, "classifiers.cnn_textbook")
-    view = build_transform("affine", params.transforms)
+    view = build_transform(transform_spec("affine", params.transforms))
 
     def measure(seed: int) -> Result:
         begun = time.perf_counter()

@@ -101,7 +101,7 @@ def build(recipe: str, spec: ImageSpec, seed: int, **changes: object) -> Generat
 
 def scorer(data: LabeledImages, seed: int) -> CNN:
     """The pipeline's CNN, trained on `data` alone."""
-    section = {**load_params(ROOT).classifiers["cnn"], **SCORER}
+    section = {**load_params(ROOT).classifiers["cnn"].settings, **SCORER}
     return CNN(member_config(CNNConfig, section, "classifiers.cnn"), seed).fit(plain(data))
 
 

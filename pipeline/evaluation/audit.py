@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pipeline.data.images import UNLABELED, Images, LabeledImages, Labels, flat
 from pipeline.evaluation import fidelity, memorization
 from pipeline.evaluation.fidelity import Features
+from pipeline.evaluation.metrics import share
 from pipeline.runtime.seeds import derive_seed, numpy_rng
 
 DISTANCES = ("frechet", "kernel", "precision", "recall", "density", "coverage")
@@ -152,11 +153,6 @@ def agrees(judge: Judge, data: LabeledImages) -> Mask:
     if len(data) == 0:
         return np.zeros(0, dtype=bool)
     return np.asarray(judge.predict_proba(data.images).argmax(axis=1) == data.labels)
-
-
-def share(correct: Mask) -> float | None:
-    """Share of True values; None if there are no values."""
-    return float(correct.mean()) if len(correct) else None
 
 
 def distance_report(real: EmbeddedImages, other: EmbeddedImages, fake: EmbeddedImages) -> Report:

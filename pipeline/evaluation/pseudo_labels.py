@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from pipeline.data.images import UNLABELED, Labels
-from pipeline.evaluation.audit import share
+from pipeline.evaluation.metrics import share
 
 
 def pseudo_label_report(
@@ -31,11 +31,12 @@ def pseudo_label_report(
     `foreign_labeled_frac` and `foreign_sure_frac` are the shares of images of unknown classes among
     all unlabeled images, among those that got a label (see `keep_frac`), and among the confident
     ones. `strangeness_auroc` is the AUROC of the OOD score, None without images of unknown classes;
-    `remoteness` is the distance rank.
+    `remoteness` is the distance rank, None for a teacher that needs no unlabeled images.
     """
     truth = true_labels[pseudo["index"]]
     correct, has_label = pseudo["labels"] == truth, truth != UNLABELED
     unknown = (true_labels[pseudo["unlabeled"]] == UNLABELED) & has_unknown
+    distance_rank = float(pseudo["distance_rank"])
     is_mixed = len(unknown) > 0 and 0 < unknown.mean() < 1
     return {
         "num_unlabeled": len(unknown),
@@ -48,5 +49,5 @@ def pseudo_label_report(
         "strangeness_auroc": (
             float(roc_auc_score(unknown, pseudo["ood_score"])) if is_mixed else None
         ),
-        "remoteness": float(pseudo["distance_rank"]),
+        "remoteness": None if np.isnan(distance_rank) else distance_rank,
     }
