@@ -32,12 +32,13 @@ from pipeline.evaluation import fidelity
 from pipeline.evaluation.metrics import accuracy
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import Generator, create
-from pipeline.generators.checkpoint import History
-from pipeline.generators.fit import Clock, fit, passes_mark
+from pipeline.generators.fit import fit
 from pipeline.generators.gan.blocks import resized
 from pipeline.generators.gan.srgan import SRGAN, psnr
 from pipeline.generators.sampling import sample_classes
 from pipeline.nn.augment import affine
+from pipeline.nn.checkpoint import History
+from pipeline.nn.fit import Clock, passes_mark
 from pipeline.nn.tensors import to_pixels, to_signed_input
 from pipeline.report import figures
 from pipeline.runtime.errors import TrialError

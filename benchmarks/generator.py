@@ -44,8 +44,9 @@ from pipeline.evaluation import fidelity
 from pipeline.evaluation.metrics import accuracy
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import Generator, GeneratorConfig, create
-from pipeline.generators.fit import by_seconds, fit
+from pipeline.generators.fit import fit
 from pipeline.generators.sampling import sample_classes
+from pipeline.nn.fit import by_seconds
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import exit_on_error
 from pipeline.runtime.files import write_json, write_npz

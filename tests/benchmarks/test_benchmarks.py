@@ -21,8 +21,8 @@ from pipeline.data.datasets import mnist
 from pipeline.data.datasets.base import DIGIT_NAMES, RawDataset
 from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators import base
-from pipeline.generators.checkpoint import History
 from pipeline.generators.gan.dcgan import DCGAN
+from pipeline.nn.checkpoint import History
 from pipeline.report import figures
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import DataError, DivergedError, ParamsError

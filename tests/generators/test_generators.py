@@ -25,12 +25,13 @@ from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators import GENERATORS, sampling
 from pipeline.generators import fit as fitting
 from pipeline.generators.base import Generator, Kind, Loss, create
-from pipeline.generators.checkpoint import History, TrainingState, newest_first
 from pipeline.generators.fit import fit
 from pipeline.generators.gan.acgan import ACGAN
 from pipeline.generators.sampling import render, sample_classes, sample_images
 from pipeline.generators.showcase import COLUMNS, showcase
+from pipeline.nn import fit as loop
 from pipeline.nn.augment import AffineConfig
+from pipeline.nn.checkpoint import History, TrainingState, newest_first
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import DivergedError, ParamsError
 
@@ -262,7 +263,7 @@ def test_history_and_snapshots_cover_the_whole_fit(name: str, fitted: Fitted) ->
     generator, history = fitted(name)
     assert [row["step"] for row in history.rows] == list(range(1, STEPS + 1))
     assert max(history.snapshots) == STEPS
-    assert len(history.snapshots) == fitting.NUM_SNAPSHOTS
+    assert len(history.snapshots) == loop.NUM_SNAPSHOTS
     for row in history.rows:
         assert np.isfinite(list(row.values())).all()
         assert {f"{each}_learning_rate" for each in generator.optimizers} < set(row)
@@ -361,12 +362,14 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 from pipeline.data.datasets import toy
-from pipeline.generators import GENERATORS, base, fit
+from pipeline.generators import GENERATORS, base
+from pipeline.generators.fit import fit
+from pipeline.nn import fit as loop
 from pipeline.config.schema import DataParams
 from pipeline.runtime.determinism import deterministic
 name, folder, kill_at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 section = json.loads(sys.argv[4])
-fit.CHECKPOINT_S = 0.0
+loop.CHECKPOINT_S = 0.0
 data = toy.load(DataParams(name="toy", test_per_class=1), Path.cwd()).images
 with deterministic():
     config = GENERATORS[name].Config.model_validate(section)
@@ -378,7 +381,7 @@ with deterministic():
             os.kill(os.getpid(), signal.SIGKILL)
         return update(real, labels)
     generator.update = counted
-    fit.fit(generator, data, 0, folder)
+    fit(generator, data, 0, folder)
 """
 
 
@@ -415,7 +418,7 @@ def test_an_interrupted_fit_resumes_to_the_same_bits(
         return update(self, real, labels)
 
     monkeypatch.setattr(family_of(name), "update", interrupted)
-    monkeypatch.setattr(fitting, "CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_S", 0.0)
     with pytest.raises(KeyboardInterrupt):
         trained(name, sections, few_bars, tmp_path / "b")
     resumed, again = trained(name, sections, few_bars, tmp_path / "b")

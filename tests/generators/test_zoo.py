@@ -23,7 +23,7 @@ from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators import GENERATORS
 from pipeline.generators.autoencoder import Autoencoder
 from pipeline.generators.base import Generator, GeneratorConfig, create
-from pipeline.generators.cvae import CVAE, FAR, divergence
+from pipeline.generators.cvae import CVAE, TRAVERSAL_RANGE, divergence
 from pipeline.generators.diffusion import FIRST_TIME, schedule
 from pipeline.generators.fit import fit
 from pipeline.generators.gan.base import cross_entropy
@@ -288,7 +288,7 @@ def test_an_autoencoder_restores_images_better_than_their_mean(
         fit(model, bars, 0, tmp_path)
     images = torch.from_numpy(bars.images).float() / 127.5 - 1
     with torch.no_grad():
-        restored = model.restore(images)
+        restored = model.reconstruct(images)
     error = functional.mse_loss(restored, images)
     assert error < 0.5 * functional.mse_loss(images.mean(0, keepdim=True).expand_as(images), images)
 
@@ -564,5 +564,5 @@ def test_a_traversal_moves_the_codes_in_use_one_by_one(
     found = model.showcase(bars, 0)["traversal"][:, 0, 0].unflatten(0, (8, 10))
     for row, place in zip(found, [1, 3, 5, 4, 7, 6, 0, 2], strict=True):
         wanted = torch.zeros(10, 8)
-        wanted[:, place] = torch.linspace(-FAR, FAR, 10)
+        wanted[:, place] = torch.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, 10)
         assert torch.equal(row, wanted)
