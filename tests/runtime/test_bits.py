@@ -17,8 +17,9 @@ import pytest
 import torch
 from test_teachers import SECTIONS, taught
 
-from pipeline.classifiers import CLASSIFIERS
 from pipeline.classifiers.base import plain
+from pipeline.classifiers.cnn import CNN, CNNConfig
+from pipeline.classifiers.lgbm import LightGBM, LightGBMConfig
 from pipeline.config.schema import DataParams, Params
 from pipeline.config.validation import Member
 from pipeline.data.datasets import digits
@@ -130,26 +131,18 @@ def test_a_graph_and_the_labels_that_spread_over_it(images: LabeledImages) -> No
 
 @portable
 def test_one_tree_of_each_class(images: LabeledImages) -> None:
-    settings = {
-        "num_trees": 1,
-        "num_leaves": 15,
-        "learning_rate": 0.1,
-        "min_hessian_frac": 1e-6,
-        "colsample_frac": 0.5,
-    }
-    config = CLASSIFIERS["lgbm"].Config.model_validate(settings)
+    classifier = LightGBM(LightGBMConfig(num_trees=1, colsample_frac=0.5), 0)
     with deterministic():
-        found = CLASSIFIERS["lgbm"](config, 0).fit(plain(images)).predict_proba(images.images)
-    check("lgbm", digest([found]))
+        result = classifier.fit(plain(images)).predict_proba(images.images)
+    check("lgbm", digest([result]))
 
 
 @portable
-def test_a_few_updates_of_a_classifier(images: LabeledImages, smoke: Params) -> None:
-    family = CLASSIFIERS["cnn"]
-    config = family.Config.model_validate({**smoke.classifiers["cnn"], "steps": 3})
+def test_a_few_updates_of_a_classifier(images: LabeledImages) -> None:
+    classifier = CNN(CNNConfig(steps=3), 0)
     with deterministic():
-        found = family(config, 0).fit(plain(images)).predict_proba(images.images)
-    check("cnn", digest([found]))
+        result = classifier.fit(plain(images)).predict_proba(images.images)
+    check("cnn", digest([result]))
 
 
 @portable

@@ -28,9 +28,8 @@ def test_labeled_images_have_a_high_distance_rank_in_a_pool_of_another_class(
     labeled, rest = halves
     assert 0.35 < distance_rank(flat(labeled.images), flat(rest.images)) < 0.65
     two_classes, third = labeled.take(labeled.labels != 2), rest.take(rest.labels == 2)
-    assert (
-        distance_rank(flat(two_classes.images), flat(third.images)) > 0.7
-    )  # where the report warns
+    rank = distance_rank(flat(two_classes.images), flat(third.images))
+    assert rank > 0.7  # the threshold of the report's warning
     assert refuse_unusable(labeled, rest.images[:1]) == 0.5  # a pool of one
 
 
