@@ -7,7 +7,7 @@ are passed to `fit`; no other label can reach it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -18,6 +18,10 @@ from torch import Tensor
 
 from pipeline.config.validation import Section
 from pipeline.data.images import Images, ImageSpec, LabeledImages
+from pipeline.nn.tensors import map_images
+
+ADVICE = "lower that teacher's learning rate in params.yaml"  # where training diverges
+PREDICT_BATCH = 200  # larger batches do not fit into the processor's cache
 
 
 class TeacherConfig(Section):
@@ -79,3 +83,11 @@ class Teacher(ABC):
         `images`.
         """
         return 1 - probabilities.max(axis=1)
+
+
+def in_batches(images: Images, function: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:
+    """Rows (n, d) of `function` applied to uint8 images, in batches.
+
+    All batches have the same size, so that a row does not depend on the other images.
+    """
+    return map_images(images, function, PREDICT_BATCH, pad=True)

@@ -24,7 +24,7 @@ from pipeline.config.validation import Count
 from pipeline.data.images import UNLABELED, Images, ImageSpec, LabeledImages, Labels
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import derive_seed
-from pipeline.teachers.base import Teacher, TeacherConfig
+from pipeline.teachers.base import Teacher, TeacherConfig, in_batches
 from pipeline.teachers.features import (
     Rows,
     affinity,
@@ -38,7 +38,6 @@ from pipeline.teachers.fixmatch import (
     Phase,
     Student,
     TeacherNetConfig,
-    in_batches,
     train,
 )
 

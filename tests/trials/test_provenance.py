@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_teachers import SECTIONS
+from test_teachers import MEMBERS
 
 from pipeline.config.schema import Params
 from pipeline.data.images import LabeledImages, content_ids
@@ -385,7 +385,7 @@ def test_a_trial_is_named_by_all_the_code_that_its_stage_imports(
         update={
             "generators": smoke.generators,
             "classifiers": smoke.classifiers,
-            "teachers": SECTIONS,
+            "teachers": MEMBERS,
         }
     )
     with pytest.raises(SeenError):
