@@ -58,6 +58,9 @@ class Classifier(ABC):
         self.config = config
         self.seed = seed
 
+    def build(self, spec: ImageSpec) -> None:  # noqa: B027 (a family without a network builds none)
+        """Build the untrained network, to check that the settings allow one for `spec`."""
+
     @abstractmethod
     def fit(self, training_set: TrainingSet) -> Self:
         """Train from scratch and return self.

@@ -1,7 +1,7 @@
 """`check`: the whole of params.yaml against every registry, before hours of computation.
 
-Every generator, teacher and classifier is built once on a small shape, untrained, so that settings
-which only a network refuses are found here.
+Every generator, teacher and classifier is built once, untrained and without memory, so that
+settings which only a network refuses are found here.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.classifiers import CLASSIFIERS
+from pipeline.config.design import is_supervised
 from pipeline.config.schema import MemberParams, Params, family, load_params
 from pipeline.config.validation import FILE, Section, member_config, unknown_name
 from pipeline.data.datasets import DATASETS
@@ -20,6 +21,7 @@ from pipeline.data.images import ImageSpec
 from pipeline.evaluation.statistics import SEEDS_FOR_A_CLAIM
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import Generator, create
+from pipeline.nn.backend import without_memory
 from pipeline.nn.layers import conv_state_dict
 from pipeline.report.comparisons import least_adjusted_p
 from pipeline.runtime.errors import ParamsError, PipelineError
@@ -104,29 +106,39 @@ def build_problems(params: Params, configs: Mapping[str, Any]) -> list[str]:
     side = SMALL_SIDE.get(params.data.name, SPEC.height)
     spec = replace(SPEC, height=side, width=side)
     problems: list[str] = []
+
     generators: dict[str, Generator | None] = {}
     for name in params.generators:
         place = f"generators.{name}"
         build = functools.partial(create, GENERATORS[params.family(name)], configs[place], spec, 0)
         generators[name] = attempt(place, build, problems)
 
+    for name in params.teachers:
+        if not is_supervised(params, name):  # else it is one of the classifiers
+            teacher = TEACHERS[family(params.teachers[name], name)](configs[f"teachers.{name}"], 0)
+            attempt(f"teachers.{name}", functools.partial(teacher.build, spec), problems)
+
+    classifiers = {}
+    for name, section in params.classifiers.items():
+        classifiers[name] = CLASSIFIERS[family(section, name)](configs[f"classifiers.{name}"], 0)
+        build_network = functools.partial(classifiers[name].build, spec)
+        attempt(f"classifiers.{name}", build_network, problems)
+
     for arm, recipe in params.arms.items():
         generator = generators.get(recipe.discriminator_of or "")
-        if generator is None:
-            continue
-        discriminator = conv_state_dict(generator.discriminator_convolutions())
-        for name in params.arm_classifiers(arm):
-            member = CLASSIFIERS[family(params.classifiers[name], name)]
-            classifier = member(configs[f"classifiers.{name}"], 0)
-            start = functools.partial(classifier.start_from, discriminator)
-            attempt(f"arms.{arm} with classifiers.{name}", start, problems)
+        if generator is not None:
+            discriminator = conv_state_dict(generator.discriminator_convolutions())
+            for name in params.arm_classifiers(arm):
+                start = functools.partial(classifiers[name].start_from, discriminator)
+                attempt(f"arms.{arm} with classifiers.{name}", start, problems)
     return problems
 
 
 def attempt(where: str, build: Callable[[], Result], problems: list[str]) -> Result | None:
     """What `build` returns; None and a sentence in `problems` if the settings do not allow it."""
     try:
-        return build()
+        with without_memory():
+            return build()
     except PipelineError as error:
         problems.append(f"{where}: {error.args[1]} ({error.args[2]})")
     except (ValueError, RuntimeError, AssertionError) as error:

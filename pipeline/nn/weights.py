@@ -1,4 +1,4 @@
-"""Weights as safetensors: written whole or not at all, read without running code."""
+"""Weights as safetensors files: written atomically, read without running code."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def to_safetensors(weights: Mapping[str, Tensor]) -> bytes:
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write tensors by name, atomically."""
+    """Write tensors by name to `path`, atomically."""
     write_bytes(path, to_safetensors(weights))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors at `path` by name."""
+    """Read the tensors in the file `path`, by name."""
     return load_file(path)

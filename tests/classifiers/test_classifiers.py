@@ -21,9 +21,9 @@ from pipeline.runtime.errors import ParamsError
 
 # Fewer and smaller layers than the defaults, fewer trees.
 SMALL: dict[str, dict[str, Any]] = {
-    "cnn": {"steps": 100, "channels": 8, "features": 32},
+    "cnn": {"steps": 60, "channels": 8, "features": 32},
     "cnn_textbook": {"steps": 100, "channels": 8, "features": 64, "learning_rate": 0.003},
-    "discriminator_cnn": {"steps": 100, "channels": 8, "features": 32},
+    "discriminator_cnn": {"steps": 60, "channels": 8, "features": 32},
     "lgbm": {"num_trees": 40},
 }
 # For what does not depend on how much was learned.
@@ -84,7 +84,7 @@ def test_the_registry_has_a_section_here_for_every_family() -> None:
 @every
 def test_the_defaults_are_complete_and_learn_toy_images(name: str, split: Split) -> None:
     CLASSIFIERS[name].Config()
-    shorter = {} if name == "lgbm" else {"steps": 100}
+    shorter = {} if name == "lgbm" else {"steps": 60}
     with deterministic():
         assert accuracy(build(name, shorter).fit_labeled(split[0]), split[1]) > 0.7
 

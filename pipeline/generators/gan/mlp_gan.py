@@ -1,11 +1,14 @@
-"""The first GAN, of dense layers, told the class by concatenation.
+"""The first GAN, of dense layers; labels are concatenated to the inputs.
 
 Sources: Goodfellow et al. (2014) for the game and the non-saturating loss; Mirza and Osindero
-(2014), equation 2 and figure 1, for the label as an input of both players. Layers as textbooks have
-them: 256-512-1024 and 512-256, leaky ReLU of 0.2, batch norm in the generator. Deviations: the
-discriminator is shown wrong labels, too (`mismatch`); the averaged sampler and the decay of rates
-of the one fit loop. Without hidden layers and without the squashing at the end (`output: linear`)
-it is the linear generator of the toy proof (`benchmarks/plane.py`).
+(2014), equation 2 and figure 1, for the label as an input of both networks. The layers are those of
+textbooks: 256-512-1024 and 512-256, leaky ReLU of 0.2, batch norm in the generator.
+
+Deviations: the discriminator learns from wrong labels (`mismatch`); averaged weights and decaying
+learning rates, as in every fit.
+
+Without hidden layers and without tanh (`output: linear`) it is the linear generator of
+`benchmarks/plane.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Literal, cast
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from pipeline.config.validation import Count
 from pipeline.data.images import ImageSpec
@@ -53,8 +57,8 @@ class DenseGeneratorNet(nn.Module):
             layers.append(nn.Tanh())
         self.layers = nn.Sequential(*layers)
 
+    @override
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         rows = torch.cat([z, as_shares(y, self.num_classes)], dim=1)
         return cast("Tensor", self.layers(rows)).unflatten(1, self.shape)
 
@@ -72,8 +76,8 @@ class DenseDiscriminator(nn.Module):
             layers += [nn.Linear(before, after), nn.LeakyReLU(SLOPE)]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], 1))
 
+    @override
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         rows = torch.cat([x.flatten(1), as_shares(y, self.num_classes)], dim=1)
         return cast("Tensor", self.layers(rows))[:, 0]
 
