@@ -58,7 +58,9 @@ def refuse_unknown(name: str, choices: Iterable[str]) -> None:
     names = list(choices)
     if name not in names:
         raise ParamsError(
-            "command line", f"expected one of {', '.join(names)}, found {name!r}", "use one of these"
+            "command line",
+            f"expected one of {', '.join(names)}, found {name!r}",
+            "use one of these",
         )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.schema import Params, family
 from pipeline.training_sets.transforms import build_transform, transform_spec
-from pipeline.trials.specs import MemberSpec, member
+from pipeline.trials.specs import MemberSpec, member, refuse_unknown
 
 if TYPE_CHECKING:
     from pipeline.teachers.base import Teacher
@@ -42,16 +42,25 @@ class TeacherSpec:
 def teacher_spec(
     params: Params, name: str, teachers: Registry, classifiers: Registry
 ) -> TeacherSpec:
-    """The teacher called `name`; raises `ParamsError` when its settings do not fit its family."""
+    """The teacher called `name`.
+
+    Raises `ParamsError` when its settings do not fit its family, or when it names a classifier or
+    transform that does not exist.
+    """
     section = params.teachers[name]
     teacher = member(teachers, family(section, name), section.settings, f"teachers.{name}")
     classifier = getattr(teacher.config, "classifier", None)
     if classifier is None:
         return TeacherSpec(teacher)
+
+    transform = getattr(teacher.config, "transform", "none")
+    where = f"teachers.{name}"
+    refuse_unknown(f"{where}.classifier", classifier, params.classifiers)
+    refuse_unknown(f"{where}.transform", transform, ["none", *params.transforms])
     return TeacherSpec(
         teacher,
         classifier_spec(params, classifier, classifiers),
-        transform_spec(getattr(teacher.config, "transform", "none"), params.transforms),
+        transform_spec(transform, params.transforms),
     )
 
 

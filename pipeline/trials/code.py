@@ -17,6 +17,7 @@ NOT_DECISIVE = ("trials", "config")
 # Decisive all the same: how a trial runs, what it is given, and the form of its manifest.
 ALWAYS = (
     "runtime/bits.py",
+    "runtime/determinism.py",
     "trials/engine.py",
     "trials/provenance.py",
     "trials/specs.py",

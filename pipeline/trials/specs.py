@@ -6,13 +6,14 @@ spec does not hold. Provenance is the dump of the spec. Knows no stage and no fa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
 from pipeline.config.validation import Member, member_config
+from pipeline.runtime.errors import ParamsError
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,21 @@ def member(
 ) -> MemberSpec:
     """The member of `registry` called `family`; `where` names the section, for errors.
 
-    Raises `ParamsError` when the settings do not fit its `Config`.
+    Raises `ParamsError` when there is no such family or the settings do not fit its `Config`.
     """
+    refuse_unknown(f"{where}: family", family, registry)
     return MemberSpec(registry[family], member_config(registry[family].Config, settings, where))
+
+
+def refuse_unknown(where: str, name: str, choices: Iterable[str]) -> None:
+    """Raise `ParamsError` when `name` is not among `choices`."""
+    names = list(choices)
+    if name not in names:
+        raise ParamsError(
+            f"params.yaml: {where}",
+            f"expected one of {', '.join(names)}, found {name!r}",
+            "use one of these names",
+        )
 
 
 def dump(value: Any) -> Any:

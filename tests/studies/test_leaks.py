@@ -331,26 +331,28 @@ def collapse(*_: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "function", "failure", "num_failed"),
+    "failing",
     [(train_generator, "fit", diverge, 3), (synthesize, "refuse_collapse", collapse, 2)],
     ids=["diverged", "collapsed"],
 )
 def test_a_failed_generator_counts_as_what_its_user_would_get(
-    module: Any,
-    function: str,
-    failure: Any,
-    num_failed: int,
+    failing: tuple[Any, str, Any, int],
     honest: Path,
     params: Params,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    module, function, failure, num_failed = failing
     study = copied(honest, tmp_path / "study")
     shutil.rmtree(study / ".trials" / module.__name__.rpartition(".")[2])
     kept = getattr(module, function)
     # The first seed of the first generator fails, the others do not.
     turns = itertools.chain([failure], itertools.repeat(kept))
-    monkeypatch.setattr(module, function, lambda *args: next(turns)(*args))
+
+    def take_turns(*args: object) -> object:
+        return next(turns)(*args)
+
+    monkeypatch.setattr(module, function, take_turns)
     run_trials(params, study)
     report.run(params, study)
     results = study / "results/dcgan" / BUDGET
@@ -522,8 +524,6 @@ def test_a_teacher_labels_the_rest_of_the_pool_and_its_arms_use_that(
         assert len(found["index"]) == len(pool) - len(subset["index"])
         np.testing.assert_array_equal(found["images"], pool[found["index"]])
         np.testing.assert_array_equal(found["labels"], found["probabilities"].argmax(axis=1))
-    labeled = read_json(honest / "data/audit/graph" / BUDGET / "seed-00.json")
-    assert labeled["label_accuracy"] > 0.3
     assert [path.name for path in (honest / "results/teacher" / BUDGET).glob("*.npz")] == [
         "seed-00.cnn.npz",
         "seed-01.cnn.npz",
@@ -550,9 +550,6 @@ def test_a_pool_of_noise_is_refused_by_every_teacher_and_costs_its_arms_their_ga
     study = prepared(honest, tmp_path / "study")
     pool = read_npz(study / "data/splits/pool.npz")
     noise = numpy_rng("noise").integers(0, 256, pool["images"].shape, dtype=np.uint8)
-    for path in (study / "data/splits").rglob("seed-*.npz"):
-        subset = read_npz(path)
-        noise[subset["index"]] = subset["images"]
     write_npz(study / "data/splits/pool.npz", **{**pool, "images": noise})
     manifest = read_json(study / "data/splits/manifest.json")
     manifest["files"]["data/splits/pool.npz"] = file_digest(study / "data/splits/pool.npz")
