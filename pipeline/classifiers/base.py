@@ -58,6 +58,9 @@ class Classifier(ABC):
         self.config = config
         self.seed = seed
 
+    def build(self, spec: ImageSpec) -> None:  # noqa: B027 (a family without a network builds none)
+        """Build the untrained network, to check that the settings allow one for `spec`."""
+
     @abstractmethod
     def fit(self, training_set: TrainingSet) -> Self:
         """Train from scratch and return self.
@@ -78,7 +81,7 @@ class Classifier(ABC):
         raise ParamsError(
             f"classifiers: {type(self).__name__}",
             "expected a classifier that can start from a discriminator, found one that cannot",
-            "list a classifier of the family discriminator_cnn in the arm's `classifiers`",
+            "name one of the family discriminator_cnn in the arm, as `classifiers: [critic]`",
         )
 
     @abstractmethod

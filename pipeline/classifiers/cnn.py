@@ -105,6 +105,10 @@ class CNN(Classifier):
     network: nn.Module
 
     @override
+    def build(self, spec: ImageSpec) -> None:
+        self.network = self.untrained(spec)
+
+    @override
     def fit(self, training_set: TrainingSet) -> Self:
         """Train from scratch and return self.
 

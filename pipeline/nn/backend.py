@@ -31,6 +31,11 @@ def stream(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def without_memory() -> torch.device:
+    """Inside this block new tensors have a shape but no memory; for checks of networks."""
+    return torch.device("meta")
+
+
 def autocast(precision: Precision) -> torch.autocast:
     """Mixed precision inside the block if `precision` is bfloat16; float32 otherwise."""
     return torch.autocast(DEVICE, torch.bfloat16, enabled=precision == "bfloat16")

@@ -8,14 +8,17 @@ from pathlib import Path
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from pipeline.runtime.files import atomic
+from pipeline.runtime.files import write_bytes
+
+
+def to_safetensors(weights: Mapping[str, Tensor]) -> bytes:
+    """Tensors by name in the safetensors format."""
+    return save({name: value.detach().contiguous() for name, value in weights.items()})
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
     """Write tensors by name to `path`, atomically."""
-    content = save({name: value.detach().contiguous() for name, value in weights.items()})
-    with atomic(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, to_safetensors(weights))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -23,8 +23,8 @@ from pipeline.report.ranking import only_arm
 from pipeline.runtime.errors import IntegrityError
 from pipeline.runtime.files import file_digest, read_json, read_npz
 from pipeline.trials.grid import Replicate, Trial, curve_replicates, expected_trials, replicates
-from pipeline.trials.integrity import artifacts
-from pipeline.trials.provenance import MANIFEST, failure_of, manifest_of, read_manifest
+from pipeline.trials.layout import MANIFEST, artifacts
+from pipeline.trials.provenance import failure_of, manifest_of, read_manifest
 from pipeline.trials.store import TIMINGS
 
 FAILURE_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "reason"]
@@ -119,10 +119,10 @@ def failures_table(params: Params, root: Path) -> pd.DataFrame:
     """One row per trial that came to nothing, with the reason; most studies have none."""
     rows = []
     for artifact in artifacts(params):
-        record = read_manifest(root / artifact.path)
+        record = read_manifest(root / artifact.manifest)
         if record["failure"]:
             where, what, _ = record["failure"]
-            rows.append({**record["labels"], "reason": f"{where}: {what}"})
+            rows.append({**record["tags"], "reason": f"{where}: {what}"})
     return pd.DataFrame(rows, columns=FAILURE_COLUMNS)
 
 
@@ -164,7 +164,10 @@ def tuning_table(params: Params, root: Path) -> pd.DataFrame:
             path = root / SYNTHETIC / name / replicate.file(".npz")
             if failure_of(path) is None:
                 arrays = read_npz(path)
-                values = {key: float(arrays[key]) for key in columns[-2:]}
+                values = {
+                    "latent_std": float(arrays["latent_std"]),
+                    "confidence": float(arrays["min_probability"]),
+                }
                 rows.append({"generator": name, **replicate.columns(), **values})
     return pd.DataFrame(rows, columns=columns)
 

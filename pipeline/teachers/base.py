@@ -7,7 +7,7 @@ are passed to `fit`; no other label can reach it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -18,6 +18,10 @@ from torch import Tensor
 
 from pipeline.config.validation import Section
 from pipeline.data.images import Images, ImageSpec, LabeledImages
+from pipeline.nn.tensors import map_images
+
+ADVICE = "lower that teacher's learning rate in params.yaml"  # where training diverges
+PREDICT_BATCH = 200  # larger batches do not fit into the processor's cache
 
 
 class TeacherConfig(Section):
@@ -44,6 +48,9 @@ class Teacher(ABC):
     def __init__(self, config: Any, seed: int) -> None:
         self.config = config
         self.seed = seed
+
+    def build(self, spec: ImageSpec) -> None:  # noqa: B027 (a family without a network builds none)
+        """Build the untrained network, to check that the settings allow one for `spec`."""
 
     @abstractmethod
     def fit(self, labeled: LabeledImages, unlabeled: Images, folder: Path) -> Self:
@@ -76,3 +83,11 @@ class Teacher(ABC):
         `images`.
         """
         return 1 - probabilities.max(axis=1)
+
+
+def in_batches(images: Images, function: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:
+    """Rows (n, d) of `function` applied to uint8 images, in batches.
+
+    All batches have the same size, so that a row does not depend on the other images.
+    """
+    return map_images(images, function, PREDICT_BATCH, pad=True)

@@ -14,7 +14,6 @@ class would change by the alignment gets none.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -31,13 +30,11 @@ from pipeline.nn.averaging import follow, warm_decay
 from pipeline.nn.backend import forward, seeded, stream
 from pipeline.nn.optimizing import OneCycle, refuse_divergence
 from pipeline.nn.sampling import cumulative_weights
-from pipeline.nn.tensors import map_images, to_input
+from pipeline.nn.tensors import to_input
 from pipeline.runtime.determinism import Precision, resolve_precision
 from pipeline.runtime.seeds import derive_seed, numpy_rng
+from pipeline.teachers.base import ADVICE, in_batches
 from pipeline.teachers.features import Rows
-
-SLOWER = "lower that teacher's learning rate in params.yaml"
-PREDICT_BATCH = 200  # larger ones do not fit the cache
 
 
 class TeacherNetConfig(Section):
@@ -212,7 +209,7 @@ def train(
             student.network.train()
             scores = student.scores(student.network, augment(batch, views))
         loss = -(target * scores.log_softmax(dim=1)).sum() / count
-        refuse_divergence({"teacher": loss}, step + 1, SLOWER)
+        refuse_divergence({"teacher": loss}, step + 1, ADVICE)
         training.step(loss)
         student.follow(step)
     return student
@@ -242,11 +239,3 @@ def pseudo_labels(
     highest, predicted = aligned.max(dim=1)
     keep = (highest >= fixmatch.threshold) & (predicted == probabilities.argmax(dim=1))
     return images[keep], functional.one_hot(predicted[keep], len(shares)).float()
-
-
-def in_batches(images: Images, function: Callable[[Tensor], Tensor]) -> Rows:
-    """`function` of all images, as float32 rows.
-
-    All batches have the same size, so that a row does not depend on the other images.
-    """
-    return map_images(images, function, PREDICT_BATCH, pad=True)

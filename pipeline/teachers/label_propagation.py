@@ -24,7 +24,7 @@ from pipeline.config.validation import Count
 from pipeline.data.images import UNLABELED, Images, ImageSpec, LabeledImages, Labels
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import derive_seed
-from pipeline.teachers.base import Teacher, TeacherConfig
+from pipeline.teachers.base import Teacher, TeacherConfig, in_batches
 from pipeline.teachers.features import (
     Rows,
     affinity,
@@ -38,7 +38,6 @@ from pipeline.teachers.fixmatch import (
     Phase,
     Student,
     TeacherNetConfig,
-    in_batches,
     train,
 )
 
@@ -172,9 +171,13 @@ class LabelPropagation(Teacher):
         return dict(self.student.average.state_dict())
 
     @override
-    def load(self, state: Mapping[str, Tensor], spec: ImageSpec) -> Self:
+    def build(self, spec: ImageSpec) -> None:
         refuse_small(spec)
         self.student = Student(self.config.network, spec, self.seed)
+
+    @override
+    def load(self, state: Mapping[str, Tensor], spec: ImageSpec) -> Self:
+        self.build(spec)
         self.student.average.load_state_dict(dict(state))
         return self
 

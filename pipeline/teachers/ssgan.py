@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self, cast
 
@@ -37,18 +37,16 @@ from pipeline.nn.averaging import moving_average
 from pipeline.nn.backend import autocast, forward, seeded, stream
 from pipeline.nn.fit import Batch, TrainingPlan, by_steps, train
 from pipeline.nn.optimizing import descend
-from pipeline.nn.tensors import map_images, to_input
+from pipeline.nn.tensors import to_input
 from pipeline.runtime.determinism import Precision, resolve_precision
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import derive_seed, numpy_rng
-from pipeline.teachers.base import Teacher, TeacherConfig
+from pipeline.teachers.base import ADVICE, Teacher, TeacherConfig, in_batches
 
 SLOPE = 0.2  # of leaky ReLU
 BETAS = (0.5, 0.999)
 DECAY_FROM = 0.5  # share of the steps after which learning rates fall to 0
 RAMP = 0.3  # share of the steps over which the weight of agreement rises
-PREDICT_BATCH = 200  # larger batches do not fit into the processor's cache
-ADVICE = "lower that teacher's learning rate in params.yaml"
 
 
 class SSGANConfig(TeacherConfig):
@@ -141,8 +139,8 @@ class SSGAN(Teacher):
     networks: nn.ModuleDict
     optimizers: dict[str, torch.optim.Optimizer]
 
+    @override
     def build(self, spec: ImageSpec) -> None:
-        """Set the untrained networks for images and classes like `spec`."""
         if spec.height % 4 or spec.width % 4 or min(spec.height, spec.width) < 8:
             raise ParamsError(
                 "teachers (ssgan)",
@@ -251,12 +249,9 @@ class SSGAN(Teacher):
 
     @override
     def predict_proba(self, images: Images) -> NDArray[np.float32]:
-        return self._map(images, lambda batch: self.network(batch).softmax(dim=1))
+        return in_batches(images, lambda batch: self.network(batch).softmax(dim=1))
 
     @override
     def ood_score(self, images: Images, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """Minus log Z, (n,): how little the discriminator takes an image for real."""
-        return self._map(images, lambda batch: -self.network(batch).logsumexp(dim=1))
-
-    def _map(self, images: Images, function: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:
-        return map_images(images, function, PREDICT_BATCH, pad=True)
+        return in_batches(images, lambda batch: -self.network(batch).logsumexp(dim=1))

@@ -37,7 +37,8 @@ class ACGANConfig(CrossEntropyConfig, NetworksConfig):
     mismatch: float = Field(default=0.0, ge=0)
     discriminator: DiscriminatorConfig = REGULARIZED
     class_weight: float = Field(default=1.0, ge=0)  # of the class loss, for both networks
-    code_dim: int = Field(default=0, ge=0)  # numbers of the noise that are predicted; 0: none
+    # Numbers of the noise that are predicted from the images; 0: none.
+    code_dim: int = Field(default=0, ge=0, le=1_000_000)
     code_weight: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")

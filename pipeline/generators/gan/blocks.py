@@ -31,7 +31,7 @@ class GeneratorNetConfig(Section):
 
     # At quarter, quarter and half size.
     channels: list[Count] = Field(default=[64, 64, 32], min_length=3, max_length=3)
-    label_dim: int = Field(default=10, ge=0)  # of the label's embedding; 0: no label
+    label_dim: int = Field(default=10, ge=0, le=1_000_000)  # of the label's embedding; 0: no label
     upsample: bool = False  # enlarge, then convolve, in place of transposed convolutions
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
@@ -42,7 +42,8 @@ class DiscriminatorConfig(Section):
     # At half and quarter size.
     channels: list[Count] = Field(default=[32, 64], min_length=2, max_length=2)
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    minibatch_kernels: int = Field(default=0, ge=0)  # of minibatch discrimination; 0: none
+    # Of minibatch discrimination; 0: none.
+    minibatch_kernels: int = Field(default=0, ge=0, le=1_000_000)
 
 
 # Without minibatch discrimination these generators sample one image per class (LOG.md).

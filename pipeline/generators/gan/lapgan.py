@@ -44,7 +44,7 @@ class LAPGANConfig(CrossEntropyConfig):
     channels: Count = 32  # of the convolutions at the other sizes
     # Of minibatch discrimination; 0: none. Without it (learning rates 0.004) a class became one
     # image in 8 of 10 labeled subsets.
-    minibatch_kernels: int = Field(default=20, ge=0)
+    minibatch_kernels: int = Field(default=20, ge=0, le=1_000_000)
 
 
 class SmallestGeneratorNet(nn.Module):
