@@ -73,7 +73,9 @@ def train(spec: TrainTeacherSpec, paths: Mapping[str, Path], scratch: Path) -> R
         refuse_missing_class(labeled)
         distance_rank = float("nan")
     teacher.fit(labeled, pool[rest], scratch)
-    probabilities = teacher.predict_proba(pool[rest])
+    # A budget may take the whole pool: then there is nothing to predict.
+    nothing = np.zeros((0, labeled.num_classes), dtype=np.float32)
+    probabilities = teacher.predict_proba(pool[rest]) if len(rest) else nothing
     if not np.isfinite(probabilities).all():
         raise DivergedError(
             "the trained teacher",

@@ -156,6 +156,7 @@ def small() -> Params:
     document["report"]["primary"]["budget"] = 5
     document["teachers"]["graph"] = {
         "family": "label_propagation",
+        "min_probability": 0.5,
         "components": 20,
         "neighbors": 5,
         "rounds": [{"steps": 40, "batch_size": 16}, {"steps": 40, "batch_size": 16}],
@@ -265,7 +266,7 @@ def test_unknown_classes_that_cannot_be_are_refused(
 def test_a_subset_that_takes_the_whole_pool_leaves_nothing_to_a_teacher(
     small: Params, tmp_path: Path
 ) -> None:
-    study = small.study.model_copy(update={"budgets": [45]})
+    study = small.study.model_copy(update={"budgets": [40]})
     arms = {name: arm for name, arm in small.arms.items() if name != "fresh_real"}
     with pytest.raises(ParamsError, match="expected unlabeled images beside the labeled subset"):
         prepare.run(small.model_copy(update={"study": study, "arms": arms}), tmp_path)
