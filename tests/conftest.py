@@ -334,6 +334,9 @@ def leave_manifest(
     origin = provenance(code, [subset], params, artifact.sections, 0, folder)
     digests = {path.name: file_digest(path) for path in outputs}
     labels = {**artifact.names, **artifact.replicate.columns()}
+    if artifact.names["stage"] == "train_generator":
+        kind = "variational autoencoder" if artifact.names["item"] == "cvae" else "gan"
+        labels |= {"kind": kind, "loss": "cross-entropy" if kind == "gan" else "lower bound"}
     data = None if failure else read_images(subset)
     record = describe(origin, labels, data, failure, {} if failure else digests)
     write_json(folder / artifact.path, record)
