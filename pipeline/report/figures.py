@@ -91,8 +91,10 @@ def forest(rows: pd.DataFrame, smallest_effect: float) -> Figure:
             axis.plot(ends, [place, place], color=color, linewidth=2)
             axis.plot(100 * row["delta"], place, "o", color=color, markersize=5)
             _label_right(axis, f"{100 * row['delta']:+.1f} {row['verdict']}", place, color)
-        per_class = " ({} per class)" if budgets > 1 else "{0:.0s}"
-        names = [f"{row['name']}{per_class.format(row['budget'])}" for row in _records(selected)]
+        names = [
+            f"{row['name']} ({row['budget']} per class)" if budgets > 1 else str(row["name"])
+            for row in _records(selected)
+        ]
         axis.set_yticks(range(len(selected)), names)
         axis.set_ylim(-0.6, len(selected) - 0.4)
         axis.set_title(classifier)

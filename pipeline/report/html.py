@@ -20,7 +20,7 @@ from pipeline.report import captions, comparisons, ranking, verdicts, views
 from pipeline.report.plots import Pictures
 from pipeline.report.recommendation import Tables, recommend
 from pipeline.report.results import ReportTables
-from pipeline.runtime.files import file_digest, write_text
+from pipeline.runtime.files import file_digest
 from pipeline.runtime.seeds import library_versions
 
 TEMPLATE = "page.html.j2"
@@ -28,35 +28,33 @@ PAGE = Path("reports/report.html")
 Answer = tuple[str, str]  # a sentence, and its explanation
 
 
-def write_page(
-    path: Path,
+def render_page(
+    root: Path,
     params: Params,
     results: ReportTables,
     timings: pd.DataFrame,
     pictures: Pictures,
     manifest: Mapping[str, Any],
-) -> None:
-    """Render the page to `path`; `manifest` is that of `data/splits`."""
-    root = path.parent.parent
-    text = (
-        environment()
-        .get_template(TEMPLATE)
-        .render(
-            params=params,
-            confidence=f"{100 * params.report.confidence_level:g} %",
-            manifest=manifest,
-            stamp=stamp(root),
-            pictures=pictures,
-            verdicts=verdicts.VERDICTS,
-            css_class=verdicts.css_class,
-            **answers(results, timings, params),
-            **evidence(results, timings, params, manifest["class_names"]),
-            commit=commit(root),
-            versions=library_versions(),
-            params_text=(root / "params.yaml").read_text(encoding="utf-8"),
-        )
+) -> str:
+    """The page as text; `manifest` is that of `data/splits`.
+
+    Reads of the project at `root` only params.yaml, the commit and what `stamp` needs.
+    """
+    template = environment().get_template(TEMPLATE)
+    return template.render(
+        params=params,
+        confidence=f"{100 * params.report.confidence_level:g} %",
+        manifest=manifest,
+        stamp=stamp(root),
+        pictures=pictures,
+        verdicts=verdicts.VERDICTS,
+        css_class=verdicts.css_class,
+        **answers(results, timings, params),
+        **evidence(results, timings, params, manifest["class_names"]),
+        commit=commit(root),
+        versions=library_versions(),
+        params_text=(root / "params.yaml").read_text(encoding="utf-8"),
     )
-    write_text(path, text)
 
 
 def environment() -> jinja2.Environment:
@@ -102,7 +100,7 @@ def evidence(
     return {
         "controls": views.control_arms(results, params),
         "accuracies": views.accuracies(results, params),
-        "regimes": captions.REGIMES,
+        "has_unlabeled": len({*results.deltas["regime"]}) > 1,
         "unlabeled_note": captions.UNLABELED_NOTE,
         "diagnostics": views.diagnostics(results, params),
         "ranked": views.ranked(results, timings, params),

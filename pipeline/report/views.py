@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline.config.schema import Params
 from pipeline.report import comparisons, formatting, ranking
-from pipeline.report.captions import FLAGS, WARNINGS, warning
+from pipeline.report.captions import FLAGS, REGIMES, WARNINGS, warning
 from pipeline.report.columns import (
     BUDGET,
     PERCENT,
@@ -55,24 +55,29 @@ def control_arms(results: ReportTables, params: Params) -> Table:
     return table("Control arms", columns, rows)
 
 
-def accuracies(results: ReportTables, params: Params) -> dict[str, Table]:
-    """Every comparison of accuracies, by what images the arm was trained on."""
+def accuracies(results: ReportTables, params: Params) -> list[Table]:
+    """Every comparison of accuracies: a table per classifier, budget and kind of images.
+
+    Arms that were trained on unlabeled images as well are in tables of their own.
+    """
     columns = [
-        CLASSIFIER,
-        BUDGET,
         left("arm", "name"),
         Column("accuracy", "mean_arm", PERCENT),
         Column("delta, points", "delta", points, hint="paired difference from the baseline"),
+        VERDICT,
         Column(f"{100 * params.report.confidence_level:g} % interval", "ci_low", CI),
         Column("p", "p_value", p_value, hint="exact sign-flip test"),
         Column("p, Holm", "p_holm", p_value, hint="corrected for many comparisons"),
-        VERDICT,
     ]
     rows = comparisons.table_rows(results.deltas, params)
-    return {
-        str(regime): table(f"Test accuracy, {regime}", columns, part)
-        for regime, part in rows.groupby("regime", sort=False)
-    }
+    tables = []
+    for (classifier, budget, regime), part in rows.groupby(
+        ["classifier", "budget", "regime"], sort=False
+    ):
+        title = f"{classifier}, {formatting.format_budget(budget)}"
+        more = "" if regime == "labeled" else f", {REGIMES[str(regime)]}"
+        tables.append(table(title + more, columns, part))
+    return tables
 
 
 def diagnostics(results: ReportTables, params: Params) -> Table:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pipeline.config.schema import Params
 from pipeline.report import comparisons, plots, tables
-from pipeline.report.html import PAGE, write_page
+from pipeline.report.html import PAGE, render_page
 from pipeline.report.results import build_tables, write_csv, write_tables
-from pipeline.runtime.files import read_json, require, write_json
+from pipeline.runtime.files import read_json, require, write_json, write_text
 
 
 def run(params: Params, root: Path) -> None:
@@ -28,4 +28,4 @@ def run(params: Params, root: Path) -> None:
     plots.write_plots(reports, results, params, root, manifest["class_names"])
     write_csv(reports / "timings.csv", timings)
     pictures = plots.pictures(reports, params)
-    write_page(root / PAGE, params, results, timings, pictures, manifest)
+    write_text(root / PAGE, render_page(root, params, results, timings, pictures, manifest))

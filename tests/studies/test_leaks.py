@@ -286,7 +286,7 @@ def test_a_failed_generator_counts_as_what_its_user_would_get(
     for arm in with_generator:
         assert score["cnn", arm, "0"] == score["cnn", "real", "0"]
     page = (study / "reports/report.html").read_text()
-    assert "1 of 2 seeds came to nothing" in page
+    assert "1 of 2 seeds failed" in page
     assert len((study / "reports/failures.csv").read_text().splitlines()) == 1 + (
         (module is train_generator) + 2 + 2 * len(with_generator)
     )

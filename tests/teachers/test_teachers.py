@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from pipeline.data.images import Images, ImageSpec, LabeledImages, flat
 from pipeline.nn.augment import AffineConfig
 from pipeline.nn.averaging import moving_average
-from pipeline.report.verdicts import FAR_RANK
+from pipeline.report.captions import FAR_RANK
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import DivergedError, ParamsError, TrialError
 from pipeline.runtime.files import read_npz, write_npz
