@@ -127,6 +127,11 @@ def table(title: str, columns: Sequence[Column | None], rows: pd.DataFrame) -> T
     return Table(title, [column for column in columns if column is not None], records)
 
 
+def means(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Means over seeds by `keys`, in the order of their first rows."""
+    return rows.drop(columns="seed").groupby(keys, sort=False).mean().reset_index()
+
+
 def left(title: str, key: str, format: Format = text, hint: str = "") -> Column:
     """A column of words."""
     return Column(title, key, format, "left", hint)

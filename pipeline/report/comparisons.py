@@ -21,24 +21,11 @@ from pipeline.evaluation import statistics
 from pipeline.evaluation.metrics import METRICS
 from pipeline.report.pairing import Cells, by_cell, differences, failures, paired, without_images
 from pipeline.report.verdicts import ROLES
-from pipeline.trials.grid import Trial, arm_replicates, pairs
+from pipeline.trials.grid import pairs
 
 PRIMARY_METRIC = "accuracy"
 COMPARISON = ["classifier", "arm", "baseline", "budget", "metric"]
 KEYS = ["classifier", "arm", "baseline", "budget"]
-LABEL_EQUIVALENT_COLUMNS = [
-    "classifier",
-    "arm",
-    "budget",
-    "worth",  # the same as `label_equivalent`, under its former name
-    "label_equivalent",
-    "low",
-    "high",
-    "least",
-    "most",
-    "verdict",
-    "regime",
-]
 # Which verdicts make a control fail, by its role: repeated images and wrong labels must have no
 # effect, and a study that does not detect twice as many labels is too small.
 CONTROL_FAILS_IF: dict[str, Callable[[str], bool]] = {
@@ -150,12 +137,12 @@ def _adjusted(table: pd.DataFrame, params: Params) -> pd.Series:
     """Corrected p-values: as they are for the primary and for controls that must help."""
     role = table["arm"].map(lambda arm: params.arms[arm].role)
     adjusted = table["p_value"].mask(role == "measure")
-    for members in _families(table, params):
+    for members in holm_families(table, params):
         adjusted.loc[members] = statistics.holm(table.loc[members, "p_value"].tolist())
     return adjusted
 
 
-def _families(table: pd.DataFrame, params: Params) -> list[pd.Index]:
+def holm_families(table: pd.DataFrame, params: Params) -> list[pd.Index]:
     """The rows that Holm's correction takes together: claims, and controls without an effect."""
     role = table["arm"].map(lambda arm: params.arms[arm].role)
     itself = table["arm"] == table["baseline"]
@@ -245,132 +232,6 @@ def _is_primary(table: pd.DataFrame, params: Params) -> pd.Series:
         & (table["baseline"] == params.report.baseline)
         & (table["metric"] == PRIMARY_METRIC)
     )
-
-
-def diagnostics_table(
-    trials: pd.DataFrame,
-    correct: Mapping[Trial, NDArray[np.bool_]],
-    params: Params,
-    overlaps: Overlaps,
-) -> pd.DataFrame:
-    """One row per comparison of accuracies: diagnostics beyond its interval and verdict.
-
-    `new_images_*`: the two-level interval, over seeds and test images. `mcnemar_*`: in how many
-    seeds McNemar's test finds the arm better or worse on this test set. `overlap`: share of images
-    that two seeds' subsets share. `completed_*`: the comparison without failed seeds.
-    `seeds_to_decide`: the smallest number of seeds at which the corrected sign-flip test can reach
-    the level; `seeds_for_power`: how many a paired t test needs to detect the observed mean delta
-    with 80 % power, blank where that mean is zero.
-    `correct` maps trials to whether each test image was classified correctly, (num_test,).
-    """
-    keys: list[dict[str, Any]] = [
-        dict(zip(KEYS, (classifier, arm, baseline, budget), strict=True))
-        for classifier in params.classifiers
-        for budget in sorted(params.study.budgets)
-        for arm, baseline in pairs(params)
-        if arm != baseline and classifier in params.arm_classifiers(arm)
-    ]
-    scores = by_cell(trials)
-    table = pd.DataFrame(
-        [_diagnose(scores, correct, key, params, overlaps[key["budget"]]) for key in keys]
-    )
-
-    # How many tests are corrected together decides how many seeds a comparison needs.
-    regimes = table["arm"].map(params.regime)
-    compared = table.assign(metric=PRIMARY_METRIC, regime=regimes)
-    num_tests = pd.Series(1, index=table.index)
-    for members in _families(compared, params):
-        num_tests.loc[members] = len(members)
-    level = 1 - params.report.confidence_level
-    needed = [statistics.seeds_for_sign_test(level, int(size)) for size in num_tests]
-    power = table.pop("seeds_for_power")
-    return table.assign(seeds_to_decide=needed, seeds_for_power=power)
-
-
-def _diagnose(
-    scores: Cells,
-    correct: Mapping[Trial, NDArray[np.bool_]],
-    key: dict[str, Any],
-    params: Params,
-    overlap: float,
-) -> dict[str, object]:
-    confidence_level = params.report.confidence_level
-    arm, baseline = (
-        np.stack(
-            [
-                correct[Trial(key["classifier"], key[side], replicate)]
-                for replicate in arm_replicates(params, key[side])
-                if replicate.budget == key["budget"]
-            ]
-        )
-        for side in ("arm", "baseline")
-    )
-    new_images = statistics.two_level_interval(
-        arm.astype(np.int8) - baseline, confidence_level, overlap
-    )
-    significant = np.array(
-        [
-            statistics.mcnemar_p(*pair) <= 1 - confidence_level
-            for pair in zip(arm, baseline, strict=True)
-        ]
-    )
-    better = (arm.astype(np.int8) - baseline).mean(axis=1)
-    key = {**key, "metric": PRIMARY_METRIC}
-    deltas = differences(scores, key, params)
-    completed = deltas[~failures(scores, key)]
-    rest = statistics.t_interval(completed, confidence_level, overlap) if len(completed) else None
-    del key["metric"]
-    return {
-        **key,
-        "new_images_low": new_images.low,
-        "new_images_high": new_images.high,
-        "mcnemar_better": int((significant & (better > 0)).sum()),
-        "mcnemar_worse": int((significant & (better < 0)).sum()),
-        "overlap": overlap,
-        "completed_n": len(completed),
-        "completed_delta": rest.mean if rest else np.nan,
-        "completed_low": rest.low if rest else np.nan,
-        "completed_high": rest.high if rest else np.nan,
-        "seeds_for_power": statistics.seeds_for_power(
-            deltas, 1 - confidence_level, correlation=overlap
-        ),
-    }
-
-
-def label_equivalent_table(
-    trials: pd.DataFrame, deltas: pd.DataFrame, params: Params, overlaps: Overlaps
-) -> pd.DataFrame:
-    """How many real labels per class would give an arm's accuracy, one row per claim.
-
-    From the baseline's learning curve between its `least` and `most` budgets, never beyond: minus
-    or plus infinity says that the number lies outside. `verdict` is that of the arm against the
-    baseline. Empty with a single budget.
-    """
-    verdicts = main_rows(deltas, params).set_index(["classifier", "arm", "budget"])["verdict"]
-    baseline = params.report.baseline
-    budgets = sorted({replicate.budget for replicate in arm_replicates(params, baseline)})
-    claims = [name for name, arm in params.arms.items() if arm.role == "claim" and name != baseline]
-    scores = by_cell(trials)
-    rows = []
-    for classifier in params.classifiers if len(budgets) > 1 else ():
-        arms = [arm for arm in claims if classifier in params.arm_classifiers(arm)]
-        keys = [
-            {"classifier": classifier, "budget": budget, "metric": PRIMARY_METRIC}
-            for budget in budgets
-        ]
-        curve = np.stack([paired(scores, key, baseline) for key in keys], axis=1)
-        shared = np.array([overlaps[budget] for budget in budgets])
-        for budget in sorted(params.study.budgets):
-            for arm in arms:
-                own_scores = paired(scores, {**keys[0], "budget": budget}, arm)
-                interval = statistics.label_equivalent(
-                    own_scores, curve, np.array(budgets), params.report.confidence_level, shared
-                )
-                names = (classifier, arm, budget)
-                mean = interval.mean
-                values = (mean, mean, interval.low, interval.high, budgets[0], budgets[-1])
-                rows.append((*names, *values, verdicts[names], params.regime(arm)))
-    return pd.DataFrame(rows, columns=LABEL_EQUIVALENT_COLUMNS)
 
 
 def main_rows(deltas: pd.DataFrame, params: Params) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import jinja2
 import pandas as pd
 
 from pipeline.config.schema import Params
-from pipeline.report import captions, comparisons, ranking, verdicts, views
+from pipeline.report import captions, comparisons, generator_views, ranking, verdicts, views
 from pipeline.report.plots import Pictures
 from pipeline.report.recommendation import Tables, recommend
 from pipeline.report.results import ReportTables
@@ -103,18 +103,18 @@ def evidence(
         "has_unlabeled": len({*results.deltas["regime"]}) > 1,
         "unlabeled_note": captions.UNLABELED_NOTE,
         "diagnostics": views.diagnostics(results, params),
-        "ranked": views.ranked(results, timings, params),
+        "ranked": generator_views.ranked(results, timings, params),
         "learners": ranking.learners(params),
         "untuned": captions.UNTUNED,
-        "best": views.best_of_kinds(results, timings, params),
+        "best": generator_views.best_of_kinds(results, timings, params),
         "failures": views.failures(results),
         "without_failures": views.without_failures(results, params),
-        "fidelity": views.fidelity(results),
-        "memorization": views.memorization(results),
-        "classes": views.classes(results, class_names),
-        "health": views.health(results),
-        "warnings": views.warning_meanings(),
-        "tuning": views.tuning(results, params),
+        "fidelity": generator_views.fidelity(results),
+        "memorization": generator_views.memorization(results),
+        "classes": generator_views.classes(results, class_names),
+        "health": generator_views.health(results),
+        "warnings": generator_views.warning_meanings(),
+        "tuning": generator_views.tuning(results, params),
         "augmentations": augmentations(params),
         "compared_generators": {params.arms[arm].generator for arm in compared},
         "teachers": views.teachers(results),

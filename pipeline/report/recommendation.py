@@ -137,14 +137,14 @@ def _use(
     price = "" if math.isnan(seconds) else f"{format_seconds(seconds)} per replicate"
     sentences = [first + "."]
     if reference := references.get(arm):
-        what = "made images contribute" if _adds_made(arm, params) else "change contributes"
+        made = _made_images(arm, params)
+        what = f"{made} contribute" if made else "change contributes"
         contribution = f"Of this, the {what} {_change(reference)} over {reference['baseline']}"
         sentences.append(f"{contribution}{f' for {price}' if price else ''}.")
     else:
-        if _adds_made(arm, params) and params.reference(arm) is None:
-            sentences.append(
-                "It has no reference, so the contribution of the made images alone is unknown."
-            )
+        made = _made_images(arm, params)
+        if made and params.reference(arm) is None:
+            sentences.append(f"It has no reference, so what the {made} contribute is unknown.")
         if price:
             sentences.append(f"It takes {price}.")
     equivalents: list[dict[Any, Any]] = tables.label_equivalents.to_dict("records")
@@ -172,15 +172,16 @@ def _no_made_images(
     best: Row, claims: Sequence[Row], references: dict[str, Row], params: Params
 ) -> list[str]:
     """Why no arm with made images is recommended, by the most accurate of them."""
-    made = [row for row in claims if _adds_made(row["arm"], params)]
-    if _adds_made(best["arm"], params) or not made:
+    made = [row for row in claims if _made_images(row["arm"], params)]
+    if _made_images(best["arm"], params) or not made:
         return []
     shown = [row for row in made if _is_shown(row, references)]
     if shown:
         row = max(shown, key=lambda row: row["mean_arm"])
         return [f"{row['arm']} helps as well, but less: {_accuracies(row)}."]
     row = max(made, key=lambda row: row["mean_arm"])
-    return [f"Made images are not shown to add to this: {_judgment(row, references)}."]
+    what = _made_images(row["arm"], params).capitalize()
+    return [f"{what} are not shown to add to this: {_judgment(row, references)}."]
 
 
 def _nothing(
@@ -288,10 +289,14 @@ def describe(arm: str, params: Params) -> str:
     return text if params.regime(arm) == "labeled" else f"{text}, using unlabeled images"
 
 
-def _adds_made(arm: str, params: Params) -> bool:
-    """Whether images of a generator or pseudo-labeled images are in an arm's training set."""
+def _made_images(arm: str, params: Params) -> str:
+    """What kind of made images an arm adds; empty if none."""
     recipe = params.arms[arm]
-    return bool((recipe.generator or recipe.teacher) and recipe.per_class)
+    if not recipe.per_class:
+        return ""
+    if recipe.generator:
+        return "synthetic images"
+    return "pseudo-labeled images" if recipe.teacher else ""
 
 
 def cost(arm: str, budget: int, timings: pd.DataFrame, params: Params) -> float:

@@ -10,6 +10,8 @@ import pandas as pd
 
 from pipeline.config.schema import Params
 from pipeline.report import comparisons, ranking, tables
+from pipeline.report.diagnostics import diagnostics_table
+from pipeline.report.label_equivalents import label_equivalent_table
 from pipeline.runtime.files import write_text
 from pipeline.trials.integrity import verify
 
@@ -50,8 +52,8 @@ def build_tables(params: Params, root: Path, dataset: str) -> ReportTables:
     return ReportTables(
         trials=trials,
         deltas=deltas,
-        diagnostics=comparisons.diagnostics_table(trials, correct, params, overlaps),
-        worth=comparisons.label_equivalent_table(trials, deltas, params, overlaps),
+        diagnostics=diagnostics_table(trials, correct, params, overlaps),
+        worth=label_equivalent_table(trials, deltas, params, overlaps),
         fidelity=fidelity,
         fidelity_classes=tables.classes_table(params, root),
         tuning=tables.tuning_table(params, root),

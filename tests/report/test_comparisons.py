@@ -15,6 +15,8 @@ from pipeline.evaluation import statistics
 from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.statistics import holm, sign_flip_p, t_interval
 from pipeline.report import comparisons, tables
+from pipeline.report.diagnostics import diagnostics_table
+from pipeline.report.label_equivalents import label_equivalent_table
 from pipeline.report.verdicts import ROLES, explanation, sentence
 from pipeline.trials.grid import Trial, pairs
 
@@ -509,7 +511,7 @@ def test_the_sensitivity_line_leaves_failed_seeds_out(trials: pd.DataFrame, stud
     params = params.model_copy(
         update={"study": params.study.model_copy(update={"seeds": list(range(12))})}
     )
-    table = comparisons.diagnostics_table(rows, rights(rows), params, NO_OVERLAP)
+    table = diagnostics_table(rows, rights(rows), params, NO_OVERLAP)
     row = table[table["arm"] == "dcgan"].iloc[0]
     assert row["completed_n"] == 9
     assert row["completed_delta"] == pytest.approx(0.1, abs=2e-3)
@@ -525,7 +527,7 @@ def test_when_every_seed_failed_nothing_is_left_and_nothing_breaks(
     params = params.model_copy(
         update={"study": params.study.model_copy(update={"seeds": list(range(12))})}
     )
-    table = comparisons.diagnostics_table(rows, rights(rows), params, NO_OVERLAP)
+    table = diagnostics_table(rows, rights(rows), params, NO_OVERLAP)
     row = table[table["arm"] == "dcgan"].iloc[0]
     assert row["completed_n"] == 0
     assert np.isnan(row["completed_delta"])
@@ -536,7 +538,7 @@ def test_diagnostics_agree_with_the_functions_they_come_from(
     found: tables.ScoredTrials, trials: pd.DataFrame, study: Params
 ) -> None:
     correct = tables.correct_mask(found)
-    table = comparisons.diagnostics_table(trials, correct, study, NO_OVERLAP | {2: 0.25})
+    table = diagnostics_table(trials, correct, study, NO_OVERLAP | {2: 0.25})
     assert len(table) == 2 * 2 * (7 + 2)
     for _, row in table.iterrows():
         arm, baseline = (
@@ -570,7 +572,7 @@ def test_an_arm_is_worth_the_labels_that_give_its_accuracy(
     rows["accuracy"] = 0.5 + slope + 0.05 * (rows["arm"] == "dcgan") + noise
     rows.loc[rows["arm"] == "classical", "accuracy"] = 0.95 + noise[rows["arm"] == "classical"]
     deltas = comparisons.deltas_table(rows, study, NO_OVERLAP)
-    table = comparisons.label_equivalent_table(rows, deltas, study, NO_OVERLAP)
+    table = label_equivalent_table(rows, deltas, study, NO_OVERLAP)
     assert set(table["arm"]) == CLAIMS
     assert set(table["verdict"]) == {"exploratory"}
     assert set(table["least"]) == {2}
@@ -594,7 +596,7 @@ def test_few_seeds_without_a_difference_are_no_evidence(
 def test_diagnostics_name_the_seeds_that_decide(
     found: tables.ScoredTrials, trials: pd.DataFrame, study: Params
 ) -> None:
-    table = comparisons.diagnostics_table(trials, tables.correct_mask(found), study, NO_OVERLAP)
+    table = diagnostics_table(trials, tables.correct_mask(found), study, NO_OVERLAP)
     sizes = {"real": 12 - 1, "classical": 8}  # claims of a family, without the primary one
     for row in comparisons.rows_of(table):
         size = 1
@@ -619,7 +621,7 @@ def test_diagnostics_name_the_seeds_that_decide(
 def test_one_budget_alone_has_no_curve_and_no_worth(trials: pd.DataFrame, study: Params) -> None:
     params = small(study)
     deltas = comparisons.deltas_table(trials, params, NO_OVERLAP)
-    assert comparisons.label_equivalent_table(trials, deltas, params, NO_OVERLAP).empty
+    assert label_equivalent_table(trials, deltas, params, NO_OVERLAP).empty
 
 
 def test_the_headline_has_the_accuracy_of_every_arm(deltas: pd.DataFrame, study: Params) -> None:

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from pipeline.config.schema import Params, load_params
-from pipeline.report import comparisons, html, tables, views
+from pipeline.report import comparisons, generator_views, html, tables, views
 from pipeline.report.captions import SHOWCASE_CAPTIONS, UNTUNED, WARNINGS
 from pipeline.report.plots import Pictures
 from pipeline.report.results import ReportTables, build_tables
@@ -538,8 +538,8 @@ def test_warnings_are_counted_over_seeds_and_explained(finished_study: Path) -> 
 def test_without_discriminators_there_are_no_gan_diagnostics(finished_zoo: Path) -> None:
     _, results, _ = results_of(finished_zoo)
     health = results.health
-    assert len(views.mean_health(health)) == 3 * 2
-    assert views.mean_health(health[health["generator"] == "cvae"]).empty
+    assert len(generator_views.mean_health(health)) == 3 * 2
+    assert generator_views.mean_health(health[health["generator"] == "cvae"]).empty
 
 
 def test_few_seeds_name_the_seeds_that_would_decide(finished_study: Path) -> None:

@@ -100,8 +100,8 @@ def test_a_generator_that_beats_its_reference_is_recommended_with_its_part_and_c
     assert found.sentences == (
         "cnn with 2 labels per class: use dcgan_classical (affine augmentation plus images of "
         "dcgan), 80.0 to 88.0 %, +8.0 [+7.5, +8.6] points.",
-        "Of this, the made images contribute +1.0 [+0.5, +1.6] points over classical for 28 s per "
-        "replicate.",
+        "Of this, the synthetic images contribute +1.0 [+0.5, +1.6] points over classical for 28 s "
+        "per replicate.",
         "Instead, 2 more labels per class would give +5.3 [+4.8, +5.9] points.",
     )
 
@@ -128,7 +128,7 @@ def test_a_generator_that_does_not_beat_its_reference_is_not_recommended(
     assert found.sentences == (
         "cnn with 2 labels per class: use classical (affine augmentation), 80.0 to 87.0 %, +7.0 "
         "[+6.5, +7.6] points.",
-        f"Made images are not shown to add to this: {words} (+1.0 [+0.5, +1.6] points).",
+        f"Synthetic images are not shown to add to this: {words} (+1.0 [+0.5, +1.6] points).",
     )
 
 
@@ -193,7 +193,7 @@ def test_an_arm_without_images_is_not_judged(study: Params) -> None:
     lost = {"verdict": "not judged", "num_without_images": 7}
     found = only(study, CLASSICAL, {**BOTH, **lost}, {**BOTH_OVER, **lost})
     assert found.sentences[1] == (
-        "Made images are not shown to add to this: dcgan_classical is not judged, since no "
+        "Synthetic images are not shown to add to this: dcgan_classical is not judged, since no "
         "synthetic image was used in 7 of 10 seeds."
     )
 
@@ -219,7 +219,7 @@ def test_without_a_reference_the_part_of_the_images_is_unknown(study: Params) ->
     found = only(params, row("dcgan"), timings=timings)
     assert found.arm == "dcgan"
     assert found.sentences[1:] == (
-        "It has no reference, so the contribution of the made images alone is unknown.",
+        "It has no reference, so what the synthetic images contribute is unknown.",
         "It takes 5.0 min per replicate.",
     )
 
@@ -228,6 +228,8 @@ def test_arms_with_unlabeled_images_are_marked_and_the_best_without_follows(
     study: Params,
 ) -> None:
     params = semi(study)
+    poor = row("taught", verdict="no evidence", regime="labeled+unlabeled")
+    assert only(params, CLASSICAL, poor).sentences[1].startswith("Pseudo-labeled images are not")
     taught = row("taught", delta=0.15, regime="labeled+unlabeled")
     found = only(params, CLASSICAL, taught)
     assert found.arm == "taught"

@@ -110,7 +110,7 @@ def test_the_report_groups_arms_by_regime_and_says_what_it_compares(
         "dcgan_classical over classical",
         "taught* over pseudo_label*",
     ]
-    assert terminal.markdown(deltas, params).endswith(terminal.UNLABELED)
+    assert terminal.markdown(deltas, params).endswith(terminal.UNLABELED_NOTE)
 
 
 def changed(text: str, old: str, new: str) -> str:
