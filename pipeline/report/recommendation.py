@@ -196,10 +196,13 @@ def _nothing(
     for row in cell:
         if row["baseline"] == params.report.baseline:
             accuracy = row["mean_baseline"]
-    sentences = [
-        f"{scope}: nothing that was tried is shown to help; keep {params.report.baseline} "
-        f"({percent(accuracy)})."
-    ]
+    keep = f"keep {params.report.baseline} ({percent(accuracy)})"
+    if any(row["verdict"] == "exploratory" for row in claims):
+        seeds = format_seeds(cell[0]["n"])
+        are = "is" if cell[0]["n"] == 1 else "are"
+        sentences = [f"{scope}: {seeds} {are} too few to recommend an arm; {keep} for now."]
+    else:
+        sentences = [f"{scope}: nothing that was tried is shown to help; {keep}."]
     judged = [row for row in claims if row["verdict"] != "invalid"]
     if judged:
         row = max(judged, key=lambda row: row["mean_arm"])

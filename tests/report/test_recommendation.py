@@ -177,8 +177,12 @@ def test_few_seeds_are_exploratory_and_say_how_many_decide(study: Params) -> Non
         seeds_to_decide=11,
         seeds_for_power=3.0,
     )
-    found = only(study, few)
+    found = recommend(tables([{**REAL, "n": 6}, few]), study)[0]
     assert found.arm is None
+    assert found.sentences[0] == (
+        "cnn with 2 labels per class: 6 seeds are too few to recommend an arm; keep real (80.0 %) "
+        "for now."
+    )
     assert found.sentences[1] == (
         "The most accurate arm: dcgan against real, +20.6 [+16.9, +24.3] points over 6 seeds, is "
         "exploratory, and at least 11 seeds are needed to decide."
