@@ -1,22 +1,20 @@
-"""How often the pipeline's statistics are wrong where the truth is known.
+"""How often the pipeline's statistics are wrong when the truth is known.
 
 `python -m benchmarks.calibration` prints two tables and writes them to `calibration.md`:
 
 * simulated studies in which no arm differs from the baseline, for several kinds of noise;
-* whole small studies of real digits through the pipeline's own code, with an arm that repeats the
-  images it has (nothing may come of it) and one with twice the labels (which must be seen).
+* whole small studies of real digits with the pipeline's code, with an arm that repeats its images
+  (no effect) and one with twice the labels (an effect that must be detected).
 
-A simulated study is a baseline and five claims under two classifiers: ten comparisons, the first of
+A simulated study has a baseline and five claims with two classifiers: ten comparisons, the first of
 which is the primary one. Verdicts come from `pipeline.evaluation.statistics.decide`, with a
-smallest effect of 0 so that nothing hides behind *equivalent*.
+smallest effect of 0, so that no verdict is *equivalent*.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-import platform
-import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,9 +24,11 @@ import scipy.stats
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
+from benchmarks.command_line import ROOT, machine
 from benchmarks.wording import Row, markdown
 from pipeline.classifiers import CLASSIFIERS
-from pipeline.config.schema import FRESH, SUBSETS, ArmParams, DataParams, Params, load_params
+from pipeline.config.arms import RealArm
+from pipeline.config.schema import FRESH, SUBSETS, DataParams, Params, load_params
 from pipeline.data.datasets import DATASETS
 from pipeline.data.images import LabeledImages
 from pipeline.data.splits import canonical, hold_out, split_subset
@@ -36,9 +36,8 @@ from pipeline.evaluation import statistics
 from pipeline.evaluation.metrics import accuracy
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.seeds import derive_seed, library_versions, numpy_rng
-from pipeline.training_sets.arms import assemble
+from pipeline.training_sets.arms import assemble, recipe_of
 
-ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = Path(__file__).with_suffix(".md")
 RULES = statistics.Rules(confidence_level=0.95, smallest_effect=0.0)
 LEVEL = 1 - RULES.confidence_level
@@ -73,16 +72,16 @@ SECTIONS: dict[str, dict[str, float]] = {
     },
 }
 ARMS = {
-    "real": ArmParams(inputs=SUBSETS, per_class=0),
-    "oversample": ArmParams(inputs=SUBSETS, per_class=BUDGET, role="must_not_differ"),
-    "fresh": ArmParams(inputs=FRESH, per_class=BUDGET, role="must_help"),
+    "real": RealArm(inputs=SUBSETS, per_class=0),
+    "oversample": RealArm(inputs=SUBSETS, per_class=BUDGET, role="must_not_differ"),
+    "fresh": RealArm(inputs=FRESH, per_class=BUDGET, role="must_help"),
 }
 
 Floats = NDArray[np.float64]
 Scores = dict[tuple[str, str], Floats]  # accuracies (seeds,) by classifier and arm
 Noise = Callable[[np.random.Generator, tuple[int, ...]], Floats]
 
-# What training adds to an accuracy, in shares of test images; every mean is zero.
+# The noise of training in an accuracy, as a share of test images; every mean is zero.
 NOISES: dict[str, Noise] = {
     "normal": lambda rng, shape: rng.normal(0, 0.01, shape),
     "skewed": lambda rng, shape: 0.01 * (1 - rng.exponential(1, shape)),  # rare bad failures
@@ -92,10 +91,10 @@ NOISES: dict[str, Noise] = {
 
 
 def simulate(noise: str, n: int, exchangeable: bool, num_studies: int) -> Row:
-    """What comes of `num_studies` studies of `n` seeds in which no arm differs from the baseline.
+    """The error rates of `num_studies` studies of `n` seeds without any effect.
 
-    `exchangeable`: whether the baseline has noise of its own, as an arm that is like it would.
-    Promises are made for such arms alone.
+    `exchangeable`: whether the baseline has its own noise, of the same distribution as the arms'.
+    Promises are made for such arms only.
     """
     rng = numpy_rng("calibration", noise, n, int(exchangeable))
     deltas = null_deltas(NOISES[noise], n, exchangeable, num_studies, rng)
@@ -124,9 +123,9 @@ def simulate(noise: str, n: int, exchangeable: bool, num_studies: int) -> Row:
 def null_deltas(
     noise: Noise, n: int, exchangeable: bool, num_studies: int, rng: np.random.Generator
 ) -> Floats:
-    """Deltas (num_studies, comparisons, n) of arms that share each seed's draw with the baseline.
+    """Deltas (num_studies, comparisons, n) of arms that share each seed's subset with the baseline.
 
-    Without `exchangeable` the baseline has no noise, so that a delta has the noise's own shape.
+    Without `exchangeable` the baseline has no noise, so a delta has the distribution of the noise.
     """
     shape = (num_studies, NUM_CLASSIFIERS, NUM_ARMS, n)
     of_draw = rng.normal(0.9, 0.02, (num_studies, 1, 1, n)).round(3)
@@ -140,10 +139,10 @@ def null_deltas(
 def null_table(
     noise: Noise, n: int, exchangeable: bool, rng: np.random.Generator
 ) -> NDArray[np.int8]:
-    """Arm right minus baseline right, (n, test images), where both are right equally often.
+    """Arm correct minus baseline correct, (n, test images), with equal expected accuracy.
 
-    Each has a strength per seed, from the noise, and one per test image, uniform; an image is right
-    when its luck, which arm and baseline share, is below the sum.
+    Each has an effect per seed, from the noise, and a uniform effect per test image. An image is
+    correct if a uniform number that arm and baseline share is below their sum.
     """
     luck = rng.random((n, NUM_TEST))
     right = []
@@ -164,7 +163,7 @@ def t_ends(deltas: Floats) -> tuple[Floats, Floats]:
 
 
 def judge(deltas: Floats, low: Floats, high: Floats, p_values: Floats) -> list[str]:
-    """The verdicts of one study: the first p as it is, the others by Holm's correction."""
+    """The verdicts of one study: the first p uncorrected, the others with Holm's correction."""
     adjusted = [float(p_values[0]), *statistics.holm(p_values[1:].tolist())]
     return [
         statistics.decide(
@@ -175,7 +174,7 @@ def judge(deltas: Floats, low: Floats, high: Floats, p_values: Floats) -> list[s
 
 
 def replicate(number: int, data: LabeledImages, params: Params) -> Scores:
-    """One whole study, in which everything is drawn anew; every other one has fresh labels."""
+    """One whole study with new random images and seeds; every other one has fresh labels."""
     names = ("calibration", "digits", number)
     arms = [arm for arm in ARMS if number % 2 == 0 or ARMS[arm].role != "must_help"]
     scores: dict[tuple[str, str], list[float]] = {}
@@ -187,7 +186,8 @@ def replicate(number: int, data: LabeledImages, params: Params) -> Scores:
             for classifier, arm in itertools.product(SECTIONS, arms):
                 added = fresh if ARMS[arm].inputs == FRESH else None
                 own_seed = derive_seed(*names, "classifier", classifier, seed)
-                arm_set = assemble(ARMS[arm], subset, added, params, own_seed)
+                recipe = recipe_of(ARMS[arm], params.transforms)
+                arm_set = assemble(recipe, subset, added, own_seed)
                 family = CLASSIFIERS[classifier]
                 model = family(family.Config.model_validate(SECTIONS[classifier]), own_seed)
                 model.fit(arm_set.training_set)
@@ -197,7 +197,7 @@ def replicate(number: int, data: LabeledImages, params: Params) -> Scores:
 
 
 def outcome(classifier: str, arm: str, studies: Sequence[Scores]) -> Row:
-    """An arm's verdicts over all studies, its raw p taken as that of a primary comparison."""
+    """The verdicts of an arm over all studies, with its raw p as for a primary comparison."""
     deltas = [
         study[classifier, arm] - study[classifier, "real"]
         for study in studies
@@ -227,7 +227,7 @@ def outcome(classifier: str, arm: str, studies: Sequence[Scores]) -> Row:
 
 
 def digit_studies(num_replicates: int, workers: int) -> list[Scores]:
-    """`replicate` for every number up to `num_replicates`, one per core at a time."""
+    """`replicate` for every number below `num_replicates`, `workers` at a time."""
     source = DataParams(name="digits", test_per_class=TEST_PER_CLASS)
     data = canonical(DATASETS["digits"](source, ROOT).images)
     params = load_params(ROOT)
@@ -238,15 +238,6 @@ def digit_studies(num_replicates: int, workers: int) -> list[Scores]:
 def percent(share: float | np.floating) -> str:
     """A share as a percentage with one decimal."""
     return f"{100 * share:.1f}"
-
-
-def machine() -> str:
-    """The processor, its cores and the versions that decide results."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text("utf-8") if cpuinfo.is_file() else ""
-    models = re.findall(r"model name\s*: (.*)", text) or [platform.processor()]
-    versions = ", ".join(f"{name} {number}" for name, number in library_versions().items())
-    return f"{models[0]}, {os.cpu_count()} cores; {versions}"
 
 
 TEXT = """\
@@ -283,7 +274,7 @@ percentages of studies.
 
 
 def report(num_studies: int, num_replicates: int, workers: int) -> str:
-    """Both tables with what is needed to read them, in Markdown."""
+    """Both tables and the text that explains them, in Markdown."""
     started = time.perf_counter()
     kinds = [(noise, n, True) for noise in NOISES for n in NUM_SEEDS]
     kinds += [("skewed", n, False) for n in NUM_SEEDS]
@@ -292,13 +283,14 @@ def report(num_studies: int, num_replicates: int, workers: int) -> str:
     studies = digit_studies(num_replicates, workers)
     pairs = itertools.product(SECTIONS, [arm for arm in ARMS if arm != "real"])
     rows = markdown([outcome(*pair, studies) for pair in pairs])
+    versions = ", ".join(f"{name} {number}" for name, number in library_versions().items())
     seconds = f"{between - started:.0f} s and {time.perf_counter() - between:.0f} s"
     return TEXT.format(
         num_studies=num_studies,
         num_replicates=num_replicates,
         num_seeds=STUDY_SEEDS,
         confidence_level=percent(RULES.confidence_level),
-        machine=machine(),
+        machine=f"{machine()}; {versions}",
         seconds=seconds,
         budget=BUDGET,
         num_test=NUM_TEST,
@@ -309,7 +301,7 @@ def report(num_studies: int, num_replicates: int, workers: int) -> str:
 
 
 def main() -> None:
-    """Print the report and write it beside this file."""
+    """Print the report and write it to `calibration.md`."""
     text = report(NUM_STUDIES, NUM_REPLICATES, workers=os.cpu_count() or 1)
     OUTPUT.write_text(text, encoding="utf-8", newline="\n")
     print(text, end="")

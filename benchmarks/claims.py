@@ -1,7 +1,7 @@
-"""What textbooks claim of members of the registry, measured; `benchmarks.zoo` runs the parts.
+"""Claims of textbooks about generators, measured; `benchmarks.zoo` runs the parts.
 
-Generators have the settings of presets/zoo.yaml and learn from a draw of so many labels per class,
-a fresh one for every seed. Everything is scored on held-out training images.
+Generators have the settings of presets/zoo.yaml and learn from a labeled subset, a new one per
+seed. Everything is scored on held-out training images.
 """
 
 from __future__ import annotations
@@ -19,40 +19,41 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from benchmarks.generator import ROOT
+from benchmarks.command_line import ROOT
 from pipeline.classifiers.base import plain
-from pipeline.classifiers.cnn import CNN, CNNConfig
+from pipeline.classifiers.cnn import CNN
 from pipeline.classifiers.cnn_textbook import CNNTextbook
+from pipeline.classifiers.judge import JUDGE, JUDGE_AUGMENTATION
 from pipeline.commands import presets
-from pipeline.config.schema import GeneratorParams, load_params
-from pipeline.config.validation import Member, member_config, parse_yaml
+from pipeline.config.schema import Params, load_params
+from pipeline.config.validation import Member, member_config, parse_yaml, validate
 from pipeline.data import splits
 from pipeline.data.images import Images, ImageSpec, LabeledImages
 from pipeline.evaluation import fidelity
 from pipeline.evaluation.metrics import accuracy
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import Generator, create
-from pipeline.generators.checkpoint import History
-from pipeline.generators.fit import Clock, fit, passes_mark
+from pipeline.generators.fit import fit
 from pipeline.generators.gan.blocks import resized
 from pipeline.generators.gan.srgan import SRGAN, psnr
 from pipeline.generators.sampling import sample_classes
 from pipeline.nn.augment import affine
+from pipeline.nn.checkpoint import History
+from pipeline.nn.fit import Clock, passes_mark
 from pipeline.nn.tensors import to_pixels, to_signed_input
 from pipeline.report import figures
 from pipeline.runtime.errors import TrialError
 from pipeline.runtime.seeds import derive_seed, numpy_rng
-from pipeline.stages.evaluate_generator import JUDGE, JUDGE_AUGMENTATION
-from pipeline.training_sets.transforms import build_transform
+from pipeline.training_sets.transforms import build_transform, transform_spec
 
-TELLING = ("wgan", "wgan_gp", "plain_dcgan")  # the last: its loss is said to tell nothing
+TELLING = ("wgan", "wgan_gp", "plain_dcgan")  # the last: its loss is said to show nothing
 PLAYERS = ("discriminator", "generator")
 MARKS = 10
 CAS_PER_CLASS = 200
 SCORER = JUDGE.model_copy(update={"steps": 300})  # once per mark
 GAMMAS = (0.5, 1.0)
 BALANCE = ("k", "convergence")  # of BEGAN's history
-COMPARED = 200  # images per class and set whose neighborhoods are compared
+COMPARED = 200  # images per class and set in neighborhood measures
 QUALITY = ("precision", "density", "label_fidelity", "recall", "coverage", "spread")
 SHOWN = 40
 DOUBLE_BATCH = 1000
@@ -64,16 +65,16 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """What the parts are given: images, and how much is asked for."""
+    """The input of the parts: images and options."""
 
-    pool: LabeledImages  # training images, to draw from
-    held: LabeledImages  # the other ones, to score on
+    pool: LabeledImages  # training images, to take subsets from
+    held: LabeledImages  # other training images, to score on
     out: Path
     seeds: int
     per_class: int
-    steps: int | None  # of every generator; None: as the preset has it
+    steps: int | None  # of every generator; None: those of the preset
     epochs: float  # of the textbook classifier
-    learning_rate: float  # of the same, the peak of its cycle
+    learning_rate: float  # of the same, the peak of the one-cycle schedule
 
     def subset(self, seed: int) -> LabeledImages:
         """The labeled images of a seed."""
@@ -81,7 +82,7 @@ class Job:
         return self.pool.take(splits.split_subset(self.pool.labels, self.per_class, rng))
 
     def generator(self, name: str, spec: ImageSpec, seed: int, **changes: object) -> Generator:
-        """An untrained member; `changes` replace values of its section."""
+        """An untrained generator; `changes` replace values of its section."""
         overrides = {} if self.steps is None else {"steps": self.steps}
         section = {**sections()[name], **overrides, **changes}
         config = member_config(GENERATORS[name].Config, section, f"generators.{name}")
@@ -90,42 +91,42 @@ class Job:
 
 @functools.cache
 def sections() -> dict[str, Member]:
-    """The settings of every family: of `dcgan` in params.yaml, of the others in the preset."""
-    others = {
-        name: GeneratorParams.model_validate(section)
-        for name, section in preset("zoo")["generators"].items()
+    """All settings of every family, as in preset `zoo`, defaults included."""
+    members = preset("zoo").generators
+    return {
+        name: member_config(GENERATORS[name].Config, members[name].settings, name).model_dump()
+        for name in members
+        if name in GENERATORS
     }
-    members = {"dcgan": load_params(ROOT).generators["dcgan"], **others}
-    return {name: member.settings for name, member in members.items() if name in GENERATORS}
 
 
-def preset(name: str) -> dict[str, Any]:
-    """What a preset says."""
+def preset(name: str) -> Params:
+    """The params of a preset."""
     file = presets.FOLDER / f"{name}.yaml"
-    return parse_yaml(file.read_text("utf-8"), str(file))
+    return validate(Params, parse_yaml(file.read_text("utf-8"), str(file)), str(file))
 
 
 def train(
     generator: Generator, data: LabeledImages, seed: int, clock: Clock | None = None
 ) -> History:
-    """Fit `generator`, its checkpoints in a folder that is thrown away."""
+    """Fit `generator`, with its checkpoints in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         return fit(generator, data, seed, Path(folder), clock)
 
 
 class Marks:
-    """A clock by steps that keeps images of the live sampler, not of the averaged one, at marks.
+    """A clock by steps that keeps samples of the current weights, not of the average, at marks.
 
-    The live one is what the losses are about. Every step of a fit seeds itself, so that drawing
-    between two of them disturbs nothing.
+    The losses are those of the current weights. Every step of a fit has its own seed, so sampling
+    between two steps changes nothing.
     """
 
     def __init__(self, generator: Generator, steps: int, seed: int) -> None:
         self.generator, self.steps, self.seed = generator, steps, seed
-        self.drawn: dict[int, LabeledImages] = {}  # by step, from the same noise
+        self.drawn: dict[int, LabeledImages] = {}  # by step, with the same noise
 
     def __call__(self, step: int) -> float:
-        """See `Clock`."""
+        """The share of the steps that is done; see `Clock`."""
         done = step / self.steps
         if passes_mark((step - 1) / self.steps, done, MARKS):
             self.drawn[step] = sample_classes(self.generator, CAS_PER_CLASS, self.seed)
@@ -133,18 +134,18 @@ class Marks:
 
 
 def wgan(job: Job) -> Result:
-    """Whether the critic's loss tells how good the samples are: Arjovsky et al. (2017), figure 3.
+    """Whether the critic's loss shows how good the samples are: Arjovsky et al. (2017), figure 3.
 
-    At marks of training, the losses and the CAS of a small CNN; their rank correlation per seed.
+    At marks of the training: the losses, the CAS of a small CNN, and their rank correlation.
     """
     runs = [{"family": name, "seed": seed} for name in TELLING for seed in range(job.seeds)]
     return {**tried(functools.partial(telling_run, job), runs), "num_scored": len(job.held)}
 
 
 def tried(measure: Callable[..., Result], settings: list[Result]) -> Result:
-    """What `measure` finds of everything wanted, and in words what came to nothing.
+    """The results of `measure` for all settings, and the reasons of those that failed.
 
-    Raises the last `TrialError` where all did.
+    Raises the last `TrialError` if all failed.
     """
     runs: list[Result] = []
     failed: list[str] = []
@@ -161,7 +162,7 @@ def tried(measure: Callable[..., Result], settings: list[Result]) -> Result:
 
 
 def telling_run(job: Job, family: str, seed: int) -> Result:
-    """Losses and CAS at the marks of one training, and how their ranks go together."""
+    """Losses and CAS at the marks of one training, and their rank correlations."""
     data = job.subset(seed)
     generator = job.generator(family, data.spec(), seed)
     steps = generator.config.num_steps(len(data))
@@ -186,28 +187,28 @@ def telling_run(job: Job, family: str, seed: int) -> Result:
 def stretch(rows: list[Numbers], mark: int, length: float) -> list[Numbers]:
     """The rows of a history around a mark, since the loss of a single batch is noisy.
 
-    Without any, as of a fit of fewer rows than marks, the nearest.
+    The nearest row if there is none, as with fewer rows than marks.
     """
     near = [row for row in rows if abs(row["step"] - mark) <= length / 2]
     return near or [min(rows, key=lambda row: abs(row["step"] - mark))]
 
 
 def mean(rows: list[Numbers], name: str) -> float:
-    """Of one number of all rows."""
+    """The mean of one number over all rows."""
     return float(np.mean([row[name] for row in rows]))
 
 
 def rank_correlation(first: list[float], second: list[float]) -> float | None:
-    """Spearman's, -1..1; None where one of the two does not vary."""
+    """Spearman's rank correlation, -1..1; None if one of the two is constant."""
     if min(np.ptp(first), np.ptp(second)) == 0:
         return None
     return float(stats.spearmanr(first, second).statistic)
 
 
 def began(job: Job) -> Result:
-    """Whether gamma trades clear images for varied ones: Berthelot et al. (2017), section 4.
+    """Whether gamma trades quality for diversity: Berthelot et al. (2017), section 4.
 
-    Real images in the place of the synthetic ones say what is possible.
+    Real images instead of synthetic ones give the upper bound.
     """
     judge, reference, floor = judged(job.held)
 
@@ -228,7 +229,7 @@ def began(job: Job) -> Result:
 def judged(held: LabeledImages) -> tuple[CNN, LabeledImages, LabeledImages]:
     """The judge of the audits, trained on half of the held-out images, and two quarters of them.
 
-    The first quarter is to compare with, the other stands in the place of synthetic images.
+    The first quarter is the reference, the other replaces the synthetic images.
     """
     half, quarter = len(held) // 2, len(held) // 4
     places = np.arange(len(held))
@@ -240,7 +241,7 @@ def judged(held: LabeledImages) -> tuple[CNN, LabeledImages, LabeledImages]:
 
 
 def quality(judge: CNN, synthetic: LabeledImages, reference: LabeledImages) -> Numbers:
-    """`QUALITY`, mean over classes: neighborhoods in the judge's features, spread in pixels."""
+    """`QUALITY`, mean over classes: neighborhoods in the judge's features, diversity in pixels."""
     rows = []
     for label in range(reference.num_classes):
         ours, theirs = (
@@ -252,7 +253,7 @@ def quality(judge: CNN, synthetic: LabeledImages, reference: LabeledImages) -> N
         rows.append(
             {
                 **fidelity.prdc(judge.embed(theirs[:count]), judge.embed(ours[:count])),
-                "spread": cast("float", diversity),  # real images of a class do differ
+                "spread": cast("float", diversity),  # real images of a class differ
                 "label_fidelity": float((named == label).mean()),
             }
         )
@@ -260,16 +261,16 @@ def quality(judge: CNN, synthetic: LabeledImages, reference: LabeledImages) -> N
 
 
 def srgan(job: Job) -> Result:
-    """Whether the network doubles digits better than bicubic does: Ledig et al. (2017), table 2.
+    """Whether a network upsamples better than bicubic interpolation: Ledig et al. (2017), table 2.
 
-    The network as it is after a fit: averaged, batch statistics those of synthetic images.
+    The network as after a fit: averaged weights, batch statistics of synthetic images.
     """
     runs = [{"seed": seed} for seed in range(job.seeds)]
     return {**tried(functools.partial(doubling_run, job), runs), "num_scored": len(job.held)}
 
 
 def doubling_run(job: Job, seed: int) -> Result:
-    """How near doubled images come to the real ones; some of them as a picture."""
+    """The error of upsampled images, and a picture of some of them."""
     data = job.subset(seed)
     gan = cast("SRGAN", job.generator("srgan", data.spec(), seed))
     train(gan, data, seed)
@@ -291,7 +292,7 @@ def doubling_run(job: Job, seed: int) -> Result:
 
 @torch.no_grad()
 def doubled(gan: SRGAN, real: Tensor) -> tuple[Tensor, Tensor]:
-    """Images in -1..1, made smaller and doubled: by the network, by bicubic."""
+    """Images in -1..1, downsampled, then upsampled by the network and by bicubic interpolation."""
     small = resized(real, gan.size)
     return gan.doubler(small), resized(small, (real.shape[2], real.shape[3]))
 
@@ -304,26 +305,26 @@ def ratios(gan: SRGAN, images: Images) -> Tensor:
 
 
 def parts(images: Images, size: int) -> Iterator[Images]:
-    """The images, so many at a time."""
+    """The images in parts of `size`."""
     return (images[start : start + size] for start in range(0, len(images), size))
 
 
 def textbook(job: Job) -> Result:
-    """How right the convolutional classifier of introductory texts gets, on all training images.
+    """The accuracy of the convolutional classifier of introductory texts, on all training images.
 
-    Layers as in the preset `textbook`. An epoch is as many drawn images as there are: batches are
-    drawn with replacement.
+    Layers as in the preset `textbook`. Batches are sampled with replacement; an epoch is as many
+    sampled images as there are training images.
     """
     params = load_params(ROOT)
     steps = max(2, round(job.epochs * len(job.pool) / TEXTBOOK_BATCH))
     section: Member = {
-        **preset("textbook")["classifiers"]["cnn_textbook"],
+        **preset("textbook").classifiers["cnn_textbook"].settings,
         "steps": steps,
         "batch_size": TEXTBOOK_BATCH,
         "learning_rate": job.learning_rate,
     }
-    config = member_config(CNNConfig, section, "classifiers.cnn_textbook")
-    view = build_transform("affine", params.transforms)
+    config = member_config(CNNTextbook.Config, section, "classifiers.cnn_textbook")
+    view = build_transform(transform_spec("affine", params.transforms))
 
     def measure(seed: int) -> Result:
         begun = time.perf_counter()
@@ -342,7 +343,7 @@ def textbook(job: Job) -> Result:
 
     return {
         **tried(measure, [{"seed": seed} for seed in range(job.seeds)]),
-        "config": section,
+        "config": config.model_dump(),
         "num_trained": len(job.pool),
         "num_scored": len(job.held),
     }

@@ -1,9 +1,9 @@
-"""The project's generator beside two textbook recipes: quality, speed, memory, and how each scales.
+"""The project's generator compared with two textbook recipes: quality, speed, memory, scaling.
 
-`python -m benchmarks.comparison --data DIR` runs `benchmarks.generator` for every recipe, time and
-seed, as many at once as there are cores, each with one thread. Then it measures what an update
-costs for other sizes, channels, classes and batches, and how near that comes to what the processor
-can do. It writes `generator.md`.
+`python -m benchmarks.comparison --data DIR` runs `benchmarks.generator` for every recipe, duration
+and seed, one per core at a time, each with one thread. Then it measures the duration of an update
+for other sizes, channels, classes and batches, and compares it with the peak of the processor. It
+writes `generator.md`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.generator import OURS, REAL, ROOT, build, commit, folder, machine
+from benchmarks.command_line import ROOT, commit, folder, machine
+from benchmarks.generator import OURS, REAL, build
 from benchmarks.textbook import TEXTBOOK
 from benchmarks.wording import Row, markdown, told
 from pipeline.data.images import ImageSpec
@@ -35,9 +36,9 @@ from pipeline.runtime.files import read_json, write_text
 from pipeline.runtime.seeds import library_versions
 
 OUTPUT = Path(__file__).with_name("generator.md")
-SECONDS = (600, 300, 120, 60, 30)  # the longest first, so that the cores end together
-REPEATED = (120, 600)  # ours with every seed, for the claims about these times
-COMPARED = (120,)  # beside the textbook recipes
+SECONDS = (600, 300, 120, 60, 30)  # the longest first, so that all cores finish together
+REPEATED = (120, 600)  # ours with every seed, for the claims about these durations
+COMPARED = (120,)  # with the textbook recipes
 SEEDS = (0, 1, 2)
 MNIST = ImageSpec(channels=1, height=28, width=28, num_classes=10)
 WARM_UPDATES, TIMED_S = 5, 3.0
@@ -72,7 +73,7 @@ those of convolutions and matrix products; the peak is a convolution of 128 chan
 
 
 def runs() -> Iterator[tuple[str, int, int]]:
-    """Every (recipe, seconds, seed), those to be compared side by side."""
+    """Every (recipe, seconds, seed); those to be compared are adjacent."""
     for seconds in SECONDS:
         for seed in SEEDS if seconds in REPEATED else SEEDS[:1]:
             yield OURS, seconds, seed
@@ -81,9 +82,9 @@ def runs() -> Iterator[tuple[str, int, int]]:
 
 
 def measure(data: Path, run: tuple[str, int, int], folder: Path) -> dict[str, Any]:
-    """One run in a process of its own, so that its peak memory is its own.
+    """The result of one run, in a separate process, so that its peak memory is measured alone.
 
-    A run that was finished before is not repeated; of one that fails nothing is known.
+    A finished run is not repeated. A failed run has an empty result.
     """
     recipe, seconds, seed = run
     out = folder / f"{recipe}-{seconds}-{seed}"
@@ -114,7 +115,7 @@ def measure(data: Path, run: tuple[str, int, int], folder: Path) -> dict[str, An
 
 
 def quality(data: Path, folder: Path) -> Results:
-    """All runs, as many at once as there are cores; results are kept in `folder`."""
+    """All runs, one per core at a time; results are kept in `folder`."""
     by_recipe: Results = {}
     planned = list(runs())
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
@@ -127,7 +128,7 @@ def quality(data: Path, folder: Path) -> Results:
 
 
 def quality_rows(by_recipe: Results) -> list[Row]:
-    """A row per recipe and time; ratios are to ours after the same seconds."""
+    """A row per recipe and duration; ratios are to ours after the same seconds."""
     rows = []
     for (recipe, seconds), results in sorted(by_recipe.items(), key=lambda item: order(item[0])):
         ours = by_recipe.get((OURS, seconds), [])
@@ -155,17 +156,17 @@ def quality_rows(by_recipe: Results) -> list[Row]:
 
 
 def drawn(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The scores of the images as they are drawn."""
+    """The scores of the unfiltered images."""
     return [result["as_drawn"] for result in results]
 
 
 def order(key: tuple[str, int]) -> tuple[int, int]:
-    """Ours first, real images last, by time within a recipe."""
+    """Ours first, real images last, by duration within a recipe."""
     return [OURS, *TEXTBOOK, REAL].index(key[0]), key[1]
 
 
 def mean(results: list[dict[str, Any]], name: str) -> float | None:
-    """Over seeds; None where there is no such number."""
+    """The mean over seeds; None without values."""
     values = [result[name] for result in results if result.get(name) is not None]
     return float(np.mean(values)) if values else None
 
@@ -182,13 +183,13 @@ def percent(results: list[dict[str, Any]], name: str) -> str:
 
 
 def ratio(results: list[dict[str, Any]], ours: list[dict[str, Any]], name: str) -> str:
-    """Against ours of the same run."""
+    """The ratio to ours."""
     theirs, reference = mean(results, name), mean(ours, name)
     return "-" if theirs is None or reference is None else f"{theirs / reference:.2f}"
 
 
 def settings() -> Iterator[tuple[str, ImageSpec, int]]:
-    """What is varied, one thing at a time: size, channels, classes, batch."""
+    """The settings that are varied one at a time: size, channels, classes, batch."""
     yield "28 x 28, 1 channel, 10 classes, batch 64", MNIST, 64
     for side in (32, 64):
         yield f"{side} x {side}", ImageSpec(1, side, side, 10), 64
@@ -200,12 +201,13 @@ def settings() -> Iterator[tuple[str, ImageSpec, int]]:
 
 
 def scaling_rows() -> list[Row]:
-    """Images per second of an update of each recipe, its work, and how near it is to the peak."""
+    """Images per second of an update of each recipe, its operations, and its share of the peak."""
     peak = peaks()
     rows = []
     for (name, spec, batch), recipe in itertools.product(settings(), (OURS, *TEXTBOOK)):
         generator = build(recipe, spec, 0, batch_size=batch)
         work, seconds = update_work(generator), update_seconds(generator)
+        peak_flops = peak[generator.precision]
         rows.append(
             {
                 "setting": name,
@@ -214,14 +216,14 @@ def scaling_rows() -> list[Row]:
                 "images/s": f"{batch / seconds:,.0f}",
                 "MFLOP per image": f"{work / batch / 1e6:.1f}",
                 "GFLOP/s": f"{work / seconds / 1e9:.0f}",
-                "share of the convolution peak": f"{work / seconds / peak[generator.precision]:.2f}",
+                "share of the convolution peak": f"{work / seconds / peak_flops:.2f}",
             }
         )
     return rows
 
 
 def peaks() -> dict[str, float]:
-    """The most FLOP/s that a convolution of many channels reaches here, by precision, one core."""
+    """The FLOP/s of a convolution with many channels on one core, by precision."""
     result = {}
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         images = torch.randn(64, 128, 28, 28, dtype=dtype)
@@ -236,14 +238,14 @@ def peaks() -> dict[str, float]:
 
 
 def batch_of(generator: Generator) -> tuple[Tensor, Tensor]:
-    """Noise in place of images: the work is the same."""
+    """A batch of noise and labels; the work is the same as with images."""
     spec, size = generator.spec, generator.config.batch_size
     images = torch.rand(size, spec.channels, spec.height, spec.width).mul(2).sub(1)
     return images.to(memory_format=torch.channels_last), torch.arange(size) % spec.num_classes
 
 
 def update_work(generator: Generator) -> float:
-    """Floating-point operations of one update, forward and backward: convolutions and products."""
+    """Floating-point operations of one update: convolutions and matrix products."""
     real, labels = batch_of(generator)
     with FlopCounterMode(display=False) as counter:
         generator.update(real, labels)
@@ -258,7 +260,7 @@ def update_seconds(generator: Generator) -> float:
 
 
 def per_call(function: Callable[[], object], seconds: float) -> float:
-    """Median seconds of a call, from calls for `seconds` after a few to warm up."""
+    """Median seconds of a call, over calls for `seconds` after a few warm-up calls."""
     for _ in range(WARM_UPDATES):
         function()
     taken: list[float] = []
@@ -271,7 +273,7 @@ def per_call(function: Callable[[], object], seconds: float) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure everything, print it, write the file."""
+    """Measure everything, print it and write the file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.comparison", description=__doc__)
     parser.add_argument("--data", type=folder, required=True, help="folder with MNIST's IDX files")
     data, code = parser.parse_args(arguments).data.resolve(), commit()

@@ -1,16 +1,16 @@
-"""One generator, trained for so many seconds on all labels of MNIST, and how good its images are.
+"""One generator, trained for some seconds on all labels of MNIST, and the quality of its images.
 
 `python -m benchmarks.generator --data DIR --seconds S --threads T --seed K --out OUT` trains the
 recipe of params.yaml, with the changes in `ALL_LABELS`, on the training images in DIR (the four IDX
-files, gzipped or not). It writes `OUT/synthetic.npz` (20,000 images, as many of each class) and
+files, gzipped or not). It writes `OUT/synthetic.npz` (20,000 images, equally many per class) and
 `OUT/result.json`. The classification accuracy score (CAS; Ravuri and Vinyals 2019) is the test
 accuracy of the pipeline's CNN trained on these images alone. As in the pipeline, a teacher trained
-on the same labels decides which images are kept; what they score as they are drawn stands beside
-it, under `as_drawn`. The judge of label fidelity is a CNN like the teacher, so the fidelity of what
-the teacher kept flatters; that of the images as drawn does not.
+on the same labels filters the images; the scores of the unfiltered images are under `as_drawn`. The
+judge of label fidelity is a CNN like the teacher, so the label fidelity of filtered images is
+optimistic; that of unfiltered images is not.
 
-Test images are read for scoring only; `--held-out` leaves them alone and scores on the last 10,000
-training images, which are then not trained on: for choosing settings.
+Test images are read for scoring only. For choosing settings, `--held-out` does not read them: it
+scores on the last 10,000 training images, which are then not trained on.
 """
 
 from __future__ import annotations
@@ -18,10 +18,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
-import platform
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,6 +29,16 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from benchmarks.command_line import (
+    ROOT,
+    commit,
+    folder,
+    machine,
+    no_file,
+    num_threads,
+    peak_mb,
+    positive,
+)
 from benchmarks.textbook import AS_THEY_ARE, SETTINGS, TEXTBOOK
 from pipeline.classifiers.base import plain
 from pipeline.classifiers.cnn import CNN, CNNConfig
@@ -44,40 +50,39 @@ from pipeline.evaluation import fidelity
 from pipeline.evaluation.metrics import accuracy
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import Generator, GeneratorConfig, create
-from pipeline.generators.fit import by_seconds, fit
+from pipeline.generators.fit import fit
 from pipeline.generators.sampling import sample_classes
+from pipeline.nn.fit import by_seconds
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import exit_on_error
 from pipeline.runtime.files import write_json, write_npz
 from pipeline.runtime.seeds import derive_seed, library_versions, numpy_rng
 from pipeline.training_sets.filters import agreement
 
-ROOT = Path(__file__).resolve().parent.parent
-MAX_THREADS = 1024
-REAL = "real"  # no generator: as many training images, for what the score would be at best
+REAL = "real"  # no generator: equally many training images, the upper bound of the score
 OURS = "dcgan"
 RECIPES = (OURS, *TEXTBOOK, REAL)
-# What tens of thousands of images want otherwise than a hundred; chosen on held-out training
-# images, by a run or two each (LOG.md).
+# Settings for tens of thousands of images, chosen on held-out training images by one or two runs
+# each (LOG.md).
 ALL_LABELS = {
-    "augmentation": AS_THEY_ARE,  # every shift and slant is among them
-    "rare_oversampling": 3,  # rare shapes are what a classifier misses: +0.4 points of CAS
-    "ema_decay": 0.999,  # of thousands of steps, not of hundreds
+    "augmentation": AS_THEY_ARE,  # the images have every shift and slant
+    "rare_oversampling": 3,  # classifiers miss rare shapes: +0.4 points of CAS
+    "ema_decay": 0.999,  # for thousands of steps
     "mode_seeking": 0.3,  # 0.2 does as well
-    "generator_channels": [96, 48, 24],  # with a pixel shuffle CAS fell after some minutes
-    "discriminator_channels": 48,  # twice the default, as the generator is wider; not tried alone
+    "generator_channels": [96, 48, 24],  # with a pixel shuffle CAS decreased after some minutes
+    "discriminator_channels": 48,  # twice the default: the generator is wider; not tried alone
 }
 PER_CLASS = 2000
-MAX_PARTS = 2  # times that many are drawn at most, when the teacher refuses some
+MAX_PARTS = 2  # at most that many times are sampled if the teacher rejects some
 HELD_OUT = 10_000
-COMPARED = 1000  # images per class and set whose neighborhoods are compared
-# The pipeline's CNN, for 20,000 images instead of a hundred: thrice the steps, twice the batch.
+COMPARED = 1000  # images per class and set in neighborhood measures
+# The pipeline's CNN, for 20,000 images instead of 100: three times the steps, twice the batch.
 SCORER = {"steps": 1500, "batch_size": 64}
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one call was asked for."""
+    """The options of one call."""
 
     data: Path
     seconds: float
@@ -101,7 +106,7 @@ def build(recipe: str, spec: ImageSpec, seed: int, **changes: object) -> Generat
 
 def scorer(data: LabeledImages, seed: int) -> CNN:
     """The pipeline's CNN, trained on `data` alone."""
-    section = {**load_params(ROOT).classifiers["cnn"], **SCORER}
+    section = {**load_params(ROOT).classifiers["cnn"].settings, **SCORER}
     return CNN(member_config(CNNConfig, section, "classifiers.cnn"), seed).fit(plain(data))
 
 
@@ -109,7 +114,7 @@ Draw = Callable[[int], LabeledImages]  # one part after another, `PER_CLASS` ima
 
 
 def train(run: Run, data: LabeledImages) -> tuple[Draw, dict[str, Any]]:
-    """Train the recipe; what draws from it, and what training took."""
+    """Train the recipe; returns a function that samples from it, and the cost of training."""
     if run.recipe == REAL:
         order = numpy_rng("benchmark", run.seed).permutation(len(data))
         shuffled = data.take(order)
@@ -133,9 +138,9 @@ def train(run: Run, data: LabeledImages) -> tuple[Draw, dict[str, Any]]:
 
 
 def keep(sample_part: Draw, train: LabeledImages, seed: int) -> tuple[LabeledImages, float]:
-    """Images that a teacher, trained on the same labels, agrees with, and their share of all.
+    """The images that pass the filter of a teacher with the same labels, and their share of all.
 
-    `PER_CLASS` of every class, or fewer of all where the teacher refuses too many of one.
+    `PER_CLASS` of every class, or fewer of all if the teacher rejects too many of one.
     """
     min_probability = load_params(ROOT).tune.min_probability[0]
     teacher = scorer(train, derive_seed("teacher", seed))
@@ -156,20 +161,14 @@ def keep(sample_part: Draw, train: LabeledImages, seed: int) -> tuple[LabeledIma
 
 
 def in_turn(data: LabeledImages, per_class: int, num_classes: int, start: int = 0) -> LabeledImages:
-    """Equally many images of each class, at most `per_class`, from `start` on; classes in turn."""
+    """Equally many images per class, at most `per_class`, from `start` on; classes alternate."""
     places = [np.flatnonzero(data.labels == label)[start:] for label in range(num_classes)]
     count = min(per_class, *map(len, places))
     return data.take(np.stack([index[:count] for index in places], axis=1).ravel())
 
 
-def peak_mb() -> float:
-    """The most memory this process has held so far, in MB (1e6 bytes)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
-
-
 def score(synthetic: LabeledImages, judge: CNN, test: LabeledImages, seed: int) -> dict[str, float]:
-    """CAS, label fidelity, coverage and density; nothing of no images.
+    """CAS, label fidelity, coverage and density; empty without images.
 
     The judge is the same CNN trained on all training images. Neighborhoods are those of Naeem et
     al. (2020) in its features, per class, of 1,000 images at most.
@@ -186,7 +185,7 @@ def score(synthetic: LabeledImages, judge: CNN, test: LabeledImages, seed: int) 
 
 
 def neighborhoods(judge: CNN, data: LabeledImages, test: LabeledImages) -> dict[str, float]:
-    """Coverage and density of `data` around the test images, mean over classes; none of a few."""
+    """Coverage and density around the test images, mean over classes; empty for too few images."""
     rows = []
     for label in range(test.num_classes):
         ours, theirs = (
@@ -200,7 +199,7 @@ def neighborhoods(judge: CNN, data: LabeledImages, test: LabeledImages) -> dict[
 
 
 def benchmark(run: Run) -> dict[str, Any]:
-    """Do what `run` asks for; the result that is also in `OUT/result.json`."""
+    """Run with these options; returns the result that is also in `OUT/result.json`."""
     raw = mnist.load(DataParams(name="mnist", path=str(run.data), test_per_class=1), Path.cwd())
     data, test = raw.images, cast("LabeledImages", raw.test)
     if run.held_out:
@@ -243,24 +242,6 @@ def benchmark(run: Run) -> dict[str, Any]:
     return result
 
 
-def commit() -> str:
-    """The commit of the code, marked when something was changed since."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
-
-
-def machine() -> str:
-    """The processor, and how many cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"{name}, {cores} cores"
-
-
 def parse(arguments: Sequence[str] | None = None) -> Run:
     """The command line as a `Run`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.generator", description=__doc__)
@@ -270,41 +251,14 @@ def parse(arguments: Sequence[str] | None = None) -> Run:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=no_file, required=True, help="folder for the two files")
     parser.add_argument("--recipe", choices=RECIPES, default="dcgan")
-    parser.add_argument("--held-out", action="store_true", help="leave the test images alone")
+    parser.add_argument(
+        "--held-out", action="store_true", help="score on training images that are held out"
+    )
     return Run(**vars(parser.parse_args(arguments)))
 
 
-def positive(text: str) -> float:
-    """A number above zero."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text}")
-    return value
-
-
-def folder(text: str) -> Path:
-    """A folder that is there."""
-    if not Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"expected a folder with the four files, found no {text}")
-    return Path(text)
-
-
-def num_threads(text: str) -> int:
-    """Trials at a time."""
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_THREADS:
-        raise argparse.ArgumentTypeError(f"expected 1 to {MAX_THREADS}, found {text}")
-    return int(text)
-
-
-def no_file(text: str) -> Path:
-    """A folder that is there or can be made."""
-    if Path(text).exists() and not Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"expected a folder, found the file {text}")
-    return Path(text)
-
-
 def main() -> int:
-    """Run the command line; 0, or it leaves with an error told in one sentence."""
+    """Run the command line; returns 0, or exits with an error in one sentence."""
     with exit_on_error():
         print(json.dumps(benchmark(parse()), indent=2))
     return 0

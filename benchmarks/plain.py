@@ -1,13 +1,12 @@
-"""Every generator as a textbook would train it, and how fast that is beside the project's own.
+"""Every generator trained as in a textbook, and its speed compared with the project's fit loop.
 
-The plain recipe does equal work: the same networks, batch, moves of the optimizers and slight moves
-of the real images. But it does it as a text writes it: float32, images and weights in rows
-(contiguous, channels first), optimizers that walk through the weights one by one, batches from a
-shuffled `DataLoader`, for each player's move a pass of the generator and for real and synthetic
-images a pass of the discriminator each. All but `dcgan` have these passes anyhow. Gradients that
-would be thrown away are computed by neither. Ours is the fit loop: precision as configured, weights
-averaged, losses looked at; but without snapshots, checkpoints and what follows the last step, which
-the plain recipe has no counterpart of.
+The plain recipe does equal work: the same networks, batch size, optimizer updates and augmentation.
+It does it as textbooks do: float32, contiguous images and weights (channels first), optimizers that
+update one tensor at a time, batches from a shuffled `DataLoader`, a pass of the generator for each
+player's update, and separate passes of the discriminator for real and synthetic images. All
+families but `dcgan` have these passes anyway. Neither computes gradients that are not used. Ours is
+the fit loop: the configured precision, averaged weights, recorded losses; without snapshots,
+checkpoints and the work after the last step, which the plain recipe does not have.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
+from typing_extensions import override
 
 from benchmarks.claims import Job, Result, sections, train, tried
 from pipeline.config.validation import member_config
@@ -41,7 +41,7 @@ from pipeline.generators.gan.dcgan import (
 from pipeline.generators.sampling import sample_classes
 
 ROUNDS = 7
-ROUND_S = 0.5  # about, of either recipe
+ROUND_S = 0.5  # approximately, of either recipe
 MIN_STEPS = 5  # per round
 WARM_UPDATES = 3
 DRAWN = 50  # images per class, each round
@@ -49,10 +49,10 @@ OURS = "dcgan"
 
 
 class PlainNorm(ConditionalBatchNorm):
-    """The same numbers, channels first."""
+    """The same computation, channels first."""
 
+    @override
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         gain, bias = (embedding(y)[:, :, None, None] for embedding in (self.gain, self.bias))
         return cast("Tensor", gain * self.norm(x) + bias)
 
@@ -65,8 +65,8 @@ class PlainGeneratorNet(GeneratorNet):
         first, *others = (PlainNorm(w, spec.num_classes) for w in config.generator_channels)
         self.norm, self.norms = first, nn.ModuleList(others)
 
+    @override
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         height, width, channels = self.start
         x = self.project(torch.cat([z, self.embed(y)], 1)).unflatten(1, (channels, height, width))
         x = functional.relu(self.norm(x, y))
@@ -79,14 +79,14 @@ class PlainGeneratorNet(GeneratorNet):
 class PlainDiscriminator(Discriminator):
     """The same layers, channels first."""
 
+    @override
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         features = self.dense(self.convolve(x).flatten(1))
         return cast("Tensor", self.score(features)[:, 0] + (self.embed(y) * features).sum(dim=1))
 
 
 class TextbookDCGAN(Generator):
-    """`dcgan` with a pass of its own for everything that ours does together."""
+    """`dcgan` with separate passes for everything that ours does in one."""
 
     Config = DCGANConfig
     config: DCGANConfig
@@ -105,8 +105,8 @@ class TextbookDCGAN(Generator):
             for (name, network), rate in zip(self.networks.items(), rates, strict=True)
         }
 
+    @override
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """See `Generator.update`."""
         pairs = labels[: (len(labels) + 1) // 2].repeat_interleave(2)
         with torch.no_grad():
             fake = self.generator_net(self.sample_noise(len(pairs)), pairs)
@@ -131,7 +131,7 @@ class TextbookDCGAN(Generator):
 
 
 class Plain:
-    """The plain recipe of one member, and its batches."""
+    """The plain recipe of one generator, and its batches."""
 
     def __init__(self, job: Job, name: str, data: LabeledImages) -> None:
         self.generator = plain_member(job, name, data.spec())
@@ -144,10 +144,10 @@ class Plain:
         self.augment = augmenter(self.generator.config.augmentation)
 
     def seconds(self, steps: int) -> float:
-        """Of so many steps, after a few to warm up."""
+        """Seconds of some steps, after a few warm-up steps."""
         self.generator.networks.train()
         strict = torch.are_deterministic_algorithms_enabled()
-        torch.use_deterministic_algorithms(False)  # no text asks for that
+        torch.use_deterministic_algorithms(False)  # textbooks do not use them
         try:
             self.run(WARM_UPDATES)
             begun = time.perf_counter()
@@ -157,13 +157,13 @@ class Plain:
             torch.use_deterministic_algorithms(strict)
 
     def run(self, steps: int) -> None:
-        """So many steps."""
+        """Do some steps."""
         for images, labels in itertools.islice(self.batches, steps):
             self.generator.update(self.augment(images), labels)
 
 
 def plain_member(job: Job, name: str, spec: ImageSpec) -> Generator:
-    """A member in float32, channels first, with optimizers that are not fused."""
+    """A generator in float32, channels first, with optimizers that are not fused."""
     if name == OURS:
         section = {**sections()[name], "precision": "float32"}
         config = member_config(DCGANConfig, section, f"generators.{name}")
@@ -177,14 +177,14 @@ def plain_member(job: Job, name: str, spec: ImageSpec) -> Generator:
 
 
 class Stopwatch:
-    """A clock that ends a fit after so many steps, and times them but for a few to warm up."""
+    """A clock that ends a fit after some steps and times all but the warm-up steps."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
         self.begun = self.seconds = math.nan
 
     def __call__(self, step: int) -> float:
-        """See `Clock`: 0 up to the last step, so that no mark is passed before it."""
+        """The progress of a `Clock`: 0 before the last step, so that no mark is passed."""
         if step == WARM_UPDATES:
             self.begun = time.perf_counter()
         if step < WARM_UPDATES + self.steps:
@@ -194,14 +194,14 @@ class Stopwatch:
 
 
 def our_seconds(generator: Generator, data: LabeledImages, steps: int) -> float:
-    """Seconds of so many steps of the fit loop."""
+    """Seconds of some steps of the fit loop."""
     clock = Stopwatch(steps)
     train(generator, data, 0, clock)
     return clock.seconds
 
 
 def drawn_per_second(generator: Generator) -> float:
-    """Images that it draws per second, median over the rounds; its untimed steps warmed it up."""
+    """Sampled images per second, median over the rounds; the training steps were the warm-up."""
     count = DRAWN * generator.spec.num_classes
     seconds = []
     for seed in range(ROUNDS):
@@ -212,7 +212,7 @@ def drawn_per_second(generator: Generator) -> float:
 
 
 def speed(job: Job) -> Result:
-    """Whether a member is slower than its plain recipe: both in turn, in one process."""
+    """Whether a generator is slower than its plain recipe: both alternate in one process."""
     data = job.subset(0)
 
     def measure(family: str) -> Result:

@@ -1,8 +1,8 @@
-"""The toy proof of introductory texts: a linear GAN learns a normal distribution in the plane.
+"""The example of introductory texts: a linear GAN learns a normal distribution in the plane.
 
-`mlp_gan` without hidden layers in its generator can only draw normal points; the texts' example has
-the mean and the covariance below. Points are images of two pixels here, whose grays
-are a tenth of a unit apart.
+`mlp_gan` without hidden layers in its generator can only generate normal points; the texts' example
+has the mean and the covariance below. Points are images of two pixels, with gray levels a tenth of
+a unit apart.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MEAN = np.array([1.0, 2.0])
 COVARIANCE = np.array([[1.01, 1.95], [1.95, 4.25]])
 NUM_POINTS = 20_000
 NUM_SHOWN = 500
-REACH = 12.0  # pixel 0 stands for minus so much, 255 for plus
+REACH = 12.0  # pixel 0 is minus this coordinate, 255 plus
 PLANE = ImageSpec(channels=1, height=1, width=2, num_classes=1)
 # A linear generator against two narrow layers.
 SETTINGS: Member = {
@@ -53,9 +53,9 @@ SETTINGS: Member = {
 }
 
 TEXT = """\
-The texts: a GAN learns a normal distribution in the plane. `mlp_gan` with a linear generator, from
-{num_points:,} points; mean and covariance of as many drawn ones. `farthest`: by how many percent
-the worst of the five numbers is off.
+Textbooks: a GAN learns a normal distribution in the plane. `mlp_gan` with a linear generator, from
+{num_points:,} points; mean and covariance of equally many samples. `farthest`: the largest relative
+error of the five numbers, in percent.
 
 {table}
 
@@ -64,7 +64,7 @@ the worst of the five numbers is off.
 
 
 def points(seed: int) -> Points:
-    """What is to be learned from."""
+    """The training points of a seed."""
     return numpy_rng("plane", seed).multivariate_normal(MEAN, COVARIANCE, NUM_POINTS)
 
 
@@ -75,7 +75,7 @@ def as_images(points: Points) -> Images:
 
 
 def learned(real: Points, seed: int, **changes: object) -> Points:
-    """Points that a generator draws after it learned `real`; `changes` replace settings."""
+    """Samples of a generator that was trained on `real`; `changes` replace settings."""
     section = {**sections()["mlp_gan"], **SETTINGS, **changes}
     config = member_config(MLPGANConfig, section, "generators.mlp_gan")
     generator = create(MLPGAN, config, PLANE, derive_seed("initial", seed))
@@ -87,7 +87,7 @@ def learned(real: Points, seed: int, **changes: object) -> Points:
 
 
 def measure(job: Job) -> Result:
-    """Mean and covariance of what is drawn, by seed, and some points to be seen."""
+    """Mean and covariance of the samples by seed, and some points for the figure."""
 
     def run(seed: int) -> Result:
         real = points(seed)
@@ -103,7 +103,7 @@ def measure(job: Job) -> Result:
 
 
 def text(result: Result) -> str:
-    """A row for the truth, one per seed."""
+    """A row for the true distribution and one per seed."""
     truth = {"mean": MEAN.tolist(), "covariance": COVARIANCE.tolist()}
     rows = [_row("truth", truth), *(_row(str(run["seed"]), run) for run in result["runs"])]
     return TEXT.format(num_points=NUM_POINTS, table=markdown(rows))
@@ -122,7 +122,7 @@ def _row(title: str, run: dict[str, Any]) -> Row:
 
 
 def figure(measured: Result) -> Figure:
-    """Real points beside drawn ones, of the first seed that came to something."""
+    """Real and sampled points of the first run."""
     shown = measured["runs"][0]["points"]
     result, axes = figures.subplots(7, 3.5, 1, len(shown))
     for axis, (name, coordinates), color in zip(

@@ -1,15 +1,16 @@
-"""One replicate of the semi-supervised study on full MNIST: error of every arm, and seconds.
+"""One replicate of the semi-supervised study on full MNIST: error and seconds of every arm.
 
-`python -m benchmarks.semi --data DIR --labels N --seed K --threads T --out OUT` lays the preset
-`semi` over params.yaml, takes N labels in all (as many of each class) and the seed K, and runs the
-pipeline's own stages, T trials at a time and one thread each, in a folder that is thrown away. Of
-the arms that see labeled images alone it runs the baseline and the reference; with `--arms ...
---alone` nothing but the arms named. It writes
-`OUT/result.json` (test error of every arm and classifier, what the audits found, seconds of every
-part) and `OUT/synthetic.npz` (the images of the generator that learned from pseudo-labels). With
-`--foreign D` digit D is no task but lies among the unlabeled images; the audits then say how well
-teachers know it for strange, and with `--keep-frac F`, which leaves the strangest without a label,
-how many of it are labeled all the same. `benchmarks.semi_summary` takes means over replicates.
+`python -m benchmarks.semi --data DIR --labels N --seed K --threads T --out OUT` takes the preset
+`semi` with N labels in total (equally many of each class) and seed K. It runs the stages of the
+pipeline, T trials at a time with one thread each, in a temporary folder. Of the arms that use
+labeled images alone it runs the baseline and the reference; with `--arms ... --alone` only the arms
+named. It writes `OUT/result.json` (test error of every arm and classifier, the audits, seconds of
+every stage) and `OUT/synthetic.npz` (the images of the generator that learned from pseudo-labels).
+
+With `--foreign D` digit D is an unknown class: its images are among the unlabeled ones, and the
+audits say how well the teachers' OOD scores detect it. With `--keep-frac F` the images with the
+highest OOD scores get no label, and the audits say how many of digit D still get one.
+`benchmarks.semi_summary` computes means over replicates.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
-from benchmarks.generator import ROOT, commit, folder, machine, no_file, num_threads
+from benchmarks.command_line import commit, folder, machine, no_file, num_threads
 from pipeline.commands import presets
 from pipeline.commands.check import check_params
 from pipeline.config.schema import MODELS, SYNTHETIC, Params, load_params
@@ -44,24 +45,25 @@ from pipeline.stages import (
     synthesize,
     train_classifiers,
     train_generator,
+    train_judge,
     train_teacher,
+    tune,
 )
 from pipeline.trials.grid import expected_trials, replicates
-from pipeline.trials.integrity import artifacts
+from pipeline.trials.layout import artifacts, filter_teacher
 from pipeline.trials.provenance import failure_of, read_manifest
 from pipeline.trials.store import TIMINGS, fingerprint
 
 PRESET = "semi"
 CLASSES = 10
-UNKNOWN_FRAC = 0.09  # of the pool, with --foreign: as many as there are of any digit
-# What replicates of one table have in common, whatever their draw.
+UNKNOWN_FRAC = 0.09  # of the pool, with --foreign: the share of a digit in MNIST
+# What replicates of one table have in common, whatever their labeled subset.
 SETTINGS = {"teachers", "generators", "synthesize", "tune", "classifiers", "transforms"}
 Stage = Callable[[Params, Path, str], None]
 
 
 def preset(root: Path) -> Params:
-    """The preset laid over the project's params.yaml, written to `root`."""
-    shutil.copy(ROOT / FILE, root)
+    """The preset, written to `root`."""
     presets.apply(PRESET, root)
     return load_params(root)
 
@@ -77,7 +79,8 @@ def settings(root: Path, arguments: argparse.Namespace) -> Params:
         document["data"]["unknown_classes"] = {"classes": [arguments.foreign], "frac": UNKNOWN_FRAC}
     if arguments.keep_frac is not None:
         for teacher in document["teachers"].values():
-            teacher["keep_frac"] = arguments.keep_frac
+            if "keep_frac" in teacher:  # not the one that filters, which labels no images
+                teacher["keep_frac"] = arguments.keep_frac
     document["study"].update(budgets=[budget], curve_budgets=[], seeds=[arguments.seed])
     document["report"]["primary"]["budget"] = budget
     document["engine"].update(kind="processes", workers=arguments.threads)
@@ -90,9 +93,7 @@ def settings(root: Path, arguments: argparse.Namespace) -> Params:
 
 
 def wanted_arms(params: Params, names: list[str] | None) -> set[str]:
-    """The baseline, its reference and the arms that see images without labels, or `names` of
-    them.
-    """
+    """The baseline, the reference, and the arms with unlabeled images or those among `names`."""
     report = params.report
     always = {name for name in (report.baseline, report.reference, report.primary.arm) if name}
     semi = {name for name in params.arms if params.regime(name) != "labeled"}
@@ -106,15 +107,19 @@ def wanted_arms(params: Params, names: list[str] | None) -> set[str]:
 
 
 def stages(params: Params, arms: Sequence[str]) -> Iterable[tuple[Stage, str]]:
-    """What `arms` need between the first stage and the last, in order, with its item."""
+    """The stages that `arms` need between the first and the last, in order, with their item."""
     inputs = {params.arms[arm].inputs for arm in arms}
     generators = [name for name in params.generators if f"{SYNTHETIC}{name}" in inputs]
     inputs |= {params.generators[name].inputs for name in generators}
-    for name in (name for name in params.teachers if f"{MODELS}{name}" in inputs):
+    filters = {filter_teacher(params, name) for name in generators}
+    for name in (
+        name for name in params.teachers if name in filters or f"{MODELS}{name}" in inputs
+    ):
         yield train_teacher.run, name
         yield evaluate_teacher.run, name
     for name in generators:
         yield train_generator.run, name
+        yield tune.run, name
         yield synthesize.run, name
         yield evaluate_generator.run, name
     for name in arms:
@@ -122,13 +127,13 @@ def stages(params: Params, arms: Sequence[str]) -> Iterable[tuple[Stage, str]]:
 
 
 def error(file: Path) -> float:
-    """The share of test images that a scored trial got wrong."""
+    """The error of a scored trial on the test images."""
     arrays = read_npz(file)
     return 1 - accuracy(arrays["labels"], arrays["probabilities"])
 
 
 def errors_by_arm(params: Params, root: Path, arms: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The error of every classifier of each of `arms`, None where the trial came to nothing."""
+    """The error of every classifier of each of `arms`, None for a failed trial."""
     errors: dict[str, dict[str, Any]] = {arm: {} for arm in arms}
     for trial in expected_trials(params):
         if trial.arm in errors:
@@ -138,21 +143,17 @@ def errors_by_arm(params: Params, root: Path, arms: Sequence[str]) -> dict[str, 
 
 
 def failures(params: Params, root: Path, arms: Sequence[str]) -> list[str]:
-    """Why trials came to nothing, of everything that was run."""
+    """The reasons of all failed trials."""
     ran = {(stage.__module__.rpartition(".")[2], item) for stage, item in stages(params, arms)}
-    every = (
-        artifact
-        for artifact in artifacts(params)
-        if (artifact.names["stage"], artifact.names["item"]) in ran
-    )
-    reasons = [read_manifest(root / artifact.path)["failure"] for artifact in every]
+    every = (artifact for artifact in artifacts(params) if (artifact.stage, artifact.item) in ran)
+    reasons = [read_manifest(root / artifact.manifest)["failure"] for artifact in every]
     return [f"{failure[0]}: {failure[1]}" for failure in reasons if failure]
 
 
 def result(
     params: Params, root: Path, arms: Sequence[str], arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    """What the stages left, as numbers."""
+    """The numbers in the outputs of the stages."""
     place = replicates(params.study)[0].file(".json")
     rows = [row for file in sorted((root / TIMINGS).glob("*.json")) for row in read_json(file)]
     seconds = pd.DataFrame(rows).groupby(["stage", "item"])["seconds"].sum()
@@ -161,7 +162,11 @@ def result(
         "seed": arguments.seed,
         "threads": arguments.threads,
         "foreign": arguments.foreign,
-        "keep_frac": {name: section["keep_frac"] for name, section in params.teachers.items()},
+        "keep_frac": {
+            name: section.settings["keep_frac"]
+            for name, section in params.teachers.items()
+            if "keep_frac" in section.settings
+        },
         "recipes": {arm: fingerprint(params.section(f"arms.{arm}")) for arm in arms},
         "test_error": errors_by_arm(params, root, arms),
         "failures": failures(params, root, arms),
@@ -188,6 +193,7 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
         begun = time.perf_counter()
         arms = arguments.arms if arguments.alone else list(params.arms)
         prepare.run(params, root)
+        train_judge.run(params, root)
         for stage, item in stages(params, arms):
             stage(params, root, item)
         record = {**result(params, root, arms, arguments), "wall_s": time.perf_counter() - begun}
@@ -199,25 +205,25 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def num_labels(text: str) -> int:
-    """Labels in all, as many of each of the ten classes."""
+    """A total number of labels that ten classes can share equally."""
     if not text.isdecimal() or int(text) < CLASSES or int(text) % CLASSES:
         raise argparse.ArgumentTypeError(f"expected a multiple of {CLASSES} above 0, found {text}")
     return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 0, or it leaves with an error told in one sentence."""
+    """Run the command line; returns 0, or exits with an error in one sentence."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.semi", description=__doc__)
     parser.add_argument("--data", type=folder, required=True, help="folder with MNIST's IDX files")
     parser.add_argument(
         "--labels",
         type=num_labels,
         default=100,
-        help="in all, ten classes; with --foreign nine tenths",
+        help="in total, for ten classes; with --foreign nine tenths of them",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=num_threads, default=1, metavar="T")
-    parser.add_argument("--arms", nargs="+", metavar="ARM", help="some of the preset's own arms")
+    parser.add_argument("--arms", nargs="+", metavar="ARM", help="some of the arms of the preset")
     parser.add_argument(
         "--alone", action="store_true", help="the arms named by --arms, without a baseline"
     )
@@ -226,14 +232,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=int,
         choices=range(CLASSES),
         metavar="DIGIT",
-        help="one that is no task: its images lie in the pool without a label",
+        help="the unknown class: its images are in the pool without a label",
     )
     parser.add_argument(
         "--keep-frac",
         type=float,
         metavar="F",
-        help="share of the unlabeled images that teachers label, the least strange; the preset's "
-        "own without it",
+        help="share of the unlabeled images that teachers label, those with the lowest OOD scores; "
+        "default: that of the preset",
     )
     parser.add_argument("--out", type=no_file, required=True, help="folder for the two files")
     with exit_on_error():

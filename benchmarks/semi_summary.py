@@ -1,9 +1,9 @@
-"""Means over the replicates that `benchmarks.semi` left, as Markdown.
+"""Means over the replicates of `benchmarks.semi`, as Markdown.
 
 `python -m benchmarks.semi_summary FOLDER` reads every `result.json` below FOLDER: test errors, what
-generators add to the labels they learned from, how well teachers know foreign digits, minutes.
-Intervals are Student's t, 95 %, over draws; of foreign digits, over digits and draws. Draws whose
-trial came to nothing are counted beside the mean of the others.
+generators add to the labels they learned from, how well teachers detect an unknown digit, minutes.
+Intervals are Student's t, 95 %, over labeled subsets; for unknown digits, over digits and subsets.
+Failed trials are counted next to the mean of the others.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.generator import folder
+from benchmarks.command_line import folder
 from benchmarks.semi import preset
 from benchmarks.wording import Row, markdown, told
 from pipeline.config.schema import Params
@@ -27,7 +27,7 @@ from pipeline.runtime.errors import DataError, exit_on_error
 from pipeline.runtime.files import read_json
 
 Result = dict[str, Any]
-# What an audit says of foreign images, and how the table calls it.
+# Measures of an audit about images of unknown classes, and their column titles.
 FOREIGN = {
     "strangeness_auroc": "AUROC of its strangeness",
     "foreign_frac": "foreign among all, %",
@@ -37,10 +37,9 @@ FOREIGN = {
 
 
 def replicates(root: Path) -> list[Result]:
-    """What `benchmarks.semi` left below `root`; other files of that name are left out.
+    """The results of `benchmarks.semi` below `root`; other files of that name are ignored.
 
-    Raises `DataError` where there is nothing, or where settings, precision or an arm's recipe
-    differ.
+    Raises `DataError` if there is none, or if settings, precision or the recipe of an arm differ.
     """
     every = [read_json(path) for path in sorted(root.rglob("result.json"))]
     finished = [record for record in every if "test_error" in record]
@@ -51,7 +50,7 @@ def replicates(root: Path) -> list[Result]:
             "run `python -m benchmarks.semi` with --out below that folder",
         )
     parts = {part: [record.get(part) for record in finished] for part in ("settings", "precision")}
-    recipes = [record.get("recipes", {}) for record in finished]  # older results do not tell
+    recipes = [record.get("recipes", {}) for record in finished]  # older results have none
     for arm in {arm for record in recipes for arm in record}:
         parts[f"arms.{arm}"] = [record[arm] for record in recipes if arm in record]
     for part, values in parts.items():
@@ -60,15 +59,15 @@ def replicates(root: Path) -> list[Result]:
             raise DataError(
                 str(root),
                 f"expected replicates of the same {part}, found {' and '.join(several)}",
-                "give them a folder each",
+                "put each into its own folder",
             )
     return finished
 
 
 def read_errors(records: Sequence[Result], root: Path) -> pd.DataFrame:
-    """One row per draw, arm and classifier: labels, seed, arm, classifier, error in percent.
+    """One row per labeled subset, arm and classifier, with the error in percent.
 
-    The error is NaN where a trial came to nothing. Replicates with a foreign digit are left out.
+    The error of a failed trial is NaN. Replicates with an unknown digit are left out.
     """
     rows = [
         {
@@ -89,18 +88,19 @@ def read_errors(records: Sequence[Result], root: Path) -> pd.DataFrame:
 
 
 def refuse_twice(table: pd.DataFrame, place: list[str], root: Path) -> None:
-    """Raise `DataError` where two rows are of one draw."""
+    """Raise `DataError` if two rows are of the same labeled subset."""
     twice = table[table.duplicated(place)]
     if len(twice):
+        first = twice.iloc[0][place].tolist()
         raise DataError(
             str(root),
-            f"expected one result of every draw, found several of {twice.iloc[0][place].tolist()}",
-            "take out all but one",
+            f"expected one result per labeled subset, found several of {first}",
+            "remove all but one",
         )
 
 
 def cell(values: Sequence[float]) -> str:
-    """Mean and interval of numbers, how many they are, and how many came to nothing."""
+    """Mean and interval of numbers, how many there are, and how many trials failed."""
     finite = [value for value in values if not math.isnan(value)]
     if not finite:
         return f"none of {len(values)}" if len(values) else ""
@@ -127,14 +127,14 @@ def arms(errors: pd.DataFrame) -> list[Row]:
 
 
 def added(errors: pd.DataFrame, params: Params) -> list[Row]:
-    """What generators add to the labels that they learned from, paired by draw."""
+    """What generators add to the labels that they learned from, paired by labeled subset."""
     place = ["labels", "classifier", "seed"]
     by_arm = {arm: rows.set_index(place)["error"] for arm, rows in errors.groupby("arm")}
     table: list[Row] = []
     for arm, reference in ((name, params.reference(name)) for name in params.arms):
         if arm in by_arm and reference in by_arm:
             both = by_arm[arm].index.intersection(by_arm[reference].index)
-            gains = by_arm[reference][both] - by_arm[arm][both]  # NaN where one came to nothing
+            gains = by_arm[reference][both] - by_arm[arm][both]  # NaN if one failed
             for (labels, classifier), values in gains.groupby(level=[0, 1], sort=False):
                 table.append(
                     {
@@ -148,7 +148,7 @@ def added(errors: pd.DataFrame, params: Params) -> list[Row]:
 
 
 def strange(records: Sequence[Result], root: Path) -> list[Row]:
-    """How well teachers knew a digit for strange that is no task."""
+    """How well teachers detect an unknown digit."""
     rows = [
         {
             "labels": record["labels"],
@@ -165,7 +165,7 @@ def strange(records: Sequence[Result], root: Path) -> list[Row]:
     place = ["labels", "teacher", "digit", "seed"]
     table = pd.DataFrame(rows, columns=[*place, *FOREIGN])
     refuse_twice(table, place, root)
-    table[list(FOREIGN)] = table[list(FOREIGN)].astype(float)  # NaN where there is none
+    table[list(FOREIGN)] = table[list(FOREIGN)].astype(float)  # NaN if there is none
     table[[key for key in FOREIGN if key.endswith("_frac")]] *= 100
     return [
         {
@@ -179,7 +179,7 @@ def strange(records: Sequence[Result], root: Path) -> list[Row]:
 
 
 def minutes(records: Sequence[Result]) -> list[Row]:
-    """How long replicates took, by how much was asked of them."""
+    """Minutes of replicates by labels, arms and threads."""
     rows = [
         {
             "labels": record["labels"],
@@ -205,23 +205,23 @@ def minutes(records: Sequence[Result]) -> list[Row]:
 
 
 def summary(root: Path, params: Params) -> str:
-    """All there is to say of the replicates below `root`."""
+    """All tables about the replicates below `root`."""
     records = replicates(root)
     errors = read_errors(records, root)
     tables = (arms(errors), added(errors, params), strange(records, root), minutes(records))
     parts = [markdown(table) for table in tables if table]
     commits = sorted({record["commit"] for record in records if "commit" in record})
     parts.append(
-        f"Fewer than {SEEDS_FOR_A_CLAIM} draws are exploratory."
+        f"Fewer than {SEEDS_FOR_A_CLAIM} labeled subsets are exploratory."
         + (f" Commits: {', '.join(commits)}." if commits else "")
     )
     return "\n\n".join(parts)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 0, or it leaves with an error told in one sentence."""
+    """Run the command line; returns 0, or exits with an error in one sentence."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.semi_summary", description=__doc__)
-    parser.add_argument("folder", type=folder, help="with the OUT folders of benchmarks.semi")
+    parser.add_argument("folder", type=folder, help="contains the OUT folders of benchmarks.semi")
     with exit_on_error():
         root = parser.parse_args(arguments).folder
         with tempfile.TemporaryDirectory() as name:

@@ -1,10 +1,10 @@
-"""The conditional GANs that people copy first, as yardsticks for the project's own.
+"""Two widely copied conditional GANs, as references for the project's own.
 
-Both are recipes of a much-used collection of examples (github.com/eriklindernoren/PyTorch-GAN:
-`cgan.py` and `acgan.py`) on the project's engine, so that what is compared is the recipe: the same
-fit loop, precision, memory order and fused optimizer, batch statistics measured anew before
-sampling, but no averaged weights and no decay of the rates. They stand here, not in the registry,
-since they are measured against and offered to nobody.
+Both are recipes of a popular collection of examples (github.com/eriklindernoren/PyTorch-GAN:
+`cgan.py` and `acgan.py`) on the project's fit loop, so that only the recipes differ: the same
+precision, memory format, fused optimizer and recalibrated batch statistics before sampling, but no
+averaged weights and no decay of learning rates. They are not in the registry, since they are only
+for comparisons.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from pipeline.config.validation import Count
 from pipeline.data.images import ImageSpec
@@ -21,7 +22,7 @@ from pipeline.generators.base import Generator, GeneratorConfig
 
 LEARNING_RATE, BETAS = 0.0002, (0.5, 0.999)
 SLOPE = 0.2  # of leaky ReLU
-BATCH_NORM_EPS = 0.8  # the recipes meant it as a momentum; it is part of how they behave
+BATCH_NORM_EPS = 0.8  # the recipes meant it as a momentum; it affects their results
 AS_THEY_ARE = {"degrees": 0, "translate": 0, "scale": 0, "shear": 0}
 SETTINGS = {
     "steps": 1,
@@ -38,7 +39,7 @@ SETTINGS = {
 
 
 class TextbookConfig(GeneratorConfig):
-    """What both recipes need."""
+    """The settings of both recipes."""
 
     latent_dim: Count
 
@@ -58,8 +59,8 @@ class MLPGeneratorNet(nn.Module):
         size = spec.channels * spec.height * spec.width
         self.model = nn.Sequential(*layers, nn.Linear(1024, size), nn.Tanh())
 
+    @override
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         return cast("Tensor", self.model(torch.cat([self.embed(y), z], 1))).unflatten(1, self.shape)
 
 
@@ -82,8 +83,8 @@ class MLPDiscriminator(nn.Module):
             nn.Linear(512, 1),
         )
 
+    @override
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         rows = torch.cat([x.flatten(1), self.embed(y)], 1)
         return cast("Tensor", self.model(rows))[:, 0]
 
@@ -103,8 +104,9 @@ class MLPGAN(Generator):
         self.networks = nn.ModuleDict({"sampler": self.generator_net, "critic": self.discriminator})
         self.optimizers = {name: _adam(network) for name, network in self.networks.items()}
 
+    @override
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """See `Generator.update`; first the generator, then the discriminator."""
+        # First the generator, then the discriminator.
         y = torch.randint(self.spec.num_classes, (len(real),))
         noise = self.sample_noise(len(real))
         fake = self.in_precision(self.generator_net, noise, y)
@@ -141,8 +143,8 @@ class ACGeneratorNet(nn.Module):
             nn.Tanh(),
         )
 
+    @override
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         start = self.project(self.embed(y) * z).unflatten(1, self.start)
         return cast("Tensor", self.model(start))
 
@@ -161,8 +163,8 @@ class ACDiscriminator(nn.Module):
         size = 128 * -(-spec.height // 16) * -(-spec.width // 16)
         self.score, self.classify = nn.Linear(size, 1), nn.Linear(size, spec.num_classes)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
         features = self.features(x)
         return torch.cat([self.score(features), self.classify(features)], dim=1)
 
@@ -171,9 +173,9 @@ class ACGAN(Generator):
     """Auxiliary-classifier GAN with convolutions of 128, 128 and 64 channels.
 
     Source: Odena, Olah and Shlens (2017). Deviations from the copied recipe, in its favor: class
-    scores go into the cross-entropy as they are, not through a softmax first, and images keep their
-    size, where the recipe enlarges those of MNIST to 32 x 32, at a third more work. Gains of batch
-    norm begin at 1, not around it.
+    scores go into the cross-entropy directly, not through a softmax first, and images keep their
+    size; the recipe enlarges those of MNIST to 32 x 32, which is a third more work. Gains of batch
+    norm start at 1, not around it.
     """
 
     Config = TextbookConfig
@@ -189,8 +191,9 @@ class ACGAN(Generator):
                 nn.init.normal_(layer.weight, 0.0, 0.02)
         self.optimizers = {name: _adam(network) for name, network in self.networks.items()}
 
+    @override
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """See `Generator.update`; first the generator, then the discriminator."""
+        # First the generator, then the discriminator.
         y = torch.randint(self.spec.num_classes, (len(real),))
         noise = self.sample_noise(len(real))
         fake = self.in_precision(self.generator_net, noise, y)

@@ -1,4 +1,4 @@
-"""How benchmarks tell what they found: tables in Markdown, means with their intervals."""
+"""Tables in Markdown and means with their intervals, for all benchmarks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pipeline.report.terminal import markdown_table
 
 CONFIDENCE = 0.95
 
-Row = dict[str, str]  # of a table, by column
+Row = dict[str, str]  # of a table: text by column
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table of rows that have the same columns."""
+    """A table; all rows have the same columns."""
     return markdown_table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def told(values: Sequence[float], digits: int = 2) -> str:
-    """The mean, with its t interval when there are several values; `-` of none."""
+    """The mean, with its t interval if there are several values; `-` without values."""
     if len(values) == 0:
         return "-"
     interval = t_interval(np.array(values), CONFIDENCE)

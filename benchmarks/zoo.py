@@ -1,18 +1,17 @@
-"""What textbooks claim of members of the registry, on held-out training images of MNIST.
+"""Claims of textbooks about generators, tested on held-out training images of MNIST.
 
 `python -m benchmarks.zoo --data DIR --out OUT` measures, one part after the other:
 
-* `wgan`: does a Wasserstein critic's loss tell how good the samples are?
-* `began`: does gamma trade clear images for varied ones?
-* `srgan`: does a network double digits better than bicubic does?
-* `textbook`: how right does the convolutional classifier of the texts get?
+* `wgan`: does the loss of a Wasserstein critic show how good the samples are?
+* `began`: does gamma trade quality for diversity?
+* `srgan`: does a network upsample digits better than bicubic interpolation?
+* `textbook`: how accurate is the convolutional classifier of introductory texts?
 * `plane`: does a linear GAN learn a normal distribution in the plane?
 * `speed`: is any generator slower than a plain textbook recipe at equal work?
 
-Each part leaves `OUT/<part>.json` as soon as it is done, and `OUT/zoo.md` is written anew from all
-that is there, with figures beside it. A part that is there already is not measured again. The last
-10,000 training images in DIR (the four IDX files, gzipped or not) are scored on and in no draw;
-test images are never looked at.
+Each part writes `OUT/<part>.json` when it is done, and `OUT/zoo.md` is written from all parts that
+exist, with figures. A part that exists is not measured again. The last 10,000 training images in
+DIR (the four IDX files, gzipped or not) are used for scoring only; test images are never read.
 """
 
 from __future__ import annotations
@@ -32,7 +31,15 @@ from matplotlib.figure import Figure
 
 from benchmarks import claims, plain, plane, zoo_report
 from benchmarks.claims import Job, Result
-from benchmarks.generator import commit, folder, machine, no_file, num_threads, positive
+from benchmarks.command_line import (
+    commit,
+    count,
+    folder,
+    machine,
+    no_file,
+    num_threads,
+    positive,
+)
 from pipeline.config.schema import DataParams
 from pipeline.data.datasets import mnist
 from pipeline.report import figures
@@ -47,7 +54,7 @@ FILE = "zoo.md"
 
 @dataclass(frozen=True)
 class Part:
-    """One claim: how it is measured and told, and the options that it depends on."""
+    """One claim: its measurement, its text, and the options that it depends on."""
 
     title: str
     measure: Callable[[Job], Result]
@@ -59,25 +66,31 @@ class Part:
 FITTED = ("seeds", "per_class", "steps")
 PARTS = {
     "wgan": Part(
-        "Does the loss tell?", claims.wgan, zoo_report.wgan_text, FITTED, zoo_report.wgan_figure
+        "Does the loss show the quality?",
+        claims.wgan,
+        zoo_report.wgan_text,
+        FITTED,
+        zoo_report.wgan_figure,
     ),
     "began": Part(
-        "Clear or varied", claims.began, zoo_report.began_text, FITTED, zoo_report.began_figure
+        "Quality or diversity", claims.began, zoo_report.began_text, FITTED, zoo_report.began_figure
     ),
-    "srgan": Part("Doubling against bicubic", claims.srgan, zoo_report.srgan_text, FITTED),
+    "srgan": Part("Upsampling against bicubic", claims.srgan, zoo_report.srgan_text, FITTED),
     "textbook": Part(
-        "The classifier of the texts",
+        "The classifier of introductory texts",
         claims.textbook,
         zoo_report.textbook_text,
         ("seeds", "epochs", "learning_rate"),
     ),
-    "plane": Part("The toy proof", plane.measure, plane.text, ("seeds", "steps"), plane.figure),
+    "plane": Part(
+        "A linear GAN in the plane", plane.measure, plane.text, ("seeds", "steps"), plane.figure
+    ),
     "speed": Part("Plain recipes", plain.speed, zoo_report.speed_text, ("per_class", "threads")),
 }
 
 
 def job_of(arguments: Namespace) -> Job:
-    """The images in DIR, cut in two, and what was asked for."""
+    """The images in DIR, split in two, and the options."""
     params = DataParams(name="mnist", path=str(arguments.data), test_per_class=1)
     data = mnist.load(params, Path.cwd()).images
     places = np.arange(len(data))
@@ -92,7 +105,7 @@ def job_of(arguments: Namespace) -> Job:
 
 
 def measured(name: str, arguments: Namespace) -> dict[str, Any] | None:
-    """What an earlier run found, if any; raises `ParamsError` if it was asked something else."""
+    """The result of an earlier run, if any; raises `ParamsError` if its options were different."""
     path = arguments.out / f"{name}.json"
     if not path.exists():
         return None
@@ -102,7 +115,7 @@ def measured(name: str, arguments: Namespace) -> dict[str, Any] | None:
         raise ParamsError(
             str(path),
             f"expected {expected}, found {record['options']}",
-            "name another --out or remove that file",
+            "use another --out or remove that file",
         )
     return record
 
@@ -114,7 +127,7 @@ def options(name: str, arguments: Namespace) -> dict[str, Any]:
 
 
 def measure(name: str, job: Job, arguments: Namespace) -> None:
-    """Run one part and write what it found, its figure first."""
+    """Run one part and write its figure and its result."""
     part, begun = PARTS[name], time.perf_counter()
     with deterministic():
         torch.set_num_threads(arguments.threads)
@@ -133,7 +146,7 @@ def measure(name: str, job: Job, arguments: Namespace) -> None:
 
 
 def document(out: Path) -> str:
-    """All parts that are there, as Markdown."""
+    """All parts that exist, as Markdown."""
     sections = ["# Claims about the zoo, measured\n\nWritten by `python -m benchmarks.zoo`.\n"]
     for name, part in PARTS.items():
         if not (out / f"{name}.json").exists():
@@ -141,17 +154,17 @@ def document(out: Path) -> str:
         record = read_json(out / f"{name}.json")
         options_text = ", ".join(f"{key} {value}" for key, value in record["options"].items())
         versions = ", ".join(f"{key} {value}" for key, value in record["versions"].items())
-        failed = "".join(f"Came to nothing: {failure}\n" for failure in record["result"]["failed"])
+        failed = "".join(f"Failed: {failure}\n" for failure in record["result"]["failed"])
         sections.append(
             f"## {part.title} (`{name}`)\n\n{part.text(record['result'])}\n{failed}"
-            f"Asked for: {options_text}. {record['seconds']:,.0f} s with {record['threads']} threads on "
-            f"{record['machine']}; {versions}.\n"
+            f"Options: {options_text}. {record['seconds']:,.0f} s with {record['threads']} threads "
+            f"on {record['machine']}; {versions}.\n"
         )
     return "\n".join(sections)
 
 
 def benchmark(arguments: Namespace) -> str:
-    """Measure the parts that are not there yet; the text that is also in `OUT/zoo.md`."""
+    """Measure the missing parts; returns the text that is also in `OUT/zoo.md`."""
     missing = [name for name in arguments.only if measured(name, arguments) is None]
     arguments.out.mkdir(parents=True, exist_ok=True)
     if missing:
@@ -181,30 +194,24 @@ def parse(arguments: Sequence[str] | None = None) -> Namespace:
         metavar="PART",
         help="some of " + ", ".join(PARTS),
     )
-    parser.add_argument("--seeds", type=count, default=3, help="draws and trainings (default 3)")
+    parser.add_argument(
+        "--seeds", type=count, default=3, help="labeled subsets and trainings (default 3)"
+    )
     parser.add_argument("--per-class", type=count, default=100, help="labels (default 100)")
-    parser.add_argument("--steps", type=count, help="of every generator, not the preset's")
+    parser.add_argument("--steps", type=count, help="of every generator, instead of the preset's")
     parser.add_argument("--epochs", type=positive, default=12.0, help="of textbook (default 12)")
     parser.add_argument(
         "--learning-rate",
         type=positive,
         default=0.001,
-        help="of textbook, the peak of its cycle (default 0.001)",
+        help="of textbook, the peak of the one-cycle schedule (default 0.001)",
     )
     parser.add_argument("--threads", type=num_threads, default=1, metavar="T")
     return parser.parse_args(arguments)
 
 
-def count(text: str) -> int:
-    """A whole number above zero."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text}")
-    return value
-
-
 def main() -> int:
-    """Run the command line; 0, or it leaves with an error told in one sentence."""
+    """Run the command line; returns 0, or exits with an error in one sentence."""
     with exit_on_error():
         print(benchmark(parse()))
     return 0

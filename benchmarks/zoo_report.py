@@ -1,4 +1,4 @@
-"""What `benchmarks.zoo` found, as tables and figures; computes nothing but means and intervals."""
+"""The results of `benchmarks.zoo` as tables and figures; computes only means and intervals."""
 
 from __future__ import annotations
 
@@ -17,49 +17,50 @@ from pipeline.report import figures
 REPORTED_PERCENT = 99.55
 
 WGAN = """\
-The texts: the loss of a Wasserstein critic tells how good the samples are, that of a plain
-discriminator does not. Spearman's correlation, over the marks of one training, of a number with the
-CAS: accuracy on {num_scored:,} held-out images of a small CNN trained on samples drawn at that mark
-from the live weights. Mean over seeds [least, largest]; 1: the higher the loss, the better the
-samples. A Wasserstein critic's loss is minus its estimate of the distance, but with `mismatch`, as
-in the preset, the critic minds wrong labels as well and the loss may pass zero. Time alone goes
-with CAS as the last column says.
+Textbooks: the loss of a Wasserstein critic shows how good the samples are, that of a plain
+discriminator does not. Spearman's correlation, over ten points of one training, of a number with
+the CAS: the accuracy on {num_scored:,} held-out images of a small CNN trained on samples of the
+current weights at that point. Mean over seeds [minimum, maximum]; 1: the higher the loss, the
+better the samples. The loss of a Wasserstein critic is minus its estimate of the distance, but with
+`mismatch`, as in the preset, the critic also rejects wrong labels, and the loss may be positive.
+The last column is the correlation of the step alone with the CAS.
 
 {table}
 
 ![losses and CAS](wgan.png)
 """
 BEGAN = """\
-The texts: a low gamma gives clear images of few kinds, a high one varied ones. In the features of a
-judge that was trained on other held-out images, mean over classes; the last row has real images in
-the place of the synthetic ones. 95 % t intervals over seeds; the difference is paired by seed.
+Textbooks: a low gamma gives good images with little diversity, a high one diverse images. Measured
+in the features of a judge that was trained on other held-out images, mean over classes; the last
+row has real images instead of synthetic ones. 95 % t intervals over seeds; the difference is paired
+by seed.
 
 {table}
 
 ![k and the convergence measure](began.png)
 """
 SRGAN = """\
-The texts: a network doubles images better than bicubic does. Peak signal-to-noise ratio of
-{num_scored:,} held-out images that were made half as large and doubled, mean over images; 95 % t
-intervals over seeds.
+Textbooks: a network upsamples images better than bicubic interpolation. Peak signal-to-noise ratio
+of {num_scored:,} held-out images that were downsampled to half the size and upsampled, mean over
+images; 95 % t intervals over seeds.
 
 {table}
 
-![digits, doubled](srgan.png)
+![upsampled digits](srgan.png)
 """
 TEXTBOOK = """\
-The texts: {reported} %. Here, with the affine moves of params.yaml and AdamW on one cycle, of
-{num_trained:,} training images, scored on {num_scored:,} others, with Wilson's 95 % interval;
-{steps:,} steps of {batch}, peak rate {rate}.
+A textbook reports {reported} %. Here: with the affine transform of params.yaml and AdamW with a
+one-cycle schedule, on {num_trained:,} training images, scored on {num_scored:,} others, with
+Wilson's 95 % interval; {steps:,} steps of {batch} images, peak learning rate {rate}.
 
 {table}
 """
 SPEED = """\
-No member is to be slower than its plain recipe at equal work (`benchmarks/plain.py`): the same
-sizes, moves and batches as a text writes them, in float32, with a data loader and optimizers that
-are not fused. Ours has the fit loop's precision ({precisions}). Both in turn; median over rounds
-[least, largest] of plain seconds over ours. Slower by the median: {slower}. The last column is of
-drawing from the sampler, all steps of it where it takes several.
+No generator should be slower than its plain recipe with equal work (`benchmarks/plain.py`): the
+same sizes, augmentation and batches as in a textbook, in float32, with a data loader and optimizers
+that are not fused. Ours uses the precision of the fit loop ({precisions}). Both alternate; median
+over rounds [minimum, maximum] of plain seconds divided by ours. Slower by the median: {slower}. The
+last column is the speed of sampling, with all steps of a diffusion model.
 
 {table}
 """
@@ -167,7 +168,8 @@ def speed_text(result: Result) -> str:
                 "rounds": str(len(ratios)),
                 "ours images/s": f"{images / np.median(ours):,.0f}",
                 "plain images/s": f"{images / np.median(plain):,.0f}",
-                "times as fast": f"{np.median(ratios):.2f} [{ratios.min():.2f}, {ratios.max():.2f}]",
+                "times as fast": f"{np.median(ratios):.2f} "
+                f"[{ratios.min():.2f}, {ratios.max():.2f}]",
                 "draws images/s": f"{run['drawn_per_s']:,.0f}",
             }
         )
@@ -179,13 +181,13 @@ def speed_text(result: Result) -> str:
 
 
 def by_family(result: Result) -> dict[str, list[Result]]:
-    """The runs of every family, families in the order they were run in."""
+    """The runs of every family, in the order of the runs."""
     names = dict.fromkeys(run["family"] for run in result["runs"])
     return {name: [run for run in result["runs"] if run["family"] == name] for name in names}
 
 
 def ranged(values: Iterable[float | None], digits: int) -> str:
-    """The mean with the least and the largest; how many cannot be told is said, too."""
+    """The mean with minimum and maximum, and the number of values that are undefined."""
     every = list(values)
     finite = [value for value in every if value is not None]
     lacking = f", {len(every) - len(finite)} unknown" if len(finite) < len(every) else ""
@@ -196,7 +198,7 @@ def ranged(values: Iterable[float | None], digits: int) -> str:
 
 
 def wgan_figure(result: Result) -> Figure:
-    """Above, loss and CAS against the step; below, CAS against the loss; a column per family."""
+    """Top: loss and CAS by step. Bottom: CAS by loss. A column per family."""
     families = by_family(result)
     figure, axes = figures.subplots(9, 5.4, 2, len(families))
     for (family, runs), (above, below) in zip(families.items(), axes.T, strict=True):
@@ -218,7 +220,7 @@ def wgan_figure(result: Result) -> Figure:
 
 
 def began_figure(result: Result) -> Figure:
-    """k and the convergence measure over steps, a line per seed, a color per gamma."""
+    """k and the convergence measure by step, a line per seed, a color per gamma."""
     figure, axes = figures.subplots(9, 3.0, 1, len(BALANCE))
     for axis, name in zip(axes[0], BALANCE, strict=True):
         for gamma, color in zip(GAMMAS, figures.COLORS, strict=False):
@@ -234,6 +236,6 @@ def began_figure(result: Result) -> Figure:
 
 
 def label(axis: Axes, x: str, y: str) -> None:
-    """Name both axes."""
+    """Label both axes."""
     axis.set_xlabel(x)
     axis.set_ylabel(y)

@@ -1,6 +1,6 @@
 """The command line for people: `python -m pipeline COMMAND`.
 
-DVC runs the stages; these commands look before and after: are the settings sound, what came out.
+DVC runs the stages. These commands check the settings before a run and show the results after it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ app = typer.Typer(
 
 
 def settings(root: Path) -> Params:
-    """The params of `root`, after setting their bits: before numpy and torch are imported."""
+    """The params of `root`. Sets their bits first: numpy and torch read these when imported."""
     params = load_params(root)
     set_bits(params.bits)
     warn_of_processor()
@@ -31,27 +31,25 @@ def settings(root: Path) -> Params:
 
 @app.command()
 def check() -> None:
-    """Check all of params.yaml, every member's own section included, before anything runs."""
+    """Check all of params.yaml and build every model once, before anything runs."""
     with exit_on_error():
         settings(Path.cwd())
-        from pipeline.commands.check import (  # reads every registry, and so torch
-            check_params,
-            summary,
-        )
+        # Imports every registry, and so torch.
+        from pipeline.commands.check import check_params, summary
 
         params = check_params(Path.cwd())
         if not params.generators:
             raise ParamsError(
-                "generators", "expected at least one, found none", "see params.yaml as shipped"
+                "generators", "expected at least one, found none", "run `preset default`"
             )
-        print(f"params.yaml is sound: {summary(params)}")
+        print(f"params.yaml is valid: {summary(params)}")
 
 
 @app.command()
 def show(
     markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown.")] = False,
 ) -> None:
-    """Print the headline table of the last report, rank generators, and name the page."""
+    """Print the main tables of the last report and the path of its page."""
     with exit_on_error():
         root = Path.cwd()
         params = settings(root)
@@ -70,12 +68,13 @@ def show(
 def preset(
     name: Annotated[str, typer.Argument(help="a file of presets/, without .yaml")],
 ) -> None:
-    """Lay ready-made settings over params.yaml; its comments stay."""
+    """Replace params.yaml with ready-made settings; a file of your own is kept as a backup."""
     from pipeline.commands import presets
 
     with exit_on_error():
-        changed = presets.apply(name, Path.cwd())
-        print(f"preset {name}: changed {', '.join(changed) or 'nothing'}")
+        backup = presets.apply(name, Path.cwd())
+        kept = f"; your own params.yaml was moved to {backup.name}" if backup else ""
+        print(f"params.yaml is now preset {name}{kept}")
 
 
 if __name__ == "__main__":

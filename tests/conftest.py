@@ -12,6 +12,7 @@ import pipeline  # noqa: F401
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,22 @@ import pytest
 import torch
 from hypothesis import settings
 
-from pipeline.commands import presets
-from pipeline.config.schema import SUBSETS, DataParams, Params, load_params
-from pipeline.config.validation import Member, parse_yaml, validate
+from pipeline.classifiers import judge
+from pipeline.config.schema import DataParams, Params, family
+from pipeline.config.validation import Member, member_config, parse_yaml, validate
 from pipeline.data.datasets import toy
 from pipeline.data.images import LabeledImages, read_images
-from pipeline.report.tables import TEACHER_COLUMNS
+from pipeline.evaluation import audit
+from pipeline.generators import GENERATORS
 from pipeline.runtime.errors import TrialError
 from pipeline.runtime.files import file_digest, write_json, write_npz, write_text
-from pipeline.runtime.seeds import derive_seed, numpy_rng
-from pipeline.stages import evaluate_generator, prepare
+from pipeline.runtime.seeds import derive_seed, library_versions, numpy_rng
+from pipeline.stages import prepare
+from pipeline.trials import layout
 from pipeline.trials.grid import Trial
-from pipeline.trials.integrity import Artifact, artifacts
-from pipeline.trials.provenance import MANIFEST, describe, provenance
+from pipeline.trials.integrity import code_group
+from pipeline.trials.layout import Artifact, artifacts, subset
+from pipeline.trials.provenance import Provenance, complete, consumed, describe, read_manifest
 from pipeline.trials.store import TIMINGS
 
 # One thread per test process: two run at once on two cores, and results are defined for one thread.
@@ -55,19 +59,26 @@ generators:
     steps: 5
     batch_size: 4
     augmentation: {degrees: 10, translate: 0.05, scale: 0.1, shear: 8}
-synthesize: {per_class: 6, teacher: {classifier: cnn}}
+teachers: {supervised: {classifier: cnn}}
+synthesize: {per_class: 6, teacher: supervised}
 tune: {latent_std: [1.0], min_probability: [0.5], folds: 2}
 classifiers: {cnn: {}, lgbm: {}}
 transforms: {affine: {degrees: 10, translate: 0.1, scale: 0.1, shear: 5}}
 arms:
-  real: {inputs: data/splits/subsets, per_class: 0}
-  oversample: {inputs: data/splits/subsets, per_class: 6, role: must_not_differ}
-  shuffled: {inputs: data/synthetic/dcgan, per_class: 6, permute_labels: true, role: must_not_help}
-  fresh_real: {inputs: data/splits/fresh, per_class: 6, role: must_help}
-  classical: {inputs: data/splits/subsets, per_class: 6, transform: affine}
-  dcgan: {inputs: data/synthetic/dcgan, per_class: 6, filter: agreement}
-  dcgan_classical: {inputs: data/synthetic/dcgan, per_class: 6, transform: affine}
-  dcgan_only: {inputs: data/synthetic/dcgan, per_class: 6, real: false, role: measure}
+  real: {kind: real, inputs: data/splits/subsets, per_class: 0}
+  oversample: {kind: real, inputs: data/splits/subsets, per_class: 6, role: must_not_differ}
+  shuffled:
+    kind: synthetic
+    inputs: data/synthetic/dcgan
+    per_class: 6
+    permute_labels: true
+    role: must_not_help
+  fresh_real: {kind: real, inputs: data/splits/fresh, per_class: 6, role: must_help}
+  classical: {kind: real, inputs: data/splits/subsets, per_class: 6, transform: affine}
+  dcgan: {kind: synthetic, inputs: data/synthetic/dcgan, per_class: 6, filter: agreement}
+  dcgan_classical: {kind: synthetic, inputs: data/synthetic/dcgan, per_class: 6, transform: affine}
+  dcgan_only:
+    {kind: synthetic, inputs: data/synthetic/dcgan, per_class: 6, real: false, role: measure}
 report:
   baseline: real
   reference: classical
@@ -83,12 +94,13 @@ ZOO = STUDY.replace(
 ).replace(
     "arms:\n",
     "arms:\n"
-    "  cvae: {inputs: data/synthetic/cvae, per_class: 6, role: measure}\n"
-    "  cvae_only: {inputs: data/synthetic/cvae, per_class: 6, real: false, role: measure}\n",
+    "  cvae: {kind: synthetic, inputs: data/synthetic/cvae, per_class: 6, role: measure}\n"
+    "  cvae_only:\n"
+    "    {kind: synthetic, inputs: data/synthetic/cvae, per_class: 6, real: false, role: measure}\n",
 )
 DISTANCES = (
     "label_fidelity",
-    *evaluate_generator.DISTANCES,
+    *audit.DISTANCES,
     "nearest_drawn",
     "exact_copies",
     "near_copies_frac",
@@ -103,6 +115,16 @@ FIDELITY = (
     "wrong_label_frac",
     "wrong_label_frac_low",
     "wrong_label_frac_high",
+)
+TEACHER_NUMBERS = (
+    "num_unlabeled",
+    "label_accuracy",
+    "sure_frac",
+    "sure_accuracy",
+    "foreign_frac",
+    "foreign_labeled_frac",
+    "foreign_sure_frac",
+    "remoteness",
 )
 PER_CLASS = ("coverage", "recall", "spread", "copying_pixels", "copying_features")
 CLASS_AUDIT = (
@@ -120,6 +142,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files with the most slow tests first."""
     slow = Counter(item.path for item in items if "slow" in item.keywords)
     items.sort(key=lambda item: -slow[item.path])
+
+
+@cache
+def preset(name: str) -> Params:
+    """A preset of the project."""
+    text = (ROOT / "presets" / f"{name}.yaml").read_text("utf-8")
+    return validate(Params, parse_yaml(text, name), name)
 
 
 @pytest.fixture(scope="session")
@@ -142,13 +171,13 @@ def few_bars(bars: LabeledImages) -> LabeledImages:
 
 
 @pytest.fixture(scope="session")
-def whole_sections(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Member]:
+def whole_sections() -> dict[str, Member]:
     """The sections of all generators, from the preset `zoo`, and one with all switches turned."""
-    folder = tmp_path_factory.mktemp("zoo")
-    shutil.copy(ROOT / "params.yaml", folder)
-    presets.apply("zoo", folder)
-    members = load_params(folder).generators
-    found = {name: member.settings for name, member in members.items()}
+    members = preset("zoo").generators
+    found = {}
+    for name, member in members.items():
+        config = GENERATORS[family(member, name)].Config
+        found[name] = member_config(config, member.settings, name).model_dump()
     plain = found["plain_dcgan"]
     return found | {
         "plain_dcgan_switched": plain
@@ -190,20 +219,17 @@ def narrow(settings: Member) -> Member:
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Params:
-    """The project's params.yaml under the preset `smoke`: every member, small."""
-    folder = tmp_path_factory.mktemp("smoke")
-    shutil.copy(ROOT / "params.yaml", folder)
-    presets.apply("smoke", folder)
-    return load_params(folder)
+def smoke() -> Params:
+    """The preset `smoke`: every kind of member, small."""
+    return preset("smoke")
 
 
 @pytest.fixture(scope="module")
 def quick_judge() -> Iterator[None]:
     """A small judge of few steps, where it matters what it learns from and not how well."""
-    brief = evaluate_generator.JUDGE.model_copy(update={"steps": 60, "channels": 8, "features": 16})
+    brief = judge.JUDGE.model_copy(update={"steps": 60, "channels": 8, "features": 16})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate_generator, "JUDGE", brief)
+        patch.setattr(judge, "JUDGE", brief)
         yield
 
 
@@ -245,117 +271,127 @@ def leave_study(folder: Path, text: str) -> Path:
     study = validate(Params, parse_yaml(text, "study"), "study")
     (folder / "params.yaml").write_text(text, encoding="utf-8")
     prepare.run(study, folder)
-    seconds = []
     for artifact in artifacts(study):
-        outputs = leave_outputs(folder, artifact, study)
-        leave_manifest(folder, artifact, outputs, study)
-        if artifact.path.parts[0] == "models":
-            seconds.append(
-                {
-                    "stage": artifact.names["stage"],
-                    "item": artifact.names["item"],
-                    "batch_size": 4,
-                    **artifact.replicate.columns(),
-                    "seconds": 1.0 + artifact.replicate.seed,
-                    "file": artifact.path.as_posix(),
-                    "sha256": file_digest(folder / artifact.path),
-                }
-            )
+        leave_outputs(folder, artifact, study)
+        leave_manifest(folder, artifact, study)
+    seconds = [
+        {
+            **read_manifest(folder / artifact.manifest)["tags"],
+            "seconds": 1.0 + artifact.replicate.seed,
+            "file": artifact.manifest.as_posix(),
+            "sha256": file_digest(folder / artifact.manifest),
+        }
+        for artifact in artifacts(study)
+        if artifact.stage == "train_generator"
+    ]
     write_json(folder / TIMINGS / "train_generator@dcgan.json", seconds)
     return folder
 
 
-def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> list[Path]:
-    """Write what a trial leaves beside its manifest."""
-    kind, stem = artifact.path.parts[0], artifact.path.name.removesuffix(MANIFEST)
-    place = folder / artifact.path.parent
-    if kind == "results":
-        trial = Trial(artifact.names["classifier"], artifact.path.parts[1], artifact.replicate)
-        write_npz(place / f"{stem}.npz", **scored(trial, params))
-        return [place / f"{stem}.npz"]
-    if kind == "models":
-        return leave_generator(place / stem, artifact)
-    if artifact.names["stage"] == "evaluate_teacher":
-        numbers = dict.fromkeys(TEACHER_COLUMNS[3:], 0.75)
-        write_json(place / f"{stem}.json", numbers | {"strangeness_auroc": None})
-        return [place / f"{stem}.json"]
-    if artifact.is_audit:
-        each = artifact.replicate
-        rng = numpy_rng("audit", each.budget, each.seed)
-        report = {"num_compared": 60, **dict(zip(FIDELITY, rng.random(len(FIDELITY)), strict=True))}
-        report["flags"] = ["copies"] * (each.seed == 0)
-        report["classes"] = [
-            {
-                "label": label,
-                "collapsed": False,
-                **dict(zip(CLASS_AUDIT, rng.random(len(CLASS_AUDIT)), strict=True)),
-            }
-            for label in range(3)
-        ]
-        write_json(place / f"{stem}.json", report)
-        return [place / f"{stem}.json"]
-    write_npz(
-        place / f"{stem}.npz",
-        images=np.zeros((3, 1, 8, 8), np.uint8),
-        labels=np.arange(3),
-        latent_std=np.array(1.0),
-        confidence=np.array(0.5),
-    )
-    return [place / f"{stem}.npz"]
+def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> None:
+    """Write the files of one trial, with hand-made numbers."""
+    paths = {suffix: folder / path for suffix, path in artifact.paths.items()}
+    match artifact.stage:
+        case "train_classifiers":
+            trial = Trial(str(artifact.classifier), artifact.item, artifact.replicate)
+            write_npz(paths[".npz"], **scored(trial, params))
+        case "train_generator":
+            leave_generator(paths, artifact)
+        case "evaluate_teacher":
+            numbers = dict.fromkeys(TEACHER_NUMBERS, 0.75)
+            write_json(paths[".json"], numbers | {"strangeness_auroc": None})
+        case "evaluate_generator":
+            write_json(paths[".json"], audited(artifact))
+        case "tune":
+            write_json(paths[".json"], {"latent_std": 1.0, "min_probability": 0.5})
+        case "synthesize":
+            write_npz(
+                paths[".npz"],
+                images=np.zeros((3, 1, 8, 8), np.uint8),
+                labels=np.arange(3),
+                latent_std=np.array(1.0),
+                min_probability=np.array(0.5),
+            )
+        case _:
+            for path in paths.values():
+                write_text(path, str(artifact))
 
 
-def leave_generator(stem: Path, artifact: Artifact) -> list[Path]:
-    """Write what training leaves beside its manifest: variational if named cvae."""
-    suffixes = (".safetensors", ".history.csv", ".snapshots.npz", ".showcase.npz")
-    files = [stem.with_name(stem.name + suffix) for suffix in suffixes]
+def audited(artifact: Artifact) -> dict[str, Any]:
+    """The audit of one replicate's images; seed 0 copies."""
+    replicate = artifact.replicate
+    rng = numpy_rng("audit", replicate.budget, replicate.seed)
+    report = {"num_compared": 60, **dict(zip(FIDELITY, rng.random(len(FIDELITY)), strict=True))}
+    report["flags"] = ["copies"] * (replicate.seed == 0)
+    report["classes"] = [
+        {
+            "label": label,
+            "collapsed": False,
+            **dict(zip(CLASS_AUDIT, rng.random(len(CLASS_AUDIT)), strict=True)),
+        }
+        for label in range(3)
+    ]
+    return report
+
+
+def leave_generator(paths: dict[str, Path], artifact: Artifact) -> None:
+    """Write what training leaves: variational if named cvae."""
     shades = np.arange(48, dtype=np.uint8).repeat(64).reshape(48, 1, 8, 8)
-    is_autoencoder = artifact.names["item"] == "cvae"
-    players = {"loss": 0.5} if is_autoencoder else {"generator": 0.7, "discriminator": 0.5}
-    numbers = players | ({"divergence": 0.1} if is_autoencoder else {"accuracy": 0.75})
-    history = {"step": 5, **numbers, **{f"{name}_learning_rate": 0.1 for name in players}}
-    write_text(files[0], str(artifact.replicate))
-    write_text(files[1], ",".join(history) + "\n" + ",".join(map(str, history.values())) + "\n")
-    write_npz(files[2], step_000002=shades[:24], step_000005=shades[24:48])
+    is_autoencoder = artifact.item == "cvae"
+    networks = {"loss": 0.5} if is_autoencoder else {"generator": 0.7, "discriminator": 0.5}
+    numbers = networks | ({"divergence": 0.1} if is_autoencoder else {"accuracy": 0.75})
+    history = {"step": 5, **numbers, **{f"{name}_learning_rate": 0.1 for name in networks}}
+    rows = [",".join(history), ",".join(map(str, history.values()))]
     showcase = {"interpolation": shades[:30], "something_new": shades[:10]}
-    write_npz(files[3], **showcase, **({"reconstruction": shades[:20]} if is_autoencoder else {}))
-    return files
+    if is_autoencoder:
+        showcase["reconstruction"] = shades[:20]
+    write_text(paths[".safetensors"], str(artifact.replicate))
+    write_text(paths[".discriminator.safetensors"], "")
+    write_text(paths[".history.csv"], "".join(f"{row}\n" for row in rows))
+    write_npz(paths[".snapshots.npz"], step_000002=shades[:24], step_000005=shades[24:48])
+    write_npz(paths[".showcase.npz"], **showcase)
 
 
 def leave_manifest(
-    folder: Path,
-    artifact: Artifact,
-    outputs: list[Path],
-    params: Params,
-    failure: TrialError | None = None,
+    folder: Path, artifact: Artifact, params: Params, failure: TrialError | None = None
 ) -> None:
-    """Write the manifest of an honest trial that learned from all of its draw."""
-    subset = folder / SUBSETS / artifact.replicate.file(".npz")
-    code = "/".join(artifact.group)
-    origin = provenance(code, [subset], params, artifact.sections, 0, folder)
-    digests = {path.name: file_digest(path) for path in outputs}
-    labels = {**artifact.names, **artifact.replicate.columns()}
-    if artifact.names["stage"] == "train_generator":
-        kind = "variational autoencoder" if artifact.names["item"] == "cvae" else "gan"
-        labels |= {"kind": kind, "loss": "cross-entropy" if kind == "gan" else "lower bound"}
-    data = None if failure else read_images(subset)
-    record = describe(origin, labels, data, failure, {} if failure else digests)
-    write_json(folder / artifact.path, record)
+    """Write the manifest of an honest trial that learned from all of its labeled subset."""
+    inputs, data = {}, None
+    if artifact.replicate is not None:
+        path = subset(artifact.replicate).path
+        inputs, data = {path.as_posix(): file_digest(folder / path)}, read_images(folder / path)
+    origin = Provenance("/".join(code_group(params, artifact)), inputs, {}, environment())
+    tags = artifact.tags
+    if artifact.stage == "train_generator":
+        generator = GENERATORS[params.family(artifact.item)]
+        tags |= {"batch_size": 4, "kind": generator.kind, "loss": generator.loss}
+    files = [] if failure else [folder / path for path in artifact.paths.values()]
+    record = describe(origin, consumed(None if failure else data), failure)
+    digests = {path.name: file_digest(path) for path in files}
+    manifest = complete(record, tags, layout.settings(params, artifact), digests)
+    write_json(folder / artifact.manifest, manifest)
+
+
+@cache
+def environment() -> dict[str, str | int]:
+    """What the manifest of a trial says of libraries and bits."""
+    return {**library_versions(), "bits": "portable", "threads": 1}
 
 
 def scored(trial: Trial, params: Params) -> dict[str, np.ndarray]:
     """What a trial leaves: probabilities of sixty test images, right more often than not."""
-    each, arm = trial.replicate, params.arms[trial.arm]
+    replicate, arm = trial.replicate, params.arms[trial.arm]
     rng = np.random.default_rng(
-        derive_seed("scored", trial.classifier, trial.arm, each.budget, each.seed)
+        derive_seed("scored", trial.classifier, trial.arm, replicate.budget, replicate.seed)
     )
     labels = np.repeat(np.arange(3), 20)
     scores = rng.random((60, 3)) + 0.5 * np.eye(3)[labels]
     counts: dict[str, Any] = {
-        "num_train": 3 * (each.budget * arm.real + arm.per_class),
+        "num_train": 3 * (replicate.budget * arm.real + arm.per_class),
         "num_made": 3 * arm.per_class if arm.generator else 0,
         "num_candidates": 18 if arm.generator or arm.teacher else 0,
-        "num_rejected": each.seed if arm.filter != "none" else 0,
-        "learned": derive_seed(trial.classifier, trial.arm, each.budget, each.seed),
+        "num_rejected": replicate.seed if arm.filter != "none" else 0,
+        "learned": derive_seed(trial.classifier, trial.arm, replicate.budget, replicate.seed),
     }
     return {
         "probabilities": (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32),

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.config.schema import Params
 from pipeline.stages.__main__ import ITEMS
+from pipeline.trials import layout
 from pipeline.trials.code import import_closure, imported_modules
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -141,20 +143,40 @@ def test_commands_are_fixed_strings_and_groups_run_over_their_sections() -> None
 
 
 @pytest.mark.parametrize(
-    ("file", "readers"),
+    ("name", "readers"),
     [
-        ("data/splits/test.npz", {"train_classifiers"}),
-        ("data/splits/labels.npz", {"evaluate_generator", "evaluate_teacher"}),
-        ("data/splits/ids.npz", {"report"}),
+        ("TEST", {"train_classifiers"}),
+        ("LABELS", {"train_judge", "evaluate_generator", "evaluate_teacher"}),
+        ("IDS", {"report"}),
     ],
 )
-def test_only_these_stages_may_read(file: str, readers: set[str]) -> None:
-    stages = pipeline_stages()
-    assert {name for name, stage in stages.items() if file in stage["deps"]} == readers
-    assert not [name for name, stage in stages.items() if "data/splits" in stage["deps"]]
-    for name in set(stages) - readers - {"prepare"}:
-        text = (PACKAGE / "stages" / f"{name}.py").read_text(encoding="utf-8")
-        assert Path(file).name not in text
+def test_only_these_stages_may_read(name: str, readers: set[str]) -> None:
+    stages, file = pipeline_stages(), getattr(layout, name).path
+    readers_declared = {
+        stage for stage, entry in stages.items() if file.as_posix() in entry["deps"]
+    }
+    assert readers_declared == readers
+    assert not [stage for stage, entry in stages.items() if "data/splits" in entry["deps"]]
+    for stage in set(stages) - readers - {"prepare"}:
+        text = (PACKAGE / "stages" / f"{stage}.py").read_text(encoding="utf-8")
+        assert not re.search(rf"\b{name}\b|{file.name}", text), stage
+
+
+def test_stages_write_what_the_layout_says() -> None:
+    for name, outputs in layout.OUTPUTS.items():
+        item = "/${key}" if ITEMS[name] else ""
+        assert pipeline_stages()[name]["outs"] == [f"{outputs.folder.as_posix()}{item}"]
+
+
+@pytest.mark.parametrize("name", layout.OUTPUTS)
+def test_a_stage_declares_the_settings_that_its_manifests_record(name: str, study: Params) -> None:
+    declared = {key.replace(".${key}", "") for key in pipeline_stages()[name]["params"]}
+    artifacts = [found for found in layout.artifacts(study) if found.stage == name]
+    for artifact in artifacts:
+        for key in layout.sections(study, artifact):
+            section = key.partition(".")[0]
+            assert {key, section} & declared, key
+    assert artifacts
 
 
 def test_the_map_in_the_readme_is_the_tree() -> None:

@@ -1,6 +1,6 @@
-"""What the training sets are judged by: one file per classifier, one line here; no logic.
+"""The registry of classifier families: one file and one line per family, no logic.
 
-What is in this file is in no trial's fingerprint.
+This file is part of no trial's fingerprint.
 """
 
 from pipeline.classifiers.base import Classifier
@@ -12,6 +12,6 @@ from pipeline.classifiers.lgbm import LightGBM
 CLASSIFIERS: dict[str, type[Classifier]] = {
     "cnn": CNN,
     "cnn_textbook": CNNTextbook,
-    "critic": DiscriminatorCNN,
+    "discriminator_cnn": DiscriminatorCNN,
     "lgbm": LightGBM,
 }

@@ -1,17 +1,18 @@
-"""A small LeNet-like network: two convolutions, one dense layer.
+"""A small network like LeNet: two convolutions and one dense layer.
 
-Source: LeCun et al. (1998), "Gradient-based learning applied to document recognition", with batch
-normalisation (Ioffe and Szegedy 2015), ReLU and max pooling in place of the original's squashing
-and subsampling; AdamW (Loshchilov and Hutter 2019) on a one-cycle schedule (Smith 2018).
+Source: LeCun et al. (1998), "Gradient-based learning applied to document recognition". Deviations:
+batch normalization (Ioffe and Szegedy 2015), ReLU and max pooling replace the original's squashing
+functions and subsampling; the optimizer is AdamW (Loshchilov and Hutter 2019) on a one-cycle
+schedule (Smith 2018).
 """
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import ClassVar, cast
+from typing import ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from pipeline.classifiers.base import Classifier, TrainingSet
 from pipeline.config.validation import Count, Section
@@ -30,25 +32,28 @@ from pipeline.nn.tensors import map_images, to_input
 from pipeline.runtime.seeds import derive_seed
 
 KERNEL = 5
-# Below this size two unpadded 5 x 5 convolutions with pooling would leave nothing of the image.
-UNPADDED_FROM = 20
+# Two unpadded 5 x 5 convolutions with pooling leave nothing of images that are smaller than this.
+MIN_UNPADDED_SIDE = 20
 PREDICT_BATCH = 1000
 
 
 class CNNConfig(Section):
-    """All arms take the same number of steps, however many images they train on."""
+    """The number of steps is the same for every arm, whatever its number of images."""
 
-    steps: int = Field(gt=1, le=1_000_000)
-    batch_size: int = Field(gt=1, le=1_000_000)
-    learning_rate: float = Field(gt=0)  # the peak of the cycle
-    weight_decay: float = Field(ge=0)
-    channels: Count  # of the first convolution; the second has twice as many
-    features: Count  # width of the dense layer
-    dropout: float = Field(ge=0, lt=1)
+    steps: int = Field(default=500, gt=1, le=1_000_000)
+    batch_size: int = Field(default=32, gt=1, le=1_000_000)
+    learning_rate: float = Field(default=0.003, gt=0)  # the peak of the one-cycle schedule
+    weight_decay: float = Field(default=0.01, ge=0)
+    channels: Count = 16  # of the first convolution; the second has twice as many
+    features: Count = 128  # width of the dense layer
+    dropout: float = Field(default=0.3, ge=0, lt=1)
 
 
 class Network(nn.Module, ABC):
-    """Images (n, c, h, w) in 0..1 to class scores (n, num_classes): convolutions, a dense layer."""
+    """Images (n, c, h, w) in 0..1 to class scores (n, num_classes).
+
+    A subclass provides the convolutions; the dense layer and the scores are the same for all.
+    """
 
     def __init__(self, config: CNNConfig, spec: ImageSpec) -> None:
         super().__init__()
@@ -58,26 +63,28 @@ class Network(nn.Module, ABC):
         self.scores = nn.Sequential(
             nn.Dropout(config.dropout), nn.Linear(config.features, spec.num_classes)
         )
-        with torch.no_grad():  # settles the lazy layer's input width
+
+        # A first forward pass sets the input width of the lazy layer.
+        with torch.no_grad():
             self.eval()(torch.zeros(1, spec.channels, spec.height, spec.width))
 
+    @override
     def forward(self, images: Tensor) -> Tensor:
-        """See the class."""
         return cast("Tensor", self.scores(self.features(images)))
 
     @staticmethod
     @abstractmethod
     def convolve(config: CNNConfig, spec: ImageSpec) -> list[nn.Module]:
-        """The layers before the dense one."""
+        """The layers before the dense layer."""
 
 
 class LeNet(Network):
-    """See the module."""
+    """Twice: convolution, batch normalization, ReLU, max pooling."""
 
     @staticmethod
+    @override
     def convolve(config: CNNConfig, spec: ImageSpec) -> list[nn.Module]:
-        """See `Network.convolve`."""
-        padding = 0 if min(spec.height, spec.width) >= UNPADDED_FROM else KERNEL // 2
+        padding = 0 if min(spec.height, spec.width) >= MIN_UNPADDED_SIDE else KERNEL // 2
         return [
             *_block(spec.channels, config.channels, padding),
             *_block(config.channels, 2 * config.channels, padding),
@@ -90,27 +97,34 @@ def _block(width_in: int, width_out: int, padding: int) -> list[nn.Module]:
 
 
 class CNN(Classifier):
-    """`Network` trained with cross-entropy for a fixed number of steps."""
+    """A `Network` trained with cross-entropy for a fixed number of steps."""
 
     Config = CNNConfig
     Network: ClassVar[type[Network]] = LeNet
     config: CNNConfig
     network: nn.Module
 
-    def fit(self, training_set: TrainingSet) -> CNN:
-        """See `Classifier.fit`. Batches are drawn with replacement, each from a seed of its own.
+    @override
+    def build(self, spec: ImageSpec) -> None:
+        self.network = self.untrained(spec)
 
-        An image is drawn in proportion to its weight.
+    @override
+    def fit(self, training_set: TrainingSet) -> Self:
+        """Train from scratch and return self.
+
+        Batches are sampled with replacement, with probabilities proportional to the weights. Every
+        step has its own seed.
         """
         config, data = self.config, training_set.data
+        spec = replace(data.spec(), num_classes=training_set.num_classes)
+        images, labels = to_input(data.images), torch.from_numpy(data.labels)
+        edges = cumulative_weights(training_set.weights, total=len(data))
+
         with seeded(derive_seed("initial", self.seed)):
-            spec = replace(data.spec(), num_classes=training_set.num_classes)
-            network = self.untrained(spec)
-            self.network = network.to(memory_format=torch.channels_last)
+            network = self.network = self.untrained(spec).to(memory_format=torch.channels_last)
             training = OneCycle(network, config.learning_rate, config.weight_decay, config.steps)
-            images, labels = to_input(data.images), torch.from_numpy(data.labels)
-            edges = cumulative_weights(training_set.weights, total=len(data))
             network.train()
+
             for step in range(config.steps):
                 torch.manual_seed(derive_seed("step", self.seed, step))
                 index = sample_indices(edges, config.batch_size)
@@ -119,27 +133,41 @@ class CNN(Classifier):
                     generator = stream(derive_seed("view", self.seed, step))
                     batch = training_set.transform(batch, generator)
                 training.step(functional.cross_entropy(network(batch), labels[index]))
+
         network.eval()
         return self
 
     def untrained(self, spec: ImageSpec) -> nn.Module:
-        """The network before its first step, by torch's global random state."""
+        """The network before its first step, initialized from torch's global random state."""
         return self.Network(self.config, spec)
 
+    @override
+    def state(self) -> dict[str, Tensor]:
+        return dict(self.network.state_dict())
+
+    @override
+    def load(self, state: Mapping[str, Tensor], spec: ImageSpec) -> Self:
+        # The random initial weights are overwritten; the block keeps the global state as it is.
+        with seeded(self.seed):
+            network = self.Network(self.config, spec)
+        network.load_state_dict(dict(state))
+        self.network = network.to(memory_format=torch.channels_last).eval()
+        return self
+
+    @override
     def digest(self) -> str:
-        """See `Classifier.digest`."""
         running = hashlib.sha256()
-        for name, value in self.network.state_dict().items():
+        for name, value in self.state().items():
             running.update(f"{name}\0{tuple(value.shape)}\0".encode())
             running.update(value.contiguous().numpy().tobytes())
         return running.hexdigest()
 
+    @override
     def predict_proba(self, images: Images) -> NDArray[np.float32]:
-        """See `Classifier.predict_proba`."""
         return self._in_batches(images, lambda batch: self.network(batch).softmax(dim=1))
 
     def embed(self, images: Images) -> NDArray[np.float32]:
-        """The dense layer's activations, (n, features): where distances between sets are taken."""
+        """Activations of the dense layer, (n, features), as an embedding of uint8 images."""
         return self._in_batches(images, cast("nn.Module", self.network.features))
 
     def _in_batches(

@@ -1,102 +1,137 @@
 """LightGBM's gradient-boosted trees on raw pixels.
 
 Source: Ke et al. (2017), "LightGBM: a highly efficient gradient boosting decision tree", with the
-random thresholds of Geurts et al. (2006), "Extremely randomized trees". The library's least number
-of rows in a leaf is off: with 20 a hundred rows give trees without splits worth having, and a count
-of rows would make repeated images a change.
+random thresholds of Geurts et al. (2006), "Extremely randomized trees". Deviation: the library's
+minimum number of rows in a leaf is off. With its default of 20, a hundred rows give trees with
+hardly a split; and with any minimum, repeating images at equal total weight changes the trees.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
+from typing_extensions import override
 
 from pipeline.classifiers.base import Classifier, TrainingSet
 from pipeline.config.validation import Count, Section
-from pipeline.data.images import Images
+from pipeline.data.images import Images, ImageSpec
 from pipeline.nn.backend import stream
+from pipeline.nn.tensors import to_input
 from pipeline.runtime.determinism import NUM_THREADS
 from pipeline.runtime.seeds import derive_seed
 
 
 class LightGBMConfig(Section):
-    """See the library's parameter page for the meaning beyond the comments."""
+    """The names are those of the library's parameters, but for the last two."""
 
-    num_trees: Count  # boosting rounds; each grows one tree per class
-    num_leaves: int = Field(gt=1, le=1_000_000)
-    learning_rate: float = Field(gt=0)
-    min_hessian_frac: float = Field(gt=0, lt=1)  # least hessian in a leaf per weight of all rows
-    colsample_frac: float = Field(gt=0, le=1)  # share of the pixels each tree may use
+    num_trees: Count = 100  # boosting rounds; each grows one tree per class
+    num_leaves: int = Field(default=15, gt=1, le=1_000_000)
+    learning_rate: float = Field(default=0.1, gt=0)
+    # Minimum sum of hessians in a leaf, as a share of the total weight of all rows.
+    min_hessian_frac: float = Field(default=1.0e-6, gt=0, lt=1)
+    colsample_frac: float = Field(default=0.05, gt=0, le=1)  # share of the pixels per tree
 
 
 class LightGBM(Classifier):
-    """One row per image; a transform is applied to the extra images once, before the fit."""
+    """One row per image; the transform is applied once, to the extra images, before the fit."""
 
     Config = LightGBMConfig
+    config: LightGBMConfig
 
-    def __init__(self, config: LightGBMConfig, seed: int) -> None:
-        super().__init__(config, seed)
-        import lightgbm  # a second of imports that stages without trees are spared
+    @override
+    def fit(self, training_set: TrainingSet) -> Self:
+        import lightgbm  # takes a second, which stages without trees save
 
-        self.model = lightgbm.LGBMClassifier(
+        config = self.config
+        min_hessian = config.min_hessian_frac * float(training_set.weights.sum())
+        model = lightgbm.LGBMClassifier(
             n_estimators=config.num_trees,
             num_leaves=config.num_leaves,
             learning_rate=config.learning_rate,
-            # Nothing may count rows, or repeating images at equal total weight would be a change.
-            # Zero, not one: even one changes the fit on the draw alone.
+            min_child_weight=min_hessian,
+            # Nothing may count rows; see the module. Zero, not one: even one changes the fit on
+            # the labeled subset alone.
             min_child_samples=0,
             min_data_in_bin=1,
             extra_trees=True,
             colsample_bytree=config.colsample_frac,
-            random_state=derive_seed("lightgbm", seed) % 2**31,
+            random_state=derive_seed("lightgbm", self.seed) % 2**31,
             deterministic=True,
-            # Without it the library times both layouts and takes the faster. The trees are the
-            # same, but by rows a tree goes through the pixels that it does not use, too.
+            # By default the library times both memory layouts and takes the faster one. The trees
+            # are the same; by rows, a tree also reads the pixels that it does not use.
             force_col_wise=True,
             n_jobs=NUM_THREADS,
             verbosity=-1,
         )
 
-    def fit(self, training_set: TrainingSet) -> LightGBM:
-        """See `Classifier.fit`."""
-        data = training_set.data
-        self.num_classes = training_set.num_classes
         rows = _rows(expanded(training_set, self.seed))
-        least = self.config.min_hessian_frac * float(training_set.weights.sum())
-        self.model.set_params(min_child_weight=least)
-        self.model.fit(rows, data.labels, sample_weight=training_set.weights)
+        model.fit(rows, training_set.data.labels, sample_weight=training_set.weights)
+        self._set(model.booster_.model_to_string(), model.classes_, training_set.num_classes)
         return self
 
-    def digest(self) -> str:
-        """See `Classifier.digest`."""
-        return hashlib.sha256(self.model.booster_.model_to_string().encode()).hexdigest()
+    def _set(self, text: str, classes: NDArray[np.int64], num_classes: int) -> None:
+        """Keep a fitted model: its text, the classes that it saw, and how many there are."""
+        import lightgbm
 
+        self.text = text
+        self.classes = classes
+        self.num_classes = num_classes
+        self.booster = lightgbm.Booster(model_str=text)
+
+    @override
+    def state(self) -> dict[str, Tensor]:
+        text = np.frombuffer(self.text.encode(), dtype=np.uint8).copy()
+        return {"model": torch.from_numpy(text), "classes": torch.from_numpy(self.classes)}
+
+    @override
+    def load(self, state: Mapping[str, Tensor], spec: ImageSpec) -> Self:
+        text = state["model"].numpy().tobytes().decode()
+        self._set(text, state["classes"].numpy(), spec.num_classes)
+        return self
+
+    @override
+    def digest(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @override
     def predict_proba(self, images: Images) -> NDArray[np.float32]:
-        """See `Classifier.predict_proba`."""
+        # Classes without training images keep a probability of 0.
         probabilities = np.zeros((len(images), self.num_classes), dtype=np.float32)
-        if len(self.model.classes_) == 1:  # the library then gives two columns
-            probabilities[:, self.model.classes_] = 1.0
-        else:
-            probabilities[:, self.model.classes_] = self.model.predict_proba(_rows(images))
+
+        # With one class the trees are binary and without meaning.
+        if len(self.classes) == 1:
+            probabilities[:, self.classes] = 1.0
+            return probabilities
+
+        predicted = np.asarray(self.booster.predict(_rows(images), num_threads=NUM_THREADS))
+        if len(self.classes) == 2:  # binary trees give the probability of the second class
+            predicted = np.stack([1.0 - predicted, predicted], axis=1)
+        probabilities[:, self.classes] = predicted
         return probabilities
 
 
 def expanded(training_set: TrainingSet, seed: int) -> Images:
-    """The training images with each extra one transformed once, uint8 (n, c, h, w)."""
+    """The training images, uint8 (n, c, h, w), with each extra image transformed once."""
     images, extra = training_set.data.images, training_set.extra
     if training_set.transform is None or not extra.any():
         return images
+
     generator = stream(derive_seed("expand", seed))
-    batch = torch.from_numpy(images[extra]).to(torch.float32).div_(255)
+    batch = to_input(images[extra]).contiguous()
     changed = training_set.transform(batch, generator).mul(255).round().to(torch.uint8)
+
     result = images.copy()
-    result[extra] = changed.numpy()
+    result[extra] = changed.contiguous().numpy()
     return result
 
 
 def _rows(images: Images) -> NDArray[np.float32]:
+    """Pixels as rows, float32 (n, c * h * w) in 0..255."""
     return images.reshape(len(images), -1).astype(np.float32)

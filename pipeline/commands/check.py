@@ -1,115 +1,174 @@
-"""Whole-file validation of params.yaml against every registry, before hours are spent."""
+"""`check`: the whole of params.yaml against every registry, before hours of computation.
+
+Every generator, teacher and classifier is built once, untrained and without memory, so that
+settings which only a network refuses are found here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pipeline.classifiers import CLASSIFIERS
-from pipeline.config.schema import Params, load_params
-from pipeline.config.validation import FILE, Member, Section, member_config
+from pipeline.config.design import is_supervised
+from pipeline.config.schema import MemberParams, Params, family, load_params
+from pipeline.config.validation import FILE, Section, member_config, unknown_name
 from pipeline.data.datasets import DATASETS
 from pipeline.data.images import ImageSpec
 from pipeline.evaluation.statistics import SEEDS_FOR_A_CLAIM
 from pipeline.generators import GENERATORS
-from pipeline.generators.base import create
+from pipeline.generators.base import Generator, create
+from pipeline.nn.backend import without_memory
 from pipeline.nn.layers import conv_state_dict
 from pipeline.report.comparisons import least_adjusted_p
-from pipeline.runtime.errors import ParamsError
+from pipeline.runtime.errors import ParamsError, PipelineError
 from pipeline.teachers import TEACHERS
 from pipeline.training_sets.filters import FILTERS
 from pipeline.training_sets.transforms import TRANSFORMS
 from pipeline.trials.engine import ENGINES
 from pipeline.trials.grid import expected_trials
 
-ANY_SPEC = ImageSpec(channels=1, height=32, width=32, num_classes=2)  # of which nothing depends
+SPEC = ImageSpec(channels=1, height=28, width=28, num_classes=10)  # the shape of MNIST
+SMALL_SIDE = {"digits": 8, "toy": 8}  # datasets with smaller images
+Result = TypeVar("Result")
 
 
 def check_params(root: Path) -> Params:
-    """The params of `root`; raises `ParamsError` for any name or value that no member knows."""
+    """The params of `root`; raises `ParamsError` naming every wrong name, value and network."""
     params = load_params(root)
-    known("data.name", [params.data.name], DATASETS)
-    known("engine.kind", [params.engine.kind], ENGINES)
-    for name, generator in params.generators.items():
-        family = params.family(name)
-        known(f"generators.{name}: family", [family], GENERATORS)
-        member_config(GENERATORS[family].Config, generator.settings, f"generators.{name}")
-    members("teachers", params.teachers, {name: member.Config for name, member in TEACHERS.items()})
-    members(
-        "classifiers", params.classifiers, {k: member.Config for k, member in CLASSIFIERS.items()}
-    )
-    members("transforms", params.transforms, {k: config for k, (config, _) in TRANSFORMS.items()})
-    reference = params.report.reference
-    if reference is not None and params.regime(reference) != "labeled":
-        raise ParamsError(
-            f"{FILE}: report.reference",
-            "expected an arm of labeled images alone, which is what augmenting the images at hand "
-            f"takes, found {reference}, which saw unlabeled ones",
-            "name such an arm; a generator that saw unlabeled images is held against the labels it "
-            "learned from all the same",
-        )
-    for name, arm in params.arms.items():
-        known(f"arms.{name}.filter", [arm.filter], FILTERS)
-        if arm.discriminator_of is not None:
-            check_start(params, name, arm.discriminator_of)
+    refuse(name_problems(params))
+
+    configs = {
+        **sections("generators", params.generators, GENERATORS),
+        **sections("teachers", params.teachers, TEACHERS),
+        **sections("classifiers", params.classifiers, CLASSIFIERS),
+    }
+    for name, section in params.transforms.items():
+        member_config(TRANSFORMS[name][0], section, f"transforms.{name}")
+    refuse(teacher_problems(params, configs))
+    refuse(build_problems(params, configs))
     return params
 
 
-def check_start(params: Params, arm: str, name: str) -> None:
-    """Raise `ParamsError` when an arm's classifiers cannot start from generator `name`."""
-    family = GENERATORS[params.family(name)]
-    config = member_config(family.Config, params.generators[name].settings, f"generators.{name}")
-    discriminator = conv_state_dict(
-        create(family, config, ANY_SPEC, 0).discriminator_convolutions()
+def refuse(problems: Iterable[str]) -> None:
+    """Raise `ParamsError` with all `problems` in one sentence, if there are any."""
+    if text := "; ".join(problems):
+        raise ParamsError(FILE, text, f"edit {FILE}, its comments describe every key")
+
+
+def name_problems(params: Params) -> Iterator[str]:
+    """Datasets, engines, families, transforms and filters that do not exist."""
+    yield from unknown_name("data.name", params.data.name, DATASETS)
+    yield from unknown_name("engine.kind", params.engine.kind, ENGINES)
+    registries: tuple[tuple[str, Mapping[str, MemberParams], Iterable[str]], ...] = (
+        ("generators", params.generators, GENERATORS),
+        ("teachers", params.teachers, TEACHERS),
+        ("classifiers", params.classifiers, CLASSIFIERS),
     )
-    for classifier in params.arm_classifiers(arm):
-        member, section = CLASSIFIERS[classifier], params.classifiers[classifier]
-        member(member_config(member.Config, section, f"classifiers.{classifier}"), 0).start_from(
-            discriminator
+    for key, members, families in registries:
+        for name, section in members.items():
+            yield from unknown_name(f"{key}.{name}.family", family(section, name), families)
+    for name in params.transforms:
+        yield from unknown_name("transforms", name, TRANSFORMS)
+    for name, arm in params.arms.items():
+        yield from unknown_name(f"arms.{name}.filter", arm.filter, FILTERS)
+
+
+def sections(
+    key: str, members: Mapping[str, MemberParams], families: Mapping[str, Any]
+) -> dict[str, Section]:
+    """The validated settings of every member, by its place such as `generators.dcgan`."""
+    return {
+        f"{key}.{name}": member_config(
+            families[family(section, name)].Config, section.settings, f"{key}.{name}"
         )
+        for name, section in members.items()
+    }
+
+
+def teacher_problems(params: Params, configs: Mapping[str, Section]) -> Iterator[str]:
+    """Classifiers and transforms that a teacher names and that do not exist."""
+    for name in params.teachers:
+        settings = configs[f"teachers.{name}"].model_dump()
+        if "classifier" in settings:
+            where = f"teachers.{name}.classifier"
+            yield from unknown_name(where, settings["classifier"], params.classifiers)
+        if "transform" in settings:
+            where = f"teachers.{name}.transform"
+            yield from unknown_name(where, settings["transform"], ["none", *params.transforms])
+
+
+def build_problems(params: Params, configs: Mapping[str, Any]) -> list[str]:
+    """Networks that cannot be built, and warm starts that do not fit."""
+    side = SMALL_SIDE.get(params.data.name, SPEC.height)
+    spec = replace(SPEC, height=side, width=side)
+    problems: list[str] = []
+
+    generators: dict[str, Generator | None] = {}
+    for name in params.generators:
+        place = f"generators.{name}"
+        build = functools.partial(create, GENERATORS[params.family(name)], configs[place], spec, 0)
+        generators[name] = attempt(place, build, problems)
+
+    for name in params.teachers:
+        if not is_supervised(params, name):  # else it is one of the classifiers
+            teacher = TEACHERS[family(params.teachers[name], name)](configs[f"teachers.{name}"], 0)
+            attempt(f"teachers.{name}", functools.partial(teacher.build, spec), problems)
+
+    classifiers = {}
+    for name, section in params.classifiers.items():
+        classifiers[name] = CLASSIFIERS[family(section, name)](configs[f"classifiers.{name}"], 0)
+        build_network = functools.partial(classifiers[name].build, spec)
+        attempt(f"classifiers.{name}", build_network, problems)
+
+    for arm, recipe in params.arms.items():
+        generator = generators.get(recipe.discriminator_of or "")
+        if generator is not None:
+            discriminator = conv_state_dict(generator.discriminator_convolutions())
+            for name in params.arm_classifiers(arm):
+                start = functools.partial(classifiers[name].start_from, discriminator)
+                attempt(f"arms.{arm} with classifiers.{name}", start, problems)
+    return problems
+
+
+def attempt(where: str, build: Callable[[], Result], problems: list[str]) -> Result | None:
+    """What `build` returns; None and a sentence in `problems` if the settings do not allow it."""
+    try:
+        with without_memory():
+            return build()
+    except PipelineError as error:
+        problems.append(f"{where}: {error.args[1]} ({error.args[2]})")
+    except (ValueError, RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        problems.append(f"{where}: expected settings that a network can have, found {reason!r}")
+    return None
 
 
 def summary(params: Params) -> str:
-    """What the study will compute, and a warning when its verdicts are settled beforehand."""
+    """What the study computes, and a warning if no comparison can become significant."""
     study = params.study
     subsets = len(study.budgets) * len(study.seeds)
     text = (
-        f"{len(params.generators) * subsets} generators and {len(expected_trials(params))} "
-        f"classifiers over {subsets} label draws"
-        + (f", and {len(params.teachers) * subsets} teachers" if params.teachers else "")
+        f"{len(params.generators) * subsets} generators, {len(params.teachers) * subsets} teachers "
+        f"and {len(expected_trials(params))} classifiers over {subsets} labeled subsets"
     )
+
     tune = params.tune
-    pairs = len(tune.latent_std) * len(tune.min_probability)
-    if pairs > 1:
+    candidates = len(tune.latent_std) * len(tune.min_probability)
+    if candidates > 1:
         text += (
-            f"; to tune, each generator takes {tune.folds} more and {tune.folds * (pairs + 1)} "
-            "classifiers, on parts of its draw"
+            f"; tuning trains {tune.folds} more generators and {tune.folds * (candidates + 1)} "
+            "more classifiers for each generator"
         )
+
     least, level = least_adjusted_p(params), 1 - params.report.confidence_level
     if len(study.seeds) >= SEEDS_FOR_A_CLAIM and least > level:
         text += (
-            f"; but with so many comparisons and {len(study.seeds)} seeds the least corrected "
-            f"p-value is {least:.3f}, above {level:.2g}: add seeds or drop budgets or arms"
+            f"; warning: with so many comparisons and {len(study.seeds)} seeds the smallest "
+            f"corrected p-value is {least:.3f}, above {level:.2g}; add seeds, or remove budgets or "
+            "arms"
         )
     return text
-
-
-def members(
-    family: str, sections: Mapping[str, Member], configs: Mapping[str, type[Section]]
-) -> None:
-    """Check every section of an open family."""
-    known(family, sections, configs)
-    for name, section in sections.items():
-        member_config(configs[name], section, f"{family}.{name}")
-
-
-def known(where: str, names: Iterable[str], choices: Iterable[str]) -> None:
-    """Raise `ParamsError` for a name that is not among `choices`."""
-    choices = list(choices)
-    for name in names:
-        if name not in choices:
-            raise ParamsError(
-                f"{FILE}: {where}",
-                f"expected one of {', '.join(choices)}, found {name!r}",
-                "use one of these names",
-            )

@@ -1,30 +1,32 @@
-"""Stratified held-out sets and label draws that are nested across budgets.
+"""Test sets and labeled subsets, stratified by class and nested across budgets.
 
-Pure functions over arrays. Images are put into an order of their own first, so that the order in
-which a source lists its images changes nothing.
+Functions of arrays. Images are first put into an order that depends on their content alone, so the
+order in which a dataset lists its images does not matter.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.images import UNLABELED, LabeledImages, content_ids
+from pipeline.data.images import UNLABELED, LabeledImages, content_ids, digest
 from pipeline.runtime.errors import DataError, ParamsError
 
 Index = NDArray[np.int64]
 
 
 def canonical(data: LabeledImages) -> LabeledImages:
-    """`data` ordered by content id, then label: the same set always gives the same order."""
+    """`data` sorted by content id, then by label: equal sets have equal orders."""
     return data.take(np.lexsort((data.labels, content_ids(data.images))))
 
 
 def without_classes(data: LabeledImages, unknown: list[int]) -> tuple[LabeledImages, LabeledImages]:
-    """`data` without the classes `unknown`, the rest numbered anew from 0, and what was taken out.
+    """`data` without the classes `unknown`, renumbered from 0, and the removed images, unlabeled.
 
-    The latter is unlabeled. Raises `ParamsError` when one of them is no class of `data`, fewer than
-    two would be left, or `data` has unlabeled images, which could not be told from foreign ones.
+    Raises `ParamsError` when one of `unknown` is not a class of `data`, when fewer than two classes
+    would be left, or when `data` has unlabeled images, which may be of those classes.
     """
     if not unknown:
         return data, data.take(np.zeros(len(data), dtype=bool))
@@ -32,7 +34,7 @@ def without_classes(data: LabeledImages, unknown: list[int]) -> tuple[LabeledIma
         raise ParamsError(
             "params.yaml: data.unknown_classes.classes",
             f"expected none, since {data.source} has unlabeled images itself, found {unknown}",
-            "take them out or use a source that is labeled as a whole",
+            "remove them or use a dataset in which all images are labeled",
         )
     classes = np.unique(data.labels)
     classes_left = np.setdiff1d(classes, unknown)
@@ -58,17 +60,17 @@ def without_classes(data: LabeledImages, unknown: list[int]) -> tuple[LabeledIma
 def add_unknown_classes(
     pool: LabeledImages, unknown: LabeledImages, frac: float, rng: np.random.Generator
 ) -> LabeledImages:
-    """`pool` with so many random images of `unknown` that these are the share `frac` of all.
+    """`pool` with random images of `unknown` added, up to the share `frac` of all images.
 
-    Raises `ParamsError` when there are too few of them.
+    Raises `ParamsError` when `unknown` has too few images.
     """
     count = round(frac / (1 - frac) * len(pool))
     if count > len(unknown):
         most = len(unknown) / (len(unknown) + len(pool))
         raise ParamsError(
             "params.yaml: data.unknown_classes.frac",
-            f"expected at most {most:.3f}, since data.unknown_classes.classes have only {len(unknown)} "
-            f"images beside {len(pool)} others, found {frac}",
+            f"expected at most {most:.3f}, since data.unknown_classes.classes have only "
+            f"{len(unknown)} images beside {len(pool)} others, found {frac}",
             "lower it or name more classes",
         )
     added = unknown.take(rng.permutation(len(unknown))[:count])
@@ -84,11 +86,11 @@ def add_unknown_classes(
 def hold_out(
     data: LabeledImages, per_class: int, rng: np.random.Generator
 ) -> tuple[LabeledImages, LabeledImages]:
-    """`data` as (pool, test) with `per_class` random test images of every class.
+    """(pool, test) with `per_class` random test images of every class.
 
-    Images that occur more than once stay in the pool, so that no twin crosses over.
-    Raises `ParamsError` when a class would be left without an image for the pool, `DataError` when
-    it has too few for any split.
+    Images that occur more than once stay in the pool, so no copy of a test image is in it. Raises
+    `ParamsError` when a class would have no image left for the pool, `DataError` when it has too
+    few images for any split.
     """
     _, which, counts = np.unique(content_ids(data.images), return_inverse=True, return_counts=True)
     single = counts[which] == 1
@@ -99,7 +101,7 @@ def hold_out(
             raise DataError(
                 data.source,
                 f"expected at least 2 different images of class {label}, found {len(available)}",
-                "add images of that class, or leave it out",
+                "add images of that class or remove the class",
             )
         if len(available) <= per_class:
             raise ParamsError(
@@ -113,7 +115,7 @@ def hold_out(
 
 
 def refuse_overlap(pool: LabeledImages, test: LabeledImages) -> None:
-    """Raise `DataError` when an image of `test` is in `pool` as well, pixel for pixel."""
+    """Raise `DataError` when an image of `test` is also in `pool`, pixel for pixel."""
     shared = np.isin(content_ids(test.images), content_ids(pool.images))
     if shared.any():
         raise DataError(
@@ -138,13 +140,36 @@ def refuse_large_budget(labels: NDArray[np.int64], budgets: list[int], key: str)
 
 
 def split_subset(labels: NDArray[np.int64], budget: int, rng: np.random.Generator) -> Index:
-    """Positions of a stratified draw of `budget` images per class, (budget * classes,).
+    """Positions of a stratified random subset with `budget` images per class, (budget * classes,).
 
-    Rows are ranked: first image of every class, second of every class and so on. With an equal
-    `rng`, a smaller budget is therefore the beginning of a larger one. Beyond the smallest class
-    the ranks end. Unlabeled images are not drawn.
+    The order is the first image of every class, then the second of every class and so on: with an
+    equal `rng`, a smaller budget is the beginning of a larger one. It ends with the smallest class.
+    Unlabeled images are not chosen.
     """
     classes = np.unique(labels[labels != UNLABELED])
     ranked = [rng.permutation(np.flatnonzero(labels == label)) for label in classes]
     budget = min(budget, *map(len, ranked))
     return np.stack([positions[:budget] for positions in ranked], axis=1).reshape(-1)
+
+
+def summary(
+    name: str, class_names: tuple[str, ...], pool: LabeledImages, test: LabeledImages
+) -> dict[str, Any]:
+    """Names, shape, counts per class and digests of a split dataset."""
+    ids = content_ids(pool.images)
+    return {
+        "dataset": name,
+        "class_names": list(class_names),
+        "shape": list(pool.images.shape[1:]),
+        "pool": _counts(pool) | {"num_duplicates": len(ids) - len(np.unique(ids))},
+        "test": _counts(test),
+    }
+
+
+def _counts(data: LabeledImages) -> dict[str, object]:
+    return {
+        "num_images": len(data),
+        "per_class": np.bincount(data.labels[data.labels != UNLABELED]).tolist(),
+        "num_unlabeled": int((data.labels == UNLABELED).sum()),
+        "sha256": digest(data),
+    }

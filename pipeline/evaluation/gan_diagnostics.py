@@ -1,34 +1,35 @@
-"""Did two networks that play against each other stay in balance: rules of thumb of the texts.
+"""Rules of thumb for the balance of a GAN's two networks, from the history of one replicate.
 
-Pure functions over the history of one replicate: `step`, the losses `generator` and
-`discriminator`, and `accuracy`, the share of a batch that the discriminator takes for what it is
-(for a loss without a zero: of pairs that it puts in order). A discriminator that is an autoencoder
-has `k` in its place, the weight of synthetic images in its loss (Berthelot et al. 2017, section
-3.4). A second game has the same columns with its name before them, as `doubling_accuracy`. Families
-without these columns play no such game, and nothing is said of them. The rules follow Radford et
-al. (2016), Salimans et al. (2016), section 3, and the advice of introductory texts, which give no
-thresholds: those here are ours. A warning is a reason to look, no verdict: images are judged by the
-audit.
+Pure functions. The columns of a history are `step`, the losses `generator` and `discriminator`, and
+`accuracy`: the share of a batch that the discriminator classifies correctly or, for a loss without
+a threshold, the share of pairs (real, synthetic) that it ranks correctly. A discriminator that is
+an autoencoder has `k` instead, the weight of synthetic images in its loss (Berthelot et al. 2017,
+section 3.4). A second pair of networks has the same columns with a prefix, as in
+`doubling_accuracy`. Families without these columns are no GANs and get no warnings.
+
+Sources: Radford et al. (2016), Salimans et al. (2016), section 3, and introductory texts. They give
+no thresholds; those here are ours. A warning is a reason to look at the images, no verdict; the
+audit evaluates them.
 """
 
 from __future__ import annotations
 
 import pandas as pd
 
-END_FRAC = 0.2  # of the rows: some twelve batches, so that no single one decides
-EARLY_FRAC = 0.1  # of the steps: the texts say "quickly"
-# Of a thousand images ten are mistaken: the gradient that the generator learns from is next to
-# nothing where a discriminator that is trained by cross-entropy is sure.
+END_FRAC = 0.2  # share of the rows at the end: about twelve batches
+EARLY_FRAC = 0.1  # share of the steps at the start: the texts say "quickly"
+# Accuracy above which a discriminator trained with cross-entropy is saturated: it misclassifies ten
+# of a thousand images and gives the generator almost no gradient.
 SURE = 0.99
-LOST_FRAC = 0.1  # what is left of a generator's loss that "goes to zero"
-CHANCE = 0.5  # accuracy of who guesses
-# Half of 60 rows of 128 images each: chance alone moves their mean by 0.008.
+LOST_FRAC = 0.1  # of the median of a generator's loss, where the texts say "goes to zero"
+CHANCE = 0.5  # accuracy of guessing
+# Half of 60 rows of 128 images each: the standard error of their mean is 0.008.
 NEAR_CHANCE = 0.02
-NEAR_END = 0.01  # of k, which is kept between 0 and 1
+NEAR_END = 0.01  # distance of k, which is kept in 0..1, from an end
 
 
 def games(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The columns of every game by its name, that of the images that are drawn first, as ``."""
+    """The columns of every pair of networks without their prefix, by prefix; the first has none."""
     ends = [name for name in history if name == "discriminator" or name.endswith("_discriminator")]
     marks = sorted(name.removesuffix("discriminator") for name in ends)
     return {
@@ -40,7 +41,7 @@ def games(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def at_the_end(history: pd.DataFrame) -> dict[str, float]:
-    """Every game's mean accuracy and k at the end of training, by column, where there are such."""
+    """Mean accuracy and k of every pair of networks at the end of training, by column name."""
     return {
         f"{game}_{name}" if game else name: float(_end(columns)[name].mean())
         for game, columns in games(history).items()
@@ -88,25 +89,25 @@ def _end(history: pd.DataFrame) -> pd.DataFrame:
 
 
 def _falls_fast(history: pd.DataFrame) -> bool:
-    """Whether the discriminator was sure already in the first tenth of training.
+    """Whether the discriminator was saturated in the first tenth of training.
 
-    The texts speak of its loss. Accuracy stands for that: how low a loss can fall differs from
-    family to family, as with smoothed labels, and accuracy has the same ends everywhere.
+    The texts speak of its loss. Accuracy is used instead, since its range is the same for all
+    families; the minimum of a loss is not, for example with smoothed labels.
     """
     early = history[history["step"] <= EARLY_FRAC * history["step"].iloc[-1]]["accuracy"]
     return len(early) > 1 and bool(early.tail(len(early) // 2).mean() > SURE)
 
 
 def _passes_with_garbage(history: pd.DataFrame) -> bool:
-    """Whether the generator hardly pays any more, while the discriminator does no better than luck.
+    """Whether the generator's loss collapsed with a discriminator that is no better than chance.
 
-    Where the median is not above zero, losses have no height that could be compared.
+    A loss is compared with its median, and only if that is positive.
     """
-    usual = history["generator"].median()
-    cheap = usual > 0 and _end(history)["generator"].mean() < LOST_FRAC * usual
-    return bool(cheap and _end(history)["accuracy"].mean() <= CHANCE)
+    median = history["generator"].median()
+    collapsed = median > 0 and _end(history)["generator"].mean() < LOST_FRAC * median
+    return bool(collapsed and _end(history)["accuracy"].mean() <= CHANCE)
 
 
 def _is_blind(accuracy: pd.Series) -> bool:
-    """Whether the discriminator did no better and no worse than luck over the second half."""
+    """Whether the discriminator was at chance over the second half of training."""
     return bool(abs(accuracy.tail(max(1, len(accuracy) // 2)).mean() - CHANCE) <= NEAR_CHANCE)

@@ -1,4 +1,4 @@
-"""How good class probabilities are: functions of labels (n,) and probabilities (n, classes)."""
+"""Metrics of class probabilities: functions of labels (n,) and probabilities (n, classes)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ ECE_BINS = 15  # as in Guo et al.
 
 @dataclass(frozen=True)
 class Metric:
-    """A function, its direction, and how tables call it."""
+    """A function and how its values are compared."""
 
     compute: Callable[[Labels, Probabilities], float]
     higher_is_better: bool
-    # Whether `report.smallest_effect`, a share of images, can be held against it.
+    # Whether it is a share of images, like `report.smallest_effect`.
     is_share: bool
 
 
 def accuracy(labels: Labels, probabilities: Probabilities) -> float:
-    """Share of images whose most probable class is the true one, 0..1."""
+    """Share of images whose most probable class is the true class, 0..1."""
     return float((probabilities.argmax(axis=1) == labels).mean())
 
 
@@ -52,6 +52,11 @@ def ece(labels: Labels, probabilities: Probabilities) -> float:
     which = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
     gap = np.bincount(which, weights=confidence - correct, minlength=ECE_BINS)
     return float(np.abs(gap).sum() / len(labels))
+
+
+def share(holds: NDArray[np.bool_]) -> float | None:
+    """Share of True values, 0..1; None if there are no values."""
+    return float(holds.mean()) if len(holds) else None
 
 
 METRICS: dict[str, Metric] = {

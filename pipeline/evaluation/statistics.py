@@ -1,9 +1,9 @@
-"""From paired differences over seeds to intervals, p-values, worth in labels, and a verdict.
+"""Intervals, p-values, label equivalents and verdicts from paired differences over seeds.
 
-Pure functions. Unless a function says otherwise, an array here is (num_seeds,): one paired
-difference per seed, arm minus baseline, under the same classifier, budget and seed. An interval is
-over the randomness of training (label draw, generator, initialization), on this test set;
-`two_level_interval` is for new test images too.
+Pure functions of arrays; knows no arm and no file. Unless a function says otherwise, an array is
+(num_seeds,): one paired difference per seed, arm minus baseline, with the same classifier and
+budget. Intervals are over the randomness of training (labeled subset, generator, initialization)
+on this test set; `two_level_interval` is also over new test images.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ EXACT_UP_TO = 40  # seeds; two times 2 ** 20 sums
 SAMPLED_PATTERNS = 100_000
 MAX_SEEDS = 10_000  # of `seeds_for_power`; no study has more
 ROUNDING = 1e-12  # differences of equal shares differ by no more than this
-# A convention: smaller shares are ignored. At ten seeds the correction sets in with 45 % more.
+# A convention: smaller shares are ignored. With it and ten seeds, the correction makes the interval
+# 45 % wider.
 OVERLAP_THAT_MATTERS = 0.10
-GRID_POINTS = (
-    2_001  # of `label_equivalent`; between 1 and 10,000 labels per class, steps of half a percent
-)
+# Of `label_equivalent`: from 1 to 10,000 labels per class, steps of half a percent.
+GRID_POINTS = 2_001
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Rules:
-    """What was declared before the run."""
+    """The rules for verdicts, declared before the run.
+
+    `smallest_effect` is the smallest difference that matters, in the metric's units.
+    """
 
     confidence_level: float
     smallest_effect: float
@@ -52,30 +55,31 @@ class Rules:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the verdict of one comparison rests on."""
+    """What the verdict of one comparison depends on."""
 
-    n: int  # seeds
-    delta_range: float  # largest minus least delta
+    n: int  # number of seeds
+    delta_range: float  # largest minus smallest delta
     interval: Interval
     p_adjusted: float
-    controls_hold: bool = True  # no control arm showed what cannot be
-    reference_holds: bool = True  # what the arm is held against is not below the baseline itself
+    controls_hold: bool = True  # no control arm failed
+    reference_holds: bool = True  # the reference is not worse than the baseline
 
 
 def t_interval(values: Numbers, confidence_level: float, correlation: float = 0.0) -> Interval:
     """Student's t interval of the mean; the ends are NaN for fewer than two values.
 
-    `correlation`, 0..1, is that of any two values, from `mean_overlap` of the label draws. The half
-    width is t * sqrt(S^2 * (1 / n + rho / (1 - rho))): exact for equally correlated normal values.
-    Source: Nadeau and Bengio (2003), "Inference for the generalization error", corrected t.
-    Deviation: they put n_test / (n_test + n_train) for rho, which belongs to their resampling of
-    test sets; here the test set is fixed. A score is, to first order, a sum over the labeled
-    images (its Hoeffding projection), so that two draws that share a fraction of their images have
-    that fraction as their correlation. The randomness of training lowers it; the share errs to the
-    wide side. Below `OVERLAP_THAT_MATTERS` nothing is corrected. Draws that are all alike are but
-    one draw, and the ends are NaN.
+    `correlation`, rho in 0..1, is the correlation of any two values, from `mean_overlap` of the
+    labeled subsets. The half width is t * sqrt(S^2 * (1 / n + rho / (1 - rho))), which is exact for
+    equally correlated normal values. Below `OVERLAP_THAT_MATTERS` there is no correction. With
+    rho = 1 all subsets are the same one, and the ends are NaN.
 
-    Bootstrap intervals are not used: over ten seeds their 95 % cover about 90 %.
+    Source: Nadeau and Bengio (2003), "Inference for the generalization error", corrected t.
+    Deviation: their rho is n_test / (n_test + n_train), for resampled test sets; here the test set
+    is fixed. To first order, a score is a sum over the labeled images (its Hoeffding projection),
+    so the correlation of two subsets is the fraction of images that they share. The randomness of
+    training lowers the correlation, so the interval is conservative.
+
+    Bootstrap intervals are not used: with ten seeds, those of nominal 95 % cover about 90 %.
     """
     mean, half = float(np.mean(values)), float(_half_width(values, confidence_level, correlation))
     return Interval(mean, mean - half, mean + half)
@@ -91,17 +95,18 @@ def _half_width(values: Numbers, confidence_level: float, correlation: ArrayLike
 
 
 def _inflation(n: int, correlation: ArrayLike) -> Numbers:
-    """By how much correlated values raise the variance of their mean; NaN where all are alike."""
+    """The factor on the variance of the mean of correlated values; NaN for a correlation of 1."""
     rho = np.asarray(correlation, dtype=np.float64)
     rho = np.where(rho < OVERLAP_THAT_MATTERS, 0.0, np.where(rho < 1, rho, np.nan))
     return np.asarray(1 + n * rho / (1 - rho))
 
 
 def mean_overlap(subsets: Sequence[NDArray[Any]]) -> float:
-    """Mean over pairs of draws of the share of images in common, 0..1; 0 for fewer than two draws.
+    """Mean share of images that two subsets have in common, over all pairs, 0..1.
 
-    Each draw is (num_images,) ids of its images, positions in the pool or content ids. For draws
-    of unequal size, the share is of the geometric mean of the two sizes: the correlation of sums.
+    A subset is (num_images,): ids of its images, either positions in the pool or content ids. The
+    share is relative to the geometric mean of both sizes, which is the correlation of sums over the
+    two subsets. 0 for fewer than two subsets.
     """
     if len(subsets) < 2:
         return 0.0
@@ -117,18 +122,19 @@ def mean_overlap(subsets: Sequence[NDArray[Any]]) -> float:
 def two_level_interval(
     differences: NDArray[Any], confidence_level: float, correlation: float = 0.0
 ) -> Interval:
-    """Interval of the mean difference for new test images too; NaN ends for fewer than two seeds.
+    """Interval of the mean difference over both seeds and test images.
 
-    `differences` is (num_seeds, num_test): arm right minus baseline right for every test image,
-    -1, 0 or 1. The interval is over seeds and test images: both are resampled, independently of
-    each other, as rows and columns of a crossed table. Never narrower than `t_interval`, whose
-    `correlation` widens the part of the seeds here as well.
-    Source: Owen (2007), "The pigeonhole bootstrap"; McCullagh (2000).
-    Deviations: the bootstrap's variance is taken in closed form, as over all resamples, so that
-    nothing is drawn. Percentile ends cover about 90 % with ten seeds; the ends here are the mean +-
-    t (n - 1 degrees of freedom) * bootstrap standard error * sqrt(n / (n - 1)). As in the source,
-    the part of the variance that belongs to neither level alone is counted up to three times,
-    which errs to the wide side.
+    `differences` is (num_seeds, num_test) of -1, 0 or 1: for every test image, whether the arm is
+    correct minus whether the baseline is. Seeds and test images are resampled independently, as
+    rows and columns of a crossed table. The interval is never narrower than `t_interval`;
+    `correlation` widens the seeds' part as it does there. The ends are NaN for fewer than two
+    seeds.
+
+    Source: Owen (2007), "The pigeonhole bootstrap"; McCullagh (2000). Deviations: the variance is
+    that of all resamples in closed form, so nothing is sampled. Percentile ends cover about 90 %
+    with ten seeds; the ends here are mean +- t (n - 1 degrees of freedom) * bootstrap standard
+    error * sqrt(n / (n - 1)). As in the source, the variance that belongs to neither level alone is
+    counted up to three times, so the interval is conservative.
     """
     table = np.asarray(differences, dtype=np.float64)
     n, num_test = table.shape
@@ -144,18 +150,20 @@ def two_level_interval(
 
 
 def sign_flip_p(deltas: Numbers) -> float:
-    """Two-sided p of the paired sign-flip permutation test of a mean of zero.
+    """Two-sided p-value of the paired sign-flip permutation test that the mean is zero.
 
-    The share of all 2 ** n patterns of signs whose sum is at least as far from zero; its least
-    possible value is 2 / 2 ** n. Exact up to 40 seeds: a pattern is one of half of the seeds joined
-    to one of the others, and sorted sums of the second half tell how many reach what was observed.
-    Beyond, the share among 100,000 patterns of a fixed seed, counting the observed one.
-    Source: Fisher (1935); the halving is Horowitz and Sahni's (1974).
+    The share of all 2 ** n sign patterns whose sum is at least as far from zero as the observed
+    one; at least 2 / 2 ** n. Exact up to `EXACT_UP_TO` seeds: the seeds are split into two halves,
+    and for every pattern of the first half a binary search counts the patterns of the second.
+    Beyond, the share among `SAMPLED_PATTERNS` patterns sampled with a fixed seed, counting the
+    observed one.
+
+    Source: Fisher (1935); Horowitz and Sahni (1974) for the two halves.
     """
     n = len(deltas)
     if n < 2 or not np.any(deltas):
         return 1.0
-    ordered = np.sort(np.asarray(deltas, dtype=np.float64))  # no matter the order of seeds
+    ordered = np.sort(np.asarray(deltas, dtype=np.float64))  # so the order of seeds changes no bit
     observed = abs(math.fsum(ordered)) - ROUNDING * n
     if n > EXACT_UP_TO:
         signs = np.random.default_rng(0).choice([-1.0, 1.0], (SAMPLED_PATTERNS, n))
@@ -166,28 +174,32 @@ def sign_flip_p(deltas: Numbers) -> float:
 
 
 def _signed_sums(values: Numbers) -> Numbers:
-    """The sums of `values` (n,) under all patterns of signs, sorted, (2 ** n,)."""
+    """The sums of `values` (n,) under all sign patterns, sorted, (2 ** n,)."""
     sums = np.zeros(1)
     for value in values:
         sums = np.concatenate([sums - value, sums + value])
     return np.sort(sums)
 
 
-def mcnemar_p(arm_right: NDArray[np.bool_], baseline_right: NDArray[np.bool_]) -> float:
-    """Exact two-sided p of McNemar's test that both are right equally often; one seed.
+def mcnemar_p(arm_correct: NDArray[np.bool_], baseline_correct: NDArray[np.bool_]) -> float:
+    """Exact two-sided p-value of McNemar's test that both are correct equally often; one seed.
 
-    Both are (num_test,). The test is over test images for two trained classifiers: it knows nothing
-    of training randomness, and is a diagnostic only. Source: McNemar (1947); Dietterich (1998).
+    Both arrays are (num_test,). The test is over test images for two trained classifiers and
+    ignores the randomness of training, so it is a diagnostic only. Source: McNemar (1947);
+    Dietterich (1998).
     """
-    better = int(np.sum(arm_right & ~baseline_right))
-    worse = int(np.sum(~arm_right & baseline_right))
+    better = int(np.sum(arm_correct & ~baseline_correct))
+    worse = int(np.sum(~arm_correct & baseline_correct))
     return float(stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """Holm's (1979) step-down adjustment: the family-wise error stays below the level."""
+    """p-values adjusted by Holm's (1979) step-down method, which bounds the family-wise error."""
     order = np.argsort(p_values, kind="stable")
-    adjusted = [min(1.0, (len(order) - rank) * p_values[at]) for rank, at in enumerate(order)]
+    adjusted = [
+        min(1.0, (len(order) - rank) * p_values[position]) for rank, position in enumerate(order)
+    ]
+
     result = np.empty(len(order))
     result[order] = np.maximum.accumulate(adjusted)
     return [float(value) for value in result]
@@ -196,12 +208,14 @@ def holm(p_values: list[float]) -> list[float]:
 def smallest_detectable(
     deltas: Numbers, level: float, power: float = 0.8, correlation: float = 0.0
 ) -> float:
-    """The mean delta that a paired t test at `level` finds with probability `power`.
+    """Minimum detectable effect: the mean delta that a paired t test finds with this power.
 
-    For as many seeds, as much spread and `correlation` as `deltas` have, and for that one test:
-    a correction for many comparisons asks for more. NaN for fewer than two seeds, 0 without
-    spread. Source: Cohen (1988), chapter 2, through the noncentral t distribution. Deviation:
-    significance in the wrong direction does not count as found; it has next to no probability.
+    For the number of seeds and the standard deviation of `deltas`, their `correlation` (see
+    `t_interval`) and a single test at `level`; with a correction for many comparisons the effect
+    must be larger. NaN for fewer than two seeds, 0 if all deltas are equal.
+
+    Source: Cohen (1988), chapter 2, through the noncentral t distribution. Deviation: significance
+    in the wrong direction, whose probability is close to 0, does not count.
     """
     n = len(deltas)
     if n < 2:
@@ -210,14 +224,15 @@ def smallest_detectable(
         return 0.0
     threshold = stats.t.ppf(1 - level / 2, n - 1)
 
-    def lacking(shift: float) -> float:
+    def excess_power(shift: float) -> float:
         return float(stats.nct.sf(threshold, n - 1, shift) - power)
 
+    # In units of the standard error: bracket the root, then find it.
     upper = 1.0
-    while lacking(upper) < 0:
+    while excess_power(upper) < 0:
         upper *= 2
     error = stats.sem(deltas) * np.sqrt(_inflation(n, correlation))
-    return float(optimize.brentq(lacking, 0, upper) * error)
+    return float(optimize.brentq(excess_power, 0, upper) * error)
 
 
 def seeds_for_sign_test(level: float, num_tests: int = 1) -> int:
@@ -264,37 +279,42 @@ def label_equivalent(
     confidence_level: float,
     correlations: ArrayLike | None = None,
 ) -> Interval:
-    """How many real labels per class, without the arm, give the accuracy that the arm gives.
+    """The number of real labels per class that gives the same accuracy as the arm.
 
-    `arm` is (num_seeds,), its accuracies at one budget; `curve` (num_seeds, num_budgets), those of
-    real labels alone at `budgets`, ascending, paired by seed; `correlations` (num_budgets,) the
-    draws' overlap as in `t_interval`. Between budgets each seed's curve is linear in log labels.
-    The mean is the least number at which the arm is no longer ahead. The ends are the least and the
-    largest number at which the paired t interval of arm minus curve contains zero: over seeds, on
-    this test set. Nothing is extrapolated: a value beyond the largest budget is inf, one below the
-    least -inf, each of the three on its own.
-    Source: the inversion of a test as in Fieller (1954), on a grid in place of his formula, because
-    a curve has bends.
+    `arm` is (num_seeds,), the arm's accuracies at one budget. `curve`, (num_seeds, num_budgets), is
+    the learning curve: accuracies of real labels alone at `budgets`, ascending, paired by seed.
+    `correlations`, (num_budgets,), are the overlaps of the labeled subsets, as in `t_interval`.
+
+    Between budgets the curve of every seed is linear in the logarithm of the labels. The mean is
+    the smallest number at which the arm is no longer better. The ends are the smallest and the
+    largest number at which the paired t interval of arm minus curve contains zero. There is no
+    extrapolation: each of the three is inf above the largest budget and -inf below the smallest.
+
+    Source: Fieller (1954), the inversion of a test. Deviation: on a grid instead of by his formula,
+    since the curve is piecewise linear.
     """
     measured = np.asarray(budgets, dtype=np.float64)
     grid = np.union1d(np.geomspace(measured[0], measured[-1], GRID_POINTS), measured)
-    reached = [np.interp(np.log(grid), np.log(measured), of_seed) for of_seed in curve]
-    ahead = np.asarray(arm)[:, None] - np.array(reached)
+    curves = [np.interp(np.log(grid), np.log(measured), of_seed) for of_seed in curve]
+    advantage = np.asarray(arm)[:, None] - np.array(curves)  # (num_seeds, len(grid))
+
     overlaps = np.zeros(len(measured)) if correlations is None else np.asarray(correlations)
-    shared = np.interp(grid, measured, overlaps)
-    mean, half = ahead.mean(axis=0), _half_width(ahead, confidence_level, shared)
+    mean = advantage.mean(axis=0)
+    half = _half_width(advantage, confidence_level, np.interp(grid, measured, overlaps))
     half = np.where(np.isnan(half), np.inf, half)
-    at, low = _first_not_ahead(grid, mean), _first_not_ahead(grid, mean - half)
-    high = -_first_not_ahead(-grid[::-1], -(mean + half)[::-1])
-    return Interval(at, min(low, at), max(high, at))  # without spread, the grid may jump over zero
+
+    equal, low = _first_not_positive(grid, mean), _first_not_positive(grid, mean - half)
+    high = -_first_not_positive(-grid[::-1], -(mean + half)[::-1])
+    # If all seeds agree, the interval may lie between two points of the grid.
+    return Interval(equal, min(low, equal), max(high, equal))
 
 
-def _first_not_ahead(grid: Numbers, ahead: Numbers) -> float:
-    """The first place on the grid at which `ahead` is no longer positive, -inf if before it."""
-    if ahead[0] < -ROUNDING:
+def _first_not_positive(grid: Numbers, values: Numbers) -> float:
+    """The first point of the grid where `values` are not positive; -inf if that is before it."""
+    if values[0] < -ROUNDING:
         return -math.inf
-    reached = np.flatnonzero(ahead <= ROUNDING)
-    return float(grid[reached[0]]) if len(reached) else math.inf
+    positions = np.flatnonzero(values <= ROUNDING)
+    return float(grid[positions[0]]) if len(positions) else math.inf
 
 
 def evidence(
@@ -304,9 +324,9 @@ def evidence(
     controls_hold: bool = True,
     reference_holds: bool = True,
 ) -> Evidence:
-    """What a comparison's verdict rests on, from its deltas."""
-    spread = float(np.ptp(deltas))
-    return Evidence(len(deltas), spread, interval, p_adjusted, controls_hold, reference_holds)
+    """The evidence of a comparison, from its deltas and what was computed from them."""
+    delta_range = float(np.ptp(deltas))
+    return Evidence(len(deltas), delta_range, interval, p_adjusted, controls_hold, reference_holds)
 
 
 def _equivalent(comparison: Evidence, rules: Rules) -> bool:
@@ -334,18 +354,21 @@ def _is_promising(comparison: Evidence, rules: Rules) -> bool:
     return comparison.n < SEEDS_FOR_A_CLAIM and _excludes_zero(comparison)
 
 
-# In order: the first that applies is the verdict.
+# The first one that applies is the verdict.
 DECISIONS: tuple[tuple[str, Callable[[Evidence, Rules], bool]], ...] = (
-    # A control showed what cannot be: the study cannot be trusted, whatever it found.
+    # A control arm failed, so no result of the study can be trusted.
     ("invalid", lambda comparison, rules: not comparison.controls_hold),
     # Too few seeds for any test.
     ("exploratory", lambda comparison, rules: comparison.n < SEEDS_FOR_A_TEST),
-    # Every seed gave the same difference: there is no spread to judge by.
+    # Every seed gave the same difference, so its variance cannot be estimated.
     ("degenerate", lambda comparison, rules: comparison.delta_range <= ROUNDING),
     # The whole interval is smaller than the smallest effect of interest.
     ("equivalent", _equivalent),
-    # It would be a gain, but over a reference that is itself worse than the baseline.
-    ("weak reference", lambda found, rules: _better(found, rules) and not found.reference_holds),
+    # It would be a gain, but the reference is worse than the baseline.
+    (
+        "weak reference",
+        lambda comparison, rules: _better(comparison, rules) and not comparison.reference_holds,
+    ),
     # The interval excludes zero, the adjusted p is below the level, with at least ten seeds.
     ("gain", _better),
     ("harm", _worse),
@@ -356,5 +379,5 @@ DECISIONS: tuple[tuple[str, Callable[[Evidence, Rules], bool]], ...] = (
 
 
 def decide(comparison: Evidence, rules: Rules) -> str:
-    """One word for a comparison: the first of `DECISIONS` that applies."""
-    return next(word for word, applies in DECISIONS if applies(comparison, rules))
+    """The verdict of a comparison: the first of `DECISIONS` that applies."""
+    return next(verdict for verdict, applies in DECISIONS if applies(comparison, rules))

@@ -1,12 +1,15 @@
-"""A convolutional autoencoder, and normal distributions of its codes to draw new ones from.
+"""A convolutional autoencoder whose codes are sampled from one normal distribution per class.
 
-Sources: Hinton and Salakhutdinov (2006) for the autoencoder; layers as textbooks have them: two
-convolutions of 5 x 5 with stride 2 to 16 and 32 channels, 20 codes, and back. An autoencoder says
-nothing of which codes occur: before images are drawn, a normal of every class is fitted to the
-codes of its real images, with the covariance shrunk as by Ledoit and Wolf (2004), since few images
-cannot give a whole one. Deviations: codes are standardized, so that noise of 1 is on their scale;
-the normals are of images that were not moved (`augmentation`), in codes of the last encoder, while
-the decoder is averaged.
+Source: Hinton and Salakhutdinov (2006). The layers are those of textbooks: two convolutions of
+5 x 5 with stride 2 to 16 and 32 channels, 20 codes, and the same backwards.
+
+An autoencoder has no distribution of codes. Before sampling, a normal distribution is fitted to the
+codes of the real images of every class; its covariance is estimated as by Ledoit and Wolf (2004),
+since there are few images.
+
+Deviations: codes are standardized, so that their standard deviation is 1 like that of the noise;
+the distributions are fitted to images without `augmentation` and with the last encoder, while the
+decoder is averaged.
 """
 
 from __future__ import annotations
@@ -20,31 +23,36 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from pipeline.config.validation import Count
 from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators.base import Generator, GeneratorConfig
 from pipeline.generators.gan.blocks import upsampling_block
 from pipeline.generators.labels import as_shares
-from pipeline.generators.showcase import in_turns, spread_out
+from pipeline.generators.showcase import evenly_spaced, interleave_rows
 from pipeline.nn.layers import KERNEL, strided_conv
 from pipeline.nn.optimizing import descend
 from pipeline.nn.tensors import to_signed_input
 
 ENCODE_BATCH = 500
-RECONSTRUCTION_ROWS = 5  # of ten images, in a picture
+RECONSTRUCTION_ROWS = 5  # of ten images, in a figure
+JITTER = 1e-6  # added to variances, so that a covariance is positive definite
 
 
 class AutoencoderConfig(GeneratorConfig):
-    """presets/zoo.yaml gives the values."""
+    """Of `autoencoder`."""
 
-    latent_dim: Count  # codes
-    channels: list[Count] = Field(min_length=2, max_length=2)  # at half and quarter size
-    learning_rate: float = Field(gt=0)
+    steps: Count = 1800
+    ema_decay: float = Field(default=0.99, ge=0, lt=1)
+    latent_dim: Count = 20  # codes
+    # At half and quarter size.
+    channels: list[Count] = Field(default=[16, 32], min_length=2, max_length=2)
+    learning_rate: float = Field(default=0.002, gt=0)
 
 
 class Encoder(nn.Module):
-    """Images (n, c, h, w) in -1..1, beside `cond` numbers each, to `outputs` numbers each."""
+    """Images (n, c, h, w) in -1..1 and conditions (n, cond) to (n, outputs)."""
 
     def __init__(self, channels: list[int], spec: ImageSpec, outputs: int, cond: int = 0) -> None:
         super().__init__()
@@ -55,13 +63,13 @@ class Encoder(nn.Module):
         size = channels[-1] * -(-spec.height // 4) * -(-spec.width // 4)
         self.dense = nn.Linear(size + cond, outputs)
 
-    def forward(self, x: Tensor, *beside: Tensor) -> Tensor:
-        """See the class."""
-        return cast("Tensor", self.dense(torch.cat([self.convolve(x), *beside], dim=1)))
+    @override
+    def forward(self, x: Tensor, *cond: Tensor) -> Tensor:
+        return cast("Tensor", self.dense(torch.cat([self.convolve(x), *cond], dim=1)))
 
 
 class Decoder(nn.Module):
-    """Numbers (n, inputs) to images (n, c, h, w) in -1..1; the encoder's layers backwards."""
+    """Rows (n, inputs) to images (n, c, h, w) in -1..1; the encoder's layers backwards."""
 
     def __init__(self, channels: list[int], spec: ImageSpec, inputs: int) -> None:
         super().__init__()
@@ -80,17 +88,17 @@ class Decoder(nn.Module):
             nn.Tanh(),
         )
 
+    @override
     def forward(self, codes: Tensor) -> Tensor:
-        """See the class."""
         images = cast("Tensor", self.enlarge(self.dense(codes).unflatten(1, self.start)))
         return images[:, :, : self.size[0], : self.size[1]]
 
 
 class CodeGeneratorNet(nn.Module):
-    """Noise (n, latent_dim) and labels (n,) to images: a class's normal, then the decoder."""
+    """Noise (n, latent_dim) and labels (n,) to images: codes of the class, then the decoder."""
 
     mean: Tensor  # (classes, latent_dim)
-    spread: Tensor  # (classes, latent_dim, latent_dim), lower triangular
+    spread: Tensor  # Cholesky factors (classes, latent_dim, latent_dim)
 
     def __init__(self, config: AutoencoderConfig, spec: ImageSpec) -> None:
         super().__init__()
@@ -99,11 +107,11 @@ class CodeGeneratorNet(nn.Module):
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("spread", torch.eye(shape[1]).repeat(shape[0], 1, 1))
 
+    @override
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
-        shares = as_shares(y, len(self.mean))
-        spread = (shares @ self.spread.flatten(1)).unflatten(1, self.spread.shape[1:])
-        codes = shares @ self.mean + (spread @ z[:, :, None])[:, :, 0]
+        shares = as_shares(y, len(self.mean))  # (n, classes)
+        cholesky = (shares @ self.spread.flatten(1)).unflatten(1, self.spread.shape[1:])
+        codes = shares @ self.mean + (cholesky @ z[:, :, None])[:, :, 0]  # (n, latent_dim)
         return cast("Tensor", self.decode(codes))
 
 
@@ -111,6 +119,8 @@ class Autoencoder(Generator):
     """See the module."""
 
     Config = AutoencoderConfig
+    kind = "autoencoder"
+    loss = "squared error"
     config: AutoencoderConfig
     generator_net: CodeGeneratorNet
 
@@ -130,24 +140,26 @@ class Autoencoder(Generator):
             )
         }
 
-    def restore(self, images: Tensor) -> Tensor:
-        """Images in -1..1, coded and decoded."""
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Encode and decode images in -1..1."""
         return self.in_precision(self.generator_net.decode, self.in_precision(self.encoder, images))
 
+    @override
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """See `Generator.update`; the squared error, summed over pixels."""
-        loss = functional.mse_loss(self.restore(real), real, reduction="sum") / len(real)
+        loss = functional.mse_loss(self.reconstruct(real), real, reduction="sum") / len(real)
         descend(self.optimizers["autoencoder"], loss)
         return {"reconstruction": loss}
 
+    @override
     def showcase(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
-        """See `Generator.showcase`: real images, and restored below."""
-        real, _ = spread_out(data, RECONSTRUCTION_ROWS)
-        return {"reconstruction": in_turns(real, self.restore(real))}
+        """Rows of real images, and their reconstructions below."""
+        real, _ = evenly_spaced(data, RECONSTRUCTION_ROWS)
+        return {"reconstruction": interleave_rows(real, self.reconstruct(real))}
 
+    @override
     @torch.no_grad()
     def finalize(self, generator_net: CodeGeneratorNet, data: LabeledImages) -> None:
-        """See `Generator.finalize`: the normal of every class."""
+        """Fit the normal distribution of every class."""
         from sklearn.covariance import ledoit_wolf  # slow to load
 
         self.encoder.eval()
@@ -159,10 +171,11 @@ class Autoencoder(Generator):
                 for start in range(0, len(data), ENCODE_BATCH)
             ]
         )
+
         for label in np.unique(data.labels):
             of_class = codes[data.labels == label]
-            # One image has no spread of its own: that of all codes, which is 1 each.
+            # One image has no covariance: that of all codes, which have a variance of 1.
             covariance = ledoit_wolf(of_class)[0] if len(of_class) > 1 else np.eye(codes.shape[1])
-            covariance = covariance + 1e-6 * np.eye(codes.shape[1])
+            covariance = covariance + JITTER * np.eye(codes.shape[1])
             generator_net.mean[label] = torch.from_numpy(of_class.mean(axis=0))
             generator_net.spread[label] = torch.from_numpy(np.linalg.cholesky(covariance))

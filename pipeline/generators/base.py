@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -15,23 +15,33 @@ from pipeline.nn.augment import AffineConfig
 from pipeline.nn.backend import forward, seeded, stream
 from pipeline.runtime.determinism import Precision, resolve_precision
 
+Kind = Literal["gan", "variational autoencoder", "autoencoder", "diffusion"]
+Loss = Literal[
+    "cross-entropy",
+    "hinge",
+    "wasserstein",  # scores of a critic have no zero that separates real from synthetic images
+    "autoencoder discriminator",  # BEGAN: reconstruction errors, kept in balance
+    "evidence lower bound",
+    "squared error",
+]
+
 
 class GeneratorConfig(Section):
-    """What every family needs."""
+    """Settings of the fit that every family has; a family may have other defaults."""
 
-    steps: Count  # optimization steps, for however few images
-    steps_per_image: float = Field(ge=0)  # and so many more for each real image
-    max_steps: Count  # but no more than these
-    batch_size: int = Field(gt=1, le=1_000_000)  # real images per step
-    ema_decay: float = Field(ge=0, lt=1)  # of the averaged weights that are sampled from
-    decay_from: float = Field(ge=0, le=1)  # share of the steps after which learning rates fall to 0
-    rare_oversampling: float = Field(
-        ge=1
-    )  # how often rare real images are drawn, relative to others
-    precision: Precision  # of the networks while they are trained; sampling is always float32
-    augmentation: (
-        AffineConfig  # how real images are moved, anew for every batch; all zero: not at all
-    )
+    steps: Count = 900  # optimization steps, whatever the number of images
+    steps_per_image: float = Field(default=0.0, ge=0)  # further steps per real image
+    max_steps: Count = 100_000  # upper limit of both together
+    batch_size: int = Field(default=64, gt=1, le=1_000_000)  # real images per step
+
+    ema_decay: float = Field(default=0.995, ge=0, lt=1)  # of the averaged weights, which sample
+    # Share of the steps after which learning rates fall to 0.
+    decay_from: float = Field(default=0.5, ge=0, le=1)
+    rare_oversampling: float = Field(default=1.0, ge=1)  # sampling weight of rare real images
+    precision: Precision = "auto"  # of training; sampling is always float32
+    # Random affine changes of real images, anew for every batch; all zero: none. The generator
+    # reproduces them.
+    augmentation: AffineConfig = AffineConfig(degrees=10.0, translate=0.05, scale=0.1, shear=8.0)
 
     @model_validator(mode="after")
     def _steps_fit(self) -> GeneratorConfig:
@@ -42,19 +52,22 @@ class GeneratorConfig(Section):
         return self
 
     def num_steps(self, num_images: int) -> int:
-        """The optimization steps of a fit on so many real images."""
+        """The number of optimization steps of a fit on `num_images` real images."""
         return min(self.max_steps, self.steps + round(self.steps_per_image * num_images))
 
 
 class Generator(ABC):
-    """A conditional generative model of labeled images.
+    """A class-conditional generative model of images.
 
-    A subclass sets `noise_dim`, `networks` (everything that is trained), `generator_net` (the
-    network among them that maps noise (n, noise_dim) and labels (n,) to images (n, c, h, w) in
-    -1..1) and `optimizers`.
+    A subclass sets `noise_dim`, `networks` (everything that is trained), `optimizers` and
+    `generator_net`: the network that maps noise (n, noise_dim) and labels (n,) to images
+    (n, c, h, w) in -1..1.
     """
 
     Config: ClassVar[type[GeneratorConfig]]
+    kind: ClassVar[Kind]
+    loss: ClassVar[Loss]
+
     noise_dim: int
     networks: nn.ModuleDict
     generator_net: nn.Module
@@ -65,51 +78,57 @@ class Generator(ABC):
         self.spec = spec
         self.precision = resolve_precision(config.precision)
 
-    def in_precision(self, network: nn.Module, *inputs: Tensor) -> Tensor:
-        """`network` of `inputs` in the precision of training; the result is float32."""
-        return forward(network, self.precision, *inputs)
+    @classmethod
+    def losses(cls, config: Any) -> dict[str, Loss]:
+        """The loss of every game, by the prefix of its columns in the history.
+
+        The prefix of the first game is empty. Only `srgan` plays a second one.
+        """
+        return {"": cls.loss}
 
     @abstractmethod
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One optimization step of every network on real images in -1..1; the losses by name."""
 
-    def finalize(self, generator_net: Any, data: LabeledImages) -> None:  # noqa: B027 (most: nothing)
-        """What is left to do before the averaged `generator_net`, trained on `data`, is drawn
-        from.
-        """
+    def finalize(self, generator_net: Any, data: LabeledImages) -> None:  # noqa: B027 (optional)
+        """Prepare the averaged `generator_net`, trained on `data`, for sampling."""
 
     def showcase(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
-        """Images in -1..1, ten to a row, by name: what only this family has to show.
+        """Further images for the report, in -1..1, ten to a row, by name.
 
         Called after `fit` on `data`; `seed` is for noise.
         """
         return {}
 
     def discriminator_convolutions(self) -> list[nn.Conv2d]:
-        """A discriminator's, from the image on, where a classifier `critic` can start from them."""
+        """Convolutions from the image on that the classifier `critic` can start from."""
         return []
 
     def to_latent(self, normal: Tensor) -> Tensor:
-        """Latents of the family's distribution from standard normal numbers."""
+        """Map standard normal numbers to the family's latent distribution."""
         return normal
 
     def sample_noise(self, count: int) -> Tensor:
-        """Latents (count, noise_dim) of training, by torch's global random state."""
+        """Latents (count, noise_dim) for training, by torch's global random state."""
         return self.to_latent(torch.randn(count, self.noise_dim))
 
     def normal(self, seeds: list[int]) -> Tensor:
-        """Standard normal numbers (n, noise_dim), one stream per image."""
+        """Standard normal numbers (n, noise_dim), one random stream per image."""
         rows = [torch.randn(self.noise_dim, generator=stream(seed)) for seed in seeds]
         return torch.stack(rows)
 
     def noise(self, seeds: list[int], std: float = 1.0) -> Tensor:
-        """Latents (n, noise_dim), `std` times as wide as in training, one stream per image."""
+        """Latents (n, noise_dim), one random stream per image; training has a `std` of 1."""
         return self.to_latent(self.normal(seeds)) * std
+
+    def in_precision(self, network: nn.Module, *inputs: Tensor) -> Tensor:
+        """Apply `network` in the precision of training; the result is float32."""
+        return forward(network, self.precision, *inputs)
 
 
 def create(
     family: type[Generator], config: GeneratorConfig, spec: ImageSpec, seed: int
 ) -> Generator:
-    """An untrained generator; `seed` decides its first weights."""
+    """An untrained generator; `seed` decides its initial weights."""
     with seeded(seed):
         return family(config, spec)

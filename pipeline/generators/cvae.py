@@ -1,11 +1,12 @@
-"""A convolutional variational autoencoder that is told the class.
+"""A convolutional variational autoencoder, conditional on the class.
 
 Sources: Kingma and Welling (2014), equation 10, for the bound and the reparameterization; Sohn, Lee
-and Yan (2015), equation 4, for the class as an input of both halves; Higgins et al. (2017),
-equation 4, for the weight `beta` of the divergence. Encoder and decoder as in `autoencoder`.
-Samples are the decoder's means. Deviations: pixels in 0..1 count as shares of ink in the
-cross-entropy, as is common for digits; the averaged sampler and the decay of rates of the one fit
-loop.
+and Yan (2015), equation 4, for the class as an input of encoder and decoder; Higgins et al. (2017),
+equation 4, for the weight `beta` of the divergence. Encoder and decoder are those of `autoencoder`.
+Samples are the decoder's means.
+
+Deviations: pixels in 0..1 are probabilities in the cross-entropy, as is common for digits; averaged
+weights and decaying learning rates, as in every fit.
 """
 
 from __future__ import annotations
@@ -15,27 +16,33 @@ from typing import cast
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from pipeline.config.validation import Count
 from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators.autoencoder import RECONSTRUCTION_ROWS, Decoder, Encoder
 from pipeline.generators.base import Generator, GeneratorConfig
 from pipeline.generators.labels import as_shares
-from pipeline.generators.showcase import COLUMNS, in_turns, spread_out
+from pipeline.generators.showcase import COLUMNS, evenly_spaced, interleave_rows
 from pipeline.nn.optimizing import descend
 
-EPSILON = 1e-6  # share of ink that counts as none
-FAR = 2.5  # standard deviations from the mean, to which a code is moved in a picture
-LOG_VARIANCE = 8.0  # at most, either way: exp must stay finite at the first steps
+EPSILON = 1e-6  # least probability of a pixel in the cross-entropy
+TRAVERSAL_RANGE = 2.5  # standard deviations from the mean, either way
+LOG_VARIANCE = 8.0  # at most, either way: exp must stay finite in the first steps
 
 
 class CVAEConfig(GeneratorConfig):
-    """presets/zoo.yaml gives the values."""
+    """Of `cvae`."""
 
-    latent_dim: Count
-    channels: list[Count] = Field(min_length=2, max_length=2)  # at half and quarter size
-    beta: float = Field(gt=0)  # weight of the divergence; 1 is the bound itself
-    learning_rate: float = Field(gt=0)
+    steps: Count = 1800
+    ema_decay: float = Field(default=0.99, ge=0, lt=1)
+    latent_dim: Count = 20
+    # At half and quarter size.
+    channels: list[Count] = Field(default=[16, 32], min_length=2, max_length=2)
+    # Weight of the divergence; 1 is the bound itself. With 1 or less, samples come from codes that
+    # no real image has.
+    beta: float = Field(default=3.0, gt=0)
+    learning_rate: float = Field(default=0.002, gt=0)
 
 
 class LabeledDecoder(nn.Module):
@@ -46,8 +53,8 @@ class LabeledDecoder(nn.Module):
         self.num_classes = spec.num_classes
         self.decode = Decoder(config.channels, spec, config.latent_dim + spec.num_classes)
 
+    @override
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         return cast("Tensor", self.decode(torch.cat([z, as_shares(y, self.num_classes)], dim=1)))
 
 
@@ -55,6 +62,8 @@ class CVAE(Generator):
     """See the module."""
 
     Config = CVAEConfig
+    kind = "variational autoencoder"
+    loss = "evidence lower bound"
     config: CVAEConfig
 
     def __init__(self, config: CVAEConfig, spec: ImageSpec) -> None:
@@ -71,41 +80,46 @@ class CVAE(Generator):
         }
 
     def encode(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and logarithms of variances (n, latent_dim) of the codes of images in -1..1."""
+        """Means and log variances (n, latent_dim) of the codes of images in -1..1."""
         cond = as_shares(labels, self.spec.num_classes)
         mean, log_variance = self.in_precision(self.encoder, images, cond).chunk(2, dim=1)
         return mean, log_variance.clamp(-LOG_VARIANCE, LOG_VARIANCE)
 
+    @override
     def showcase(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
-        """See `Generator.showcase`: real images, and restored below; single codes in use, moved.
+        """Rows of real images, and their reconstructions below; a traversal of ten codes.
 
-        In use: their means vary most among real images; the divergence empties the others.
+        These are the codes whose means vary most among real images; the divergence makes the others
+        carry no information.
         """
-        real, labels = spread_out(data, RECONSTRUCTION_ROWS)
+        real, labels = evenly_spaced(data, RECONSTRUCTION_ROWS)
         means, _ = self.encode(real, labels)
         used = means.var(dim=0).argsort(descending=True)[:COLUMNS]
         codes = torch.zeros(len(used), COLUMNS, self.noise_dim)
-        codes[torch.arange(len(used)), :, used] = torch.linspace(-FAR, FAR, COLUMNS)
+        codes[torch.arange(len(used)), :, used] = torch.linspace(
+            -TRAVERSAL_RANGE, TRAVERSAL_RANGE, COLUMNS
+        )
         label = torch.full((len(used) * COLUMNS,), self.spec.num_classes // 2)
         return {
-            "reconstruction": in_turns(real, self.generator_net(means, labels)),
+            "reconstruction": interleave_rows(real, self.generator_net(means, labels)),
             "traversal": self.generator_net(codes.flatten(0, 1), label),
         }
 
+    @override
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """See `Generator.update`; losses in nats per image."""
+        """Losses are in nats per image."""
         mean, log_variance = self.encode(real, labels)
         z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
         images = self.in_precision(self.generator_net, z, labels)
+
         predicted, target = ((images + 1) / 2).clamp(EPSILON, 1 - EPSILON), (real + 1) / 2
-        missed = -(target * predicted.log() + (1 - target) * (1 - predicted).log()).sum() / len(
-            real
-        )
-        apart = divergence(mean, log_variance)
-        descend(self.optimizers["autoencoder"], missed + self.config.beta * apart)
-        return {"reconstruction": missed, "divergence": apart}
+        log_likelihood = target * predicted.log() + (1 - target) * (1 - predicted).log()
+        reconstruction = -log_likelihood.sum() / len(real)
+        kl = divergence(mean, log_variance)
+        descend(self.optimizers["autoencoder"], reconstruction + self.config.beta * kl)
+        return {"reconstruction": reconstruction, "divergence": kl}
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Kullback-Leibler divergence from normals (n, d) to the standard one, in nats per row."""
+    """KL divergence of normals (n, d) from the standard normal, in nats per row."""
     return (mean.square() + log_variance.exp() - 1 - log_variance).sum() / 2 / len(mean)

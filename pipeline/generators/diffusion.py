@@ -1,12 +1,14 @@
-"""A small diffusion model that is told the class, sampled in few steps.
+"""A small class-conditional diffusion model, sampled in few steps.
 
 Sources: Ho, Jain and Abbeel (2020) for the training; Nichol and Dhariwal (2021), equation 17
 without its offset, for the cosine schedule; Salimans and Ho (2022), section 4 and appendix D, for
 the network's target v; Song, Meng and Ermon (2021), equation 12 with sigma 0, for the deterministic
-sampler, so that noise decides the image; Ho and Salimans (2022), equation 6, for guidance: the
-class is left out of every tenth image in training, and samples are moved away from what would be
-drawn without it. Deviations: time is continuous; a two-level U-Net on squares of 2 x 2 pixels,
-since convolutions at full size cost four times as much; the estimated image is cut to its range at
+sampler (DDIM), in which the noise decides the image; Ho and Salimans (2022), equation 6, for
+classifier-free guidance: a tenth of the training images has no class, and sampling extrapolates
+from the unconditional prediction to the conditional one.
+
+Deviations: time is continuous; the U-Net has two levels and works on squares of 2 x 2 pixels, since
+convolutions at full size cost four times as much; the estimated image is clipped to its range at
 every step; AdamW with its weight decay of 0.01.
 """
 
@@ -20,6 +22,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from pipeline.config.validation import Count
 from pipeline.data.images import ImageSpec
@@ -27,24 +30,26 @@ from pipeline.generators.base import Generator, GeneratorConfig
 from pipeline.generators.labels import LabelEmbedding
 from pipeline.nn.optimizing import descend
 
-PATCH = 2  # pixels along each side of a square
-FOLD = 2 * PATCH  # pixels along a square of the lower level
-COND_DROPOUT = 0.1
-NUM_WAVES = 32  # sines and cosines of the time
-FIRST_TIME, LAST_TIME = 0.999, 0.0  # all noise, none
+PATCH = 2  # side of a square, in pixels
+FOLD = 2 * PATCH  # the same at the lower level
+COND_DROPOUT = 0.1  # share of the training images without a class
+NUM_WAVES = 32  # sines and cosines that encode the time
+FIRST_TIME, LAST_TIME = 0.999, 0.0  # pure noise, no noise
 
 
 class DiffusionConfig(GeneratorConfig):
-    """presets/zoo.yaml gives the values."""
+    """Of `diffusion`."""
 
-    channels: Count  # at the upper level; twice as many at the lower one
-    sampling_steps: Count
-    guidance: float = Field(ge=0)  # 0: what the network says of the class alone
-    learning_rate: float = Field(gt=0)
+    steps: Count = 1800
+    ema_decay: float = Field(default=0.99, ge=0, lt=1)
+    channels: Count = 32  # at the upper level; twice as many at the lower one
+    sampling_steps: Count = 20
+    guidance: float = Field(default=1.0, ge=0)  # 0: the class-conditional network alone
+    learning_rate: float = Field(default=0.002, gt=0)
 
 
 class Block(nn.Module):
-    """A residual block whose scale and shift come from time and class; keeps the size."""
+    """A residual block with scale and shift by `cond`, which encodes time and class."""
 
     def __init__(self, before: int, after: int, cond: int) -> None:
         super().__init__()
@@ -54,8 +59,8 @@ class Block(nn.Module):
         self.tell = nn.Linear(cond, 2 * after)
         self.skip = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
 
+    @override
     def forward(self, x: Tensor, cond: Tensor) -> Tensor:
-        """See the class."""
         scale, shift = self.tell(cond)[:, :, None, None].chunk(2, dim=1)
         inner = functional.silu(self.norm(self.first(x)) * (1 + scale) + shift)
         return cast("Tensor", self.skip(x) + self.second(inner))
@@ -64,7 +69,7 @@ class Block(nn.Module):
 class UNet(nn.Module):
     """Noisy images (n, c, h, w), times (n,) and labels (n,) to v (n, c, h, w).
 
-    The label `num_classes` stands for none.
+    The label `num_classes` means "no class".
     """
 
     def __init__(self, config: DiffusionConfig, spec: ImageSpec) -> None:
@@ -72,7 +77,7 @@ class UNet(nn.Module):
         width, cond = config.channels, 4 * config.channels
         squares = spec.channels * PATCH**2
         self.size = (spec.height, spec.width)
-        self.margin = (0, -spec.width % FOLD, 0, -spec.height % FOLD)  # made larger, then cut
+        self.margin = (0, -spec.width % FOLD, 0, -spec.height % FOLD)  # padding, cropped at the end
         self.register_buffer("waves", torch.exp(torch.linspace(0, math.log(1000), NUM_WAVES)))
         self.embed = LabelEmbedding(spec.num_classes + 1, cond)
         self.time = nn.Sequential(nn.Linear(2 * NUM_WAVES, cond), nn.SiLU(), nn.Linear(cond, cond))
@@ -84,14 +89,15 @@ class UNet(nn.Module):
         self.up = Block(2 * width, width, cond)
         self.finish = nn.Conv2d(width, squares, 3, padding=1)
 
+    @override
     def forward(self, x: Tensor, time: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         angles = time[:, None] * cast("Tensor", self.waves)
         cond = self.time(torch.cat([angles.sin(), angles.cos()], dim=1)) + self.embed(y)
         cond = functional.silu(cond)
+
         squares = functional.pixel_unshuffle(functional.pad(x, self.margin), PATCH)
-        above = self.down(self.start(squares), cond)
-        below = self.halve(above)
+        above = self.down(self.start(squares), cond)  # (n, channels, h / 2, w / 2)
+        below = self.halve(above)  # (n, 2 * channels, h / 4, w / 4)
         for block in self.middle:
             below = block(below, cond)
         joined = torch.cat([above, self.widen(below)], dim=1)
@@ -99,8 +105,8 @@ class UNet(nn.Module):
         return v[:, :, : self.size[0], : self.size[1]]
 
 
-class DenoisingSampler(nn.Module):
-    """Noise (n, c * h * w) and labels (n,) to images (n, c, h, w) in -1..1, step by step."""
+class DenoisingGeneratorNet(nn.Module):
+    """Noise (n, c * h * w) and labels (n,) to images (n, c, h, w) in -1..1, by the U-Net."""
 
     def __init__(self, config: DiffusionConfig, spec: ImageSpec) -> None:
         super().__init__()
@@ -109,15 +115,15 @@ class DenoisingSampler(nn.Module):
         self.guidance, self.num_steps = config.guidance, config.sampling_steps
         self.network = UNet(config, spec)
 
+    @override
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         x = z.unflatten(1, self.shape).contiguous(memory_format=torch.channels_last)
         times = torch.linspace(FIRST_TIME, LAST_TIME, self.num_steps + 1)
         for now, then in itertools.pairwise(times):
             (signal, noise), (next_signal, next_noise) = schedule(now), schedule(then)
             v = self._guided(x, now.expand(len(z)), y)
             image = (signal * x - noise * v).clamp(-1, 1)
-            # The noise that goes with the image after it was cut, not with what was cut off.
+            # The noise that is consistent with the clipped image.
             x = next_signal * image + next_noise * (x - signal * image) / noise
         return x.clamp(-1, 1)
 
@@ -133,13 +139,16 @@ class Diffusion(Generator):
     """See the module."""
 
     Config = DiffusionConfig
+    kind = "diffusion"
+    loss = "squared error"
     config: DiffusionConfig
-    generator_net: DenoisingSampler
+    generator_net: DenoisingGeneratorNet
 
     def __init__(self, config: DiffusionConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
         self.noise_dim = spec.channels * spec.height * spec.width
-        self.generator_net = DenoisingSampler(config, spec).to(memory_format=torch.channels_last)
+        generator_net = DenoisingGeneratorNet(config, spec)
+        self.generator_net = generator_net.to(memory_format=torch.channels_last)
         self.networks = nn.ModuleDict({"sampler": self.generator_net})
         self.optimizers = {
             "denoiser": torch.optim.AdamW(
@@ -147,12 +156,14 @@ class Diffusion(Generator):
             )
         }
 
+    @override
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """See `Generator.update`; the squared error of v, times evenly over the batch."""
         count = len(real)
+        # Times are stratified over the batch.
         times = (torch.arange(count) + torch.rand(count)) / count * FIRST_TIME
         signal, noise = (share[:, None, None, None] for share in schedule(times))
         added = torch.randn_like(real)
+
         uncond = torch.rand(count) < COND_DROPOUT
         cond = labels.masked_fill(uncond, self.spec.num_classes)
         v = self.in_precision(
@@ -164,6 +175,6 @@ class Diffusion(Generator):
 
 
 def schedule(time: Tensor) -> tuple[Tensor, Tensor]:
-    """Shares of image and of noise at times in 0..1, whose squares sum to 1."""
+    """Factors of image and of noise at times in 0..1; their squares sum to 1."""
     angle = time * (math.pi / 2)
     return angle.cos(), angle.sin()

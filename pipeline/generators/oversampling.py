@@ -1,11 +1,11 @@
-"""How often each real image is drawn while a generator is trained.
+"""Sampling weights of real images while a generator is trained.
 
-A generator learns what it is shown often; the shapes it leaves out are the rare ones, and they are
-the ones that a classifier gets wrong. So rare images may be shown more often than they occur.
+A generator misses rare shapes first, and these are the ones that a classifier gets wrong. Rare
+images may therefore be sampled more often than they occur.
 
-Source: Lee et al. (2021), "Self-Diagnosing GAN", which draws underrepresented images more often.
-Deviation: an image is rare when its neighbors are far, which is known before training, not when the
-discriminator finds it so.
+Source: Lee et al. (2021), "Self-Diagnosing GAN", which samples underrepresented images more often.
+Deviation: an image is rare if its neighbors are far away, which is known before training, not if
+the discriminator scores it so.
 """
 
 from __future__ import annotations
@@ -16,25 +16,26 @@ from numpy.typing import NDArray
 from pipeline.data.images import LabeledImages, flat
 
 RARE_SHARE = 0.2  # of each class
-NEIGHBOR = 5  # which one's distance is taken, as in coverage
-NUM_COMPONENTS = 40  # keep neighbors of digits as they are, at a twentieth of the time
-MAX_FITTED = 5000  # images that decide the components
+NEIGHBOR = 5  # rank of the neighbor whose distance counts, as in coverage
+NUM_COMPONENTS = 40  # digits keep their neighbors, in a twentieth of the time
+MAX_FITTED = 5000  # images that the components are fitted to
 
 
 def sampling_weights(data: LabeledImages, rare_oversampling: float) -> NDArray[np.float64]:
-    """How often to draw each image relative to the others, (n,): 1, or `rare_oversampling` of a
-    rare one.
+    """Relative sampling weights (n,): `rare_oversampling` for rare images, 1 for the others.
 
-    Classes keep their shares. A class needs a few more images than the neighbor's rank for any of
-    them to count as rare.
+    They are scaled so that every class keeps its share. A class needs more images than the
+    neighbor's rank for any of them to count as rare.
     """
     weights = np.ones(len(data))
     if rare_oversampling == 1:
         return weights
+
     from sklearn.decomposition import PCA  # slow to load
 
-    fitted = flat(data.images[:: -(-len(data) // MAX_FITTED)])  # evenly: some sets are sorted
-    components = PCA(min(NUM_COMPONENTS, *fitted.shape), svd_solver="covariance_eigh").fit(fitted)
+    subset = flat(data.images[:: -(-len(data) // MAX_FITTED)])  # evenly: some sets are sorted
+    components = PCA(min(NUM_COMPONENTS, *subset.shape), svd_solver="covariance_eigh").fit(subset)
+
     for label in np.unique(data.labels):
         of_class = np.flatnonzero(data.labels == label)
         num_rare = int(RARE_SHARE * len(of_class))

@@ -1,6 +1,6 @@
-"""Pictures that show what a trained generator knows, ten images to a row.
+"""Figures of a trained generator for the report, ten images to a row.
 
-Of every generator: the way from one noise to another, and from one class to the next. A family adds
+Every generator has interpolations between two latents and between two classes. A family may add
 its own (`Generator.showcase`).
 """
 
@@ -37,36 +37,37 @@ def showcase(generator: Generator, data: LabeledImages, seed: int) -> dict[str, 
 
 
 def interpolation(generator: Generator, seed: int) -> Images:
-    """Row k: images of class k on the way from one noise to another.
+    """Row k: images of class k, from one latent to another.
 
-    The way is an arc, on which normal noise keeps its spread; on a straight line it would shrink.
+    Interpolates along an arc, on which normal noise keeps its standard deviation; on a straight
+    line it would shrink.
     """
     count = generator.spec.num_classes
     angles = torch.linspace(0, math.pi / 2, COLUMNS)[:, None, None]
     first, last = (_noise(generator, seed, end, count) for end in ("first", "last"))
     noise = generator.to_latent(angles.cos() * first + angles.sin() * last)
     labels = torch.arange(count).expand(COLUMNS, -1)
-    return render(generator.generator_net, _by_row(noise), _by_row(labels))
+    return render(generator.generator_net, _row_by_row(noise), _row_by_row(labels))
 
 
 def morph(generator: Generator, seed: int) -> Images:
-    """Row k: images of one noise, from class k to the next one; the last row leads to class 0."""
+    """Row k: images of one latent, from class k to the next; the last row leads to class 0."""
     count = generator.spec.num_classes
     shares = torch.linspace(0, 1, COLUMNS)[:, None, None]
     whole = functional.one_hot(torch.arange(count), count).float()
-    between = (1 - shares) * whole + shares * whole.roll(-1, dims=0)
+    mixtures = (1 - shares) * whole + shares * whole.roll(-1, dims=0)
     noise = generator.to_latent(_noise(generator, seed, "morph", count)).expand(COLUMNS, -1, -1)
-    return render(generator.generator_net, _by_row(noise), _by_row(between))
+    return render(generator.generator_net, _row_by_row(noise), _row_by_row(mixtures))
 
 
-def spread_out(data: LabeledImages, rows: int) -> tuple[Tensor, Tensor]:
-    """So many rows of ten images of `data` in -1..1, evenly spaced, and their labels."""
-    places = np.linspace(0, len(data) - 1, rows * COLUMNS).round().astype(int)
-    return to_signed_input(data.images[places]), torch.from_numpy(data.labels[places])
+def evenly_spaced(data: LabeledImages, rows: int) -> tuple[Tensor, Tensor]:
+    """`rows` times ten images of `data` in -1..1, evenly spaced, and their labels."""
+    index = np.linspace(0, len(data) - 1, rows * COLUMNS).round().astype(int)
+    return to_signed_input(data.images[index]), torch.from_numpy(data.labels[index])
 
 
-def in_turns(*parts: Tensor) -> Tensor:
-    """A row of ten of each part, then the next row of each."""
+def interleave_rows(*parts: Tensor) -> Tensor:
+    """The first ten images of each part, then the next ten of each, and so on."""
     rows = torch.stack([part.unflatten(0, (-1, COLUMNS)) for part in parts], dim=1)
     return rows.flatten(0, 2)
 
@@ -76,6 +77,6 @@ def _noise(generator: Generator, seed: int, end: str, count: int) -> Tensor:
     return generator.normal(seeds)
 
 
-def _by_row(values: Tensor) -> Tensor:
-    """Values (columns, rows, ...) in the order of images in a picture, row by row."""
+def _row_by_row(values: Tensor) -> Tensor:
+    """Values (columns, rows, ...) in the order of the images of a figure."""
     return values.transpose(0, 1).flatten(0, 1)

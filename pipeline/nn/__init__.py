@@ -1,1 +1,1 @@
-"""What every network here shares."""
+"""What networks of all rooms share; knows no model and no dataset."""

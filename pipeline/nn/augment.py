@@ -1,7 +1,7 @@
-"""Classical augmentation: random changes that leave a digit's class alone.
+"""Classical augmentation: random changes of images that keep a digit's class.
 
-A transform takes a float batch in 0..1, (n, c, h, w), and a torch generator, and gives a batch of
-the same shape. Knows nothing of classifiers. No flips: digits are not symmetric.
+A transform maps a float batch in 0..1, (n, c, h, w), and a torch generator to a batch of the same
+shape. There are no flips, since digits are not symmetric.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from torch.nn import functional
 
 from pipeline.config.validation import Section
 
-KNOTS = 7  # of the coarse grid along each side: some four pixels apart on a digit
+KNOTS = 7  # of the coarse grid along each side: about four pixels apart on a digit
 Transform = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class AffineConfig(Section):
-    """The ranges of torchvision's `RandomAffine`, each drawn uniformly and per image."""
+    """The ranges of torchvision's `RandomAffine`, sampled uniformly for every image."""
 
-    degrees: float = Field(ge=0, le=180)  # rotation, either way
-    translate: float = Field(ge=0, le=1)  # shift as a share of the image's size, either way
-    scale: float = Field(ge=0, lt=1)  # 0.1 means 0.9 to 1.1 times
-    shear: float = Field(ge=0, lt=90)  # degrees along x, either way
+    degrees: float = Field(default=0.0, ge=0, le=180)  # rotation, either way
+    translate: float = Field(default=0.0, ge=0, le=1)  # shift, as a share of the side, either way
+    scale: float = Field(default=0.0, ge=0, lt=1)  # 0.1 means 0.9 to 1.1 times
+    shear: float = Field(default=0.0, ge=0, lt=90)  # degrees along x, either way
 
 
 def affine(config: AffineConfig) -> Transform:
-    """`torchvision.transforms.v2.RandomAffine`, but with its own draw for every image of a batch.
+    """`torchvision.transforms.v2.RandomAffine` with different parameters for every image.
 
-    The library draws once per call and so would move a whole batch alike; a call per image costs
-    more than the classifier's training step. Bilinear, empty pixels become background. A test
-    compares each image with `torchvision.transforms.v2.functional.affine`. One deviation: shifts
+    The library samples once per call and would change a whole batch alike; one call per image takes
+    longer than the classifier's training step. Interpolation is bilinear, empty pixels become 0. A
+    test compares each image with `torchvision.transforms.v2.functional.affine`. Deviation: shifts
     are not rounded to whole pixels.
     """
 
@@ -46,37 +46,38 @@ def affine(config: AffineConfig) -> Transform:
 
 
 def shared_affine(config: AffineConfig, images: Tensor, seed: int) -> Tensor:
-    """All `images` changed alike, as `seed` says."""
+    """The same random affine change, which `seed` decides, of all `images`."""
     generator = torch.Generator().manual_seed(seed)
     grid = affine_grid(config, images[:1].shape, generator).expand(len(images), -1, -1, -1)
     return functional.grid_sample(images, grid, align_corners=False)
 
 
 def affine_grid(config: AffineConfig, shape: torch.Size, generator: torch.Generator) -> Tensor:
-    """Where each pixel of a batch of that shape comes from, (n, h, w, 2), in -1..1."""
+    """The sampling grid (n, h, w, 2) of `grid_sample`, in -1..1, for a batch of that shape."""
     n, _, height, width = shape
     uniform = torch.rand((5, n), generator=generator).mul_(2).sub_(1)
     angle = uniform[0] * math.radians(config.degrees)
     shear = uniform[1] * math.radians(config.shear)
     scale = 1 + uniform[2] * config.scale
     shift = uniform[3:] * config.translate * torch.tensor([[width], [height]])
+
     matrices = inverse_affine(angle, shear, scale, shift, (height, width))
     return functional.affine_grid(matrices, list(shape), align_corners=False)
 
 
 class ElasticConfig(AffineConfig):
-    """An affine change, a smooth random bend on top of it, and a square that is blotted out."""
+    """An affine change, an elastic distortion on top of it, and cutout."""
 
-    bend: float = Field(ge=0, le=1)  # standard deviation of the bend as a share of the side
-    cutout: float = Field(ge=0, le=1)  # the square's side is up to this share of the image's
+    bend: float = Field(default=0.0, ge=0, le=1)  # standard deviation, as a share of the side
+    cutout: float = Field(default=0.0, ge=0, le=1)  # largest side of the square, as a share
 
 
 def elastic(config: ElasticConfig) -> Transform:
     """Elastic distortion (Simard et al. 2003) and cutout (DeVries and Taylor 2017), per image.
 
-    Deviations: the displacements are normal at the knots of a coarse grid and cubic between them,
-    instead of white noise that is blurred, which costs more; the square varies in size down to
-    nothing, and background covers it.
+    Deviations: displacements are normal at the knots of a coarse grid and interpolated cubically,
+    instead of blurred white noise, which takes longer; the square's side is uniform between 0 and
+    its maximum, and its pixels become 0.
     """
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -87,9 +88,11 @@ def elastic(config: ElasticConfig) -> Transform:
             size = (height, width)
             bend = functional.interpolate(knots, size, mode="bicubic", align_corners=False)
             grid = grid + bend.permute(0, 2, 3, 1)
+
         warped = functional.grid_sample(images, grid, align_corners=False)
         if not config.cutout:
             return warped
+
         side, row, column = torch.rand((3, n, 1, 1), generator=generator)
         half = side * config.cutout / 2
         rows, columns = (torch.arange(length) / length for length in (height, width))
@@ -103,10 +106,11 @@ def elastic(config: ElasticConfig) -> Transform:
 def inverse_affine(
     angle: Tensor, shear: Tensor, scale: Tensor, shift: Tensor, size: tuple[int, int]
 ) -> Tensor:
-    """Output-to-input matrices (n, 2, 3) in `affine_grid`'s units, whose image spans -1..1.
+    """Output-to-input matrices (n, 2, 3) for `affine_grid`, in which an image spans -1..1.
 
-    `angle` and `shear` (along x) in radians, `shift` (2, n) in pixels as (x, y); all but `shift`
-    are (n,). The forward map is torchvision's: translate o rotate o shear o scale about the center.
+    `angle` and `shear` (along x) are in radians, (n,); `scale` is (n,); `shift` (2, n) is in pixels
+    as (x, y). The forward map is torchvision's: translate o rotate o shear o scale about the
+    center.
     """
     cos, sin, tan = torch.cos(angle), torch.sin(angle), torch.tan(shear)
     forward = torch.stack(
@@ -116,6 +120,8 @@ def inverse_affine(
         ],
         dim=1,
     )
+
+    # From pixels to the units of `affine_grid`.
     height, width = size
     half = torch.tensor([width / 2, height / 2])
     linear = torch.linalg.inv(forward * scale[:, None, None])

@@ -1,4 +1,7 @@
-"""Exponential moving averages of weights that forget the untrained start sooner."""
+"""Exponential moving averages of weights, with a smaller decay during the first steps.
+
+The untrained weights are then forgotten sooner.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ def moving_average(decay: float) -> Callable[[Weights, Weights, Tensor | int], N
 
 @torch.no_grad()
 def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move `average` towards `network`, batch statistics included; counters are copied."""
+    """Move `average` towards `network`, including batch statistics; counters are copied."""
     pairs = zip(average.state_dict().values(), network.state_dict().values(), strict=True)
     for mean, value in pairs:
         if mean.dtype.is_floating_point:

@@ -1,6 +1,7 @@
-"""Where networks are computed: device, precision and random streams. The only module that knows.
+"""Where networks are computed: device, precision and random streams.
 
-Noise and batch choice come from CPU streams, so a seed keeps its meaning on any device.
+No other module knows a device. Noise and the choice of batches come from CPU streams, so that a
+seed keeps its meaning on any device.
 """
 
 from __future__ import annotations
@@ -19,15 +20,20 @@ DEVICE = "cpu"
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global random state inside the block and restore the caller's afterwards."""
+    """Seed torch's global random state inside the block; restore the caller's state afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 
 
 def stream(seed: int) -> torch.Generator:
-    """A CPU random stream of its own, independent of the global state."""
+    """A new CPU random stream, independent of the global state."""
     return torch.Generator().manual_seed(seed)
+
+
+def without_memory() -> torch.device:
+    """Inside this block new tensors have a shape but no memory; for checks of networks."""
+    return torch.device("meta")
 
 
 def autocast(precision: Precision) -> torch.autocast:

@@ -1,4 +1,4 @@
-"""Convolutions that discriminators of the textbooks and a classifier that starts from one share."""
+"""Layers of textbook discriminators, and of the classifier that starts from one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ KERNEL = 5
 
 
 def strided_conv(before: int, after: int) -> nn.Conv2d:
-    """A convolution that halves images, rounding up."""
+    """A convolution that halves the sides of images, rounding up."""
     return nn.Conv2d(before, after, KERNEL, stride=2, padding=KERNEL // 2)
 
 
 def downsampling_blocks(channels: Sequence[int], share: float = 0.0) -> list[nn.Module]:
-    """Layers that halve images once per step in `channels`, each with leaky ReLU and dropout."""
+    """Strided convolutions between successive `channels`, each with leaky ReLU and dropout."""
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(channels):
         layers += [strided_conv(before, after), nn.LeakyReLU(SLOPE), *dropout(share)]
@@ -25,7 +25,7 @@ def downsampling_blocks(channels: Sequence[int], share: float = 0.0) -> list[nn.
 
 
 def dropout(share: float) -> list[nn.Module]:
-    """A dropout layer, if any."""
+    """A dropout layer, or none for a share of 0."""
     return [nn.Dropout(share)] if share else []
 
 
@@ -35,7 +35,7 @@ def convolutions(network: nn.Module) -> list[nn.Conv2d]:
 
 
 def conv_state_dict(layers: Iterable[nn.Conv2d]) -> dict[str, Tensor]:
-    """Their weights by number, from the image on: `0.weight`, `0.bias`, `1.weight`, ..."""
+    """Weights by the number of the layer: `0.weight`, `0.bias`, `1.weight`, ..."""
     return {
         f"{number}.{name}": value
         for number, layer in enumerate(layers)

@@ -40,9 +40,9 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 
 def refuse_divergence(losses: Mapping[str, Tensor], step: int, fix: str) -> None:
-    """Raise `DivergedError` when a loss of step number `step` is NaN or infinite.
+    """Raise `DivergedError` if a loss of step number `step` is NaN or infinite.
 
-    `fix` says which learning rate to lower.
+    `fix` is the advice of the error's message.
     """
     for name, value in losses.items():
         if not torch.isfinite(value):

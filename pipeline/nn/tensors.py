@@ -1,4 +1,4 @@
-"""Between uint8 images (n, c, h, w) and the float batches that networks read."""
+"""Conversion between uint8 images (n, c, h, w) and the float batches of networks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Images = NDArray[np.uint8]
 
 
 def to_input(images: Images) -> Tensor:
-    """uint8 images as float32 in 0..1, channels last: about a fifth faster to convolve."""
+    """uint8 images as float32 in 0..1, channels last: convolutions are about a fifth faster."""
     pixels = torch.from_numpy(np.ascontiguousarray(images)).to(torch.float32).div_(255)
     return pixels.to(memory_format=torch.channels_last)
 
@@ -31,16 +31,16 @@ def to_pixels(images: Tensor) -> Images:
 
 
 def padded(batch: Tensor, size: int) -> Tensor:
-    """`batch` (n, ...) filled up with zeros to (size, ...); n is at most `size`."""
+    """`batch` (n, ...) padded with zeros to (size, ...); n is at most `size`."""
     missing = size - len(batch)
     return torch.cat([batch, batch.new_zeros((missing, *batch.shape[1:]))])
 
 
 def padded_batches(size: int, *tensors: Tensor) -> Iterator[tuple[tuple[Tensor, ...], int]]:
-    """Batches of exactly `size` rows, the last one filled up, and how many rows count.
+    """Batches of exactly `size` rows, the last one padded, and their numbers of real rows.
 
-    Kernels may round differently when the batch size changes. With one size for all batches, a
-    row's result does not depend on how many rows there are.
+    Kernels may round differently for another batch size. With one size for all batches, the result
+    of a row does not depend on the number of rows.
     """
     for start in range(0, len(tensors[0]), size):
         parts = [tensor[start : start + size] for tensor in tensors]
@@ -51,9 +51,9 @@ def padded_batches(size: int, *tensors: Tensor) -> Iterator[tuple[tuple[Tensor, 
 def map_images(
     images: Images, function: Callable[[Tensor], Tensor], batch_size: int, *, pad: bool
 ) -> NDArray[np.float32]:
-    """Rows (n, d) of `function` applied to all images in 0..1, `batch_size` at a time.
+    """Apply `function` to all images as floats in 0..1, `batch_size` at a time; rows (n, d).
 
-    With `pad`, every batch has the same size, so that no row depends on how many images there are.
+    With `pad`, every batch has the same size, so that no row depends on the number of images.
     """
     rows = []
     for start in range(0, len(images), batch_size):

@@ -25,13 +25,13 @@ from pipeline.report.ranking import only_arm
 from pipeline.runtime.errors import IntegrityError
 from pipeline.runtime.files import file_digest, read_json, read_npz
 from pipeline.trials.grid import Replicate, Trial, curve_replicates, expected_trials, replicates
-from pipeline.trials.integrity import artifacts
-from pipeline.trials.provenance import MANIFEST, failure_of, manifest_of, read_manifest
+from pipeline.trials.layout import MANIFEST, artifacts
+from pipeline.trials.provenance import failure_of, manifest_of, read_manifest
 from pipeline.trials.store import TIMINGS
 
 FAILURE_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "reason"]
 TIMING_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "seconds", "images_per_s"]
-TUNED = ["latent_std", "confidence"]
+TUNED = ["latent_std", "min_probability"]
 # What the evaluation of a teacher writes, by replicate.
 TEACHER_COLUMNS = [
     "teacher",
@@ -139,7 +139,7 @@ def failures_table(params: Params, root: Path) -> pd.DataFrame:
     """One row per failed trial, with the reason; most studies have none."""
     rows = []
     for artifact in artifacts(params):
-        record = read_manifest(root / artifact.path)
+        record = read_manifest(root / artifact.manifest)
         if record["failure"]:
             where, what, _ = record["failure"]
             rows.append({**tags_of(record), "reason": f"{where}: {what}"})
@@ -220,7 +220,8 @@ def tuning_table(params: Params, root: Path) -> pd.DataFrame:
         if path is not None:
             arrays = read_npz(path)
             rows.append({**columns, **{key: float(arrays[key]) for key in TUNED}})
-    return as_table(rows, ["generator", "budget", "seed", *TUNED], ["generator"])
+    table = with_aliases(pd.DataFrame(rows, columns=["generator", "budget", "seed", *TUNED]))
+    return table[["generator", "budget", "seed", "latent_std", "confidence", "min_probability"]]
 
 
 def audits(params: Params, root: Path) -> Iterator[tuple[dict[str, Any], Audit]]:

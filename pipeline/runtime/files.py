@@ -1,8 +1,13 @@
-"""Files that are whole or absent, and their digests. Knows nothing of what they mean."""
+"""Atomic reading and writing of files, their formats and digests.
+
+A file is either complete or missing, and equal values give equal bytes. Knows nothing of what the
+files mean.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -18,12 +23,12 @@ import numpy as np
 
 from pipeline.runtime.errors import IntegrityError
 
-TEMPORARY = ".tmp"  # what a kill leaves behind; .dvcignore keeps it out of every hash
+TEMPORARY = ".tmp"  # suffix of files that a killed process leaves; .dvcignore excludes them
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary file beside `path`; on success it is synced and takes that name at once."""
+    """Yield a temporary file beside `path`; on success, sync it and rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
     os.close(handle)
@@ -32,41 +37,58 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp makes private files; outputs are for everyone to read
+        temporary.chmod(0o644)  # mkstemp creates private files; outputs are readable by everyone
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 with `\\n` line ends, atomically."""
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` atomically."""
     with atomic(path) as temporary:
-        temporary.write_bytes(text.encode())
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, line ends unchanged, atomically."""
+    write_bytes(path, text.encode())
 
 
 def to_json(value: object) -> str:
-    """Sorted, indented JSON: the same value gives the same text."""
+    """Sorted, indented JSON; raises `ValueError` for NaN and infinity, which are not JSON."""
     return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write sorted JSON atomically; NaN and infinity are refused, they are not JSON."""
+    """Write `to_json(value)` atomically."""
     write_text(path, to_json(value))
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file this project wrote."""
+    """The value in a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def to_npz(**arrays: np.ndarray) -> bytes:
+    """Compressed arrays; the bytes depend on the arrays alone, not on the time.
+
+    Raises `ValueError` for object arrays, which only pickle could store.
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
 def write_npz(path: Path, **arrays: np.ndarray) -> None:
-    """Write compressed arrays atomically; the bytes depend on the arrays alone."""
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    """Write `to_npz(**arrays)` atomically."""
+    write_bytes(path, to_npz(**arrays))
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an `.npz`; object arrays are refused, since they would run code."""
+    """All arrays of an `.npz` file.
+
+    Raises `IntegrityError` for a damaged file and for object arrays, whose pickles could run code.
+    """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
@@ -74,13 +96,13 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         raise
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise IntegrityError(
-            str(path), f"expected whole arrays, found: {error}", "run `dvc checkout --force`"
+            str(path), f"expected complete arrays, found: {error}", "run `dvc checkout --force`"
         ) from None
 
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """Yield an empty sibling of `folder` that replaces it, whole, when the block succeeds."""
+    """Yield an empty folder that replaces `folder` as a whole when the block succeeds."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     name = tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=TEMPORARY)
     temporary = Path(name)
@@ -100,7 +122,7 @@ def file_digest(path: Path) -> str:
 
 
 def require(path: Path, stage: str) -> Path:
-    """`path` itself; raises `IntegrityError` when the stage that makes it has not run."""
+    """Return `path`; raises `IntegrityError` when it does not exist because `stage` has not run."""
     if not path.exists():
         raise IntegrityError(
             str(path), f"expected this output of {stage}, found none", f"run `dvc repro {stage}`"

@@ -1,7 +1,7 @@
-"""How every stage is entered, from DVC or by hand: `python -m pipeline.stages <stage> [item]`.
+"""The entry of every stage, for DVC and by hand: `python -m pipeline.stages <stage> [item]`.
 
-Commands in dvc.yaml are fixed strings, because DVC would paste a value from params.yaml into a
-shell line as it is. A stage of a group therefore learns its item from the name that DVC gives it.
+Commands in dvc.yaml are fixed strings, because DVC would insert a value from params.yaml into a
+shell command unquoted. A stage of a group therefore takes its item from the name that DVC sets.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from pipeline.config.schema import load_params
 from pipeline.runtime.bits import set_bits, warn_of_processor
 from pipeline.runtime.errors import ParamsError, exit_on_error
 
-# The section of params.yaml that names a stage's items; None: the stage is alone of its kind.
+# The section of params.yaml whose names are the items of a stage; None: the stage has no items.
 ITEMS: dict[str, str | None] = {
     "prepare": None,
     "train_teacher": "teachers",
     "evaluate_teacher": "teachers",
     "train_generator": "generators",
+    "tune": "generators",
     "synthesize": "generators",
+    "train_judge": None,
     "evaluate_generator": "generators",
     "train_classifiers": "arms",
     "report": None,
@@ -30,7 +32,7 @@ ITEMS: dict[str, str | None] = {
 
 
 def main(arguments: list[str]) -> None:
-    """Run the stage that `arguments` name, in the current folder; exits with an error's code."""
+    """Run the stage named in `arguments` in the current folder; errors become exit codes."""
     with exit_on_error():
         name, item = (*arguments, "", "")[:2]
         refuse_unknown(name, ITEMS)
@@ -39,7 +41,7 @@ def main(arguments: list[str]) -> None:
         set_bits(params.bits)
         warn_of_processor()
 
-        # Only now: a stage imports numpy and torch, which read those settings when they are loaded.
+        # Imported after that: numpy and torch read those settings when they are loaded.
         run = import_module(f"pipeline.stages.{name}").run
 
         section = ITEMS[name]
@@ -52,11 +54,13 @@ def main(arguments: list[str]) -> None:
 
 
 def refuse_unknown(name: str, choices: Iterable[str]) -> None:
-    """Raise `ParamsError` for a stage or an item that there is none of."""
-    known = list(choices)
-    if name not in known:
+    """Raise `ParamsError` for a stage or an item that does not exist."""
+    names = list(choices)
+    if name not in names:
         raise ParamsError(
-            "command line", f"expected one of {', '.join(known)}, found {name!r}", "name one"
+            "command line",
+            f"expected one of {', '.join(names)}, found {name!r}",
+            "use one of these",
         )
 
 

@@ -1,83 +1,60 @@
-"""evaluate_teacher@<teacher>: how right a teacher's labels are, and does it know foreign images.
+"""evaluate_teacher@<teacher>: how accurate a teacher's labels are.
 
-`data/audit/<teacher>/` gets one `.json` per replicate. It reads the labels of the pool, which
-nothing that trains may see.
+`data/audit/<teacher>/` gets one `.json` per replicate. Reads the labels of the pool, which no
+stage that trains for an arm may see.
 """
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from sklearn.metrics import roc_auc_score
-
-from pipeline.config.schema import MODELS, Params
-from pipeline.data.images import UNLABELED, LabeledImages
-from pipeline.runtime.files import read_npz, require, write_json
+from pipeline.config.schema import Params
+from pipeline.evaluation.pseudo_labels import pseudo_label_report
+from pipeline.runtime.files import read_npz, to_json
 from pipeline.runtime.seeds import derive_seed
 from pipeline.training_sets.filters import agreement
-from pipeline.trials.engine import Task, compute, lay_out
-from pipeline.trials.grid import Replicate, replicates
-from pipeline.trials.provenance import outputs_of, provenance, refuse_failed, trial_code
+from pipeline.trials.engine import Result, TrialPlan, run_trials
+from pipeline.trials.grid import replicates
+from pipeline.trials.layout import LABELS, Artifact
+from pipeline.trials.specs import Spec
+
+
+@dataclass(frozen=True)
+class EvaluateTeacherSpec(Spec):
+    """`unknown_classes` and `unknown_frac`: classes outside the task and their share of the pool.
+
+    Without such classes, images without a true label are images that nobody labeled.
+    """
+
+    unknown_classes: tuple[int, ...]
+    unknown_frac: float
+
+
+def plans(params: Params, name: str) -> list[TrialPlan]:
+    """One trial per replicate."""
+    unknown = params.data.unknown_classes
+    spec = EvaluateTeacherSpec(derive_seed("audit"), tuple(unknown.classes), unknown.frac)
+    made = []
+    for replicate in replicates(params.study):
+        pseudo = Artifact("train_teacher", name, replicate).output(".npz")
+        artifact = Artifact("evaluate_teacher", name, replicate)
+        inputs = {"labels": LABELS, "pseudo": pseudo}
+        made.append(TrialPlan(artifact, evaluate, spec, inputs))
+    return made
 
 
 def run(params: Params, root: Path, name: str) -> None:
     """Write `data/audit/<name>/`."""
-    labels = require(root / "data/splits/labels.npz", "prepare")
-    code = trial_code(__file__, "pipeline.training_sets.filters")
-
-    def task(replicate: Replicate) -> Task:
-        pseudo = root / MODELS / name / replicate.file(".npz")
-        inputs = [labels, *outputs_of(pseudo, f"train_teacher@{name}")]
-        return Task(
-            provenance=provenance(code, inputs, params, [], derive_seed("audit"), root),
-            work=functools.partial(
-                audit, bool(params.data.unknown_classes.classes), labels, pseudo
-            ),
-            outputs={"audit.json": replicate.file(".json")},
-            tags={"stage": "evaluate_teacher", "item": name, **replicate.columns()},
-        )
-
-    tasks = [task(replicate) for replicate in replicates(params.study)]
-    lay_out(root, Path("data/audit") / name, tasks, compute(tasks, params.engine, root))
+    run_trials(params, root, plans(params, name))
 
 
-def audit(
-    has_unknown: bool, labels_path: Path, pseudo_path: Path, folder: Path
-) -> LabeledImages | None:
-    """Compare one teacher's labels with the true ones.
-
-    Images without a true label are foreign ones if the study has such, else nobody knows theirs.
-    `sure` are the images that the filter `agreement` keeps. Accuracies count images with a true
-    label alone, None without any; `foreign_*` are the shares of foreign images among all, those
-    that got a label (see `keep_frac`) and those it is sure of; `strangeness_auroc` is
-    the chance that a foreign image is found stranger than another, None without foreign images;
-    `remoteness` is that of `pipeline.teachers.base`.
-    """
-    refuse_failed(pseudo_path)
-    truth, pseudo = read_npz(labels_path)["labels"], read_npz(pseudo_path)
-    true_labels = truth[pseudo["index"]]
-    sure = agreement(pseudo["labels"], pseudo["teacher"], float(pseudo["confidence"]))
-    right, has_label = pseudo["labels"] == true_labels, true_labels != UNLABELED
-    unknown = (truth[pseudo["unlabeled"]] == UNLABELED) & has_unknown
-    report = {
-        "num_unlabeled": len(unknown),
-        "label_accuracy": share(right[has_label]),
-        "sure_frac": share(sure),
-        "sure_accuracy": share(right[has_label & sure]),
-        "foreign_frac": share(unknown),
-        "foreign_labeled_frac": share(~has_label & has_unknown),
-        "foreign_sure_frac": share(~has_label[sure] & has_unknown),
-        "strangeness_auroc": (
-            float(roc_auc_score(unknown, pseudo["ood_score"])) if 0 < unknown.mean() < 1 else None
-        ),
-        "remoteness": float(pseudo["remoteness"]),
-    }
-    write_json(folder / "audit.json", report)
-    return None
-
-
-def share(holds: np.ndarray) -> float | None:
-    """Share of True; None of none."""
-    return float(holds.mean()) if len(holds) else None
+def evaluate(spec: EvaluateTeacherSpec, paths: Mapping[str, Path], scratch: Path) -> Result:
+    """Compare the labels of one teacher with the true ones."""
+    true_labels, pseudo = read_npz(paths["labels"])["labels"], read_npz(paths["pseudo"])
+    confident = agreement(
+        pseudo["labels"], pseudo["probabilities"], float(pseudo["min_probability"])
+    )
+    report = pseudo_label_report(pseudo, true_labels, confident, bool(spec.unknown_classes))
+    return Result({".json": to_json(report).encode()}, None)

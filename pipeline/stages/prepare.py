@@ -1,23 +1,26 @@
-"""prepare: read the dataset once and lay out who may see what.
+"""prepare: read the dataset once and split it into the parts that each stage may read.
 
-`data/splits/subsets/` holds, per replicate, the only labels its generator, filter and classifiers
-may see; `fresh/` as many labels again, for the control that must help alone; `pool.npz` all images
-without labels, foreign ones among them; `labels.npz` all labels of the pool, -1 for foreign images
-and those that the source has no label of, for audits alone; `test.npz` the test set, for scoring
-alone; `ids.npz` the content ids of pool and test, by which the report proves that nothing
-else was used. dvc.yaml says which stage reads which, and a test holds it against the code.
+* `data/splits/subsets/`: per replicate, the only labels that its generator, filter and classifiers
+  may read; `fresh/`: as many labels again, for the control that must help
+* `pool.npz`: all images without labels, those of unknown classes included; `labels.npz`: the labels
+  of the pool, -1 where there is none, for evaluations only
+* `test.npz`: the test set, for scoring only
+* `ids.npz`: content ids of pool and test set, with which the report proves that no other image was
+  used; `manifest.json`: names, counts and digests
+
+dvc.yaml says which stage reads which file; tests compare that with the files that stages open.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from pipeline.config.design import is_supervised
 from pipeline.config.schema import FRESH, Params
 from pipeline.data.datasets import DATASETS
-from pipeline.data.images import UNLABELED, LabeledImages, content_ids, digest
+from pipeline.data.images import LabeledImages, content_ids
 from pipeline.data.splits import (
     Index,
     add_unknown_classes,
@@ -26,26 +29,26 @@ from pipeline.data.splits import (
     refuse_large_budget,
     refuse_overlap,
     split_subset,
+    summary,
     without_classes,
 )
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.files import file_digest, replacing, write_json, write_npz
 from pipeline.runtime.seeds import derive_seed, numpy_rng
 from pipeline.trials.grid import Replicate, curve_replicates
-
-OUTPUT = "data/splits"
+from pipeline.trials.layout import IDS, LABELS, POOL, SPLITS, SUMMARY, TEST, fresh, subset
 
 
 def run(params: Params, root: Path) -> None:
     """Write `data/splits/`; raises `DataError` or `ParamsError` before anything is replaced."""
-    name = params.data.name
+    name, unknown = params.data.name, params.data.unknown_classes
     if name not in DATASETS:
         raise ParamsError(
             "params.yaml: data.name",
             f"expected one of {', '.join(DATASETS)}, found {name!r}",
             "use one of these names",
         )
-    raw, unknown = DATASETS[name](params.data, root), params.data.unknown_classes
+    raw = DATASETS[name](params.data, root)
     labeled_classes, others = without_classes(raw.images, unknown.classes)
     pool = canonical(labeled_classes)
     if raw.test is None:
@@ -55,28 +58,30 @@ def run(params: Params, root: Path) -> None:
     pool = add_unknown_classes(pool, others, unknown.frac, numpy_rng("foreign", name))
     refuse_overlap(pool, test)
     refuse_budgets(params, pool)
-    with replacing(root / OUTPUT) as folder:
-        write_npz(folder / "pool.npz", images=pool.images)
-        write_npz(folder / "labels.npz", labels=pool.labels)
-        write_npz(folder / "test.npz", images=test.images, labels=test.labels)
-        write_npz(folder / "ids.npz", pool=content_ids(pool.images), test=content_ids(test.images))
+
+    class_names = tuple(np.delete(raw.class_names, unknown.classes).tolist())
+    with replacing(root / SPLITS) as folder:
+        place = {file: folder / file.path.relative_to(SPLITS) for file in (POOL, LABELS, TEST, IDS)}
+        write_npz(place[POOL], images=pool.images)
+        write_npz(place[LABELS], labels=pool.labels)
+        write_npz(place[TEST], images=test.images, labels=test.labels)
+        write_npz(place[IDS], pool=content_ids(pool.images), test=content_ids(test.images))
         for replicate in curve_replicates(params.study):
-            index, fresh = split_replicate(pool, replicate, name)
-            write_subset(folder / "subsets" / replicate.file(".npz"), pool, index)
-            if replicate.budget in params.study.budgets:
-                write_subset(folder / "fresh" / replicate.file(".npz"), pool, fresh)
-        names = tuple(np.delete(raw.class_names, unknown.classes).tolist())
-        summary = manifest(name, names, pool, test)
-        # For the report, which compares the files that trials read and may not read all of them.
-        files = ("test.npz", "pool.npz", "labels.npz")
-        summary["files"] = {f"{OUTPUT}/{each}": file_digest(folder / each) for each in files}
-        write_json(folder / "manifest.json", summary)
+            parts = zip((subset, fresh), split_replicate(pool, replicate, name), strict=True)
+            for part, index in parts:
+                if part is subset or replicate.budget in params.study.budgets:
+                    write_subset(folder / part(replicate).path.relative_to(SPLITS), pool, index)
+
+        # For the report, which compares the inputs of trials but may not read these files.
+        digests = {file.path.as_posix(): file_digest(place[file]) for file in (TEST, POOL, LABELS)}
+        record = {**summary(name, class_names, pool, test), "files": digests}
+        write_json(folder / SUMMARY.path.relative_to(SPLITS), record)
 
 
 def split_replicate(pool: LabeledImages, replicate: Replicate, name: str) -> tuple[Index, Index]:
-    """Positions of the replicate's labeled draw, and of as many fresh labels beyond it.
+    """Positions of the labeled subset of a replicate, and of as many fresh labels beyond it.
 
-    Fresh labels are the next ranks of the same draw, as far as the pool goes.
+    Fresh labels continue the order of the subset, up to the end of the pool.
     """
     rng = np.random.default_rng(derive_seed("draw", name, replicate.seed))
     both = split_subset(pool.labels, 2 * replicate.budget, rng)
@@ -85,50 +90,29 @@ def split_replicate(pool: LabeledImages, replicate: Replicate, name: str) -> tup
 
 
 def write_subset(path: Path, pool: LabeledImages, index: Index) -> None:
-    """Write the pool's images at `index` with their labels."""
+    """Write the images of the pool at `index` with their labels."""
     write_npz(path, images=pool.images[index], labels=pool.labels[index], index=index)
 
 
 def refuse_budgets(params: Params, pool: LabeledImages) -> None:
-    """Raise `ParamsError` when the pool has too few images for a budget, and for as many again.
+    """Raise `ParamsError` when the pool has too few images for a budget.
 
-    The latter only where an arm adds them; and one beyond the budget for teachers to learn from.
-    These are checks and no inputs: stages that train would refuse the same, but hours later.
+    It needs as many again where an arm adds fresh labels, and one more where a teacher learns from
+    unlabeled images. These are checks, not inputs: the stages that train would refuse the same, but
+    hours later.
     """
     study = params.study
     refuse_large_budget(pool.labels, study.budgets, "study.budgets")
     refuse_large_budget(pool.labels, study.curve_budgets, "study.curve_budgets")
-    largest = max(study.budgets) * pool.num_classes
-    if params.teachers and largest >= len(pool):
+    needs_unlabeled = any(not is_supervised(params, name) for name in params.teachers)
+    if needs_unlabeled and max(study.budgets) * pool.num_classes >= len(pool):
         raise ParamsError(
             "params.yaml: study.budgets",
-            f"expected unlabeled images beside the draw, since there are teachers, found that "
-            f"{max(study.budgets)} labels per class take all {len(pool)} images of the pool",
-            "lower that budget or take the teachers out",
+            "expected unlabeled images beside the labeled subset, since teachers learn from them, "
+            f"found that {max(study.budgets)} labels per class take all {len(pool)} images of the "
+            "pool",
+            "lower that budget or remove the teachers",
         )
     if any(arm.inputs == FRESH for arm in params.arms.values()):
         twice = [2 * budget for budget in study.budgets]
         refuse_large_budget(pool.labels, twice, f"study.budgets, twice, for arms with {FRESH}")
-
-
-def manifest(
-    name: str, class_names: tuple[str, ...], pool: LabeledImages, test: LabeledImages
-) -> dict[str, Any]:
-    """What was split: names, counts per class and content hashes."""
-    ids = content_ids(pool.images)
-    return {
-        "dataset": name,
-        "class_names": list(class_names),
-        "shape": list(pool.images.shape[1:]),
-        "pool": _counts(pool) | {"num_duplicates": len(ids) - len(np.unique(ids))},
-        "test": _counts(test),
-    }
-
-
-def _counts(data: LabeledImages) -> dict[str, object]:
-    return {
-        "num_images": len(data),
-        "per_class": np.bincount(data.labels[data.labels != UNLABELED]).tolist(),
-        "num_unlabeled": int((data.labels == UNLABELED).sum()),
-        "sha256": digest(data),
-    }

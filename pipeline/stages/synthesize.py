@@ -1,152 +1,105 @@
-"""synthesize@<generator>: labeled images from every trained generator, and a teacher's opinion.
+"""synthesize@<generator>: labeled images of a trained generator, with a teacher's probabilities.
 
-The teacher is a classifier trained on the replicate's own labels, or the one whose labels the
-generator learned from; filters go by its class probabilities. `data/synthetic/<generator>/` gets
-one `.npz` per replicate: `images` uint8 (n, c, h, w), `labels` int64 (n,), `teacher` float32
-(n, classes); classes take turns. The numbers `latent_std`, with which they were drawn, and
-`confidence`, which filters want, are those of params.yaml or what the replicate chose among them.
+`data/synthetic/<generator>/` gets one `.npz` per replicate: `images` uint8 (n, c, h, w) and
+`labels` int64 (n,), classes alternating; `probabilities` float32 (n, classes), those of the teacher
+that filters use; `latent_std`, the standard deviation of the noise; `min_probability`, the minimum
+that filters ask for. The last two were chosen by stage `tune`, but a teacher that labeled the
+images the generator learned from has a minimum of its own.
 """
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.classifiers import CLASSIFIERS
-from pipeline.classifiers.base import Classifier, TrainingSet, plain
 from pipeline.config.schema import Params
-from pipeline.config.validation import member_config
 from pipeline.data.images import LabeledImages, read_images
 from pipeline.evaluation.fidelity import collapsed_classes
 from pipeline.generators import GENERATORS
-from pipeline.generators.base import Generator, create
-from pipeline.generators.fit import fit
+from pipeline.generators.base import create
 from pipeline.generators.sampling import sample_classes
 from pipeline.nn.weights import read_weights
 from pipeline.runtime.errors import CollapsedError
-from pipeline.runtime.files import require, write_npz
+from pipeline.runtime.files import read_json, to_npz
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers import TEACHERS
-from pipeline.training_sets.transforms import build_transform
-from pipeline.training_sets.tuning import Trainers, choose
-from pipeline.trials.engine import Task, compute, lay_out
-from pipeline.trials.grid import Replicate, replicates
-from pipeline.trials.provenance import outputs_of, provenance, refuse_failed, trial_code
+from pipeline.training_sets.teaching import TeacherSpec, teacher_spec
+from pipeline.trials.engine import Result, TrialPlan, run_trials
+from pipeline.trials.grid import replicates
+from pipeline.trials.layout import Artifact, filter_teacher, subset
+from pipeline.trials.specs import MemberSpec, Spec, member
+
+
+@dataclass(frozen=True)
+class SynthesizeSpec(Spec):
+    """What decides a set of images; `own_minimum`: the teacher's `min_probability` is used."""
+
+    per_class: int
+    generator: MemberSpec
+    teacher: TeacherSpec
+    own_minimum: bool
+
+
+def plans(params: Params, name: str) -> list[TrialPlan]:
+    """One trial per replicate."""
+    section, teacher = params.generators[name], filter_teacher(params, name)
+    generator = member(GENERATORS, params.family(name), section.settings, f"generators.{name}")
+    taught_by = teacher_spec(params, teacher, TEACHERS, CLASSIFIERS)
+    made = []
+    for replicate in replicates(params.study):
+        inputs = {
+            "subset": subset(replicate),
+            "generator": Artifact("train_generator", name, replicate).output(".safetensors"),
+            "choice": Artifact("tune", name, replicate).output(".json"),
+            "teacher": Artifact("train_teacher", teacher, replicate).output(".safetensors"),
+        }
+        seed = derive_seed("synthesize", name, replicate.budget, replicate.seed)
+        own = section.teacher is not None
+        spec = SynthesizeSpec(seed, params.synthesize.per_class, generator, taught_by, own)
+        artifact = Artifact("synthesize", name, replicate)
+        made.append(TrialPlan(artifact, synthesize, spec, inputs))
+    return made
 
 
 def run(params: Params, root: Path, name: str) -> None:
     """Write `data/synthetic/<name>/`."""
-    generator, chosen = params.generators[name], params.synthesize.teacher
-    keys = ["synthesize", "tune", f"generators.{name}"]
-    if generator.teacher is not None:
-        teaching = TEACHERS[generator.teacher].__module__
-        keys += [f"teachers.{generator.teacher}"]
-    else:
-        teaching = CLASSIFIERS[chosen.classifier].__module__
-        keys += [f"classifiers.{chosen.classifier}"]
-        keys += [] if chosen.transform == "none" else [f"transforms.{chosen.transform}"]
-    family = GENERATORS[params.family(name)].__module__
-    code = trial_code(
-        __file__, family, teaching, "pipeline.training_sets.tuning", "pipeline.evaluation.fidelity"
-    )
-
-    def task(replicate: Replicate) -> Task:
-        subset = require(root / "data/splits/subsets" / replicate.file(".npz"), "prepare")
-        weights = root / "models" / name / replicate.file(".safetensors")
-        teacher_weights = root / generator.inputs / replicate.file(".safetensors")
-        inputs = [subset, *outputs_of(weights, f"train_generator@{name}")]
-        inputs += outputs_of(teacher_weights, "train_teacher") if generator.teacher else []
-        files = (subset, weights, teacher_weights)
-        seed = derive_seed("synthesize", name, replicate.budget, replicate.seed)
-        return Task(
-            provenance=provenance(code, inputs, params, keys, seed, root),
-            work=functools.partial(synthesize, name, params, files, seed),
-            outputs={"images.npz": replicate.file(".npz")},
-            tags={"stage": "synthesize", "item": name, **replicate.columns()},
-        )
-
-    tasks = [task(replicate) for replicate in replicates(params.study)]
-    lay_out(root, Path("data/synthetic") / name, tasks, compute(tasks, params.engine, root))
+    run_trials(params, root, plans(params, name))
 
 
-def synthesize(
-    name: str, params: Params, inputs: tuple[Path, Path, Path], seed: int, folder: Path
-) -> LabeledImages:
-    """Draw one replicate's images, each from a seed of its own, and ask the teacher about them.
+def synthesize(spec: SynthesizeSpec, paths: Mapping[str, Path], scratch: Path) -> Result:
+    """Sample the images of one replicate, each from its own seed.
 
-    `inputs` are the draw, the generator's weights and those of the teacher it learned from, if any.
-    Raises `CollapsedError` when a class has next to no variety, by the draw's measure: the user of
-    such a generator would see it and do without.
+    Raises `CollapsedError` when a class has almost no diversity, measured by the labeled subset: a
+    user of such a generator would see it and not use it.
     """
-    subset_path, weights, teacher_weights = inputs
-    refuse_failed(weights)
-    subset = read_images(subset_path)
-    trainers = Trainers(
-        generator=functools.partial(fit_generator, name, params),
-        classifier=functools.partial(fit_classifier, params),
-    )
-    choice = choose(subset, params, trainers, seed, folder)
-    generator = untrained(name, params, subset, seed)
-    generator.generator_net.load_state_dict(read_weights(weights))
-    synthetic = sample_classes(generator, params.synthesize.per_class, seed, choice.latent_std)
-    refuse_collapse(synthetic, subset)
-    taught_by, confidence = params.generators[name].teacher, choice.min_probability
-    if taught_by is not None:
-        member, settings = TEACHERS[taught_by], params.teachers[taught_by]
-        config = member_config(member.Config, settings, f"teachers.{taught_by}")
-        learned = member(config, seed).restore(subset, teacher_weights)
-        probabilities, confidence = learned.predict_proba(synthetic.images), config.min_probability
-    else:
-        probabilities = teacher(params, subset, seed).predict_proba(synthetic.images)
-    write_npz(
-        folder / "images.npz",
+    labeled, choice = read_images(paths["subset"]), read_json(paths["choice"])
+    family, config = spec.generator.family, spec.generator.config
+    generator = create(family, config, labeled.spec(), spec.seed)
+    generator.generator_net.load_state_dict(read_weights(paths["generator"]))
+    synthetic = sample_classes(generator, spec.per_class, spec.seed, choice["latent_std"])
+    refuse_collapse(synthetic, labeled)
+
+    teacher = spec.teacher.build(spec.seed).load(read_weights(paths["teacher"]), labeled.spec())
+    minimum = teacher.config.min_probability if spec.own_minimum else choice["min_probability"]
+    images = to_npz(
         images=synthetic.images,
         labels=synthetic.labels,
-        teacher=probabilities,
-        latent_std=np.array(choice.latent_std),
-        confidence=np.array(confidence),
+        probabilities=teacher.predict_proba(synthetic.images),
+        latent_std=np.array(choice["latent_std"]),
+        min_probability=np.array(minimum),
     )
-    return subset
+    return Result({".npz": images}, labeled)
 
 
-def refuse_collapse(synthetic: LabeledImages, subset: LabeledImages) -> None:
-    """Raise `CollapsedError` naming the classes whose images are all alike."""
-    classes = collapsed_classes(synthetic, subset)
-    if classes:
+def refuse_collapse(synthetic: LabeledImages, labeled: LabeledImages) -> None:
+    """Raise `CollapsedError` that names the classes whose images hardly differ."""
+    if classes := collapsed_classes(synthetic, labeled):
         raise CollapsedError(
             f"{len(synthetic)} synthetic images",
-            f"expected variety in every class, found next to none in {classes}",
+            f"expected diverse images of every class, found almost equal ones in {classes}",
             "train that generator longer, or change its settings in params.yaml",
         )
-
-
-def teacher(params: Params, subset: LabeledImages, seed: int) -> Classifier:
-    """A classifier trained on the draw alone, whose opinion filters go by."""
-    transform = build_transform(params.synthesize.teacher.transform, params.transforms)
-    return fit_classifier(params, plain(subset, transform), derive_seed("teacher", seed))
-
-
-def fit_classifier(params: Params, training_set: TrainingSet, seed: int) -> Classifier:
-    """A trained classifier of the teacher's kind."""
-    name = params.synthesize.teacher.classifier
-    family = CLASSIFIERS[name]
-    config = member_config(family.Config, params.classifiers[name], f"classifiers.{name}")
-    return family(config, seed).fit(training_set)
-
-
-def fit_generator(
-    name: str, params: Params, data: LabeledImages, seed: int, folder: Path
-) -> Generator:
-    """A generator trained like those that images are drawn from, on `data`."""
-    generator = untrained(name, params, data, derive_seed("initial", seed))
-    fit(generator, data, seed, folder)
-    return generator
-
-
-def untrained(name: str, params: Params, data: LabeledImages, seed: int) -> Generator:
-    """A generator of images like `data`; `seed` decides its first weights."""
-    family, settings = GENERATORS[params.family(name)], params.generators[name].settings
-    config = member_config(family.Config, settings, f"generators.{name}")
-    return create(family, config, data.spec(), seed)

@@ -1,131 +1,114 @@
-"""train_classifiers@<arm>: every classifier on the arm's training sets, scored once on test.
+"""train_classifiers@<arm>: every classifier, trained on the arm's training sets and scored once.
 
 `results/<arm>/` gets one `.npz` per replicate and classifier: `probabilities` float32 (n, classes)
-of the test images, their `labels` int64 (n,), a digest of what the classifier learned, and how the
-training set came about. An arm of a teacher itself scores that in the place of every classifier.
-Any metric can be computed from these later; nothing here looks at a score. A trial whose generator
-or teacher failed, or whose filter left nothing, has its manifest alone.
+of the test images, their `labels` int64 (n,), `learned`, a digest of the fitted classifier, and the
+counts of the training set. An arm of kind `teacher` scores the teacher in place of a classifier.
+Any metric can be computed from these files later; no score is computed here. A trial whose
+generator or teacher failed, or whose filter rejected every image, has a manifest only.
 """
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.classifiers import CLASSIFIERS
-from pipeline.config.schema import FRESH, SUBSETS, ArmParams, Params
-from pipeline.config.validation import member_config
+from pipeline.config.schema import FRESH, ArmParams, Params
 from pipeline.data.images import LabeledImages, read_images
 from pipeline.nn.weights import read_weights
 from pipeline.runtime.errors import DivergedError
-from pipeline.runtime.files import file_digest, read_npz, require, write_npz
+from pipeline.runtime.files import file_digest, read_npz, to_npz
 from pipeline.runtime.seeds import derive_seed
-from pipeline.training_sets.arms import Candidates, assemble
-from pipeline.trials.engine import Task, compute, lay_out
-from pipeline.trials.grid import Trial, arm_replicates
-from pipeline.trials.provenance import outputs_of, provenance, refuse_failed, trial_code
+from pipeline.teachers import TEACHERS
+from pipeline.training_sets.arms import Candidates, Recipe, assemble, recipe_of
+from pipeline.training_sets.teaching import TeacherSpec, classifier_spec, teacher_spec
+from pipeline.trials.engine import Result, TrialPlan, run_trials
+from pipeline.trials.grid import Replicate, Trial, arm_replicates
+from pipeline.trials.layout import TEST, Artifact, File, fresh, result, subset
+from pipeline.trials.specs import MemberSpec, Spec
 
-WEIGHTS = ".safetensors"  # of a teacher, beside the images it labeled, or of a generator
-DISCRIMINATOR = ".discriminator.safetensors"  # of a generator: its discriminator's convolutions
+
+@dataclass(frozen=True)
+class ClassifierTrialSpec(Spec):
+    """What decides a trained classifier."""
+
+    recipe: Recipe
+    classifier: MemberSpec
+
+
+@dataclass(frozen=True)
+class TeacherTrialSpec(Spec):
+    """What decides the scores of a teacher."""
+
+    teacher: TeacherSpec
+
+
+def plans(params: Params, name: str) -> list[TrialPlan]:
+    """One trial per replicate and classifier."""
+    arm, made = params.arms[name], []
+    for replicate in arm_replicates(params, name):
+        inputs = {"test": TEST, "subset": subset(replicate), **added_files(arm, replicate)}
+        for classifier in params.arm_classifiers(name):
+            # No arm's name in the seed: an arm and its baseline share initial weights and order.
+            seed = derive_seed("classifier", classifier, replicate.budget, replicate.seed)
+            spec: Spec
+            if arm.teacher_itself:
+                work: Any = score_teacher
+                teacher = teacher_spec(params, str(arm.teacher), TEACHERS, CLASSIFIERS)
+                spec = TeacherTrialSpec(seed, teacher)
+            else:
+                work, recipe = score, recipe_of(arm, params.transforms)
+                spec = ClassifierTrialSpec(
+                    seed, recipe, classifier_spec(params, classifier, CLASSIFIERS)
+                )
+            artifact = result(Trial(classifier, name, replicate))
+            # Failed trials are scored as the baseline, so that one must not fail.
+            required = name == params.report.baseline
+            made.append(TrialPlan(artifact, work, spec, inputs, required))
+    return made
 
 
 def run(params: Params, root: Path, name: str) -> None:
     """Write `results/<name>/` for the arm `name`."""
-    arm = params.arms[name]
-    test = require(root / "data/splits/test.npz", "prepare")
-    keys = [f"arms.{name}"]
-    keys += [] if arm.transform == "none" else [f"transforms.{arm.transform}"]
-    keys += [f"teachers.{arm.teacher}"] if arm.teacher_itself else []
-
-    def task(trial: Trial) -> Task:
-        classifier, replicate = trial.classifier, trial.replicate
-        place = replicate.file(".npz")
-        subset = require(root / SUBSETS / place, "prepare")
-        added = root / arm.inputs / place
-        files = [test, subset, *inputs_of(arm, added)]
-        # No arm's name in the seed: an arm and its baseline share initial weights and order.
-        seed = derive_seed("classifier", classifier, replicate.budget, replicate.seed)
-        scored = teacher_of(arm) if arm.teacher_itself else CLASSIFIERS[classifier]
-        code = trial_code(__file__, scored.__module__, "pipeline.training_sets.arms")
-        work = score_teacher if arm.teacher_itself else score
-        return Task(
-            provenance=provenance(
-                code, files, params, [*keys, f"classifiers.{classifier}"], seed, root
-            ),
-            work=functools.partial(work, params, trial, (test, subset, added), seed),
-            outputs={"scored.npz": replicate.file(f".{classifier}.npz")},
-            required=name == params.report.baseline,  # nothing is left to fall back on
-            tags={
-                "stage": "train_classifiers",
-                "item": name,
-                "classifier": classifier,
-                **replicate.columns(),
-            },
-        )
-
-    tasks = [
-        task(Trial(classifier, name, replicate))
-        for replicate in arm_replicates(params, name)
-        for classifier in params.arm_classifiers(name)
-    ]
-    lay_out(root, Path("results") / name, tasks, compute(tasks, params.engine, root))
+    run_trials(params, root, plans(params, name))
 
 
-def teacher_of(arm: ArmParams) -> type[Any]:
-    """The family of the teacher whose images `arm` adds."""
-    from pipeline.teachers import TEACHERS  # slow to load, and most studies have none
-
-    return TEACHERS[str(arm.teacher)]
-
-
-def inputs_of(arm: ArmParams, added: Path) -> list[Path]:
-    """The files that an arm adds to a draw, those of one replicate; `added` is the images' place.
-
-    The manifest stands for the files of a trial that came to nothing.
-    """
+def added_files(arm: ArmParams, replicate: Replicate) -> dict[str, File]:
+    """The files of one replicate that an arm reads beside the labeled subset."""
     if arm.discriminator_of is not None:
-        paths = outputs_of(added.with_suffix(WEIGHTS), f"train_generator@{arm.discriminator_of}")
-        return [path.with_name(path.name.replace(WEIGHTS, DISCRIMINATOR)) for path in paths]
+        generator = Artifact("train_generator", arm.discriminator_of, replicate)
+        return {"discriminator": generator.output(".discriminator.safetensors")}
     if arm.generator is not None:
-        return outputs_of(added, f"synthesize@{arm.generator}")
+        return {"candidates": Artifact("synthesize", arm.generator, replicate).output(".npz")}
     if arm.teacher is not None:
-        stage = f"train_teacher@{arm.teacher}"
-        return [*outputs_of(added, stage), *outputs_of(added.with_suffix(WEIGHTS), stage)]
-    return [require(added, "prepare")] if arm.inputs == FRESH else []
+        teacher = Artifact("train_teacher", arm.teacher, replicate)
+        pseudo = {"candidates": teacher.output(".npz")}
+        return pseudo | ({"teacher": teacher.output(".safetensors")} if arm.teacher_itself else {})
+    return {"fresh": fresh(replicate)} if arm.inputs == FRESH else {}
 
 
-def score(
-    params: Params, trial: Trial, inputs: tuple[Path, Path, Path], seed: int, folder: Path
-) -> LabeledImages:
-    """Train one classifier on one training set and keep its probabilities of the test images.
-
-    The test images are read after the classifier is trained.
-    """
-    test_path, subset_path, added_path = inputs
-    arm = params.arms[trial.arm]
-    arm_set = assemble(arm, read_images(subset_path), read_added(arm, added_path), params, seed)
-    family, section = CLASSIFIERS[trial.classifier], params.classifiers[trial.classifier]
-    classifier = family(
-        member_config(family.Config, section, f"classifiers.{trial.classifier}"), seed
-    )
-    if arm.discriminator_of is not None:
-        refuse_failed(added_path)
-        classifier.start_from(read_weights(added_path.with_suffix(DISCRIMINATOR)))
+def score(spec: ClassifierTrialSpec, paths: Mapping[str, Path], scratch: Path) -> Result:
+    """Train one classifier and predict the test images, which are read after its training."""
+    arm_set = assemble(spec.recipe, read_images(paths["subset"]), read_added(paths), spec.seed)
+    classifier = spec.classifier.family(spec.classifier.config, spec.seed)
+    if "discriminator" in paths:
+        classifier.start_from(read_weights(paths["discriminator"]))
     classifier.fit(arm_set.training_set)
     learned = classifier.digest()
-    test = read_images(test_path)
+
+    test = read_images(paths["test"])
     probabilities = classifier.predict_proba(test.images)
     if not np.isfinite(probabilities).all():
         raise DivergedError(
-            f"classifiers.{trial.classifier}, {trial.replicate}",
+            f"classifier {spec.classifier.family.__name__}",
             "expected finite class probabilities, found others",
             "lower that classifier's learning rate in params.yaml",
         )
-    write_npz(
-        folder / "scored.npz",
+    content = to_npz(
         probabilities=probabilities,
         labels=test.labels,
         learned=np.array(learned),
@@ -134,39 +117,33 @@ def score(
         num_candidates=np.array(arm_set.num_candidates),
         num_rejected=np.array(arm_set.num_rejected),
     )
-    return arm_set.real
+    return Result({".npz": content}, arm_set.real)
 
 
-def score_teacher(
-    params: Params, trial: Trial, inputs: tuple[Path, Path, Path], seed: int, folder: Path
-) -> LabeledImages:
-    """Keep the probabilities of the teacher that the arm names, in the classifier's place."""
-    test_path, subset_path, labeled_path = inputs
-    refuse_failed(labeled_path)
-    arm = params.arms[trial.arm]
-    family, weights = teacher_of(arm), labeled_path.with_suffix(WEIGHTS)
-    settings = params.teachers[str(arm.teacher)]
-    config = member_config(family.Config, settings, f"teachers.{arm.teacher}")
-    subset = read_images(subset_path)
-    teacher = family(config, seed).restore(subset, weights)
-    test = read_images(test_path)
-    write_npz(
-        folder / "scored.npz",
+def read_added(paths: Mapping[str, Path]) -> Candidates | LabeledImages | None:
+    """The images that an arm adds, or None if it adds at most those of the subset again."""
+    if "candidates" in paths:
+        path = paths["candidates"]
+        arrays = read_npz(path)
+        minimum = float(arrays["min_probability"])
+        return Candidates(read_images(path), arrays["probabilities"], minimum)
+    return read_images(paths["fresh"]) if "fresh" in paths else None
+
+
+def score_teacher(spec: TeacherTrialSpec, paths: Mapping[str, Path], scratch: Path) -> Result:
+    """Predict the test images with a teacher, in place of a classifier."""
+    labeled, state = read_images(paths["subset"]), read_weights(paths["teacher"])
+    teacher = spec.teacher.build(spec.seed).load(state, labeled.spec())
+    num_unlabeled = len(read_npz(paths["candidates"])["unlabeled"])
+    num_train = len(labeled) + (num_unlabeled if teacher.needs_unlabeled else 0)
+    test = read_images(paths["test"])
+    content = to_npz(
         probabilities=teacher.predict_proba(test.images),
         labels=test.labels,
-        learned=np.array(file_digest(weights)),
-        num_train=np.array(len(subset) + len(read_npz(labeled_path)["unlabeled"])),
+        learned=np.array(file_digest(paths["teacher"])),
+        num_train=np.array(num_train),
         num_made=np.array(0),
         num_candidates=np.array(0),
         num_rejected=np.array(0),
     )
-    return subset
-
-
-def read_added(arm: ArmParams, path: Path) -> Candidates | LabeledImages | None:
-    """The images an arm adds, or None where it adds at most those of the draw again."""
-    if arm.generator or arm.teacher:
-        refuse_failed(path)
-        arrays = read_npz(path)
-        return Candidates(read_images(path), arrays["teacher"], float(arrays["confidence"]))
-    return read_images(path) if arm.inputs == FRESH else None
+    return Result({".npz": content}, labeled)

@@ -1,114 +1,100 @@
-"""train_generator@<generator>: one generator per replicate, from that draw's labels alone.
+"""train_generator@<generator>: one generator per replicate, from its labeled subset.
 
-It learns from the draw's images or, when its `inputs` name a teacher, from those and the unlabeled
-images that the teacher is sure of.
+A generator whose `inputs` name a teacher learns from the unlabeled images with a confident label of
+that teacher as well. `models/<generator>/` gets, per replicate:
 
-Per replicate, `models/<generator>/` gets `.safetensors` (the averaged sampler), `.history.csv`
-(losses and learning rates), `.snapshots.npz` (images from fixed noise over training),
-`.showcase.npz` (pictures of what it knows, ten images to a row) and `.discriminator.safetensors`
-(the discriminator's convolutions, numbered from the image on; empty where there are none).
+* `.safetensors`: the averaged generator network
+* `.history.csv`: losses and learning rates by step
+* `.snapshots.npz`: images from fixed noise during the training
+* `.showcase.npz`: images that show what it learned, ten to a row
+* `.discriminator.safetensors`: the convolutions of its discriminator, numbered from the image on;
+  empty for a family without one
 """
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from pipeline.config.schema import SUBSETS, Params
-from pipeline.config.validation import member_config
+from pipeline.config.schema import Params
 from pipeline.data.images import LabeledImages, joined, read_images
 from pipeline.generators import GENERATORS
-from pipeline.generators.base import Generator, GeneratorConfig, create
+from pipeline.generators.base import create
 from pipeline.generators.fit import fit
 from pipeline.generators.showcase import showcase
 from pipeline.nn.layers import conv_state_dict
-from pipeline.nn.weights import write_weights
-from pipeline.runtime.files import read_npz, require, write_npz, write_text
+from pipeline.nn.weights import to_safetensors
+from pipeline.runtime.files import read_npz, to_npz
 from pipeline.runtime.seeds import derive_seed
 from pipeline.training_sets.filters import agreement
-from pipeline.trials.engine import Task, compute, lay_out
-from pipeline.trials.grid import Replicate, replicates
-from pipeline.trials.provenance import outputs_of, provenance, refuse_failed, trial_code
+from pipeline.trials.engine import Result, TrialPlan, run_trials
+from pipeline.trials.grid import replicates
+from pipeline.trials.layout import Artifact, subset
+from pipeline.trials.specs import MemberSpec, Spec, member
 
-FILES = (
-    ".safetensors",
-    ".history.csv",
-    ".snapshots.npz",
-    ".showcase.npz",
-    ".discriminator.safetensors",
-)
+
+@dataclass(frozen=True)
+class TrainGeneratorSpec(Spec):
+    """What decides a trained generator."""
+
+    generator: MemberSpec
+
+
+def plans(params: Params, name: str) -> list[TrialPlan]:
+    """One trial per replicate."""
+    section = params.generators[name]
+    chosen = member(GENERATORS, params.family(name), section.settings, f"generators.{name}")
+    tags = {
+        "batch_size": chosen.config.batch_size,
+        "kind": getattr(chosen.family, "kind", ""),
+        "loss": getattr(chosen.family, "loss", ""),
+    }
+    made = []
+    for replicate in replicates(params.study):
+        inputs = {"subset": subset(replicate)}
+        if section.teacher is not None:
+            teacher = Artifact("train_teacher", section.teacher, replicate)
+            inputs["pseudo"] = teacher.output(".npz")
+        seed = derive_seed("generator", name, replicate.budget, replicate.seed)
+        artifact = Artifact("train_generator", name, replicate)
+        spec = TrainGeneratorSpec(seed, chosen)
+        made.append(TrialPlan(artifact, train, spec, inputs, tags=tags))
+    return made
 
 
 def run(params: Params, root: Path, name: str) -> None:
-    """Write `models/<name>/`: train the generators that are not in the store, lay out all."""
-    chosen, family = params.generators[name], GENERATORS[params.family(name)]
-    config = member_config(family.Config, chosen.settings, f"generators.{name}")
-    code = trial_code(
-        __file__,
-        family.__module__,
-        "pipeline.training_sets.filters",
-        "pipeline.generators.showcase",
-        "pipeline.config.schema",
-    )
-
-    def task(replicate: Replicate) -> Task:
-        subset = require(root / SUBSETS / replicate.file(".npz"), "prepare")
-        labeled = root / chosen.inputs / replicate.file(".npz")
-        inputs = (
-            [subset] if chosen.teacher is None else [subset, *outputs_of(labeled, "train_teacher")]
-        )
-        seed = derive_seed("generator", name, replicate.budget, replicate.seed)
-        return Task(
-            provenance=provenance(code, inputs, params, [f"generators.{name}"], seed, root),
-            work=functools.partial(train, family, config, (subset, labeled), seed),
-            outputs={f"generator{suffix}": replicate.file(suffix) for suffix in FILES},
-            tags={
-                "stage": "train_generator",
-                "item": name,
-                "batch_size": config.batch_size,
-                **replicate.columns(),
-            },
-        )
-
-    tasks = [task(replicate) for replicate in replicates(params.study)]
-    lay_out(root, Path("models") / name, tasks, compute(tasks, params.engine, root))
+    """Write `models/<name>/`."""
+    run_trials(params, root, plans(params, name))
 
 
-def train(
-    family: type[Generator],
-    config: GeneratorConfig,
-    inputs: tuple[Path, Path],
-    seed: int,
-    folder: Path,
-) -> LabeledImages:
-    """Train one generator on one draw; see the module for the files it leaves in `folder`.
+def train(spec: TrainGeneratorSpec, paths: Mapping[str, Path], scratch: Path) -> Result:
+    """Train one generator; see the module for the files."""
+    labeled = read_images(paths["subset"])
+    data = joined(labeled, confident(paths["pseudo"])) if "pseudo" in paths else labeled
+    family, config = spec.generator.family, spec.generator.config
+    generator = create(family, config, labeled.spec(), derive_seed("initial", spec.seed))
+    history = fit(generator, data, spec.seed, scratch)
 
-    `inputs` are the draw and the labeled images to learn from: the same, or what a teacher labeled.
-    """
-    subset_path, labeled_path = inputs
-    subset = read_images(subset_path)
-    data = subset if labeled_path == subset_path else joined(subset, sure(labeled_path))
-    generator = create(family, config, subset.spec(), derive_seed("initial", seed))
-    history = fit(generator, data, seed, folder)
-    write_weights(folder / "generator.safetensors", generator.generator_net.state_dict())
-    write_weights(
-        folder / "generator.discriminator.safetensors",
-        conv_state_dict(generator.discriminator_convolutions()),
-    )
-    write_npz(folder / "generator.showcase.npz", **showcase(generator, data, seed))
     table = pd.DataFrame(history.rows).to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    write_text(folder / "generator.history.csv", table)
     snapshots = {f"step_{step:06d}": images for step, images in history.snapshots.items()}
-    write_npz(folder / "generator.snapshots.npz", **snapshots)
-    return subset
+    discriminator = conv_state_dict(generator.discriminator_convolutions())
+    return Result(
+        {
+            ".safetensors": to_safetensors(generator.generator_net.state_dict()),
+            ".history.csv": table.encode(),
+            ".snapshots.npz": to_npz(**snapshots),
+            ".showcase.npz": to_npz(**showcase(generator, data, spec.seed)),
+            ".discriminator.safetensors": to_safetensors(discriminator),
+        },
+        labeled,
+    )
 
 
-def sure(path: Path) -> LabeledImages:
-    """The images that a teacher labeled and is sure of."""
-    refuse_failed(path)
-    arrays = read_npz(path)
-    labeled = read_images(path)
-    keep = agreement(labeled.labels, arrays["teacher"], float(arrays["confidence"]))
+def confident(path: Path) -> LabeledImages:
+    """The images that a teacher labeled and that the filter `agreement` keeps."""
+    arrays, labeled = read_npz(path), read_images(path)
+    keep = agreement(labeled.labels, arrays["probabilities"], float(arrays["min_probability"]))
     return labeled.take(keep)

@@ -1,89 +1,98 @@
-"""train_teacher@<teacher>: per replicate, a teacher from its draw and the unlabeled rest of the
-pool.
+"""train_teacher@<teacher>: per replicate, a teacher, and its labels of the rest of the pool.
 
-`models/<teacher>/` gets, per replicate, `.safetensors` (the teacher) and `.npz`, in the form
-of synthetic images: `images` uint8 (n, c, h, w) of the pool without the draw and, by `keep_frac`,
-without the strangest, `labels` int64 (n,), the teacher's first choice, `teacher` float32
-(n, classes), its probabilities, and `confidence`, which filters want. For audits, `index` (n,) are
-their places in the pool; `unlabeled` (m,) are the places of all that were looked at, `ood_score`
-float32 (m,) how strange they were found, `remoteness` how far all of them lie from the draw. No
-label outside the draw is read here.
+It learns from the labeled subset and, unless it is of the family `supervised`, from the images of
+the pool without labels. `models/<teacher>/` gets, per replicate, `.safetensors` (the state of the
+teacher) and `.npz`, in the form of synthetic images:
+
+* `images` uint8 (n, c, h, w): the pool without the subset and, by `keep_frac`, without the images
+  of the highest OOD scores; `index` (n,) are their positions in the pool
+* `labels` int64 (n,), the most probable class; `probabilities` float32 (n, classes);
+  `min_probability`, the minimum that filters ask for
+* `unlabeled` (m,): the positions of all images of the pool outside the subset; `ood_score` float32
+  (m,); `distance_rank`: how far the subset lies from them, NaN for a supervised teacher
 """
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.classifiers import CLASSIFIERS
 from pipeline.config.schema import Params
-from pipeline.config.validation import member_config
-from pipeline.data.images import LabeledImages, read_images
-from pipeline.nn.weights import write_weights
+from pipeline.data.images import read_images
+from pipeline.nn.weights import to_safetensors
 from pipeline.runtime.errors import DivergedError
-from pipeline.runtime.files import read_npz, require, write_npz
+from pipeline.runtime.files import read_npz, to_npz
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers import TEACHERS
-from pipeline.teachers.base import Teacher, refuse_unusable
-from pipeline.trials.engine import Task, compute, lay_out
-from pipeline.trials.grid import Replicate, replicates
-from pipeline.trials.provenance import provenance, trial_code
+from pipeline.teachers.pool_checks import refuse_missing_class, refuse_unusable
+from pipeline.training_sets.teaching import TeacherSpec, teacher_spec
+from pipeline.trials.engine import Result, TrialPlan, run_trials
+from pipeline.trials.grid import replicates
+from pipeline.trials.layout import POOL, Artifact, subset
+from pipeline.trials.specs import Spec
+
+
+@dataclass(frozen=True)
+class TrainTeacherSpec(Spec):
+    """What decides a trained teacher."""
+
+    teacher: TeacherSpec
+
+
+def plans(params: Params, name: str) -> list[TrialPlan]:
+    """One trial per replicate."""
+    teacher = teacher_spec(params, name, TEACHERS, CLASSIFIERS)
+    made = []
+    for replicate in replicates(params.study):
+        seed = derive_seed("teacher", name, replicate.budget, replicate.seed)
+        artifact = Artifact("train_teacher", name, replicate)
+        spec, inputs = TrainTeacherSpec(seed, teacher), {"subset": subset(replicate), "pool": POOL}
+        made.append(TrialPlan(artifact, train, spec, inputs))
+    return made
 
 
 def run(params: Params, root: Path, name: str) -> None:
     """Write `models/<name>/`."""
-    family = TEACHERS[name]
-    config = member_config(family.Config, params.teachers[name], f"teachers.{name}")
-    code = trial_code(__file__, family.__module__)
-    pool = require(root / "data/splits/pool.npz", "prepare")
-
-    def task(replicate: Replicate) -> Task:
-        subset = require(root / "data/splits/subsets" / replicate.file(".npz"), "prepare")
-        seed = derive_seed("teacher", name, replicate.budget, replicate.seed)
-        return Task(
-            provenance=provenance(code, [subset, pool], params, [f"teachers.{name}"], seed, root),
-            work=functools.partial(teach, family(config, seed), subset, pool),
-            outputs={
-                "pseudo.npz": replicate.file(".npz"),
-                "teacher.safetensors": replicate.file(".safetensors"),
-            },
-            tags={"stage": "train_teacher", "item": name, **replicate.columns()},
-        )
-
-    tasks = [task(replicate) for replicate in replicates(params.study)]
-    lay_out(root, Path("models") / name, tasks, compute(tasks, params.engine, root))
+    run_trials(params, root, plans(params, name))
 
 
-def teach(teacher: Teacher, subset_path: Path, pool_path: Path, folder: Path) -> LabeledImages:
-    """Train one teacher and let it label the pool; see the module for what is left in `folder`."""
-    subset, index = read_images(subset_path), read_npz(subset_path)["index"]
-    images = read_npz(pool_path)["images"]
-    rest = np.setdiff1d(np.arange(len(images)), index)
-    distance_rank = refuse_unusable(subset, images[rest])
-    teacher.fit(subset, images[rest])
-    probabilities = teacher.predict_proba(images[rest])
+def train(spec: TrainTeacherSpec, paths: Mapping[str, Path], scratch: Path) -> Result:
+    """Train one teacher and label the rest of the pool; see the module for the files."""
+    labeled, index = read_images(paths["subset"]), read_npz(paths["subset"])["index"]
+    pool = read_npz(paths["pool"])["images"]
+    rest = np.setdiff1d(np.arange(len(pool)), index)
+
+    teacher = spec.teacher.build(spec.seed)
+    if teacher.needs_unlabeled:
+        distance_rank = refuse_unusable(labeled, pool[rest])
+    else:
+        refuse_missing_class(labeled)
+        distance_rank = float("nan")
+    teacher.fit(labeled, pool[rest], scratch)
+    probabilities = teacher.predict_proba(pool[rest])
     if not np.isfinite(probabilities).all():
         raise DivergedError(
             "the trained teacher",
             "expected finite class probabilities, found others",
             "lower that teacher's learning rate in params.yaml",
         )
-    ood_score = teacher.ood_score(images[rest], probabilities)
-    # A stable order, so that equally strange images are told apart by their place.
-    count = int(np.ceil(teacher.config.keep_frac * len(rest)))
-    ranks = np.sort(np.argsort(ood_score, kind="stable")[:count])
-    index_kept = rest[ranks]
-    write_npz(
-        folder / "pseudo.npz",
-        images=images[index_kept],
-        labels=probabilities[ranks].argmax(axis=1),
-        teacher=probabilities[ranks],
-        confidence=np.array(teacher.config.min_probability),
-        index=index_kept,
+
+    # A stable sort, so that images with equal scores keep the order of the pool.
+    ood_score = teacher.ood_score(pool[rest], probabilities)
+    num_kept = int(np.ceil(teacher.config.keep_frac * len(rest)))
+    kept = np.sort(np.argsort(ood_score, kind="stable")[:num_kept])
+    pseudo = to_npz(
+        images=pool[rest[kept]],
+        labels=probabilities[kept].argmax(axis=1),
+        probabilities=probabilities[kept],
+        min_probability=np.array(teacher.config.min_probability),
+        index=rest[kept],
         unlabeled=rest,
         ood_score=ood_score,
-        remoteness=np.array(distance_rank),
+        distance_rank=np.array(distance_rank),
     )
-    write_weights(folder / "teacher.safetensors", teacher.network.state_dict())
-    return subset
+    return Result({".npz": pseudo, ".safetensors": to_safetensors(teacher.state())}, labeled)

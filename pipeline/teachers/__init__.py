@@ -1,13 +1,15 @@
-"""Who labels the unlabeled images: one file per family, one line here; no logic.
+"""The registry of teacher families: one file and one line per family, no logic.
 
-What is in this file is in no trial's fingerprint.
+This file is part of no trial's fingerprint.
 """
 
 from pipeline.teachers.base import Teacher
 from pipeline.teachers.label_propagation import LabelPropagation
 from pipeline.teachers.ssgan import SSGAN
+from pipeline.teachers.supervised import Supervised
 
 TEACHERS: dict[str, type[Teacher]] = {
-    "graph": LabelPropagation,
-    "kplus1": SSGAN,
+    "supervised": Supervised,
+    "label_propagation": LabelPropagation,
+    "ssgan": SSGAN,
 }

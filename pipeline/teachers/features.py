@@ -1,8 +1,9 @@
-"""The pool's graph of neighbors, and labels that spread along it.
+"""Features of images, the graph of their nearest neighbors, and label propagation over it.
 
-Images whose strokes run alike are linked; a label reaches a style of writing that the draw does not
-show through the images between. Sources: Zhou et al. (2004) for the spreading, which is
-scikit-learn's; Zelnik-Manor and Perona (2004), equation 2, for the width of each link.
+Images with similar edges are linked, and labels pass along the links, through images in between, to
+styles that the labeled subset does not show. Sources: Zhou et al. (2004), "Learning with local and
+global consistency", for the propagation, which is scikit-learn's; Zelnik-Manor and Perona (2004),
+"Self-tuning spectral clustering", equation 2, for the local scale of each link.
 """
 
 from __future__ import annotations
@@ -20,80 +21,95 @@ from sklearn.semi_supervised import LabelSpreading
 from torch.nn import functional
 
 from pipeline.data.images import Images, Labels
+from pipeline.nn.tensors import to_input
 
 Rows = NDArray[np.float32]
 
 DIRECTIONS = 8  # of edges, over half a turn
-CELLS = 9.3  # places along each side: every third pixel of a digit of MNIST
-SMOOTH = 0.7  # pixels, before gradients are taken
-TINY = 1e-9
+CELLS = 9.3  # cells along each side: every third pixel of an MNIST digit
+SMOOTHING = 0.7  # standard deviation in pixels, before gradients are computed
+EPSILON = 1e-9
 
 
 def hog_features(images: Images) -> Rows:
-    """Images (n, c, h, w) as rows: how much edge of each direction there is at each place.
+    """HOG features (n, d) of uint8 images (n, c, h, w).
 
-    Histograms of oriented gradients (Dalal and Triggs 2005) of the straightened image, softly
-    shared out over directions and places, square roots taken. Edges of opposite sign are one.
+    Histograms of oriented gradients (Dalal and Triggs 2005) of the deslanted image, channels added
+    up, with soft assignment to directions and cells, then square roots. Opposite gradients count as
+    the same direction.
     """
     upright = deslant(images).sum(axis=1)
-    steps = [max(1, round(side / CELLS)) for side in upright.shape[1:]]
-    places = [slice(step // 2, None, step) for step in steps]
-    across, down = (
-        ndimage.gaussian_filter(upright, (0, SMOOTH, SMOOTH), order=(0, *order))
+    strides = [max(1, round(side / CELLS)) for side in upright.shape[1:]]
+    cells = [slice(stride // 2, None, stride) for stride in strides]
+
+    # Magnitude and doubled angle of the gradient: doubling makes opposite gradients equal.
+    dx, dy = (
+        ndimage.gaussian_filter(upright, (0, SMOOTHING, SMOOTHING), order=(0, *order))
         for order in ((0, 1), (1, 0))
     )
-    strength, angle = np.hypot(across, down), 2 * np.arctan2(down, across)
-    narrow = np.cos(2 * np.pi / DIRECTIONS)
+    magnitude, angle = np.hypot(dx, dy), 2 * np.arctan2(dy, dx)
+
+    # A gradient counts for its two nearest directions, and is blurred over the cells.
+    cutoff = np.cos(2 * np.pi / DIRECTIONS)
     parts = []
     for number in range(DIRECTIONS):
-        near = np.cos(angle - 2 * np.pi * number / DIRECTIONS) - narrow
-        share = strength * near.clip(0) / (1 - narrow)
-        blurred = ndimage.gaussian_filter(share, (0, *(step / 2 for step in steps)))
-        parts.append(blurred[:, *places].reshape(len(images), -1))
+        similarity = np.cos(angle - 2 * np.pi * number / DIRECTIONS) - cutoff
+        share = magnitude * similarity.clip(0) / (1 - cutoff)
+        blurred = ndimage.gaussian_filter(share, (0, *(stride / 2 for stride in strides)))
+        parts.append(blurred[:, *cells].reshape(len(images), -1))
     return np.sqrt(np.concatenate(parts, axis=1))
 
 
 def deslant(images: Images) -> Rows:
-    """Images (n, c, h, w) in 0..1, slant taken out and ink in the middle.
+    """uint8 images (n, c, h, w) as float32 in 0..1, with their slant removed and centered.
 
-    By the shear that makes the covariance of ink along x and y zero, from its moments.
+    The shear along x makes the covariance of x and y zero; each pixel is weighted by its intensity.
     """
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).float().div_(255)
+    pixels = to_input(images).contiguous()
     _, _, height, width = pixels.shape
-    ink = pixels.sum(1)
+    mass = pixels.sum(1)  # (n, h, w)
     y = torch.arange(height, dtype=torch.float32)[:, None] - (height - 1) / 2
     x = torch.arange(width, dtype=torch.float32)[None, :] - (width - 1) / 2
-    mass = ink.sum((1, 2)).clamp_min(TINY)
-    center_y, center_x = ((ink * axis).sum((1, 2)) / mass for axis in (y, x))
+
+    # The center of mass, and the slant from the second moments.
+    total = mass.sum((1, 2)).clamp_min(EPSILON)
+    center_y, center_x = ((mass * axis).sum((1, 2)) / total for axis in (y, x))
     dy = y - center_y[:, None, None]
     dx = x - center_x[:, None, None]
-    slant = (ink * dy * dx).sum((1, 2)) / (ink * dy * dy).sum((1, 2)).clamp_min(TINY)
-    from_y = (y + center_y[:, None, None]).expand(ink.shape)
+    slant = (mass * dy * dx).sum((1, 2)) / (mass * dy * dy).sum((1, 2)).clamp_min(EPSILON)
+
+    # Where each output pixel is read from, in -1..1.
+    from_y = (y + center_y[:, None, None]).expand(mass.shape)
     from_x = x + center_x[:, None, None] + slant[:, None, None] * y
     grid = torch.stack([from_x * 2 / width, from_y * 2 / height], dim=-1)
     return functional.grid_sample(pixels, grid, align_corners=False).numpy()
 
 
 def principal_components(rows: Rows, components: int) -> Rows:
-    """Principal components, (n, components at most), scaled to a mean length of 1."""
+    """The first principal components, (n, at most `components`), with a mean length of 1."""
     count = min(components, *rows.shape)
     result = PCA(count, svd_solver="covariance_eigh").fit_transform(rows)
     return normalize_mean_length(result.astype(np.float32))
 
 
 def normalize_mean_length(rows: Rows) -> Rows:
-    """`rows` with a mean length of 1."""
+    """`rows` divided by their mean length."""
     lengths = np.linalg.norm(rows, axis=1)
-    return rows / max(float(lengths.mean()), TINY)
+    return rows / max(float(lengths.mean()), EPSILON)
 
 
 def affinity(rows: Rows, neighbors: int) -> sparse.csr_matrix:
-    """How alike every row and its nearest ones are, (n, n), symmetric, 0 to 1; 0 for all others."""
+    """Affinities in 0..1 of every row and its nearest neighbors, sparse and symmetric (n, n).
+
+    A Gaussian kernel whose width is the product of both rows' distances to their farthest neighbor.
+    """
     count = min(neighbors, len(rows) - 1)
     search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(rows)
     distances, others = search.kneighbors()  # without the row itself
-    widths = distances[:, -1] + TINY
-    weights = np.exp(-(distances**2) / (widths[:, None] * widths[others]))
+
+    scales = distances[:, -1] + EPSILON
+    weights = np.exp(-(distances**2) / (scales[:, None] * scales[others]))
+
     n = len(rows)
     starts = np.arange(0, n * count + 1, count)
     links = sparse.csr_matrix((weights.ravel(), others.ravel(), starts), (n, n))
@@ -103,23 +119,25 @@ def affinity(rows: Rows, neighbors: int) -> sparse.csr_matrix:
 def propagate_labels(
     links: sparse.csr_matrix, labels: Labels, num_classes: int, alpha: float
 ) -> Rows:
-    """Class probabilities of every row, (n, num_classes), from those with a label (others -1).
+    """Class probabilities (n, num_classes) of all rows, from the labels of some (-1: unlabeled).
 
-    Class mass normalization (Zhu et al. 2003) made no difference, so there is none.
+    A row that no label reaches gets equal probabilities. Class mass normalization (Zhu et al. 2003)
+    made no difference and is left out.
     """
     library = LabelSpreading(
         kernel=lambda *_: links, alpha=alpha, max_iter=num_steps(alpha), tol=0.0
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # it is told how many steps to take
+        # The number of steps is fixed, so convergence is not expected.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         library.fit(np.arange(len(labels))[:, None], labels)
+
     result = np.full((len(labels), num_classes), 1 / num_classes, dtype=np.float32)
-    # A row that no label reaches says nothing of any class.
     reached = library.label_distributions_.sum(axis=1) > 0
     result[reached] = library.label_distributions_[reached]
     return result
 
 
 def num_steps(alpha: float) -> int:
-    """After so many steps a seventh (e to the -2) of the labels' weight is still on its way."""
+    """Propagation steps after which the weight alpha^steps of the labels is at most e^-2."""
     return int(np.ceil(2 / -np.log(alpha)))

@@ -1,9 +1,8 @@
-"""Which synthetic images an arm keeps.
+"""Filters: which images of a generator or a teacher an arm keeps.
 
-A filter judges by a teacher's class probabilities. The teacher was trained on the draw's labels
-and, where the arm's regime says so, on unlabeled images. How sure it must be is
-`tune.min_probability`, or what a replicate chose from it, or the teacher's own setting. Knows no
-classifier: it receives probabilities.
+A filter uses the class probabilities of a teacher, which learned from the labeled subset and, for
+arms of that regime, from unlabeled images. The minimum probability is `tune.min_probability`, or
+what the replicate chose from it, or the teacher's own. Knows no classifier and no teacher.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Filter = Callable[[Labels, NDArray[np.float32], float], Keep]
 
 
 def agreement(labels: Labels, probabilities: NDArray[np.float32], min_probability: float) -> Keep:
-    """Keep an image when the teacher's first choice is its label, with enough probability."""
+    """Keep an image if its label is the most probable class and has at least `min_probability`."""
     agrees = probabilities.argmax(axis=1) == labels
     return agrees & (probabilities.max(axis=1) >= min_probability)
 

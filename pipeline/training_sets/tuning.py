@@ -1,10 +1,9 @@
-"""What a replicate chooses for itself: how wide the noise is, and how sure the teacher must be.
+"""Cross-validation inside a replicate: the width of the noise and the strictness of the filter.
 
-Cross-fitting inside the replicate's own draw. For each fold a generator and a teacher are trained
-on the other folds; every pair of candidates makes and filters images, a classifier learns from
-these and the other folds, and its log loss on the fold counts. So a fold reaches nothing that is
-judged by it, and no label outside the draw takes part. Knows no family of generators or
-classifiers: it is handed what trains them.
+Only the replicate's labeled subset is used. For each fold a generator and a teacher are trained on
+the other folds; with every pair of candidates images are sampled and filtered, a classifier learns
+from these and the other folds, and its log loss on the fold is the score. So no model sees the fold
+that it is scored on. Knows no family of generators or classifiers: it receives their trainers.
 """
 
 from __future__ import annotations
@@ -18,28 +17,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.classifiers.base import Classifier, TrainingSet, plain
-from pipeline.config.schema import SYNTHETIC, ArmParams, Params
 from pipeline.data.images import LabeledImages, Labels
 from pipeline.evaluation.metrics import log_loss
 from pipeline.generators.base import Generator
 from pipeline.generators.sampling import sample_classes
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import derive_seed, numpy_rng
-from pipeline.training_sets.arms import Candidates, assemble
+from pipeline.training_sets.arms import Candidates, Recipe, assemble
 from pipeline.training_sets.transforms import build_transform
+from pipeline.trials.specs import MemberSpec
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The standard deviation of the noise, and the least probability that the filter wants."""
+    """The standard deviation of the noise and the minimum probability of the filter."""
 
     latent_std: float
     min_probability: float
 
 
 @dataclass(frozen=True)
+class Search:
+    """The candidates, the number of folds, and how images are sampled and classifiers trained.
+
+    `per_class` images are sampled per class; `transform` is that of the teacher.
+    """
+
+    latent_std: tuple[float, ...]
+    min_probability: tuple[float, ...]
+    folds: int
+    per_class: int
+    transform: MemberSpec | None = None
+
+    def pairs(self) -> list[Choice]:
+        """All pairs of candidates, in the order of params.yaml."""
+        return [Choice(*pair) for pair in itertools.product(self.latent_std, self.min_probability)]
+
+
+@dataclass(frozen=True)
 class Trainers:
-    """What trains a generator and a classifier of the teacher's kind, from data and a seed.
+    """Functions that train a generator, or a classifier like the teacher's, from data and a seed.
 
     The folder is for the generator's checkpoints.
     """
@@ -48,36 +65,31 @@ class Trainers:
     classifier: Callable[[TrainingSet, int], Classifier]
 
 
-def candidates(params: Params) -> list[Choice]:
-    """Every pair there is to choose from, in the order of params.yaml."""
-    tune = params.tune
-    return [Choice(*pair) for pair in itertools.product(tune.latent_std, tune.min_probability)]
-
-
 def choose(
-    subset: LabeledImages, params: Params, trainers: Trainers, seed: int, folder: Path
+    subset: LabeledImages, search: Search, trainers: Trainers, seed: int, folder: Path
 ) -> Choice:
-    """The pair with the least loss over all folds of `subset`, the first of equals.
+    """The pair with the least total log loss over all folds of `subset`, the first of equals.
 
-    A single pair is fixed: then nothing is held out and nothing trained. Raises `DivergedError`
-    when the training of a fold's generator does.
+    A single pair is returned without training anything. Raises `DivergedError` when the training
+    of a generator diverges.
     """
-    pairs = candidates(params)
+    pairs = search.pairs()
     if len(pairs) == 1:
         return pairs[0]
-    folds = stratified(subset.labels, params.tune.folds, seed)
+
+    folds = stratified(subset.labels, search.folds, seed)
     losses = np.zeros(len(pairs))
-    for fold in range(params.tune.folds):
+    for fold in range(search.folds):
         parts = subset.take(folds != fold), subset.take(folds == fold)
         fold_seed = derive_seed("fold", seed, fold)
-        losses += held_out_losses(parts, params, trainers, fold_seed, folder / f"fold-{fold}")
+        losses += held_out_losses(parts, search, trainers, fold_seed, folder / f"fold-{fold}")
     return pairs[int(np.where(np.isnan(losses), np.inf, losses).argmin())]
 
 
 def stratified(labels: Labels, num_folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold of every image, (n,), dealt out class by class.
+    """The fold of every image, (n,): every class is spread evenly and at random.
 
-    Raises `ParamsError` when a fold would be left without an image of a class.
+    Raises `ParamsError` when a fold would have no image of a class.
     """
     rng = numpy_rng("folds", seed)
     folds = np.empty(len(labels), dtype=np.int64)
@@ -88,7 +100,7 @@ def stratified(labels: Labels, num_folds: int, seed: int) -> NDArray[np.int64]:
                 "params.yaml: tune.folds",
                 f"expected at most the {len(positions)} labeled images of class {label}, "
                 f"found {num_folds}",
-                "lower it, raise study.budgets, or give one candidate each for what is tuned",
+                "lower it, raise study.budgets, or give a single candidate for each tuned setting",
             )
         folds[positions] = np.arange(len(positions)) % num_folds
     return folds
@@ -96,35 +108,30 @@ def stratified(labels: Labels, num_folds: int, seed: int) -> NDArray[np.int64]:
 
 def held_out_losses(
     parts: tuple[LabeledImages, LabeledImages],
-    params: Params,
+    search: Search,
     trainers: Trainers,
     seed: int,
     folder: Path,
 ) -> NDArray[np.float64]:
     """Log loss of every pair of candidates, summed over the images of a fold, (pairs,).
 
-    `parts` are the images to learn from and the fold. All pairs share generator, teacher, noise and
-    a classifier's first weights, so that they differ in nothing but what is chosen.
+    `parts` are the images to learn from and the fold. All pairs share the generator, the teacher,
+    the noise and the initial weights of the classifier, so they differ in the candidates only.
     """
     rest, fold = parts
-    settings = params.synthesize
-    # An arm like those of the study: everything the filter keeps, half of the weight.
-    arm = ArmParams(
-        inputs=SYNTHETIC,
-        per_class=settings.per_class,
-        filter="agreement",
-        transform=settings.teacher.transform,
-    )
-    transform = build_transform(arm.transform, params.transforms)
+    # Like an arm of the study: all images that pass the filter, with half of the weight.
+    recipe = Recipe(search.per_class, filter="agreement", transform=search.transform)
+
     generator = trainers.generator(rest, derive_seed("generator", seed), folder)
-    teacher = trainers.classifier(plain(rest, transform), derive_seed("teacher", seed))
+    training_set = plain(rest, build_transform(search.transform))
+    teacher = trainers.classifier(training_set, derive_seed("teacher", seed))
     losses = []
-    for latent_std in params.tune.latent_std:
-        data = sample_classes(generator, settings.per_class, seed, latent_std)
+    for latent_std in search.latent_std:
+        data = sample_classes(generator, search.per_class, seed, latent_std)
         probabilities = teacher.predict_proba(data.images)
-        for min_probability in params.tune.min_probability:
+        for min_probability in search.min_probability:
             added = Candidates(data, probabilities, min_probability)
-            training_set = assemble(arm, rest, added, params, seed).training_set
+            training_set = assemble(recipe, rest, added, seed).training_set
             student = trainers.classifier(training_set, derive_seed("student", seed))
             losses.append(log_loss(fold.labels, student.predict_proba(fold.images)) * len(fold))
     return np.array(losses)

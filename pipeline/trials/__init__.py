@@ -1,1 +1,1 @@
-"""The grid of trials, how they run, where they lie and what they are made of."""
+"""Trials: their grid, files, specs, provenance and execution."""

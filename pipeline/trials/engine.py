@@ -1,74 +1,177 @@
-"""Running trials: what is finished is reused, the rest is spread over the machine.
+"""Running trials: finished ones are reused, the rest is distributed over processes.
 
-Schedules nothing itself: joblib does. An engine changes how fast trials run, never what they give,
-because each runs alone in `deterministic()` with one thread. A new engine is one function here.
+A worker receives a `Job`: a function, its frozen spec, the paths of its inputs and a folder for
+checkpoints. It gives back the contents of its files; this process alone writes the store and the
+outputs. An engine changes how fast trials run, never their results, because each of them runs in
+`deterministic()` with one thread. A new engine is one function and one line here.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from pipeline.config.schema import EngineParams
+from pipeline.config.schema import EngineParams, Params
 from pipeline.data.images import LabeledImages
+from pipeline.runtime.bits import Bits
 from pipeline.runtime.determinism import NUM_THREADS, deterministic, refuse_other_bits
 from pipeline.runtime.errors import MachineError, TrialError
 from pipeline.runtime.files import file_digest, read_json, replacing, write_json
 from pipeline.runtime.progress import Progress
-from pipeline.trials.provenance import MANIFEST, Provenance, describe, failure_of, manifest_of
-from pipeline.trials.store import MARKER, TIMINGS, TrialStore
+from pipeline.trials.layout import Artifact, File, settings
+from pipeline.trials.provenance import (
+    Provenance,
+    complete,
+    consumed,
+    describe,
+    input_failure,
+    provenance,
+)
+from pipeline.trials.specs import Spec
+from pipeline.trials.store import MARKER, RECORD, TIMINGS, TrialStore, stored_name
 
-Call = Callable[[], None]
-WATCH_S = 1.0  # between looks whether the process that hands out trials still lives
-MANIFEST_STEM = "trial"  # the name of a trial's manifest, before its suffix, in the store
-STORED_MANIFEST = f"{MANIFEST_STEM}{MANIFEST}"
+WATCH_S = 1.0  # seconds between checks whether the parent process is still alive
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a trial gives back: the contents of its files by suffix, as `layout.OUTPUTS` lists them,
+    and the images with the labels that it learned from, or None.
+    """
+
+    files: Mapping[str, bytes]
+    learned_from: LabeledImages | None
+
+
+# (spec, paths of the inputs by name, folder for checkpoints) -> result; a function of a module,
+# since it is pickled by name.
+Work = Callable[[Any, Mapping[str, Path], Path], Result]
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """A trial as its stage describes it, before any file is read.
+
+    `work` is a function of the stage's module that makes the files of `artifact` from `spec` and
+    `inputs`. A failed trial is recorded, but the failure of a `required` one ends the stage. `tags`
+    are more names for its manifest.
+    """
+
+    artifact: Artifact
+    work: Work
+    spec: Spec
+    inputs: Mapping[str, File]
+    required: bool = False
+    tags: Mapping[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker receives. `failure`: that of a trial which should have made an input."""
+
+    name: str
+    work: Work
+    spec: Spec
+    paths: Mapping[str, Path]
+    scratch: Path
+    bits: Bits
+    failure: TrialError | None
+    required: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that a worker gives back, of a finished or failed trial."""
+
+    name: str
+    files: Mapping[str, bytes]
+    consumed: Mapping[str, list[str]]
+    failure: TrialError | None
+    seconds: float
+
+
+Call = Callable[[], Outcome]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One trial: `work` fills the folder it is given with the files named in `outputs`.
+    """A trial with its provenance: what the process that distributes trials knows of it.
 
-    `work` must be picklable (a `functools.partial` of a module's function) and gives back the
-    images it learned from. `outputs` maps each file to its place below the stage's output;
-    `tags` are the trial's names: `stage`, `item` and more. A trial that raises `TrialError` is
-    recorded as failed and keeps its place, unless everything hangs on it (`required`).
+    `failure` is that of a trial which should have written an input; then `work` is not called.
+    `settings` and `tags` go into its manifest and decide nothing.
     """
 
+    artifact: Artifact
     provenance: Provenance
-    work: Callable[[Path], LabeledImages | None]
-    outputs: dict[str, Path]
-    tags: dict[str, str | int]
+    work: Work
+    spec: Spec
+    paths: Mapping[str, Path]
+    failure: TrialError | None = None
     required: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, str | int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """The trial's fingerprint."""
+        """The fingerprint of the trial."""
         return self.provenance.name
 
-    @property
-    def manifest(self) -> Path:
-        """Where its manifest lies below the stage's output."""
-        return manifest_of(next(iter(self.outputs.values())))
+    def job(self, store: TrialStore) -> Job:
+        """What is sent to a worker."""
+        return Job(
+            name=self.name,
+            work=self.work,
+            spec=self.spec,
+            paths=self.paths,
+            scratch=store.scratch(self.name),
+            bits="native" if self.provenance.environment.get("bits") == "native" else "portable",
+            failure=self.failure,
+            required=self.required,
+        )
 
 
-def serial(calls: Sequence[Call], workers: int) -> Iterator[None]:
+def create_task(params: Params, root: Path, plan: TrialPlan) -> Task:
+    """The trial of a plan, with the digests of its code and inputs.
+
+    Raises `IntegrityError` when the stage that writes an input has not run.
+    """
+    origin = provenance(inspect.getfile(plan.work), plan.spec, plan.inputs, params.bits, root)
+    return Task(
+        artifact=plan.artifact,
+        provenance=origin,
+        work=plan.work,
+        spec=plan.spec,
+        paths={name: root / file.path for name, file in plan.inputs.items()},
+        failure=input_failure(root, plan.inputs),
+        required=plan.required,
+        settings=settings(params, plan.artifact),
+        tags={**plan.artifact.tags, **plan.tags},
+    )
+
+
+def serial(calls: Sequence[Call], workers: int) -> Iterator[Outcome]:
     """One after the other in this process, for debugging."""
     for call in calls:
         yield call()
 
 
-def processes(calls: Sequence[Call], workers: int) -> Iterator[None]:
-    """On `workers` fresh processes (0: one per core this process may use)."""
+def processes(calls: Sequence[Call], workers: int) -> Iterator[Outcome]:
+    """In `workers` new processes, in the order in which they end; 0: one per available core.
+
+    Raises `MachineError` when the system kills a worker.
+    """
     count = min(len(calls), workers or joblib.cpu_count())
     with joblib.parallel_config(
         "loky",
@@ -78,11 +181,18 @@ def processes(calls: Sequence[Call], workers: int) -> Iterator[None]:
         initargs=(os.getpid(),),
     ):
         parallel = joblib.Parallel(batch_size=1, return_as="generator_unordered")
-        yield from parallel(joblib.delayed(call)() for call in calls)
+        try:
+            yield from parallel(joblib.delayed(call)() for call in calls)
+        except TerminatedWorkerError:
+            raise MachineError(
+                "engine: processes",
+                "a worker process was killed, most likely for lack of memory",
+                "lower engine.workers in params.yaml and run again: finished trials are kept",
+            ) from None
 
 
 def _end_with(parent: int) -> None:
-    """Let this worker end soon after `parent`: once killed, that can tell it nothing."""
+    """End this worker soon after `parent` ends: a parent that was killed cannot tell it to."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -92,83 +202,88 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-ENGINES: dict[str, Callable[[Sequence[Call], int], Iterable[None]]] = {
+ENGINES: dict[str, Callable[[Sequence[Call], int], Iterable[Outcome]]] = {
     "serial": serial,
     "processes": processes,
 }
 
 
-def compute(tasks: list[Task], engine: EngineParams, root: Path) -> list[Path]:
-    """The folders of all `tasks`, in order, after computing those that `.trials/` lacks."""
-    stage, item = tasks[0].tags["stage"], tasks[0].tags["item"]
-    title = f"{stage}@{item}"
-    store = TrialStore(root, str(stage))
-    missing = [task for task in tasks if store.finished(task.name) is None]
-    calls = [functools.partial(perform, task, store) for task in missing]
-    with Progress(title, total=len(missing), reused=len(tasks) - len(missing)) as progress:
-        try:
-            for _ in ENGINES[engine.kind](calls, engine.workers) if calls else ():
+def run_trials(params: Params, root: Path, plans: Sequence[TrialPlan]) -> None:
+    """Compute what is not finished, then replace the output folder of the stage's item."""
+    tasks = [create_task(params, root, plan) for plan in plans]
+    lay_out(root, tasks, compute(tasks, params.engine, root))
+
+
+def compute(tasks: Sequence[Task], engine: EngineParams, root: Path) -> list[Path]:
+    """The folders of all `tasks` in the store, in order, after computing the unfinished ones.
+
+    Every result is stored as soon as it arrives, so that an interrupted run keeps it. Raises the
+    error of a required trial, and `MachineError` when a worker was killed.
+    """
+    first = tasks[0].artifact
+    store = TrialStore(root, first.stage)
+    with store.lock(first.item):
+        by_name = {task.name: task for task in tasks}
+        missing = {name: task for name, task in by_name.items() if store.finished(name) is None}
+        calls = [functools.partial(perform, task.job(store)) for task in missing.values()]
+        reused = len(tasks) - len(missing)
+        with Progress(first.title, total=len(missing), reused=reused) as progress:
+            for outcome in ENGINES[engine.kind](calls, engine.workers) if calls else ():
+                record = describe(
+                    missing[outcome.name].provenance, outcome.consumed, outcome.failure
+                )
+                # A failed trial keeps its last checkpoints, to find out what went wrong.
+                keep_scratch = outcome.failure is not None
+                store.finish(outcome.name, record, outcome.files, outcome.seconds, keep_scratch)
                 progress.advance()
-        except TerminatedWorkerError:
-            raise MachineError(
-                title,
-                "a worker process was killed, most likely for lack of memory",
-                "lower engine.workers in params.yaml and run again: finished trials are kept",
-            ) from None
+
     folders = [store.folder / task.name for task in tasks]
-    failures = list(filter(None, (failure_of(folder / MANIFEST_STEM) for folder in folders)))
-    if failures:
-        count = f"{len(failures)} of {len(tasks)} trials came to nothing"
-        print(f"{title}: {count} and count as the baseline. {failures[0]}", file=sys.stderr)
+    failures = [read_json(folder / RECORD)["failure"] for folder in folders]
+    reasons = [TrialError(*failure) for failure in failures if failure]
+    if reasons:
+        count = f"{len(reasons)} of {len(tasks)} trials failed"
+        print(
+            f"{first.title}: {count} and are scored as the baseline. {reasons[0]}", file=sys.stderr
+        )
     return folders
 
 
-def lay_out(root: Path, output: Path, tasks: list[Task], folders: list[Path]) -> None:
-    """Replace the folder `output` (relative to `root`), as a whole, by the files of all `tasks`.
-
-    A failed trial has its manifest alone. Seconds go to a table beside the store, each with the
-    manifest of its trial: whoever reads them can tell whether they belong to what lies there.
-    """
-    rows = []
-    with replacing(root / output) as folder:
-        for task, source in zip(tasks, folders, strict=True):
-            record = read_json(source / MARKER)
-            places = {**task.outputs, STORED_MANIFEST: task.manifest}
-            for file in record["files"]:
-                (folder / places[file]).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source / file, folder / places[file])
-            row = {"file": (output / task.manifest).as_posix()}
-            row["sha256"] = record["files"][STORED_MANIFEST]
-            rows.append({**task.tags, **row, "seconds": record["seconds"]})
-    labels = tasks[0].tags
-    write_json(root / TIMINGS / f"{labels['stage']}@{labels['item']}.json", rows)
-
-
-def perform(task: Task, store: TrialStore) -> None:
-    """Compute one trial in this process, unless another one finished it meanwhile."""
-    with store.working(task.name) as folder:
-        if store.finished(task.name):
-            return
-        started = time.perf_counter()
-        data, failure = _attempt(task, folder)
-        files = {} if failure else task.outputs
-        digests = {place.name: file_digest(folder / file) for file, place in files.items()}
-        record = describe(task.provenance, task.tags, data, failure, digests)
-        write_json(folder / STORED_MANIFEST, record)
-        # A trial that came to nothing keeps its last checkpoints, for a look at what went wrong.
-        clean = failure is None
-        store.finish(task.name, time.perf_counter() - started, [*files, STORED_MANIFEST], clean)
-
-
-def _attempt(task: Task, folder: Path) -> tuple[LabeledImages | None, TrialError | None]:
-    """The images that the trial learned from, or the reason why it came to nothing."""
-    bits = task.provenance.environment.get("bits")
-    if bits is not None:
-        refuse_other_bits(str(bits))
+def perform(job: Job) -> Outcome:
+    """Compute one trial in this process."""
+    refuse_other_bits(job.bits)
+    started = time.perf_counter()
     try:
+        if job.failure is not None:
+            raise job.failure
         with deterministic():
-            return task.work(folder), None
+            result = job.work(job.spec, job.paths, job.scratch)
     except TrialError as error:
-        if task.required:
+        if job.required:
             raise
-        return None, error
+        return Outcome(job.name, {}, {}, error, time.perf_counter() - started)
+    ids = consumed(result.learned_from)
+    return Outcome(job.name, result.files, ids, None, time.perf_counter() - started)
+
+
+def lay_out(root: Path, tasks: Sequence[Task], folders: Sequence[Path]) -> None:
+    """Replace the output folder of `tasks`, as a whole, by their files and manifests.
+
+    A failed trial has a manifest only. Seconds go to a table beside the store, with the digest of
+    the manifest of their trial: a reader can check whether they belong to the present outputs.
+    """
+    first, rows = tasks[0].artifact, []
+    with replacing(root / first.folder) as output:
+        for task, source in zip(tasks, folders, strict=True):
+            marker, record = read_json(source / MARKER), read_json(source / RECORD)
+            digests = {}
+            for suffix, path in task.artifact.paths.items() if not record["failure"] else ():
+                target = output / path.relative_to(first.folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / stored_name(suffix), target)
+                digests[path.name] = marker["files"][stored_name(suffix)]
+
+            manifest = output / task.artifact.manifest.relative_to(first.folder)
+            write_json(manifest, complete(record, task.tags, task.settings, digests))
+            row = {"file": task.artifact.manifest.as_posix(), "sha256": file_digest(manifest)}
+            rows.append({**task.tags, **row, "seconds": marker["seconds"]})
+    write_json(root / TIMINGS / f"{first.title}.json", rows)

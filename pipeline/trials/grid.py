@@ -1,7 +1,7 @@
-"""The replicate grid: names, paths and pairing of trials.
+"""The grid of replicates and the classifier trials that a study expects.
 
-Pure naming: every other module asks here where a replicate's file lies and which trials a study
-expects, so that a missing one is noticed and a stray one ignored.
+Names only: no file is read. The report compares what is there with what is expected here, so that
+a missing trial is noticed and one that does not belong is ignored.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.config.design import arm_budgets
+from pipeline.config.design import pairs as pairs  # noqa: PLC0414  # for its callers
 from pipeline.config.schema import Params, StudyParams
 
 
 @dataclass(frozen=True, order=True)
 class Replicate:
-    """One labeled draw: `budget` labeled images per class under replicate number `seed`."""
+    """One labeled subset: `budget` labeled images per class under replicate number `seed`."""
 
     budget: int
     seed: int
@@ -23,11 +25,11 @@ class Replicate:
         return f"budget {self.budget}, seed {self.seed}"
 
     def file(self, suffix: str) -> Path:
-        """`budget-0010/seed-00<suffix>`, relative to the folder of a stage's output."""
+        """`budget-0010/seed-00<suffix>`, relative to the output folder of a stage's item."""
         return Path(f"budget-{self.budget:04d}") / f"seed-{self.seed:02d}{suffix}"
 
     def columns(self) -> dict[str, str | int]:
-        """The columns that name it in tables."""
+        """Its columns in tables."""
         return {"budget": self.budget, "seed": self.seed}
 
 
@@ -40,12 +42,12 @@ class Trial:
     replicate: Replicate
 
     def file(self) -> Path:
-        """Where the trial's probabilities lie below `results/`."""
+        """The file of its probabilities, relative to `results/`."""
         return Path(self.arm) / self.replicate.file(f".{self.classifier}.npz")
 
 
 def replicates(study: StudyParams) -> list[Replicate]:
-    """The grid in order of budget, then seed; seeds of one budget are comparable, budgets nest."""
+    """The grid, by budget, then by seed in the order of params.yaml."""
     return [Replicate(budget, seed) for budget in sorted(study.budgets) for seed in study.seeds]
 
 
@@ -56,13 +58,13 @@ def curve_replicates(study: StudyParams) -> list[Replicate]:
 
 
 def arm_replicates(params: Params, arm: str) -> list[Replicate]:
-    """The grid of one arm: the baseline's has its learning curve's budgets as well."""
-    is_baseline = arm == params.report.baseline
-    return curve_replicates(params.study) if is_baseline else replicates(params.study)
+    """The grid of one arm; the baseline's has the budgets of its learning curve as well."""
+    budgets = arm_budgets(params, arm)
+    return replicates(params.study.model_copy(update={"budgets": budgets}))
 
 
 def expected_trials(params: Params) -> list[Trial]:
-    """Every classifier trial the study asks for, in the order of params.yaml."""
+    """Every classifier trial of the study, in the order of params.yaml."""
     return [
         Trial(classifier, arm, replicate)
         for classifier in params.classifiers
@@ -70,21 +72,3 @@ def expected_trials(params: Params) -> list[Trial]:
         if classifier in params.arm_classifiers(arm)
         for replicate in arm_replicates(params, arm)
     ]
-
-
-def pairs(params: Params) -> list[tuple[str, str]]:
-    """(arm, baseline): all arms with the baseline, itself included, then those with their
-    reference.
-
-    The reference is of the arm's own regime: what a generator adds is told apart from what
-    unlabeled images do. Arms that measure are held against it as well where they add to the real
-    images.
-    """
-    baseline = params.report.baseline
-    compared = [(arm, baseline) for arm in params.arms]
-    for name, arm in params.arms.items():
-        reference = params.reference(name)
-        adds = arm.role == "claim" or (arm.role == "measure" and arm.real)
-        if adds and reference not in (None, name, baseline):
-            compared.append((name, str(reference)))
-    return compared

@@ -1,13 +1,12 @@
-"""Whether all results belong together: what the report asserts before it says a word.
+"""Whether all results belong to one study: what the report checks before it reads a number.
 
-Reads manifests and files that the report may read, never the test set: its images are known by
-their content ids. Whoever trains a generator on more labels than the budget, mixes results of two
-runs or plants a foreign file is told which file does not fit.
+Reads manifests and files that the report may read, but never the test set: test images are known
+by their content ids. Results of another run, of other settings or code, or of labels beyond the
+budget raise an `IntegrityError` that names the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,146 +17,115 @@ from pipeline.config.schema import FRESH, SUBSETS, Params
 from pipeline.data.images import read_images
 from pipeline.runtime.errors import IntegrityError
 from pipeline.runtime.files import file_digest, read_json, read_npz, require
-from pipeline.trials.grid import Replicate, curve_replicates, expected_trials, replicates
-from pipeline.trials.provenance import ID_DIGITS, MANIFEST, read_manifest, short_ids
+from pipeline.trials.grid import Replicate, curve_replicates, replicates
+from pipeline.trials.layout import (
+    EVALUATIONS,
+    IDS,
+    OUTPUTS,
+    SUMMARY,
+    Artifact,
+    File,
+    artifacts,
+    fresh,
+    settings,
+    subset,
+)
+from pipeline.trials.provenance import ID_DIGITS, read_manifest, short_ids
 
 Labeled = frozenset[tuple[str, int]]  # (short content id, label) of images
-RERUN = "run `dvc repro --force` to make everything anew"
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A trial's manifest, what it must say, and whose labels the trial may have learned from."""
-
-    path: Path
-    replicate: Replicate
-    names: Mapping[str, str]  # stage, item and classifier
-    sections: tuple[str, ...]  # of params.yaml that decide it
-    may_use_fresh: bool = False
-    teacher: str | None = None  # that is scored in the classifier's place
-
-    @property
-    def group(self) -> tuple[str, str]:
-        """Trials of one group ran the same code: arms share it, classifiers do not."""
-        return self.names["stage"], self.teacher or self.names.get("classifier", self.names["item"])
-
-    @property
-    def is_audit(self) -> bool:
-        """Whether it only judges, with labels that nothing else may use."""
-        return self.names["stage"] in ("evaluate_generator", "evaluate_teacher")
+RERUN = "run `dvc repro --force` to compute everything again"
+# The report depends on these files and may compare their digests; other inputs, such as the test
+# set, are compared with the digests that `prepare` recorded.
+READABLE = (SUBSETS, FRESH, *(outputs.folder.as_posix() for outputs in OUTPUTS.values()))
 
 
 @dataclass
 class StudyRecord:
-    """What is known of the study at `root`, read once."""
+    """What is known about the study at `root`; grows while artifacts are checked."""
 
     params: Params
     root: Path
     test_ids: frozenset[str]
-    digests: dict[str, str]
+    digests: dict[str, str]  # of files that were read by trials, by path
     num_classes: int
-    labeled: dict[tuple[str, Replicate], Labeled] = field(default_factory=dict)
+    subsets: dict[Replicate, Labeled] = field(default_factory=dict)
+    fresh: dict[Replicate, Labeled] = field(default_factory=dict)
     code: dict[tuple[str, str], tuple[str, Path]] = field(default_factory=dict)
     environment: tuple[dict[str, Any], Path] | None = None
 
 
 def verify(params: Params, root: Path) -> None:
-    """Raise `IntegrityError` naming the first artifact that does not belong to this study.
+    """Raise `IntegrityError` that names the first artifact which does not belong to this study.
 
-    Every artifact must have been made by the present settings from the files that lie here, by the
-    same code and libraries as its like, from labels inside its replicate's draw, and from no image
-    of the test set.
+    Every artifact must have been made with the present settings from the present files, with the
+    same code and libraries as the others of its kind, from labels of its replicate's subset, and
+    from no image of the test set.
     """
-    splits = root / "data/splits"
-    manifest = read_json(require(splits / "manifest.json", "prepare"))
-    test = read_npz(require(splits / "ids.npz", "prepare"))["test"]
+    record = read_study(params, root)
+    for artifact in artifacts(params):
+        manifest = read_manifest(require(root / artifact.manifest, artifact.title))
+        check(record, artifact, manifest)
+
+
+def read_study(params: Params, root: Path) -> StudyRecord:
+    """The record of the splits of a study; raises `IntegrityError` for a subset that breaks it."""
+    summary = read_json(require(root / SUMMARY.path, SUMMARY.stage))
+    test = read_npz(require(root / IDS.path, IDS.stage))["test"]
     record = StudyRecord(
         params,
         root,
         test_ids=frozenset(str(content_id)[:ID_DIGITS] for content_id in test),
-        digests=dict(manifest["files"]),
-        num_classes=len(manifest["class_names"]),
+        digests=dict(summary["files"]),
+        num_classes=len(summary["class_names"]),
     )
     for replicate in curve_replicates(params.study):
-        check_subset(record, SUBSETS, replicate)
+        record.subsets[replicate] = read_labeled(record, subset(replicate), replicate, every=True)
     for replicate in replicates(params.study):
-        check_subset(record, FRESH, replicate)
-    for artifact in artifacts(params):
-        artifact_manifest = read_manifest(require(root / artifact.path, artifact.names["stage"]))
-        check_names(artifact, artifact_manifest)
-        check_settings(record, artifact, artifact_manifest)
-        check_files(record, artifact, artifact_manifest)
-        check_code(record, artifact, artifact_manifest)
-        check_images(record, artifact, artifact_manifest)
+        record.fresh[replicate] = read_labeled(record, fresh(replicate), replicate, every=False)
+    return record
 
 
-def artifacts(params: Params) -> Iterator[Artifact]:
-    """Every trial that the study is made of: teachers, generators, images, audits, classifiers."""
-    for name in params.teachers:
-        for stage, folder in (("train_teacher", "models"), ("evaluate_teacher", "data/audit")):
-            for replicate in replicates(params.study):
-                path = Path(folder) / name / replicate.file(MANIFEST)
-                settings = (f"teachers.{name}",)[: stage == "train_teacher"]
-                yield Artifact(path, replicate, {"stage": stage, "item": name}, settings)
-    for name in params.generators:
-        stages: dict[str, tuple[str, tuple[str, ...]]] = {
-            "train_generator": ("models", (f"generators.{name}",)),
-            "synthesize": ("data/synthetic", ("synthesize", "tune", f"generators.{name}")),
-            "evaluate_generator": ("data/audit", ()),
-        }
-        for stage, (folder, sections) in stages.items():
-            for replicate in replicates(params.study):
-                path = Path(folder) / name / replicate.file(MANIFEST)
-                yield Artifact(path, replicate, {"stage": stage, "item": name}, sections)
-    for trial in expected_trials(params):
-        names, arm = {"item": trial.arm, "classifier": trial.classifier}, params.arms[trial.arm]
-        yield Artifact(
-            Path("results") / trial.file().with_suffix(MANIFEST),
-            trial.replicate,
-            {"stage": "train_classifiers", **names},
-            (f"arms.{trial.arm}", f"classifiers.{trial.classifier}"),
-            may_use_fresh=arm.inputs == FRESH,
-            teacher=arm.teacher if arm.teacher_itself else None,
-        )
+def check(record: StudyRecord, artifact: Artifact, manifest: dict[str, Any]) -> None:
+    """Raise `IntegrityError` when the manifest of an artifact does not fit the study."""
+    check_tags(artifact, manifest)
+    check_settings(record, artifact, manifest)
+    check_files(record, artifact, manifest)
+    check_code(record, artifact, manifest)
+    check_images(record, artifact, manifest)
 
 
-def check_subset(record: StudyRecord, folder: str, replicate: Replicate) -> None:
-    """Refuse a draw of more labels than its budget, or with an image of the test set.
+def read_labeled(record: StudyRecord, file: File, replicate: Replicate, every: bool) -> Labeled:
+    """The labeled images of `file`: at most the budget per class, and none of the test set.
 
-    Or one that lacks a class; of the fresh labels there are as many as the pool has.
+    `every`: each class must have a label. Of fresh labels there are as many as the pool has.
     """
-    path = record.root / folder / replicate.file(".npz")
-    data = read_images(require(path, "prepare"))
+    path = record.root / file.path
+    data = read_images(require(path, file.stage))
     ids = short_ids(data)
-    record.labeled[folder, replicate] = frozenset(zip(ids, data.labels.tolist(), strict=True))
     counts = np.bincount(data.labels, minlength=record.num_classes)
-    if len(counts) > record.num_classes or (folder == SUBSETS and not counts.all()):
+    if len(counts) > record.num_classes or (every and not counts.all()):
         raise IntegrityError(
             str(path),
-            f"expected a label of each of {record.num_classes} classes, found of each "
-            f"{counts.tolist()[:20]}",
+            f"expected labels of each of {record.num_classes} classes, found "
+            f"{counts.tolist()[:20]} labels per class",
             "run `dvc repro --force prepare`",
         )
-    most = int(counts.max())
-    if most > replicate.budget:
+    if (most := int(counts.max())) > replicate.budget:
         raise IntegrityError(
             str(path),
             f"expected at most {replicate.budget} labels per class, found {most}",
             "run `dvc repro --force prepare`",
         )
     refuse_test(record, path, ids)
+    return frozenset(zip(ids, data.labels.tolist(), strict=True))
 
 
-def check_names(artifact: Artifact, manifest: dict[str, Any]) -> None:
-    """Refuse an artifact of another stage, arm, generator, classifier, budget or seed."""
-    expected = {**artifact.names, **artifact.replicate.columns()}
-    for name, value in expected.items():
-        other = manifest["labels"].get(name)
-        if other != value:
+def check_tags(artifact: Artifact, manifest: dict[str, Any]) -> None:
+    """Refuse an artifact of another stage, item, classifier, budget or seed."""
+    for name, value in artifact.tags.items():
+        if (other := manifest["tags"].get(name)) != value:
             raise IntegrityError(
-                str(artifact.path),
-                f"expected {name} {value}, found that it was made for {other}",
-                RERUN,
+                str(artifact.manifest), f"expected {name} {value}, found {name} {other}", RERUN
             )
 
 
@@ -166,52 +134,48 @@ def check_settings(record: StudyRecord, artifact: Artifact, manifest: dict[str, 
     bits = manifest["environment"].get("bits")
     if bits != record.params.bits:
         raise IntegrityError(
-            str(artifact.path),
-            f"expected to be made with {record.params.bits} bits, found {bits or 'unknown'} ones",
+            str(artifact.manifest),
+            f"expected results with {record.params.bits} bits, found {bits or 'unknown'} bits",
             "run `dvc repro`",
         )
-    for key in {*artifact.sections, *manifest["params"]}:
-        try:
-            expected = record.params.section(key)
-        except (AttributeError, KeyError):
-            expected = None
-        if expected is None or expected != manifest["params"].get(key):
+    present, recorded = settings(record.params, artifact), manifest["settings"]
+    for key in sorted({*present, *recorded}):
+        if key not in present or key not in recorded or present[key] != recorded[key]:
             raise IntegrityError(
-                str(artifact.path),
-                f"expected to be made with the present {key}, found other settings",
+                str(artifact.manifest),
+                f"expected results with the present {key}, found results with other settings",
                 "run `dvc repro`",
             )
 
 
 def check_files(record: StudyRecord, artifact: Artifact, manifest: dict[str, Any]) -> None:
     """Refuse an artifact that was made from other files, or whose own files were replaced."""
-    folder = artifact.path.parent
+    folder = artifact.manifest.parent
     outputs = {(folder / name).as_posix(): digest for name, digest in manifest["outputs"].items()}
     for file, digest in {**manifest["inputs"], **outputs}.items():
         if file not in record.digests:
-            path = record.root / file
-            readable = file.startswith(
-                (SUBSETS, FRESH, "data/synthetic", "models", "results", "data/audit")
-            )
-            is_there = readable and path.is_file()
-            record.digests[file] = file_digest(path) if is_there else digest
-            if readable and not is_there:
-                raise IntegrityError(str(artifact.path), f"expected {file}, found none", RERUN)
+            path, is_readable = record.root / file, file.startswith(READABLE)
+            if is_readable and not path.is_file():
+                raise IntegrityError(str(artifact.manifest), f"expected {file}, found none", RERUN)
+            record.digests[file] = file_digest(path) if is_readable else digest
         if record.digests[file] != digest:
             raise IntegrityError(
-                str(artifact.path), f"expected it to belong to {file}, found another version", RERUN
+                str(artifact.manifest), f"expected the present {file}, found another version", RERUN
             )
 
 
 def check_code(record: StudyRecord, artifact: Artifact, manifest: dict[str, Any]) -> None:
-    """Refuse an artifact of other code than its like, or of other libraries than the rest."""
-    code, first = record.code.setdefault(artifact.group, (manifest["code"], artifact.path))
+    """Refuse an artifact of other code than others of its kind, or of other libraries."""
+    kind = code_group(record.params, artifact)
+    code, first = record.code.setdefault(kind, (manifest["code"], artifact.manifest))
     if code != manifest["code"]:
         raise IntegrityError(
-            str(artifact.path), f"expected the code that made {first}, found another version", RERUN
+            str(artifact.manifest),
+            f"expected the same code as for {first}, found another version",
+            RERUN,
         )
     if record.environment is None:
-        record.environment = (manifest["environment"], artifact.path)
+        record.environment = (manifest["environment"], artifact.manifest)
     libraries, first = record.environment
     differing = [
         name
@@ -220,30 +184,42 @@ def check_code(record: StudyRecord, artifact: Artifact, manifest: dict[str, Any]
     ]
     if differing:
         raise IntegrityError(
-            str(artifact.path),
-            f"expected the versions that made {first}, found another one of {min(differing)}",
+            str(artifact.manifest),
+            f"expected the same libraries as for {first}, found another version of "
+            f"{min(differing)}",
             RERUN,
         )
 
 
+def code_group(params: Params, artifact: Artifact) -> tuple[str, str]:
+    """Trials of one group ran the same code: arms share it, classifiers and generators do not."""
+    if artifact.classifier is None:
+        return artifact.stage, artifact.item
+    arm = params.arms[artifact.item]
+    return artifact.stage, str(arm.teacher) if arm.teacher_itself else artifact.classifier
+
+
 def check_images(record: StudyRecord, artifact: Artifact, manifest: dict[str, Any]) -> None:
-    """Refuse an artifact that learned from a label outside its draw or from a test image."""
+    """Refuse an artifact that learned from a label outside its subset or from a test image."""
     used = {
         (content_id, int(label))
         for label, ids in manifest["consumed"].items()
         for content_id in ids
     }
-    refuse_test(record, artifact.path, [content_id for content_id, _ in used])
-    allowed = record.labeled[SUBSETS, artifact.replicate]
-    if artifact.may_use_fresh:
-        allowed |= record.labeled[FRESH, artifact.replicate]
-    outside = len(used - allowed)
-    if outside and not artifact.is_audit:
+    refuse_test(record, artifact.manifest, [content_id for content_id, _ in used])
+    if artifact.stage in EVALUATIONS or artifact.replicate is None:
+        return
+
+    allowed = record.subsets[artifact.replicate]
+    arm = record.params.arms.get(artifact.item) if artifact.classifier else None
+    if arm is not None and arm.inputs == FRESH:
+        allowed |= record.fresh[artifact.replicate]
+    if outside := len(used - allowed):
         raise IntegrityError(
-            str(artifact.path),
-            f"expected labels of its own draw ({artifact.replicate}) alone, found {outside} images "
-            "with labels beyond it",
-            "run the stage that made it again: more labels than the budget spoil the comparison",
+            str(artifact.manifest),
+            f"expected labels of its own subset ({artifact.replicate}) only, found {outside} "
+            "images with labels beyond it",
+            "run its stage again: more labels than the budget make comparisons meaningless",
         )
 
 

@@ -1,95 +1,112 @@
-"""What a trial is made of: the manifest that lies beside everything a trial leaves.
+"""What a trial was made from: provenance, fingerprint and manifest.
 
-The same facts name the trial in the store and let the report prove that all results belong
-together. Knows no stage: it is told what went in.
+The manifest lies beside the outputs of every trial. Its provenance names the trial in the store,
+and the report uses it to prove that all results belong together. Knows no stage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.config.schema import Params
 from pipeline.data.images import LabeledImages, content_ids
+from pipeline.runtime.bits import Bits
 from pipeline.runtime.determinism import NUM_THREADS, resolve_precision
 from pipeline.runtime.errors import IntegrityError, TrialError
 from pipeline.runtime.files import file_digest, read_json, require
 from pipeline.runtime.seeds import library_versions
-from pipeline.trials.code import code_digest
+from pipeline.trials.code import trial_code
+from pipeline.trials.layout import MANIFEST, File
+from pipeline.trials.specs import Spec, dump, family_modules
 from pipeline.trials.store import fingerprint
 
-MANIFEST = ".manifest.json"
 PARTS = (
     "code",
     "inputs",
-    "params",
-    "seed",
+    "spec",
     "environment",
-    "labels",
+    "tags",
+    "settings",
     "consumed",
     "failure",
     "outputs",
 )
-# Of 64 digits: among a million images two share these with a probability of 3 in 100 million.
+# Of 64 digits: two of a million images share 16 digits with a probability of 3 in 100 million.
 ID_DIGITS = 16
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Everything that decides a trial's result: equal provenance means equal bytes.
+    """Everything that decides the result of a trial: equal provenance means equal bytes.
 
-    `inputs` maps files, relative to the project, to their SHA-256; `params` maps sections of
-    params.yaml, dotted, to their values.
+    `code` is a digest, `inputs` maps paths, relative to the project, to SHA-256, `spec` is the
+    dump of the spec, `environment` has library versions, bits and threads.
     """
 
     code: str
     inputs: Mapping[str, str]
-    params: Mapping[str, object]
-    seed: int
+    spec: Mapping[str, Any]
     environment: Mapping[str, str | int]
 
     @property
     def name(self) -> str:
-        """The trial's fingerprint."""
+        """The fingerprint of the trial."""
         return fingerprint(asdict(self))
 
 
-def trial_code(stage_file: str, *modules: str) -> str:
-    """The digest of the code that decides what a trial gives: its stage, the engine, `modules`."""
-    package = Path(__file__).parents[1]
-    always = ("runtime/bits.py", "trials/engine.py", "config/schema.py")
-    return code_digest((stage_file, __file__, *(str(package / name) for name in always)), *modules)
-
-
 def provenance(
-    code: str, inputs: Iterable[Path], params: Params, keys: Iterable[str], seed: int, root: Path
+    stage_file: str, spec: Spec, inputs: Mapping[str, File], bits: Bits, root: Path
 ) -> Provenance:
-    """The provenance of a trial that reads `inputs` and the sections `keys` of `params`."""
+    """The provenance of a trial of the stage in `stage_file` that works on `spec`.
+
+    Raises `IntegrityError` when the stage that writes an input has not run.
+    """
+    paths = [input_path(root, file) for file in inputs.values()]
     return Provenance(
-        code=code,
-        inputs={path.relative_to(root).as_posix(): file_digest(path) for path in inputs},
-        params={key: params.section(key) for key in keys},
-        seed=seed,
+        code=trial_code(stage_file, *sorted(family_modules(spec))),
+        inputs={path.as_posix(): file_digest(root / path) for path in paths},
+        spec={"kind": type(spec).__name__, **dump(spec)},
         environment={
             **library_versions(),
-            "bits": params.bits,
+            "bits": bits,
             "threads": NUM_THREADS,
             "auto precision": resolve_precision("auto"),
         },
     )
 
 
+def input_path(root: Path, file: File) -> Path:
+    """The path of an input, or of its manifest when the trial that writes it failed.
+
+    The manifest also names the code of that trial: as an input it would make a changed comment
+    there recompute everything downstream, though the file itself is the same.
+    """
+    if file.manifest is not None:
+        require(root / file.manifest, file.stage)
+        if failure_of(root / file.manifest):
+            return file.manifest
+    require(root / file.path, file.stage)
+    return file.path
+
+
+def input_failure(root: Path, inputs: Mapping[str, File]) -> TrialError | None:
+    """The failure of the first trial that should have written an input, or None."""
+    manifests = [file.manifest for file in inputs.values() if file.manifest is not None]
+    failures = (failure_of(root / manifest) for manifest in manifests)
+    return next(filter(None, failures), None)
+
+
 def short_ids(data: LabeledImages) -> list[str]:
-    """The first digits of every image's content id, (n,)."""
+    """The first digits of the content id of every image, (n,)."""
     return [str(content_id)[:ID_DIGITS] for content_id in content_ids(data.images)]
 
 
 def consumed(data: LabeledImages | None) -> dict[str, list[str]]:
-    """The ids of all images in `data` by label, each once, in order."""
+    """The distinct ids of the images in `data` by label, sorted."""
     if data is None:
         return {}
     ids = np.array(short_ids(data))
@@ -100,8 +117,8 @@ def consumed(data: LabeledImages | None) -> dict[str, list[str]]:
 
 
 def manifest_of(path: Path) -> Path:
-    """Where the manifest of the output `path` lies."""
-    return path.with_suffix(MANIFEST)
+    """The manifest beside the output `path`, or `path` itself if it is a manifest."""
+    return path if path.name.endswith(MANIFEST) else path.with_suffix(MANIFEST)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -112,51 +129,42 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         raise IntegrityError(
             str(path),
-            "expected a whole manifest, found a damaged one",
+            "expected a complete manifest, found a damaged one",
             "run `dvc checkout --force`",
         ) from None
 
 
 def failure_of(path: Path) -> TrialError | None:
-    """Why the trial that should have made `path` came to nothing, or None."""
-    words = read_manifest(manifest_of(path))["failure"]
-    return TrialError(*words) if words else None
-
-
-def outputs_of(path: Path, stage: str) -> list[Path]:
-    """`path`, or its manifest when its trial came to nothing.
-
-    A manifest tells of the code that made a file: with it, each change of a comment there would
-    make everything that follows anew, though the file is the same.
-
-    Raises `IntegrityError` when `stage` has not run.
-    """
-    manifest = require(manifest_of(path), stage)
-    return [manifest] if failure_of(path) else [require(path, stage)]
-
-
-def refuse_failed(path: Path) -> None:
-    """Raise `TrialError` when the trial that should have made `path` came to nothing."""
-    failure = failure_of(path)
-    if failure:
-        raise failure
+    """Why the trial that writes `path`, an output or its manifest, failed, or None."""
+    arguments = read_manifest(manifest_of(path))["failure"]
+    return TrialError(*arguments) if arguments else None
 
 
 def describe(
     origin: Provenance,
-    labels: Mapping[str, Any],
-    data: LabeledImages | None,
+    consumed_ids: Mapping[str, list[str]],
     failure: TrialError | None,
-    outputs: Mapping[str, str],
-) -> dict[str, object]:
-    """The manifest of a trial: `data` are the images it learned from, `outputs` digests by name.
+) -> dict[str, Any]:
+    """The part of a manifest that is known when the trial ends: what the store keeps.
 
-    Of a trial that came to nothing neither is listed: nothing of it is left.
+    `consumed_ids` are the images that it learned from, by label; none for a failed trial.
     """
     return {
         **asdict(origin),
-        "labels": dict(labels),
-        "consumed": consumed(data),
+        "consumed": dict(consumed_ids),
         "failure": list(failure.args) if failure else None,
-        "outputs": dict(outputs),
     }
+
+
+def complete(
+    record: Mapping[str, Any],
+    tags: Mapping[str, str | int],
+    settings: Mapping[str, Any],
+    outputs: Mapping[str, str],
+) -> dict[str, Any]:
+    """The manifest of a trial: its record, names, settings and the digests of its outputs.
+
+    `settings` are the sections of params.yaml that decide it, as they are now; `outputs` maps file
+    names to SHA-256.
+    """
+    return {**record, "tags": dict(tags), "settings": dict(settings), "outputs": dict(outputs)}

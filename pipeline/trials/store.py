@@ -1,10 +1,10 @@
 """The scratch store of finished trials.
 
-Knows nothing of what the files mean. DVC deletes a stage's outputs before it runs the stage, so
-work in progress lives in `.trials/<stage>/<fingerprint>/`, outside every output: a trial whose
-fingerprint is unchanged is taken from there, whatever else was added to the study. The marker
-`done.json` is written last and carries the digest of every file, so a folder without it, or with a
-file that does not match, is unfinished work.
+DVC deletes the outputs of a stage before it runs the stage, so finished trials are also kept in
+`.trials/<stage>/<fingerprint>/`, outside every output: a trial with an unchanged fingerprint is
+reused, whatever else was added to the study. Only the process that hands out trials writes here.
+The marker `done.json` is written last and has the digest of every file, so a folder without a
+marker, or with a file that does not match it, is an unfinished trial. Knows no file's meaning.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
-from pipeline.runtime.files import (
-    file_digest,
-    read_json,
-    write_json,
-)
+from pipeline.runtime.files import file_digest, read_json, write_bytes, write_json
 
 MARKER = "done.json"
-# Seconds differ from run to run, so they stay out of every output: whoever asks for the same
-# results gets the same bytes.
+RECORD = "record.json"  # what the manifest says of the trial, but for its names and settings
+SCRATCH = "scratch"  # checkpoints of a trial that is running or was killed
+# Seconds differ between runs, so they are kept out of every output: equal results have equal bytes.
 TIMINGS = Path(".trials/timings")
 
 
@@ -34,6 +32,11 @@ def fingerprint(parts: Mapping[str, object]) -> str:
     """The name of a trial in the store: 32 hex digits of the SHA-256 of its sorted JSON."""
     text = json.dumps(parts, sort_keys=True, allow_nan=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def stored_name(suffix: str) -> str:
+    """The name in the store of a trial's output with this suffix."""
+    return f"output{suffix}"
 
 
 class TrialStore:
@@ -46,33 +49,54 @@ class TrialStore:
         """The folder of a finished, undamaged trial, or None."""
         folder = self.folder / name
         try:
-            record = read_json(folder / MARKER)
-            digests = record["files"].items()
+            marker = read_json(folder / MARKER)
+            digests = marker["files"].items()
             intact = all(file_digest(folder / file) == digest for file, digest in digests)
-            intact = intact and float(record["seconds"]) >= 0 and len(digests) > 0
+            intact = intact and float(marker["seconds"]) >= 0 and RECORD in marker["files"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None  # whatever is wrong with the marker, the trial is computed again
+            return None  # a damaged marker: the trial is computed again
         return folder if intact else None
 
     @contextmanager
-    def working(self, name: str) -> Iterator[Path]:
-        """Yield the folder of an unfinished trial, what an interrupted run left included.
+    def lock(self, item: str) -> Iterator[None]:
+        """Wait until no other process computes trials of `item`.
 
-        A second process asking for the same trial waits; the system frees the lock of a dead one.
+        The system releases the lock of a process that was killed.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / f"{name}.lock"):
-            folder = self.folder / name
-            folder.mkdir(exist_ok=True)
-            yield folder
+        with FileLock(self.folder / f"{item}.lock"):
+            yield
 
-    def finish(self, name: str, seconds: float, files: list[str], clean: bool = True) -> None:
-        """Mark a trial as finished with these `files`; `clean` removes whatever else is there."""
+    def scratch(self, name: str) -> Path:
+        """The folder for the checkpoints of a trial; after a kill it holds the last ones."""
+        folder = self.folder / name / SCRATCH
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def finish(
+        self,
+        name: str,
+        record: Mapping[str, Any],
+        files: Mapping[str, bytes],
+        seconds: float,
+        keep_scratch: bool = False,
+    ) -> None:
+        """Write the record and the outputs of a trial, by suffix, and mark it as finished.
+
+        Removes everything else in its folder, `keep_scratch` decides about checkpoints.
+        """
         folder = self.folder / name
-        digests = {file: file_digest(folder / file) for file in files}
+        (folder / MARKER).unlink(missing_ok=True)
+        for suffix, content in files.items():
+            write_bytes(folder / stored_name(suffix), content)
+        write_json(folder / RECORD, record)
+        written = [RECORD, *map(stored_name, files)]
+        digests = {file: file_digest(folder / file) for file in written}
         write_json(folder / MARKER, {"files": digests, "seconds": seconds})
-        for path in folder.iterdir() if clean else ():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name not in (*files, MARKER):
+
+        for path in folder.iterdir():
+            if path.name == SCRATCH:
+                if not keep_scratch:
+                    shutil.rmtree(path)
+            elif path.name not in (*written, MARKER):
                 path.unlink()

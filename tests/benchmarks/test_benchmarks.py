@@ -1,4 +1,4 @@
-"""The benchmarks of generators measure what they say; short, on toy images."""
+"""The benchmarks, in short runs on toy images."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import pytest
 import torch
 
 from benchmarks import claims, comparison, generator, plain, plane, semi, semi_summary, zoo
-from benchmarks.textbook import TEXTBOOK
 from benchmarks.wording import markdown
 from pipeline.data.datasets import mnist
 from pipeline.data.datasets.base import DIGIT_NAMES, RawDataset
 from pipeline.data.images import ImageSpec, LabeledImages
-from pipeline.generators import base
-from pipeline.generators.checkpoint import History
+from pipeline.generators import fit
+from pipeline.generators.base import Generator
 from pipeline.generators.gan.dcgan import DCGAN
+from pipeline.nn.checkpoint import History
 from pipeline.report import figures
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import DataError, DivergedError, ParamsError
@@ -51,15 +51,17 @@ def digits(monkeypatch: pytest.MonkeyPatch) -> RawDataset:
     return raw
 
 
-def asked(tmp_path: Path, *more: str) -> generator.Run:
+def generator_arguments(tmp_path: Path, *more: str) -> generator.Run:
     return generator.parse(["--data", str(tmp_path), "--out", str(tmp_path / "out"), *more])
 
 
 @pytest.mark.parametrize("recipe", ["dcgan", "mlp_gan", "real"])
-def test_a_run_leaves_balanced_images_and_a_whole_result(
+def test_a_run_writes_balanced_images_and_a_complete_result(
     recipe: str, digits: RawDataset, tmp_path: Path
 ) -> None:
-    generator.benchmark(asked(tmp_path, "--recipe", recipe, "--seconds", "0.05", "--seed", "3"))
+    generator.benchmark(
+        generator_arguments(tmp_path, "--recipe", recipe, "--seconds", "0.05", "--seed", "3")
+    )
     data = np.load(tmp_path / "out/synthetic.npz")
     assert data["images"].shape == (len(data["labels"]), 1, 28, 28)
     assert data["images"].dtype == np.uint8
@@ -73,15 +75,15 @@ def test_a_run_leaves_balanced_images_and_a_whole_result(
     assert all(0 <= result["as_drawn"][name] <= 1 for name in QUALITY if name != "density")
     assert result["commit"]
     if recipe == generator.REAL:
-        known = {image.tobytes() for image in digits.images.images}
-        assert all(image.tobytes() in known for image in data["images"])
+        real = {image.tobytes() for image in digits.images.images}
+        assert all(image.tobytes() in real for image in data["images"])
     else:
         assert result["steps"] >= 1
         assert result["train_s"] >= 0.05
         assert result["peak_mb"] > 50
 
 
-def test_held_out_images_are_neither_trained_on_nor_of_the_test_set(
+def test_held_out_images_are_training_images_not_trained_on(
     digits: RawDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[LabeledImages] = []
@@ -89,22 +91,20 @@ def test_held_out_images_are_neither_trained_on_nor_of_the_test_set(
     monkeypatch.setattr(
         generator, "neighborhoods", lambda *given: seen.extend(given[1:]) or neighborhoods(*given)
     )
-    found = generator.benchmark(asked(tmp_path, "--recipe", "real", "--held-out"))
-    assert found["scored_on"] == "held-out training images"
+    result = generator.benchmark(generator_arguments(tmp_path, "--recipe", "real", "--held-out"))
+    assert result["scored_on"] == "held-out training images"
     train, test = seen[-2:]
     assert np.array_equal(train.images, digits.images.images[:200])
     assert np.array_equal(test.images, digits.images.images[200:])
-    known = {image.tobytes() for image in train.images}
+    trained = {image.tobytes() for image in train.images}
     assert all(
-        image.tobytes() in known for image in np.load(tmp_path / "out/synthetic.npz")["images"]
+        image.tobytes() in trained for image in np.load(tmp_path / "out/synthetic.npz")["images"]
     )
 
 
 @pytest.mark.parametrize("recipe", FITTED)
 @pytest.mark.parametrize("spec", [ImageSpec(1, 28, 28, 10), ImageSpec(3, 32, 32, 2)], ids=str)
-def test_a_recipe_learns_from_any_size_and_leaves_samples_in_range(
-    recipe: str, spec: ImageSpec
-) -> None:
+def test_a_recipe_trains_on_any_size_with_samples_in_range(recipe: str, spec: ImageSpec) -> None:
     built = generator.build(recipe, spec, 0, batch_size=8)
     before = {name: value.clone() for name, value in built.networks.named_parameters()}
     with deterministic():
@@ -119,21 +119,7 @@ def test_a_recipe_learns_from_any_size_and_leaves_samples_in_range(
     assert sum(not torch.equal(before[name], after[name]) for name in before) > len(before) / 2
 
 
-def test_textbook_networks_have_the_sizes_of_their_recipes() -> None:
-    spec = ImageSpec(1, 28, 28, 10)
-    sizes = {
-        name: [sum(p.numel() for p in each.parameters()) for each in built.networks.values()]
-        for name, built in ((name, generator.build(name, spec, 0)) for name in TEXTBOOK)
-    }
-    # Layer by layer: weights and biases, batch norms, embeddings.
-    mlp = [110 * 128 + 128, 128 * 256 + 256, 256 * 512 + 512, 512 * 1024 + 1024, 1024 * 784 + 784]
-    assert sizes["mlp_gan"][0] == sum(mlp) + 2 * (256 + 512 + 1024) + 100
-    assert sizes["mlp_gan"][1] == 794 * 512 + 512 + 2 * (512 * 512 + 512) + 513 + 100
-    ac = [100 * 6272 + 6272, 128 * 128 * 9 + 128, 128 * 64 * 9 + 64, 64 * 9 + 1]
-    assert sizes["ac_gan"][0] == sum(ac) + 2 * (128 + 128 + 64) + 1000
-
-
-def test_the_work_of_a_convolution_is_counted_as_by_hand() -> None:
+def test_operations_of_a_convolution_are_counted() -> None:
     built = generator.build("ac_gan", ImageSpec(1, 28, 28, 10), 0, batch_size=4)
     work = comparison.update_work(built)
     # The widest layer alone, forward and twice as much backward, for one pass over the batch.
@@ -141,7 +127,7 @@ def test_the_work_of_a_convolution_is_counted_as_by_hand() -> None:
     assert widest < work < 10 * widest
 
 
-def test_tables_have_ratios_to_ours_and_intervals_of_several_seeds() -> None:
+def test_tables_have_ratios_and_intervals() -> None:
     scores = {"cas": 0.5, "label_fidelity": 0.9, "coverage": 0.1, "density": 0.2}
     result = {
         **scores,
@@ -151,12 +137,12 @@ def test_tables_have_ratios_to_ours_and_intervals_of_several_seeds() -> None:
         "peak_mb": 500.0,
         "sampled_per_s": 9.0,
     }
-    found = {
+    results = {
         ("dcgan", 30): [result, {**result, "cas": 0.7}],
         ("mlp_gan", 30): [{"kept_frac": 0.0, "as_drawn": scores, "images_per_s": 50.0}],
         ("real", 30): [{**scores, "kept_frac": 0.99, "as_drawn": scores}],
     }
-    rows = comparison.quality_rows(found)
+    rows = comparison.quality_rows(results)
     assert [row["recipe"] for row in rows] == ["dcgan", "mlp_gan", "real"]
     assert rows[0]["CAS %"].startswith("60.00 [")
     assert [row["CAS %"] for row in rows[1:]] == ["-", "50.00"]
@@ -166,7 +152,7 @@ def test_tables_have_ratios_to_ours_and_intervals_of_several_seeds() -> None:
     assert len({line.count("|") for line in table.splitlines()}) == 1
 
 
-def test_runs_are_all_different_and_compare_all_recipes_at_one_time() -> None:
+def test_runs_are_unique_and_compare_all_recipes() -> None:
     runs = list(comparison.runs())
     assert len(set(runs)) == len(runs)
     for seconds in comparison.COMPARED:
@@ -177,38 +163,38 @@ def test_runs_are_all_different_and_compare_all_recipes_at_one_time() -> None:
     assert {after for recipe, after, _ in runs if recipe == "dcgan"} == set(comparison.SECONDS)
 
 
-def test_a_class_that_the_teacher_refuses_is_drawn_again_and_then_given_up(
+def test_a_class_that_the_teacher_rejects_is_sampled_again_up_to_a_limit(
     digits: RawDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(generator, "SCORER", {"steps": 150, "batch_size": 32})
-    drawn: list[int] = []
+    sampled: list[int] = []
     images, labels = digits.images.images[:200], digits.images.labels[:200]
     swapped = images.copy()
     swapped[labels == 3] = images[labels == 7]
 
     def sample_part(part: int) -> LabeledImages:
-        drawn.append(part)
+        sampled.append(part)
         return LabeledImages(swapped, labels)
 
     with deterministic():
         kept, frac = generator.keep(sample_part, digits.images, 0)
-    assert drawn == list(range(generator.MAX_PARTS))
+    assert sampled == list(range(generator.MAX_PARTS))
     assert len(kept) == 0
     assert 0 < frac <= 0.9
 
 
-def test_a_finished_run_is_not_repeated_and_a_failed_one_is_left_out(
+def test_a_finished_run_is_not_repeated_and_a_failed_one_is_empty(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    known = tmp_path / "dcgan-30-0/result.json"
-    known.parent.mkdir()
-    known.write_text('{"cas": 0.5}')
+    finished = tmp_path / "dcgan-30-0/result.json"
+    finished.parent.mkdir()
+    finished.write_text('{"cas": 0.5}')
     assert comparison.measure(tmp_path, ("dcgan", 30, 0), tmp_path) == {"cas": 0.5}
     assert comparison.measure(tmp_path, ("dcgan", 30, 1), tmp_path) == {}
     assert "dcgan, 30 s, seed 1: error: " in capsys.readouterr().out
 
 
-def wished(folder: Path, **changes: object) -> Namespace:
+def semi_arguments(folder: Path, **changes: object) -> Namespace:
     return Namespace(
         **{
             "data": folder,
@@ -224,10 +210,10 @@ def wished(folder: Path, **changes: object) -> Namespace:
     )
 
 
-def test_a_replicate_with_unlabeled_images_has_its_regime_baseline_and_reference(
+def test_a_replicate_has_the_unlabeled_arms_the_baseline_and_the_reference(
     tmp_path: Path,
 ) -> None:
-    params = semi.settings(tmp_path, wished(tmp_path))
+    params = semi.settings(tmp_path, semi_arguments(tmp_path))
     assert params.study.budgets == [5]
     assert params.study.seeds == [3]
     assert params.engine.workers == 2
@@ -237,35 +223,41 @@ def test_a_replicate_with_unlabeled_images_has_its_regime_baseline_and_reference
         params.arms
     )
     items = [item for _, item in semi.stages(params, list(params.arms))]
-    taught = {name for name, each in params.generators.items() if each.teacher}
-    assert set(items) == {*params.teachers, *taught, *params.arms}
+    learned = {name for name, section in params.generators.items() if section.teacher}
+    # The supervised teacher filters images of labeled-only generators; none is left here.
+    assert set(items) == {"graph", "kplus1", *learned, *params.arms}
 
 
-def test_a_replicate_of_chosen_arms_trains_nothing_else(tmp_path: Path) -> None:
-    params = semi.settings(tmp_path, wished(tmp_path, arms=["teacher"]))
+def test_a_replicate_of_some_arms_trains_nothing_else(tmp_path: Path) -> None:
+    params = semi.settings(tmp_path, semi_arguments(tmp_path, arms=["teacher"]))
     assert set(params.arms) == {"real", "classical", "pseudo_label", "teacher"}
     everything = {item for _, item in semi.stages(params, list(params.arms))}
     assert everything == {*params.arms, "graph"}
     assert {item for _, item in semi.stages(params, ["teacher"])} == {"teacher", "graph"}
 
 
-def test_a_unknown_digit_is_no_task_but_lies_in_the_pool(tmp_path: Path) -> None:
-    foreign = semi.settings(tmp_path, wished(tmp_path, foreign=9)).data.unknown_classes
+def test_an_unknown_digit_is_in_the_pool_only(tmp_path: Path) -> None:
+    foreign = semi.settings(tmp_path, semi_arguments(tmp_path, foreign=9)).data.unknown_classes
     assert foreign.classes == [9]
     # The rarest digit of MNIST's training images, 5, must suffice.
     assert foreign.frac / (1 - foreign.frac) * (60_000 - 5_421) <= 5_421
 
 
-def test_a_share_of_the_unlabeled_images_may_be_left_without_a_label(tmp_path: Path) -> None:
-    params = semi.settings(tmp_path, wished(tmp_path, keep_frac=0.9))
-    assert {each["keep_frac"] for each in params.teachers.values()} == {0.9}
+def test_keep_frac_is_set_for_every_teacher_that_labels_images(tmp_path: Path) -> None:
+    params = semi.settings(tmp_path, semi_arguments(tmp_path, keep_frac=0.9))
+    shares = {name: section.settings.get("keep_frac") for name, section in params.teachers.items()}
+    assert shares == {"supervised": None, "graph": 0.9, "kplus1": 0.9}
     with pytest.raises(ParamsError, match="keep_frac"):
-        semi.settings(tmp_path, wished(tmp_path, keep_frac=1.5))
+        semi.settings(tmp_path, semi_arguments(tmp_path, keep_frac=1.5))
 
 
-def test_means_over_replicates_are_those_of_the_errors(tmp_path: Path) -> None:
-    for seed, (own, made) in enumerate([(0.010, 0.015), (0.020, 0.023)]):
-        errors = {"pseudo_label": {"cnn": own}, "ss_dcgan": {"cnn": made}, "kplus1": {"cnn": None}}
+def test_the_summary_has_the_means_of_the_errors(tmp_path: Path) -> None:
+    for seed, (pseudo, generated) in enumerate([(0.010, 0.015), (0.020, 0.023)]):
+        errors = {
+            "pseudo_label": {"cnn": pseudo},
+            "ss_dcgan": {"cnn": generated},
+            "kplus1": {"cnn": None},
+        }
         (tmp_path / str(seed)).mkdir()
         write_json(
             tmp_path / str(seed) / "result.json",
@@ -296,13 +288,13 @@ def test_means_over_replicates_are_those_of_the_errors(tmp_path: Path) -> None:
             "dcgan": {},
         },
     }
-    for name, each in (("foreign", foreign), ("other", {"cas": 0.5})):
+    for name, record in (("foreign", foreign), ("other", {"cas": 0.5})):
         (tmp_path / name).mkdir()
-        write_json(tmp_path / name / "result.json", each)
+        write_json(tmp_path / name / "result.json", record)
     (tmp_path / "preset").mkdir()
     text = semi_summary.summary(tmp_path, semi.preset(tmp_path / "preset"))
-    told = "0.81, n = 1 | 9.00, n = 1 | 4.00, n = 1 | none of 1 |"
-    assert f"| 90 | `graph` | 9 | {told}" in text
+    expected = "0.81, n = 1 | 9.00, n = 1 | 4.00, n = 1 | none of 1 |"
+    assert f"| 90 | `graph` | 9 | {expected}" in text
     assert re.search(r"\| 100 \| 3 \| 1 \| 10\.50 \[.*\], n = 2 \|", text)
     assert "exploratory" in text
     assert re.search(r"\| 100 \| `pseudo_label` \| 1\.50 \[.*\], n = 2 \|", text)
@@ -315,9 +307,9 @@ def test_means_over_replicates_are_those_of_the_errors(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / "again")
 
 
-def test_a_pair_of_which_one_came_to_nothing_is_counted(tmp_path: Path) -> None:
-    for seed, made in enumerate([0.015, None]):
-        errors = {"pseudo_label": {"cnn": 0.01}, "ss_dcgan": {"cnn": made}}
+def test_a_pair_with_a_failed_trial_is_counted(tmp_path: Path) -> None:
+    for seed, generated in enumerate([0.015, None]):
+        errors = {"pseudo_label": {"cnn": 0.01}, "ss_dcgan": {"cnn": generated}}
         if seed == 0:
             errors["kplus1"] = {"cnn": 0.05}  # which the other draw did not run
         (tmp_path / str(seed)).mkdir()
@@ -342,13 +334,13 @@ def test_a_pair_of_which_one_came_to_nothing_is_counted(tmp_path: Path) -> None:
     ("part", "values"),
     [("settings", ("1a", "2b")), ("precision", ("bfloat16", "float32")), ("arms.it", ("1a", "2b"))],
 )
-def test_replicates_of_other_settings_have_no_common_mean(
+def test_replicates_with_different_settings_are_refused(
     part: str, values: tuple[str, str], tmp_path: Path
 ) -> None:
     for seed, value in enumerate(values):
         (tmp_path / str(seed)).mkdir()
-        own = {"recipes": {"it": value}} if part == "arms.it" else {part: value}
-        write_json(tmp_path / str(seed) / "result.json", {"test_error": {}, **own})
+        parts = {"recipes": {"it": value}} if part == "arms.it" else {part: value}
+        write_json(tmp_path / str(seed) / "result.json", {"test_error": {}, **parts})
     with pytest.raises(DataError, match=f"the same {part}, found {' and '.join(values)}"):
         semi_summary.replicates(tmp_path)
 
@@ -361,9 +353,7 @@ def test_a_folder_without_replicates_is_refused(
     assert "found none" in capsys.readouterr().err
 
 
-def test_an_arm_that_no_replicate_has_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unknown_arm_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         semi.main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--arms", "dcgan"])
     assert "found dcgan" in capsys.readouterr().err
@@ -371,7 +361,7 @@ def test_an_arm_that_no_replicate_has_is_refused(
 
 
 @pytest.mark.parametrize("text", ["0", "-10", "15", "ten"])
-def test_a_number_of_labels_that_classes_cannot_share_is_refused(
+def test_labels_that_classes_cannot_share_equally_are_refused(
     text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
@@ -379,7 +369,7 @@ def test_a_number_of_labels_that_classes_cannot_share_is_refused(
     assert "--labels" in capsys.readouterr().err
 
 
-def test_arms_alone_want_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_alone_needs_arms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         semi.main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--alone"])
     assert "--alone: expected --arms" in capsys.readouterr().err
@@ -389,7 +379,7 @@ def test_arms_alone_want_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def zoo_digits(digits: RawDataset, monkeypatch: pytest.MonkeyPatch) -> RawDataset:
     """Twice the toy images, half of them held out; small networks, hardly trained."""
     images, labels = (
-        np.concatenate([each, each]) for each in (digits.images.images, digits.images.labels)
+        np.concatenate([array, array]) for array in (digits.images.images, digits.images.labels)
     )
     raw = RawDataset(LabeledImages(images, labels), None, DIGIT_NAMES)
     brief = claims.JUDGE.model_copy(update={"steps": 5})
@@ -416,36 +406,36 @@ def zoo_digits(digits: RawDataset, monkeypatch: pytest.MonkeyPatch) -> RawDatase
     }.items():
         monkeypatch.setattr(claims, name, value)
     monkeypatch.setattr(plain, "WARM_UPDATES", 1)
-    monkeypatch.setattr(base, "RECALIBRATION_BATCHES", 1)
+    monkeypatch.setattr(fit, "RECALIBRATION_BATCHES", 1)
     return raw
 
 
-def zoo_wish(tmp_path: Path, *more: str) -> Namespace:
-    wish = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--seeds", "1"]
-    return zoo.parse([*wish, "--per-class", "5", "--steps", "3", *more])
+def zoo_arguments(tmp_path: Path, *more: str) -> Namespace:
+    arguments = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--seeds", "1"]
+    return zoo.parse([*arguments, "--per-class", "5", "--steps", "3", *more])
 
 
-def test_claims_are_measured_once_and_told_together(
+def test_parts_are_measured_once_and_reported_together(
     zoo_digits: RawDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = zoo.benchmark(zoo_wish(tmp_path, "--only", "began"))
+    first = zoo.benchmark(zoo_arguments(tmp_path, "--only", "began"))
     assert "(`began`)" in first
     assert "(`srgan`)" not in first
     monkeypatch.setattr(zoo, "PARTS", {**zoo.PARTS, "began": without_measure(zoo.PARTS["began"])})
-    text = zoo.benchmark(zoo_wish(tmp_path, "--only", "began", "srgan", "wgan"))
+    text = zoo.benchmark(zoo_arguments(tmp_path, "--only", "began", "srgan", "wgan"))
     assert text == (tmp_path / "out/zoo.md").read_text("utf-8")
     for name in ("began", "srgan", "wgan"):
         assert f"(`{name}`)" in text
         assert (tmp_path / f"out/{name}.png").read_bytes()[1:4] == b"PNG"
         assert f"({name}.png)" in text
-    found = {
+    runs = {
         name: read_json(tmp_path / f"out/{name}.json")["result"]["runs"]
         for name in ("began", "srgan", "wgan")
     }
-    assert [run["gamma"] for run in found["began"]] == list(claims.GAMMAS)
-    assert all(found["srgan"][0][key] >= 0 for key in ("bicubic_db", "better_frac"))
-    assert [run["marks"] for run in found["wgan"]] == [[1, 2, 3]]
-    assert all(len(run["cas"]) == len(run["losses"]["generator"]) == 3 for run in found["wgan"])
+    assert [run["gamma"] for run in runs["began"]] == list(claims.GAMMAS)
+    assert all(runs["srgan"][0][key] >= 0 for key in ("bicubic_db", "better_frac"))
+    assert [run["marks"] for run in runs["wgan"]] == [[1, 2, 3]]
+    assert all(len(run["cas"]) == len(run["losses"]["generator"]) == 3 for run in runs["wgan"])
 
 
 def without_measure(part: zoo.Part) -> zoo.Part:
@@ -455,29 +445,29 @@ def without_measure(part: zoo.Part) -> zoo.Part:
     return replace(part, measure=refuse)
 
 
-def test_a_training_that_came_to_nothing_is_told_beside_the_others(
+def test_failed_runs_are_reported_with_the_others(
     zoo_digits: RawDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = claims.train
+    train = claims.train
 
-    def diverge(generator: base.Generator, data: LabeledImages, seed: int) -> History:
+    def diverge(generator: Generator, data: LabeledImages, seed: int) -> History:
         if seed == 0 or generator.config.gamma == claims.GAMMAS[1]:
             raise DivergedError("step 3", "expected a finite loss, found nan", "lower the rate")
-        return kept(generator, data, seed)
+        return train(generator, data, seed)
 
     monkeypatch.setattr(claims, "train", diverge)
-    text = zoo.benchmark(zoo_wish(tmp_path, "--only", "began", "--seeds", "2"))
-    assert text.count("Came to nothing: gamma") == 3
+    text = zoo.benchmark(zoo_arguments(tmp_path, "--only", "began", "--seeds", "2"))
+    assert text.count("Failed: gamma") == 3
     low, high = claims.GAMMAS
     assert f"gamma {low}, seed 0: step 3: expected a finite loss" in text
     assert f"| {low} | 1 |" in text
     assert f"| {high} minus {low} | 0 | - |" in text
     with pytest.raises(DivergedError):  # nothing is left
-        zoo.benchmark(zoo_wish(tmp_path, "--only", "began", "--out", f"{tmp_path}/other"))
+        zoo.benchmark(zoo_arguments(tmp_path, "--only", "began", "--out", f"{tmp_path}/other"))
 
 
 @pytest.mark.proof
-def test_a_linear_generator_learns_mean_and_covariance_of_a_plane_normal(
+def test_a_linear_generator_learns_mean_and_covariance(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(plane.SETTINGS, "steps", 1500)  # of 3000
@@ -485,41 +475,41 @@ def test_a_linear_generator_learns_mean_and_covariance_of_a_plane_normal(
         EMPTY, EMPTY, tmp_path, seeds=1, per_class=1, steps=None, epochs=1.0, learning_rate=1.0
     )
     with deterministic():
-        found = plane.measure(job)
-    run = found["runs"][0]
+        result = plane.measure(job)
+    run = result["runs"][0]
     np.testing.assert_allclose(run["mean"], plane.MEAN, rtol=0.1)
     np.testing.assert_allclose(run["covariance"], plane.COVARIANCE, rtol=0.1)
-    assert "| truth | 1.00, 2.00 | 1.01, 4.25 | 1.95 | 0.0 |" in plane.text(found)
-    figures.save(plane.figure(found), tmp_path / "plane.png")
+    assert "| truth | 1.00, 2.00 | 1.01, 4.25 | 1.95 | 0.0 |" in plane.text(result)
+    figures.save(plane.figure(result), tmp_path / "plane.png")
     assert (tmp_path / "plane.png").read_bytes()[1:4] == b"PNG"
 
 
-def test_a_part_that_was_asked_something_else_is_not_taken_for_an_answer(tmp_path: Path) -> None:
-    known = {"options": {"seeds": 1, "per_class": 5, "steps": 7}}
+def test_a_part_with_other_options_is_refused(tmp_path: Path) -> None:
+    record = {"options": {"seeds": 1, "per_class": 5, "steps": 7}}
     (tmp_path / "out").mkdir()
-    write_json(tmp_path / "out/srgan.json", known)
+    write_json(tmp_path / "out/srgan.json", record)
     with pytest.raises(ParamsError, match=r"'steps': 3.*found.*'steps': 7"):
-        zoo.benchmark(zoo_wish(tmp_path, "--only", "srgan"))
+        zoo.benchmark(zoo_arguments(tmp_path, "--only", "srgan"))
 
 
 def test_held_out_images_are_in_no_subset(zoo_digits: RawDataset, tmp_path: Path) -> None:
-    job = zoo.job_of(zoo_wish(tmp_path))
+    job = zoo.job_of(zoo_arguments(tmp_path))
     assert np.array_equal(job.held.images, zoo_digits.images.images[300:])
     assert np.bincount(job.subset(0).labels).tolist() == [5] * 10
     assert not np.array_equal(job.subset(0).images, job.subset(1).images)
-    judged = [each.images for each in claims.judged(job.held)[1:]]
+    judged = [part.images for part in claims.judged(job.held)[1:]]
     assert np.array_equal(np.concatenate(judged), job.held.images[150:])
 
 
 @pytest.mark.parametrize("name", ["dcgan", "srgan"])
-def test_a_plain_recipe_has_the_weights_and_moves_of_the_member(
+def test_a_plain_recipe_has_the_networks_and_optimizers_of_the_generator(
     name: str, zoo_digits: RawDataset, tmp_path: Path
 ) -> None:
-    job = zoo.job_of(zoo_wish(tmp_path))
+    job = zoo.job_of(zoo_arguments(tmp_path))
     data = job.subset(0)
     ours, recipe = job.generator(name, data.spec(), 0), plain.Plain(job, name, data)
     sizes = [
-        sorted(tuple(each.shape) for each in member.networks.parameters())
+        sorted(tuple(weight.shape) for weight in member.networks.parameters())
         for member in (ours, recipe.generator)
     ]
     assert sizes[0] == sizes[1]
@@ -527,14 +517,14 @@ def test_a_plain_recipe_has_the_weights_and_moves_of_the_member(
     assert len(recipe.generator.optimizers) == len(ours.optimizers)
     for optimizer in recipe.generator.optimizers.values():
         assert not any(group.get("fused") for group in optimizer.param_groups)
-    assert all(each.is_contiguous() for each in recipe.generator.networks.parameters())
+    assert all(weight.is_contiguous() for weight in recipe.generator.networks.parameters())
     assert all(next(recipe.batches)[0].is_contiguous() for _ in range(7))
     with deterministic():
         assert plain.our_seconds(ours, data, 1) > 0
         assert recipe.seconds(1) > 0
 
 
-def test_the_plain_dcgan_is_ours_with_channels_first() -> None:
+def test_the_plain_dcgan_computes_the_same_with_channels_first() -> None:
     config = DCGAN.Config.model_validate({**claims.sections()["dcgan"], "precision": "float32"})
     ours, recipe = DCGAN(config, MNIST), plain.TextbookDCGAN(config, MNIST)
     state = ours.networks.state_dict()
@@ -549,36 +539,36 @@ def test_the_plain_dcgan_is_ours_with_channels_first() -> None:
         state[key] = rows.movedim(axis + 2, axis).flatten(axis, axis + 2)
     recipe.networks.load_state_dict(state)
     z, labels = torch.randn(6, ours.noise_dim), torch.arange(6)
-    for each in (ours, recipe):
-        each.networks.eval()
+    for gan in (ours, recipe):
+        gan.networks.eval()
     with torch.no_grad():
-        drawn = [each.generator_net(z, labels) for each in (ours, recipe)]
-        said = [each.networks["critic"](drawn[0], labels) for each in (ours, recipe)]
-    assert torch.allclose(*drawn, atol=1e-5)
-    assert torch.allclose(*said, atol=1e-5)
+        images = [gan.generator_net(z, labels) for gan in (ours, recipe)]
+        scores = [gan.networks["critic"](images[0], labels) for gan in (ours, recipe)]
+    assert torch.allclose(*images, atol=1e-5)
+    assert torch.allclose(*scores, atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("asking", "wrong", "words"),
+    ("parse", "wrong", "words"),
     [
-        (asked, ["--seconds", "0"], "expected a number above 0, found 0"),
-        (asked, ["--seconds", "nan"], "expected a number above 0, found nan"),
-        (asked, ["--data", "nowhere"], "expected a folder with the four files, found no nowhere"),
-        (asked, ["--out", __file__], "expected a folder, found the file"),
-        (asked, ["--recipe", "gan"], "invalid choice: 'gan'"),
-        (zoo_wish, ["--seeds", "0"], "expected a whole number above 0, found 0"),
-        (zoo_wish, ["--learning-rate", "-1"], "expected a number above 0, found -1"),
-        (zoo_wish, ["--only", "gan"], "invalid choice: 'gan'"),
+        (generator_arguments, ["--seconds", "0"], "expected a number above 0, found 0"),
+        (generator_arguments, ["--seconds", "nan"], "expected a number above 0, found nan"),
+        (generator_arguments, ["--data", "nowhere"], "expected a folder, found no nowhere"),
+        (generator_arguments, ["--out", __file__], "expected a folder, found the file"),
+        (generator_arguments, ["--recipe", "gan"], "invalid choice: 'gan'"),
+        (zoo_arguments, ["--seeds", "0"], "expected a whole number above 0, found 0"),
+        (zoo_arguments, ["--learning-rate", "-1"], "expected a number above 0, found -1"),
+        (zoo_arguments, ["--only", "gan"], "invalid choice: 'gan'"),
     ],
 )
-def test_wrong_wishes_are_refused_before_anything_runs(
-    asking: Callable[..., object],
+def test_wrong_arguments_are_refused_before_anything_runs(
+    parse: Callable[..., object],
     wrong: list[str],
     words: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        asking(tmp_path, *wrong)
+        parse(tmp_path, *wrong)
     assert stopped.value.code == 2
     assert words in capsys.readouterr().err

@@ -1,6 +1,8 @@
-"""The calibration measures what it says: its shortcuts equal the pipeline's own functions."""
+"""The shortcuts of the calibration equal the functions of the pipeline."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pytest
@@ -19,29 +21,28 @@ def some_deltas(noise: str, n: int, num_studies: int = 3) -> np.ndarray:
     return calibration.null_deltas(calibration.NOISES[noise], n, True, num_studies, rng)
 
 
-@pytest.mark.parametrize("n", calibration.NUM_SEEDS)
-@pytest.mark.parametrize("noise", calibration.NOISES)
-def test_the_shortcut_for_intervals_gives_those_of_the_pipeline(noise: str, n: int) -> None:
-    deltas = some_deltas(noise, n)
-    low, high = calibration.t_ends(deltas)
-    for at in np.ndindex(low.shape):
-        expected = statistics.t_interval(deltas[at], calibration.RULES.confidence_level)
-        assert (low[at], high[at]) == pytest.approx((expected.low, expected.high), abs=1e-15)
+def test_vectorized_intervals_equal_those_of_the_pipeline() -> None:
+    for noise, n in itertools.product(calibration.NOISES, calibration.NUM_SEEDS):
+        deltas = some_deltas(noise, n)
+        low, high = calibration.t_ends(deltas)
+        for at in np.ndindex(low.shape):
+            expected = statistics.t_interval(deltas[at], calibration.RULES.confidence_level)
+            assert (low[at], high[at]) == pytest.approx((expected.low, expected.high), abs=1e-15)
 
 
-def test_noise_has_mean_zero_and_is_what_it_is_called() -> None:
+def test_noise_has_mean_zero_and_its_shape() -> None:
     rng = np.random.default_rng(0)
-    drawn = {name: noise(rng, (200_000,)) for name, noise in calibration.NOISES.items()}
-    for values in drawn.values():
+    samples = {name: noise(rng, (200_000,)) for name, noise in calibration.NOISES.items()}
+    for values in samples.values():
         assert abs(values.mean()) < 4 * values.std() / np.sqrt(len(values))
-    assert len(np.unique(drawn["tied"])) < 15
-    third = {name: np.mean((values / values.std()) ** 3) for name, values in drawn.items()}
+    assert len(np.unique(samples["tied"])) < 15
+    third = {name: np.mean((values / values.std()) ** 3) for name, values in samples.items()}
     assert third["skewed"] == pytest.approx(-2, abs=0.2)
     assert abs(third["normal"]) < 0.05
 
 
 @pytest.mark.parametrize("exchangeable", [True, False])
-def test_the_crossed_tables_have_no_difference_on_average(exchangeable: bool) -> None:
+def test_crossed_tables_have_no_mean_difference(exchangeable: bool) -> None:
     rng = np.random.default_rng(0)
     means = []
     for _ in range(300):
@@ -51,7 +52,7 @@ def test_the_crossed_tables_have_no_difference_on_average(exchangeable: bool) ->
     assert abs(np.mean(means)) < 4 * np.std(means) / np.sqrt(len(means))
 
 
-def test_a_study_is_judged_with_one_primary_comparison_and_holm_for_the_others() -> None:
+def test_all_but_the_primary_comparison_are_corrected_by_holm() -> None:
     gain = np.linspace(0.01, 0.02, 10)
     deltas = np.stack([gain, gain, gain - 0.013])
     low, high = calibration.t_ends(deltas)
@@ -85,9 +86,7 @@ def digits(monkeypatch) -> tuple[LabeledImages, Params]:
     return data, load_params(calibration.ROOT)
 
 
-def test_whole_studies_of_digits_give_rows(
-    digits: tuple[LabeledImages, Params], monkeypatch
-) -> None:
+def test_studies_of_digits_give_rows(digits: tuple[LabeledImages, Params], monkeypatch) -> None:
     with_fresh, without = (calibration.replicate(number, *digits) for number in (0, 1))
     assert {arm for _, arm in with_fresh} - {arm for _, arm in without} == {"fresh"}
     for scores in with_fresh.values():

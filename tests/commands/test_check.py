@@ -1,225 +1,251 @@
-"""Every typo in params.yaml ends in one sentence: the key, what was expected, what was found."""
+"""`check` names every wrong setting of every member, and every network that cannot be built."""
 
 from __future__ import annotations
 
 import copy
-import functools
 import math
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from pipeline.classifiers import CLASSIFIERS
 from pipeline.commands.check import check_params, summary
-from pipeline.config.schema import SUBSETS, Params, load_params
-from pipeline.config.validation import FILE, Section
+from pipeline.config import design
+from pipeline.config.schema import Params, load_params
+from pipeline.config.validation import FILE, Section, member_config, parse_yaml, validate
 from pipeline.data.datasets import DATASETS
+from pipeline.data.images import ImageSpec
 from pipeline.generators import GENERATORS
 from pipeline.runtime.errors import ParamsError
+from pipeline.teachers import TEACHERS
 from pipeline.training_sets.filters import FILTERS
 from pipeline.training_sets.transforms import TRANSFORMS
 from pipeline.trials.engine import ENGINES
 from pipeline.trials.grid import expected_trials, replicates
 
-SHIPPED = load_params(Path(__file__).resolve().parents[2])
 CONFIGS: dict[str, type[Section]] = {
-    **{f"generators.{name}": GENERATORS[name].Config for name in SHIPPED.generators},
-    **{f"classifiers.{name}": CLASSIFIERS[name].Config for name in SHIPPED.classifiers},
+    **{f"generators.{name}": member.Config for name, member in GENERATORS.items()},
+    **{f"teachers.{name}": member.Config for name, member in TEACHERS.items()},
+    **{f"classifiers.{name}": member.Config for name, member in CLASSIFIERS.items()},
     **{f"transforms.{name}": config for name, (config, _) in TRANSFORMS.items()},
 }
-MEMBER_KEYS = [
-    f"{place}.{name}" for place, config in CONFIGS.items() for name in config.model_fields
-]
-WHOLE = [
-    key
-    for key in MEMBER_KEYS
-    if CONFIGS[key.rpartition(".")[0]].model_fields[key.rpartition(".")[2]].annotation is int
-]
 
 
-@functools.cache
-def parsed(path: Path) -> Any:
-    return YAML(typ="safe", pure=True).load(path)
+@pytest.fixture
+def values(root: Path) -> dict[str, Any]:
+    """The shipped settings."""
+    return parse_yaml((root / FILE).read_text("utf-8"), FILE)
 
 
-def edited(root: Path, folder: Path, place: str, value: Any, name: str | None = None) -> Path:
-    """A copy of the shipped file in which `place` is `value`, and called `name` if given."""
-    yaml = YAML(typ="safe", pure=True)
-    document = copy.deepcopy(parsed(root / FILE))
-    *above, last = place.split(".")
-    section = document
-    for key in above:
-        section = section[key]
-    section.pop(last, None)
-    section[name or last] = value
-    with (folder / FILE).open("w", encoding="utf-8") as file:
-        yaml.dump(document, file)
-    return folder
+@pytest.fixture
+def check(monkeypatch: pytest.MonkeyPatch, root: Path) -> Any:
+    """`check_params` of values in memory."""
+
+    def checked(values: dict[str, Any]) -> Params:
+        monkeypatch.setattr(
+            "pipeline.commands.check.load_params", lambda _: validate(Params, values, FILE)
+        )
+        return check_params(root)
+
+    return checked
 
 
-def refused(folder: Path) -> str:
+def refused(check: Any, values: dict[str, Any]) -> str:
     with pytest.raises(ParamsError) as error:
-        check_params(folder)
+        check(values)
     text = str(error.value)
     assert text.startswith(f"{FILE}: ")
     assert "\n" not in text
     return text
 
 
+def changed(values: dict[str, Any], place: str, value: object) -> dict[str, Any]:
+    copied = section = copy.deepcopy(values)
+    *above, last = place.split(".")
+    for key in above:
+        section = section[key]
+    section[last] = value
+    return copied
+
+
+def refused_member(place: str, section: dict[str, Any]) -> str:
+    with pytest.raises(ParamsError, match=f"^{FILE}: {place}: ") as error:
+        member_config(CONFIGS[place], section, place)
+    return str(error.value)
+
+
 def test_the_shipped_file_passes(root: Path) -> None:
-    assert check_params(root).study.seeds
+    assert check_params(root) == load_params(root)
 
 
-@pytest.mark.parametrize(
-    ("place", "value", "expected"),
-    [
+def test_a_wrong_value_is_named_with_what_was_expected_and_found(
+    check: Any, values: dict[str, Any]
+) -> None:
+    for place, value, expected in (
         ("data.name", "mnsit", list(DATASETS)),
-        ("data.test_per_class", "100", ["integer"]),
-        ("study.budgets", 10, ["list"]),
-        ("study.budgets", [10, 10, 50], ["study.budgets", "different values"]),
-        ("study.curve_budgets", [20, 10], ["study.budgets and study.curve_budgets", "different"]),
-        ("study.curve_budgets", [20, 0], ["greater than 0"]),
-        ("study.seeds", [], ["at least 1"]),
-        ("study.seeds", [0, 1.5], ["integer"]),
-        ("synthesize.per_class", 0, ["greater than 0"]),
-        ("synthesize.teacher.classifier", "cnm", list(SHIPPED.classifiers)),
-        ("arms.real.inputs", "data/raw", ["data/splits/subsets"]),
+        ("engine.kind", "process", list(ENGINES)),
         ("arms.dcgan.filter", "agree", list(FILTERS)),
         ("arms.classical.transform", "rotate", list(TRANSFORMS)),
-        ("arms.dcgan.real", "yes", ["boolean"]),
-        ("arms.shuffled.permute_labels", 1, ["boolean"]),
-        ("arms.shuffled.role", "must_nothelp", ["must_not_help", "must_not_differ", "must_help"]),
-        ("arms.fresh_real.role", "claim", ["must_help", "beyond the budget"]),
-        ("report.primary.budget", 11, ["study.budgets"]),
-        ("report.confidence_level", 95, ["less than 1"]),
-        ("engine.kind", "process", list(ENGINES)),
-        ("engine.workers", -1, ["greater than or equal to 0"]),
+        ("generators.dcgan.family", "dcgn", list(GENERATORS)),
+        ("teachers.supervised.classifier", "cnm", ["cnn, lgbm"]),
+        ("teachers.supervised.transform", "afine", ["none, affine, elastic"]),
+        ("classifiers.cnn.family", "critic", ["renamed to discriminator_cnn"]),
         ("generators.dcgan.steps", -5, ["greater than 0"]),
-        ("generators.dcgan.ema_decay", 1, ["less than 1"]),
-        ("tune.min_probability", [0.5, 1.5], ["less than 1"]),
-        ("tune.latent_std", [0, 1.5, 2.5], ["less than or equal to 2"]),
-        ("tune.latent_std", [], ["at least 1"]),
-        ("tune.folds", 1, ["greater than or equal to 2"]),
+        ("generators.dcgan.view", {}, ["renamed to augmentation"]),
         ("transforms.affine.degrees", 200, ["less than or equal to 180"]),
         ("classifiers.lgbm.colsample_frac", 0, ["greater than 0"]),
-    ],
-)
-def test_a_wrong_value_is_named_with_what_was_expected_and_found(
-    place: str, value: object, expected: list[str], root: Path, tmp_path: Path
+    ):
+        text = refused(check, changed(values, place, value))
+        assert place.rpartition(".")[0] in text
+        assert place.rpartition(".")[2] in text
+        assert all(word in text for word in expected)
+        assert str(value) in text or "unknown key" in text
+
+
+def test_a_member_of_an_unknown_family_is_refused(check: Any, values: dict[str, Any]) -> None:
+    for key, section, choices in (
+        ("generators", {"inputs": "data/splits/subsets"}, GENERATORS),
+        ("teachers", {}, TEACHERS),
+        ("classifiers", {}, CLASSIFIERS),
+    ):
+        text = refused(check, changed(values, f"{key}.unheard-of", section))
+        assert f"{key}.unheard-of.family: expected one of " in text
+        assert all(choice in text for choice in choices)
+    assert "transforms: expected one of affine" in refused(
+        check, changed(values, "transforms.unheard-of", {})
+    )
+
+
+def test_several_unknown_names_are_reported_together(check: Any, values: dict[str, Any]) -> None:
+    values = changed(values, "data.name", "mnsit")
+    values = changed(values, "engine.kind", "process")
+    text = refused(check, values)
+    assert "data.name" in text
+    assert "engine.kind" in text
+
+
+# --- the settings of every family ----------------------------------------------------------------
+
+
+def test_a_misspelled_setting_is_refused_with_a_suggestion() -> None:
+    for place, config in CONFIGS.items():
+        for name in config.model_fields:
+            typo = name[:2] + name[1:]
+            text = refused_member(place, {typo: 1})
+            assert f"unknown key {typo} " in text
+            assert f"did you mean {name}?" in text
+
+
+def test_settings_are_finite_numbers_and_counts_are_whole() -> None:
+    for place, config in CONFIGS.items():
+        for name, field in config.model_fields.items():
+            is_number = field.annotation in (int, float)
+            values = ["5", None, [5], math.inf, math.nan] if is_number else [math.inf, math.nan]
+            values += [True, 2.5, 10**12] if field.annotation is int else []
+            for value in values:
+                text = refused_member(place, {name: value})
+                assert name in text
+                assert repr(value) in text
+
+
+# --- networks ------------------------------------------------------------------------------------
+
+
+def test_a_network_that_cannot_be_built_is_refused(check: Any, values: dict[str, Any]) -> None:
+    diffusion = {"inputs": "data/splits/subsets", "channels": 12}
+    text = refused(check, changed(values, "generators.diffusion", diffusion))
+    assert "generators.diffusion: expected settings that a network can have, found " in text
+    assert "divisible" in text
+
+
+def test_every_teacher_and_classifier_is_built(
+    check: Any, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = refused(edited(root, tmp_path, place, value))
-    assert place.rpartition(".")[0] in text
-    assert place.rpartition(".")[2] in text
-    assert all(word in text for word in expected)
-    if isinstance(value, list):
-        value = [each for each in value if value.count(each) > 1][:1] or value[-1:]
-    assert str(value).strip("[]") in text
+    def fail(self: Any, spec: ImageSpec) -> None:
+        raise RuntimeError(f"no room in {spec.height} x {spec.width}")
+
+    for member in (*TEACHERS.values(), *CLASSIFIERS.values()):
+        monkeypatch.setattr(member, "build", fail)
+    for name in TEACHERS.keys() - {design.SUPERVISED}:
+        values["teachers"][f"mine-{name}"] = {"family": name}
+    for name in CLASSIFIERS:
+        values["classifiers"][f"mine-{name}"] = {"family": name}
+    text = refused(check, values)
+    expected = len(TEACHERS) - 1 + len(values["classifiers"])
+    assert text.count("found 'no room in 28 x 28'") == expected
+
+    small = changed(values, "data", {"name": "digits", "test_per_class": 40})
+    assert "found 'no room in 8 x 8'" in refused(check, small)
+
+
+def test_only_the_family_of_filters_learns_from_labeled_images_alone() -> None:
+    alone = [name for name, member in TEACHERS.items() if not member.needs_unlabeled]
+    assert alone == [design.SUPERVISED]
+
+
+def test_a_warm_start_fits_the_discriminator(check: Any, values: dict[str, Any]) -> None:
+    values["generators"]["plain_dcgan"] = {"inputs": "data/splits/subsets"}
+    values["classifiers"]["critic"] = {"family": "discriminator_cnn"}
+    arm = {
+        "kind": "warm_start",
+        "inputs": "models/plain_dcgan",
+        "per_class": 0,
+        "classifiers": ["critic"],
+        "role": "measure",
+    }
+    values["arms"]["warm"] = arm
+    check(values)
+
+    text = refused(check, changed(values, "arms.warm.classifiers", ["lgbm"]))
+    assert "arms.warm with classifiers.lgbm: expected " in text
+    text = refused(check, changed(values, "classifiers.critic.channels", 31))
+    assert "arms.warm with classifiers.critic: expected " in text
+
+
+# --- the summary ---------------------------------------------------------------------------------
 
 
 def numbers(text: str) -> list[int]:
-    return [int(each) for each in re.findall(r"\b\d+\b", text.partition(";")[0])]
+    return [int(number) for number in re.findall(r"\b\d+\b", text.partition(";")[0])]
 
 
 def with_study(params: Params, **changes: list[int]) -> Params:
     return params.model_copy(update={"study": params.study.model_copy(update=changes)})
 
 
-@pytest.mark.parametrize("curve", [[20], [20, 40, 80]])
-def test_the_summary_counts_every_trial_of_the_learning_curve(curve: list[int], root: Path) -> None:
-    params = with_study(check_params(root), curve_budgets=curve)
-    assert len(expected_trials(params)) in numbers(summary(params))
+def test_the_summary_counts_what_is_trained(root: Path) -> None:
+    shipped = load_params(root)
+    for changes in ({"budgets": [10, 30], "curve_budgets": []}, {"curve_budgets": [20, 40, 80]}):
+        params = with_study(shipped, **changes)
+        subsets = len(replicates(params.study))
+        assert numbers(summary(params)) == [
+            len(params.generators) * subsets,
+            len(params.teachers) * subsets,
+            len(expected_trials(params)),
+            subsets,
+        ]
 
 
-def test_the_summary_counts_every_trial_of_the_grid(root: Path) -> None:
-    params = with_study(check_params(root), curve_budgets=[], budgets=[10, 30])
-    num_replicates = len(replicates(params.study))
-    expected = [
-        len(params.generators) * num_replicates,
-        len(expected_trials(params)),
-        num_replicates,
-    ]
-    assert numbers(summary(params)) == expected
-
-
-def test_the_summary_tells_what_tuning_costs(root: Path) -> None:
-    shipped = check_params(root)
-    assert "tune" not in summary(shipped)
+def test_the_summary_says_what_tuning_costs(root: Path) -> None:
+    shipped = load_params(root)
+    assert "tuning" not in summary(shipped)
     tune = shipped.tune.model_copy(update={"latent_std": [1.0, 1.5], "min_probability": [0.5, 0.8]})
-    told = summary(shipped.model_copy(update={"tune": tune})).partition("to tune")[2]
-    assert numbers(told) == [2, 2 * (1 + 2 * 2)]
+    cost = summary(shipped.model_copy(update={"tune": tune})).partition("tuning trains")[2]
+    assert numbers(cost) == [2, 2 * (1 + 2 * 2)]
 
 
-def test_a_study_whose_verdicts_are_settled_beforehand_is_warned_of(root: Path) -> None:
-    shipped = check_params(root)
+def test_the_summary_warns_if_no_comparison_can_be_significant(root: Path) -> None:
+    shipped = load_params(root)
+    many = [10, *range(11, 40)]
     assert "add seeds" not in summary(shipped)
-    assert "add seeds" in summary(with_study(shipped, budgets=[10, *range(11, 40)]))
-    assert "add seeds" not in summary(with_study(shipped, seeds=[0], budgets=[10, *range(11, 40)]))
+    assert "add seeds" in summary(with_study(shipped, budgets=many))
+    assert "add seeds" not in summary(with_study(shipped, seeds=[0], budgets=many))
 
-
-@pytest.mark.parametrize("role", ["measure", "must_not_help"])
-def test_arms_that_claim_nothing_do_not_settle_a_study(role: str, root: Path) -> None:
-    shipped = check_params(root)
-    more = {
-        f"more-{k}": shipped.arms["shuffled"].model_copy(update={"role": role}) for k in range(40)
-    }
-    params = shipped.model_copy(update={"arms": {**shipped.arms, **more}})
-    assert "add seeds" not in summary(params)
-    claims = {name: arm.model_copy(update={"role": "claim"}) for name, arm in more.items()}
-    params = shipped.model_copy(update={"arms": {**shipped.arms, **claims}})
-    assert "add seeds" in summary(params)
-
-
-@pytest.mark.parametrize("place", MEMBER_KEYS)
-def test_a_misspelled_key_of_a_member_is_refused_and_the_right_one_suggested(
-    place: str, root: Path, tmp_path: Path
-) -> None:
-    section, _, name = place.rpartition(".")
-    text = refused(edited(root, tmp_path, place, 1, name=name[:2] + name[1:]))
-    assert section in text
-    assert f"unknown key {name[:2] + name[1:]}" in text
-    assert f"did you mean {name}?" in text
-
-
-@pytest.mark.parametrize("value", ["5", None, [5], math.inf, math.nan])
-@pytest.mark.parametrize("place", MEMBER_KEYS)
-def test_settings_of_members_are_finite_numbers(
-    place: str, value: object, root: Path, tmp_path: Path
-) -> None:
-    section, _, name = place.rpartition(".")
-    text = refused(edited(root, tmp_path, place, value))
-    assert f"{section}: {name}" in text
-    assert repr(value) in text
-
-
-@pytest.mark.parametrize("value", [True, 2.5])
-@pytest.mark.parametrize("place", WHOLE)
-def test_counts_of_members_are_whole_numbers(
-    place: str, value: object, root: Path, tmp_path: Path
-) -> None:
-    assert f"found {value!r}" in refused(edited(root, tmp_path, place, value))
-
-
-@pytest.mark.parametrize("place", [*WHOLE, "synthesize.per_class"])
-def test_sizes_that_no_machine_can_hold_are_refused_before_anything_runs(
-    place: str, root: Path, tmp_path: Path
-) -> None:
-    value = 10**12
-    text = refused(edited(root, tmp_path, place, value))
-    assert place.rpartition(".")[2] in text
-    assert str(value) in text
-
-
-@pytest.mark.parametrize("family", ["generators", "classifiers", "transforms"])
-def test_a_member_that_does_not_exist_is_refused_with_the_choices(
-    family: str, root: Path, tmp_path: Path
-) -> None:
-    section = {"inputs": SUBSETS} if family == "generators" else {}
-    text = refused(edited(root, tmp_path, f"{family}.unheard-of", section))
-    place = f"{family}.unheard-of: family" if family == "generators" else family
-    assert f"{FILE}: {place}: " in text
-    assert "'unheard-of'" in text
-    choices = [place.partition(".")[2] for place in CONFIGS if place.startswith(family)]
-    assert all(choice in text for choice in choices)
+    # Arms that claim nothing are not corrected for.
+    for role, is_warned in (("measure", False), ("must_not_help", False), ("claim", True)):
+        arm = shipped.arms["shuffled"].model_copy(update={"role": role})
+        more = shipped.arms | {f"more-{number}": arm for number in range(40)}
+        params = shipped.model_copy(update={"arms": more})
+        assert ("add seeds" in summary(params)) == is_warned

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import pytest
-from safetensors.torch import save_file
+import safetensors.torch
 
-from pipeline.classifiers.cnn import LeNet
+from pipeline.classifiers import judge
+from pipeline.classifiers.cnn import CNN, LeNet
+from pipeline.classifiers.judge import fit_judge
 from pipeline.config.schema import DataParams
 from pipeline.data.datasets import digits, mnist5k
-from pipeline.data.images import LabeledImages
+from pipeline.data.images import LabeledImages, content_ids
 from pipeline.data.splits import split_subset
+from pipeline.evaluation.audit import DISTANCES, Pool, audit, held_out, split_pool
+from pipeline.nn.weights import to_safetensors
 from pipeline.runtime.determinism import deterministic
-from pipeline.runtime.files import read_npz, write_npz
-from pipeline.stages import evaluate_generator as stage
+from pipeline.runtime.files import to_json
+from pipeline.runtime.seeds import numpy_rng
 
 POOL_PER_CLASS = 240  # of 500: the others play what a generator made
 Audit = Callable[..., dict[str, Any]]
@@ -28,8 +33,8 @@ KEYS = {
     "num_compared",
     "label_fidelity",
     "label_fidelity_floor",
-    *stage.DISTANCES,
-    *(f"{name}_floor" for name in stage.DISTANCES),
+    *DISTANCES,
+    *(f"{name}_floor" for name in DISTANCES),
     "nearest_drawn",
     "nearest_drawn_floor",
     "exact_copies",
@@ -71,44 +76,47 @@ CLASS_KEYS = {
 }
 
 
-def lay_out_splits(folder: Path, data: LabeledImages, fresh: LabeledImages) -> None:
-    """The pool, draws of 10 and 1 labels per class, and real images outside the pool."""
-    write_npz(folder / "pool.npz", images=data.images)
-    write_npz(folder / "labels.npz", labels=data.labels)
-    write_npz(folder / "fresh.npz", images=fresh.images, labels=fresh.labels)
+@dataclass(frozen=True)
+class Splits:
+    """The pool, its judge, the subsets of 10 and 1 labels per class, and images outside it."""
+
+    pool: Pool
+    judge: CNN
+    subsets: dict[int, tuple[LabeledImages, np.ndarray]]  # with their positions in the pool
+    fresh: LabeledImages
+
+
+def split(data: LabeledImages, fresh: LabeledImages, judge: CNN | None = None) -> Splits:
+    pool = split_pool(data.images, data.labels)
+    subsets = {}
     for budget in (1, 10):
         index = split_subset(data.labels, budget, np.random.default_rng(0))
-        part = data.take(index)
-        write_npz(
-            folder / f"draw-{budget}.npz", images=part.images, labels=part.labels, index=index
-        )
+        subsets[budget] = (data.take(index), index)
+    return Splits(pool, judge or fit_judge(data.take(pool.judge)), subsets, fresh)
 
 
 @pytest.fixture(scope="session")
-def splits(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+def splits(root: Path) -> Splits:
     """MNIST splits and their trained judge."""
-    folder = tmp_path_factory.mktemp("audited")
     data = mnist5k.load(DataParams(name="mnist5k", test_per_class=1), root).images
     order = split_subset(data.labels, 500, np.random.default_rng(0))
     held = POOL_PER_CLASS * 10
-    lay_out_splits(folder, data.take(order[:held]), data.take(order[held:]))
-    # A third of the steps, after which it still tells cheaters.
-    brief = stage.JUDGE.model_copy(update={"steps": stage.JUDGE.steps // 3})
-    with deterministic(), mock.patch.object(stage, "JUDGE", brief):
-        stage.train_judge(folder, folder)
-    return folder
+    # A third of the steps, after which it still detects cheaters.
+    brief = judge.JUDGE.model_copy(update={"steps": judge.JUDGE.steps // 3})
+    with deterministic(), mock.patch.object(judge, "JUDGE", brief):
+        return split(data.take(order[:held]), data.take(order[held:]))
 
 
 @pytest.fixture
-def run(splits: Path, tmp_path: Path) -> Audit:
-    """The audit of the given images, beside the draw of 10 labels per class."""
+def run(splits: Splits) -> Audit:
+    """The audit of the given images, beside the subset of 10 labels per class."""
 
-    def audited(data: LabeledImages, budget: int = 10, where: Path = splits) -> dict[str, Any]:
-        write_npz(tmp_path / "seed-00.npz", images=data.images, labels=data.labels)
-        paths = where / "judge.safetensors", where / f"draw-{budget}.npz", tmp_path / "seed-00.npz"
+    def audited(data: LabeledImages, budget: int = 10, where: Splits = splits) -> dict[str, Any]:
+        subset, index = where.subsets[budget]
+        rng = numpy_rng("audit", "budget-0010", "seed-00")
         with deterministic():
-            stage.audit(where, *paths, tmp_path)
-        found: dict[str, Any] = json.loads((tmp_path / "audit.json").read_text("utf-8"))
+            report = audit(where.pool, where.judge, subset, index, data, rng)
+        found: dict[str, Any] = json.loads(to_json(report))
         assert set(found) == KEYS
         assert {frozenset(row) for row in found["classes"]} == {frozenset(CLASS_KEYS)}
         return found
@@ -116,26 +124,23 @@ def run(splits: Path, tmp_path: Path) -> Audit:
     return audited
 
 
-def load(splits: Path, name: str) -> LabeledImages:
-    arrays = read_npz(splits / f"{name}.npz")
-    return LabeledImages(arrays["images"], arrays["labels"])
-
-
-def fresh_images(splits: Path, count: int = 800) -> LabeledImages:
+def fresh_images(splits: Splits, count: int = 800) -> LabeledImages:
     """Real images that neither pool nor draw holds, classes in turn."""
-    return load(splits, "fresh").take(np.arange(count))
+    return splits.fresh.take(np.arange(count))
 
 
-def copies(splits: Path, budget: int, reach: int = 0, sd: float = 0) -> LabeledImages:
+def copies(splits: Splits, budget: int, reach: int = 0, sd: float = 0) -> LabeledImages:
     """The draw's images over and over, shifted by up to `reach` pixels, with noise of `sd`."""
-    drawn, rng = load(splits, f"draw-{budget}"), np.random.default_rng(0)
+    drawn, rng = splits.subsets[budget][0], np.random.default_rng(0)
     data = drawn.take(np.tile(np.arange(len(drawn)), 800 // len(drawn)))
     moved = [np.roll(each, rng.integers(-reach, reach + 1, 2), (1, 2)) for each in data.images]
     noisy = np.stack(moved) + rng.normal(0, sd, data.images.shape)
     return LabeledImages(noisy.round().clip(0, 255).astype(np.uint8), data.labels)
 
 
-def test_real_images_are_not_flagged_and_score_as_real_images_do(run: Audit, splits: Path) -> None:
+def test_real_images_are_not_flagged_and_score_as_real_images_do(
+    run: Audit, splits: Splits
+) -> None:
     found = run(fresh_images(splits))
     assert found["flags"] == []
     assert found["exact_copies"] == found["exact_copies_floor"] == 0
@@ -155,7 +160,7 @@ def test_real_images_are_not_flagged_and_score_as_real_images_do(run: Audit, spl
         assert not row["collapsed"]
 
 
-def test_a_copycat_is_flagged(run: Audit, splits: Path) -> None:
+def test_a_copycat_is_flagged(run: Audit, splits: Splits) -> None:
     data = copies(splits, 10)
     found = run(data)
     assert found["flags"] == ["copies"]
@@ -168,19 +173,19 @@ def test_a_copycat_is_flagged(run: Audit, splits: Path) -> None:
 
 
 @pytest.mark.parametrize(("reach", "sd"), [(1, 0), (1, 10), (0, 20)])
-def test_a_jittered_copycat_is_flagged(run: Audit, splits: Path, reach: int, sd: float) -> None:
+def test_a_jittered_copycat_is_flagged(run: Audit, splits: Splits, reach: int, sd: float) -> None:
     found = run(copies(splits, 10, reach, sd))
     assert "copies" in found["flags"]
     assert found["copying_features"] > 0.7
     assert found["copying_pixels"] > 0.65
 
 
-def test_one_label_per_class_is_enough_to_tell(run: Audit, splits: Path) -> None:
+def test_one_label_per_class_is_enough_to_tell(run: Audit, splits: Splits) -> None:
     assert "copies" in run(copies(splits, 1, 1, 5), budget=1)["flags"]
     assert run(fresh_images(splits), budget=1)["flags"] == []
 
 
-def test_a_generator_that_ignores_its_label_is_flagged(run: Audit, splits: Path) -> None:
+def test_a_generator_that_ignores_its_label_is_flagged(run: Audit, splits: Splits) -> None:
     data = fresh_images(splits)
     labels = np.random.default_rng(0).permutation(data.labels)
     found = run(LabeledImages(data.images, labels))
@@ -189,7 +194,7 @@ def test_a_generator_that_ignores_its_label_is_flagged(run: Audit, splits: Path)
     assert found["copying_pixels"] == pytest.approx(0.5, abs=0.06)
 
 
-def test_flipped_labels_are_estimated(run: Audit, splits: Path) -> None:
+def test_flipped_labels_are_estimated(run: Audit, splits: Splits) -> None:
     data = fresh_images(splits, 1000)
     labels, rng = data.labels.copy(), np.random.default_rng(0)
     flipped = rng.permutation(len(data))[:200]
@@ -203,7 +208,7 @@ def test_flipped_labels_are_estimated(run: Audit, splits: Path) -> None:
     )
 
 
-def test_a_collapsed_generator_is_flagged(run: Audit, splits: Path) -> None:
+def test_a_collapsed_generator_is_flagged(run: Audit, splits: Splits) -> None:
     one = fresh_images(splits, 10)
     rng = np.random.default_rng(0)
     images = np.repeat(one.images, 50, axis=0) + rng.normal(0, 8, (500, 1, 28, 28))
@@ -216,7 +221,7 @@ def test_a_collapsed_generator_is_flagged(run: Audit, splits: Path) -> None:
         assert row["recall"] < 0.1
 
 
-def test_a_single_bad_class_shows_in_its_row(run: Audit, splits: Path) -> None:
+def test_a_single_bad_class_shows_in_its_row(run: Audit, splits: Splits) -> None:
     data = fresh_images(splits)
     images, labels = data.images.copy(), data.labels.copy()
     images[labels == 3] = images[labels == 3][:1]
@@ -230,7 +235,7 @@ def test_a_single_bad_class_shows_in_its_row(run: Audit, splits: Path) -> None:
     assert [rows[7][name] for name in empty] == [None] * len(empty)
 
 
-def test_the_same_images_in_any_order_give_the_same_numbers(run: Audit, splits: Path) -> None:
+def test_the_same_images_in_any_order_give_the_same_numbers(run: Audit, splits: Splits) -> None:
     data = fresh_images(splits, 300)
     first = run(data)
     assert run(data) == first
@@ -246,16 +251,15 @@ def test_the_same_images_in_any_order_give_the_same_numbers(run: Audit, splits: 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("per_class", [2, 20])
 def test_small_and_colored_data_are_audited(
-    run: Audit, tmp_path: Path, root: Path, channels: int, per_class: int
+    run: Audit, root: Path, channels: int, per_class: int
 ) -> None:
     data = digits.load(DataParams(name="digits", test_per_class=1), root).images
     data = LabeledImages(np.repeat(data.images, channels, axis=1), data.labels)
     order = split_subset(data.labels, 60, np.random.default_rng(0))
     pool, fresh = data.take(order[: 10 * per_class]), data.take(order[10 * per_class :][:200])
-    lay_out_splits(tmp_path / "small", pool, fresh)
-    network = LeNet(stage.JUDGE, pool.spec())  # untrained: no better than chance
-    save_file(network.state_dict(), tmp_path / "small/judge.safetensors")
-    found = run(fresh, budget=1, where=tmp_path / "small")
+    untrained = CNN(judge.JUDGE, 0)  # no better than chance
+    untrained.network = LeNet(judge.JUDGE, pool.spec()).eval()
+    found = run(fresh, budget=1, where=split(pool, fresh, untrained))
     assert found["near_copies_frac"] is None  # fewer than 100 held-out images
     assert "copies" not in found["flags"]
     assert "collapsed" not in found["flags"]
@@ -263,13 +267,10 @@ def test_small_and_colored_data_are_audited(
     assert (found["frechet"] is None) == (per_class == 2)
 
 
-def test_what_the_budget_leaves_nothing_for_stays_unknown(
-    run: Audit, splits: Path, tmp_path: Path
-) -> None:
-    folder, data = tmp_path / "spent", fresh_images(splits, 100)
-    lay_out_splits(folder, data, data)  # the draw of 10 is the whole pool
-    (folder / "judge.safetensors").write_bytes((splits / "judge.safetensors").read_bytes())
-    found = run(fresh_images(splits, 300), where=folder)
+def test_what_the_budget_leaves_nothing_for_stays_unknown(run: Audit, splits: Splits) -> None:
+    data = fresh_images(splits, 100)
+    spent = split(data, data, splits.judge)  # the subset of 10 is the whole pool
+    found = run(fresh_images(splits, 300), where=spent)
     assert found["num_compared"] == 0
     assert found["label_fidelity"] > 0.9
     unknown = (
@@ -286,9 +287,25 @@ def test_what_the_budget_leaves_nothing_for_stays_unknown(
     assert found["flags"] == ["copies"]
 
 
-def test_judge_reference_and_floor_share_no_image(splits: Path) -> None:
-    pool = stage.read_pool(splits)
+def test_judge_reference_and_floor_share_no_image(splits: Splits) -> None:
+    pool = splits.pool
     used = np.concatenate([pool.judge, pool.reference, pool.floor])
     np.testing.assert_array_equal(np.sort(used), np.arange(10 * POOL_PER_CLASS))
-    again = stage.read_pool(splits)
+    again = split_pool(pool.data.images, pool.data.labels)
     np.testing.assert_array_equal(pool.floor, again.floor)
+
+
+def test_held_out_images_are_none_of_the_judge_and_none_of_the_subset(splits: Splits) -> None:
+    subset, index = splits.subsets[10]
+    ids = set(content_ids(held_out(splits.pool, index).images))
+    assert ids
+    assert not ids & set(content_ids(subset.images))
+    assert not ids & set(content_ids(splits.pool.data.images[splits.pool.judge]))
+
+
+def test_a_judge_that_was_stored_and_read_predicts_the_same_bits(splits: Splits) -> None:
+    pool = splits.pool.data
+    weights = safetensors.torch.load(to_safetensors(splits.judge.state()))
+    stored = [judge.load_judge(weights, pool.spec()).embed(pool.images[:50]) for _ in range(2)]
+    np.testing.assert_array_equal(*stored)
+    np.testing.assert_allclose(stored[0], splits.judge.embed(pool.images[:50]), atol=1e-4)

@@ -1,4 +1,4 @@
-"""Warnings on hand-made histories: each rule where it must speak, and where it must be silent."""
+"""Warnings on hand-made histories: every rule just above and just below its threshold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HALVES = np.repeat([0.7, 0.8], ROWS // 2)
 
 
 def history(**changes: Any) -> pd.DataFrame:
-    """A history in which nothing is to be noticed; `changes` are numbers or (60,) columns."""
+    """A history without warnings; `changes` are numbers or columns (60,)."""
     columns = {"generator": 0.8, "discriminator": 0.6, "accuracy": 0.75} | changes
     table = pd.DataFrame(columns, index=range(ROWS))
     return table.assign(step=15 * np.arange(1, ROWS + 1), generator_learning_rate=0.1)
@@ -41,7 +41,7 @@ def test_a_balanced_game_has_no_warnings() -> None:
         ("discriminator_blind", {"accuracy": last(0.9, 0.51, ROWS // 2)}),
     ],
 )
-def test_every_rule_speaks_where_it_must(word: str, columns: dict[str, Any]) -> None:
+def test_a_history_above_the_threshold_has_the_warning(word: str, columns: dict[str, Any]) -> None:
     assert gan_diagnostics.warnings(history(**columns)) == [word]
 
 
@@ -58,7 +58,7 @@ def test_every_rule_speaks_where_it_must(word: str, columns: dict[str, Any]) -> 
         {"accuracy": last(0.9, 0.45, ROWS // 2)},
     ],
 )
-def test_no_rule_speaks_beside_its_mark(columns: dict[str, Any]) -> None:
+def test_a_history_below_the_threshold_has_none(columns: dict[str, Any]) -> None:
     assert gan_diagnostics.warnings(history(**columns)) == []
 
 
@@ -82,7 +82,7 @@ def test_a_critic_of_a_distance_may_win_but_not_be_at_chance() -> None:
         (last(1.0, 0.9, 1), []),
     ],
 )
-def test_k_tells_of_the_balance(k: Any, words: list[str]) -> None:
+def test_k_shows_the_balance(k: Any, words: list[str]) -> None:
     table = history(k=k, convergence=0.1).drop(columns="accuracy")
     assert gan_diagnostics.warnings(table) == words
     assert list(gan_diagnostics.at_the_end(table)) == ["k"]
@@ -100,7 +100,7 @@ def test_a_second_game_is_judged_by_itself() -> None:
     assert gan_diagnostics.warnings(alone) == words
 
 
-def test_without_a_discriminator_nothing_is_said() -> None:
+def test_without_a_discriminator_there_is_no_warning() -> None:
     plain = history().drop(columns=["accuracy", "discriminator"])
     for table in (plain, pd.DataFrame()):
         assert gan_diagnostics.warnings(table) == []
@@ -129,12 +129,12 @@ def test_every_warning_has_words_with_its_threshold() -> None:
     assert f"{low:.0f} to {high:.0f} %" in texts["discriminator_blind"]
     assert f"at most {gan_diagnostics.NEAR_END:g}" in texts["balance_never_held"]
     assert f"at least {1 - gan_diagnostics.NEAR_END:g}" in texts["balance_lost"]
-    found: set[str] = set()
+    words: set[str] = set()
     for columns in (
         {"accuracy": 1.0},
         {"accuracy": 0.5, "generator": last(2.0, 0.1)},
         {"k": 0.0},
         {"k": 1.0},
     ):
-        found |= set(gan_diagnostics.warnings(history(**columns)))
-    assert found == set(WARNINGS)
+        words |= set(gan_diagnostics.warnings(history(**columns)))
+    assert words == set(WARNINGS)

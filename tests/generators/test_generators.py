@@ -1,8 +1,12 @@
-"""The contract every generator keeps, tried on all members of the registry."""
+"""The contract that every generator keeps, tested on all members of the registry.
+
+What is a property of the one fit loop, and not of a family, is tested on two families.
+"""
 
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import os
 import signal
@@ -10,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -24,29 +28,32 @@ from pipeline.config.validation import Member
 from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators import GENERATORS, sampling
 from pipeline.generators import fit as fitting
-from pipeline.generators.base import Generator, create
-from pipeline.generators.checkpoint import History, TrainingState, newest_first
+from pipeline.generators.base import Generator, Kind, Loss, create
 from pipeline.generators.fit import fit
 from pipeline.generators.gan.acgan import ACGAN
 from pipeline.generators.sampling import render, sample_classes, sample_images
 from pipeline.generators.showcase import COLUMNS, showcase
+from pipeline.nn import fit as loop
 from pipeline.nn.augment import AffineConfig
+from pipeline.nn.checkpoint import History, TrainingState, newest_first
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import DivergedError, ParamsError
+from pipeline.trials.code import import_closure
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERY = sorted(GENERATORS)
 # Families with other settings: in every run a fit of each resumes, the rest is for `make proofs`.
 VARIANTS = {"infogan": "acgan", "plain_dcgan_switched": "plain_dcgan"}
-WHOLE = [*EVERY, *VARIANTS]
-# What takes long is tried on two in every run, on all by `make proofs`.
-QUICK = ("cvae", "dcgan")
-SLOWLY = [each if each in QUICK else pytest.param(each, marks=pytest.mark.proof) for each in WHOLE]
-MOSTLY = [
-    pytest.param(each, marks=pytest.mark.proof) if each in VARIANTS else each for each in WHOLE
+ALL = [*EVERY, *VARIANTS]
+FEW = ("cvae", "dcgan")  # for properties of the fit loop
+# Slow tests run on these two, and on all families by `make proofs`.
+FEW_FIRST = [name if name in FEW else pytest.param(name, marks=pytest.mark.proof) for name in ALL]
+FAMILIES = [
+    pytest.param(name, marks=pytest.mark.proof) if name in VARIANTS else name for name in ALL
 ]
 STEPS = 20
 MNIST, COLORED, LARGE = ImageSpec(1, 28, 28, 10), ImageSpec(3, 32, 32, 2), ImageSpec(1, 64, 64, 3)
+SIZES = (("cvae", COLORED), ("dcgan", LARGE))
 LEARNED = 350  # steps until a narrow network obeys its label
 Fitted = Callable[[str], tuple[Generator, History]]
 
@@ -88,7 +95,7 @@ def same(first: dict[Any, np.ndarray], second: dict[Any, np.ndarray]) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", MOSTLY)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_samples_have_shape_type_and_range(name: str, fitted: Fitted) -> None:
     generator, _ = fitted(name)
     images = sample_images(generator, np.array([0, 1, 2, 2, 0]), [5, 6, 7, 8, 9])
@@ -96,53 +103,61 @@ def test_samples_have_shape_type_and_range(name: str, fitted: Fitted) -> None:
     assert images.shape == (5, 1, 8, 8)
     assert images.std() > 0
     with torch.no_grad():
-        drawn = generator.generator_net(generator.noise(list(range(30))), torch.arange(30) % 3)
-    assert drawn.min() >= -1
-    assert drawn.max() <= 1
+        output = generator.generator_net(generator.noise(list(range(30))), torch.arange(30) % 3)
+    assert output.min() >= -1
+    assert output.max() <= 1
 
 
-def test_more_images_are_trained_for_longer_up_to_a_point(sections: dict[str, Member]) -> None:
+@pytest.mark.parametrize("name", EVERY)
+def test_a_family_says_what_it_is_and_needs_no_setting(name: str) -> None:
+    family = GENERATORS[name]
+    assert family.kind in get_args(Kind)
+    assert family.loss in get_args(Loss)
+    assert set(family.losses(family.Config()).values()) <= set(get_args(Loss))
+
+
+def test_code_of_srgan_covers_every_family_and_code_of_others_only_their_own() -> None:
+    files = {name: Path(inspect.getfile(family)).resolve() for name, family in GENERATORS.items()}
+    assert set(files.values()) <= import_closure(files["srgan"])
+    others = import_closure(files["dcgan"]) & set(files.values())
+    assert others == {files["dcgan"]}
+
+
+def test_a_nested_section_names_only_what_differs() -> None:
+    family = GENERATORS["plain_dcgan"]
+    config = family.Config.model_validate({"discriminator": {"dropout": 0.1}})
+    assert config.discriminator == family.Config().discriminator.model_copy(update={"dropout": 0.1})
+
+
+def test_steps_grow_with_the_number_of_images_up_to_a_limit(sections: dict[str, Member]) -> None:
     section = sections["dcgan"] | {"steps": 700, "steps_per_image": 2, "max_steps": 5000}
     config = GENERATORS["dcgan"].Config.model_validate(section)
     assert [config.num_steps(n) for n in (10, 100, 500, 60_000)] == [720, 900, 1700, 5000]
 
 
-@pytest.mark.parametrize("name", MOSTLY)
-def test_a_fit_depends_on_its_seed_alone_and_leaves_all_else_as_it_was(
+@pytest.mark.parametrize("name", FEW)
+def test_a_fit_depends_on_its_seed_and_changes_no_input_or_global_state(
     name: str, sections: dict[str, Member], few_bars: LabeledImages, fitted: Fitted, tmp_path: Path
 ) -> None:
-    first, history = fitted(name)
+    first, _ = fitted(name)
     images, labels = few_bars.images.copy(), few_bars.labels.copy()
     torch.manual_seed(99)
     np.random.seed(99)
-    before = np.random.get_state()[1].copy()
-    again, repeated = trained(name, sections, few_bars, tmp_path / "b")
-    assert np.array_equal(before, np.random.get_state()[1])
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+
+    other, _ = trained(name, sections, few_bars, tmp_path / "other", seed=1)
+    sample_classes(other, 2, 0)
+    showcase(other, few_bars, 0)
+
+    assert not same(weights(first), weights(other))
+    assert torch.equal(torch_state, torch.get_rng_state())
+    assert np.array_equal(numpy_state, np.random.get_state()[1])
     assert np.array_equal(images, few_bars.images)
     assert np.array_equal(labels, few_bars.labels)
-    assert same(weights(first), weights(again))
-    assert history.rows == repeated.rows
-    other, _ = trained(name, sections, few_bars, tmp_path / "c", seed=1)
-    assert not same(weights(first), weights(other))
 
 
-@pytest.mark.parametrize("name", MOSTLY)
-def test_fitting_and_drawing_leave_the_global_random_state_as_it_was(
-    name: str, sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path
-) -> None:
-    brief = {name: {**sections[name], "steps": 2}}
-    generator = untrained(name, brief, few_bars.spec(), 0)
-    torch.manual_seed(99)
-    before = torch.get_rng_state()
-    fit(generator, few_bars, 0, tmp_path)
-    assert torch.equal(before, torch.get_rng_state())
-    sample_classes(generator, 2, 0)
-    showcase(generator, few_bars, 0)
-    assert torch.equal(before, torch.get_rng_state())
-
-
-@pytest.mark.parametrize("name", MOSTLY)
-def test_showcase_are_rows_of_ten_images(
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_showcase_has_rows_of_ten_images(
     name: str, fitted: Fitted, few_bars: LabeledImages
 ) -> None:
     generator, _ = fitted(name)
@@ -157,8 +172,8 @@ def test_showcase_are_rows_of_ten_images(
     assert all(np.array_equal(again[key], images) for key, images in found.items())
 
 
-@pytest.mark.parametrize("name", MOSTLY)
-def test_a_whole_share_is_its_label_and_halves_lie_between(name: str, fitted: Fitted) -> None:
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_one_hot_mixture_is_its_label_and_halves_are_between(name: str, fitted: Fitted) -> None:
     generator, _ = fitted(name)
     noise, labels = generator.noise([1, 2, 3]), torch.tensor([0, 1, 2])
     whole = render(generator.generator_net, noise, labels).astype(int)
@@ -168,7 +183,7 @@ def test_a_whole_share_is_its_label_and_halves_lie_between(name: str, fitted: Fi
     assert np.abs(other - whole).max() > 1
 
 
-@pytest.mark.parametrize("name", MOSTLY)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_an_image_does_not_depend_on_its_neighbors(name: str, fitted: Fitted) -> None:
     generator, _ = fitted(name)
     labels = np.arange(230) % 3
@@ -181,8 +196,8 @@ def test_an_image_does_not_depend_on_its_neighbors(name: str, fitted: Fitted) ->
     assert np.array_equal(backwards[::-1], together)
 
 
-@pytest.mark.parametrize("name", MOSTLY)
-def test_a_wider_spread_scales_the_same_noise(name: str, fitted: Fitted) -> None:
+@pytest.mark.parametrize("name", FEW)
+def test_another_latent_std_scales_the_same_noise(name: str, fitted: Fitted) -> None:
     generator, _ = fitted(name)
     plain = generator.noise([1, 2])
     assert torch.equal(generator.noise([1, 2], 1.0), plain)
@@ -193,8 +208,10 @@ def test_a_wider_spread_scales_the_same_noise(name: str, fitted: Fitted) -> None
     assert not np.array_equal(sample_images(generator, labels, seeds, latent_std=2.0), before)
 
 
-@pytest.mark.parametrize("name", MOSTLY)
-def test_every_class_is_drawn_in_turns_and_more_begin_with_fewer(name: str, fitted: Fitted) -> None:
+@pytest.mark.parametrize("name", FEW)
+def test_classes_alternate_and_more_images_begin_with_the_same_ones(
+    name: str, fitted: Fitted
+) -> None:
     generator, _ = fitted(name)
     few, more = (sample_classes(generator, count, 3) for count in (2, 5))
     assert few.labels.tolist() == [0, 1, 2] * 2
@@ -202,7 +219,7 @@ def test_every_class_is_drawn_in_turns_and_more_begin_with_fewer(name: str, fitt
     assert not np.array_equal(sample_classes(generator, 2, 4).images, few.images)
 
 
-@pytest.mark.parametrize("name", SLOWLY)
+@pytest.mark.parametrize("name", FEW_FIRST)
 def test_labels_are_obeyed_after_a_short_fit(
     name: str, sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
 ) -> None:
@@ -218,15 +235,21 @@ def test_labels_are_obeyed_after_a_short_fit(
     assert judge.score(images.reshape(150, -1), labels) > 0.5
 
 
-@pytest.mark.parametrize("name", MOSTLY)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_odd_sizes_channels_and_classes_work(
     name: str, sections: dict[str, Member], tmp_path: Path
 ) -> None:
     try_shape(name, ImageSpec(2, 15, 17, 2), sections, tmp_path)
 
 
-@pytest.mark.parametrize("name", SLOWLY)
-@pytest.mark.parametrize("spec", [MNIST, COLORED, LARGE], ids=str)
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [
+        pytest.param(name, spec, marks=() if (name, spec) in SIZES else pytest.mark.proof)
+        for name in ALL
+        for spec in (MNIST, COLORED, LARGE)
+    ],
+)
 def test_common_and_large_images_work(
     name: str, spec: ImageSpec, sections: dict[str, Member], tmp_path: Path
 ) -> None:
@@ -243,12 +266,12 @@ def try_shape(name: str, spec: ImageSpec, sections: dict[str, Member], folder: P
     assert sample_images(generator, np.array([0, 1]), [1, 2]).shape == (2, *shape[1:])
 
 
-@pytest.mark.parametrize("name", MOSTLY)
+@pytest.mark.parametrize("name", FEW)
 def test_history_and_snapshots_cover_the_whole_fit(name: str, fitted: Fitted) -> None:
     generator, history = fitted(name)
     assert [row["step"] for row in history.rows] == list(range(1, STEPS + 1))
     assert max(history.snapshots) == STEPS
-    assert len(history.snapshots) == fitting.NUM_SNAPSHOTS
+    assert len(history.snapshots) == loop.NUM_SNAPSHOTS
     for row in history.rows:
         assert np.isfinite(list(row.values())).all()
         assert {f"{each}_learning_rate" for each in generator.optimizers} < set(row)
@@ -256,7 +279,7 @@ def test_history_and_snapshots_cover_the_whole_fit(name: str, fitted: Fitted) ->
         assert images.shape == (3 * sampling.SNAPSHOT_PER_CLASS, 1, 8, 8)
 
 
-@pytest.mark.parametrize("name", MOSTLY)
+@pytest.mark.parametrize("name", FEW)
 def test_learning_rates_stay_then_fall_to_almost_nothing(name: str, fitted: Fitted) -> None:
     generator, history = fitted(name)
     for each in generator.optimizers:
@@ -267,7 +290,7 @@ def test_learning_rates_stay_then_fall_to_almost_nothing(name: str, fitted: Fitt
         assert rates[-1] <= rates[0] * 2 / STEPS / (1 - generator.config.decay_from)
 
 
-@pytest.mark.parametrize("name", MOSTLY)
+@pytest.mark.parametrize("name", FEW)
 def test_a_loss_that_is_not_finite_stops_the_fit_at_that_step(
     name: str,
     sections: dict[str, Member],
@@ -287,7 +310,7 @@ def test_a_loss_that_is_not_finite_stops_the_fit_at_that_step(
         trained(name, sections, few_bars, tmp_path / "a")
 
 
-@pytest.mark.parametrize("name", SLOWLY)
+@pytest.mark.parametrize("name", FEW)
 @pytest.mark.parametrize("at", [13, STEPS])
 def test_weights_that_are_not_finite_stop_the_fit_and_its_last_good_checkpoint_stays(
     name: str,
@@ -316,7 +339,7 @@ def test_weights_that_are_not_finite_stop_the_fit_and_its_last_good_checkpoint_s
         assert all(torch.isfinite(file.get_tensor(key)).all() for key in file.keys())  # noqa: SIM118
 
 
-def test_an_encoder_that_is_not_finite_is_told_before_normals_are_fitted_to_its_codes(
+def test_weights_of_an_encoder_are_checked_before_distributions_are_fitted_to_its_codes(
     sections: dict[str, Member],
     few_bars: LabeledImages,
     tmp_path: Path,
@@ -337,7 +360,7 @@ def test_an_encoder_that_is_not_finite_is_told_before_normals_are_fitted_to_its_
         trained("autoencoder", sections, few_bars, tmp_path / "a")
 
 
-def test_more_steps_than_the_most_are_refused(sections: dict[str, Member]) -> None:
+def test_more_steps_than_the_limit_are_refused(sections: dict[str, Member]) -> None:
     section = sections["dcgan"] | {"steps": 700, "max_steps": 10}
     with pytest.raises(ValidationError, match=r"max_steps: expected at least steps \(700\)"):
         GENERATORS["dcgan"].Config.model_validate(section)
@@ -347,12 +370,14 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 from pipeline.data.datasets import toy
-from pipeline.generators import GENERATORS, base, fit
+from pipeline.generators import GENERATORS, base
+from pipeline.generators.fit import fit
+from pipeline.nn import fit as loop
 from pipeline.config.schema import DataParams
 from pipeline.runtime.determinism import deterministic
 name, folder, kill_at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 section = json.loads(sys.argv[4])
-fit.CHECKPOINT_S = 0.0
+loop.CHECKPOINT_S = 0.0
 data = toy.load(DataParams(name="toy", test_per_class=1), Path.cwd()).images
 with deterministic():
     config = GENERATORS[name].Config.model_validate(section)
@@ -364,7 +389,7 @@ with deterministic():
             os.kill(os.getpid(), signal.SIGKILL)
         return update(real, labels)
     generator.update = counted
-    fit.fit(generator, data, 0, folder)
+    fit(generator, data, 0, folder)
 """
 
 
@@ -382,7 +407,7 @@ def run_script(
     )
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", ALL)
 def test_an_interrupted_fit_resumes_to_the_same_bits(
     name: str,
     sections: dict[str, Member],
@@ -401,9 +426,10 @@ def test_an_interrupted_fit_resumes_to_the_same_bits(
         return update(self, real, labels)
 
     monkeypatch.setattr(family_of(name), "update", interrupted)
-    monkeypatch.setattr(fitting, "CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_S", 0.0)
     with pytest.raises(KeyboardInterrupt):
         trained(name, sections, few_bars, tmp_path / "b")
+    torch.manual_seed(99)  # a new process has another random state
     resumed, again = trained(name, sections, few_bars, tmp_path / "b")
     assert len(calls) == 13 + STEPS - 12
     assert same(weights(straight), weights(resumed))
@@ -437,7 +463,7 @@ def test_a_killed_fit_resumes_to_the_same_bits(
     assert same(weights(resumed), weights(straight))
 
 
-@pytest.mark.parametrize("name", SLOWLY)
+@pytest.mark.parametrize("name", FEW)
 def test_a_checkpoint_holds_all_state_that_matters(
     name: str, sections: dict[str, Member], few_bars: LabeledImages, tmp_path: Path
 ) -> None:
@@ -462,7 +488,7 @@ def test_only_the_two_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     assert [path.stem.split("-")[1] for path in newest_first(tmp_path)] == ["00000003", "00000002"]
 
 
-def test_every_move_of_a_discriminator_needs_two_images(sections: dict[str, Member]) -> None:
+def test_every_update_of_a_discriminator_needs_two_images(sections: dict[str, Member]) -> None:
     section = sections["wgan"] | {"discriminator_steps": 5}
     family_of("wgan").Config.model_validate(section | {"batch_size": 10})
     for size in (5, 12):
@@ -477,7 +503,7 @@ def test_dcgan_refuses_sides_it_cannot_halve(sections: dict[str, Member]) -> Non
         untrained("dcgan", sections, ImageSpec(1, 7, 28, 10), 0)
 
 
-def test_views_move_images_a_little_and_never_flip_them() -> None:
+def test_augmentation_changes_images_a_little_and_never_flips_them() -> None:
     image = torch.full((1, 1, 12, 12), -1.0)
     image[0, 0, 3:9, 4:6] = 1.0
     image[0, 0, 7:9, 4:9] = 1.0  # an L: none of its mirror images is near it

@@ -1,4 +1,4 @@
-"""What each generator of the preset `zoo` must show, beyond the contract of all."""
+"""Properties of single generators, beyond the contract of all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators import GENERATORS
 from pipeline.generators.autoencoder import Autoencoder
 from pipeline.generators.base import Generator, GeneratorConfig, create
-from pipeline.generators.cvae import CVAE, FAR, divergence
+from pipeline.generators.cvae import CVAE, TRAVERSAL_RANGE, divergence
 from pipeline.generators.diffusion import FIRST_TIME, schedule
 from pipeline.generators.fit import fit
 from pipeline.generators.gan.base import cross_entropy
@@ -39,11 +39,11 @@ from pipeline.generators.gan.blocks import (
 from pipeline.generators.gan.lapgan import LAPGAN, flattened, pyramid_shapes, unflattened
 from pipeline.generators.gan.mlp_gan import MLPGAN
 from pipeline.generators.gan.plain_dcgan import PlainDCGAN
-from pipeline.generators.gan.srgan import SHARED, SRGAN, psnr
+from pipeline.generators.gan.srgan import SRGAN, psnr
 from pipeline.generators.gan.wgan import WGAN, WGANGP
 from pipeline.generators.sampling import sample_classes
 from pipeline.generators.showcase import interpolation, showcase
-from pipeline.generators.standalone import STANDALONE
+from pipeline.nn.checkpoint import History
 from pipeline.nn.layers import conv_state_dict, convolutions
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import ParamsError
@@ -95,14 +95,14 @@ def test_the_textbooks_networks_have_their_number_of_weights() -> None:
     )
     assert count(generator_net) == 2_343_681
     assert count(generator_net, trained=True) == 2_318_209
-    assert count(discriminator) - count(discriminator.embed) == 212_865  # theirs is told no label
+    assert count(discriminator) - count(discriminator.embed) == 212_865  # theirs is unconditional
 
 
-def test_dense_players_have_the_textbooks_layers(whole_sections: dict[str, Member]) -> None:
+def test_dense_networks_have_the_textbooks_layers(whole_sections: dict[str, Member]) -> None:
     gan = built("mlp_gan", MLPGAN, whole_sections, DIGITS)
     widths = {
-        name: [each.out_features for each in player.modules() if isinstance(each, nn.Linear)]
-        for name, player in gan.networks.items()
+        name: [each.out_features for each in network.modules() if isinstance(each, nn.Linear)]
+        for name, network in gan.networks.items()
     }
     assert widths == {"sampler": [256, 512, 1024, 784], "critic": [512, 256, 1]}
     assert gan.noise_dim == 100
@@ -117,7 +117,7 @@ def test_upsampling_and_transposed_convolutions_give_the_same_sizes() -> None:
             assert images.shape == (2, spec.channels, spec.height, spec.width)
 
 
-def test_smoothed_targets_are_met_by_their_own_logit() -> None:
+def test_a_smoothed_target_has_its_minimum_at_its_logit() -> None:
     logit = torch.tensor([math.log(0.9 / 0.1)], requires_grad=True)
     cross_entropy(logit, 0.9).backward()
     assert abs(float(logit.grad)) < 1e-6
@@ -125,7 +125,7 @@ def test_smoothed_targets_are_met_by_their_own_logit() -> None:
     assert cross_entropy(sure, 0.9) > cross_entropy(sure, 1.0)
 
 
-def test_minibatch_discrimination_tells_a_batch_of_copies_from_a_varied_one() -> None:
+def test_minibatch_discrimination_detects_a_batch_of_copies() -> None:
     torch.manual_seed(0)
     layer = MinibatchDiscrimination(6, kernels=4)
     varied = torch.randn(8, 6)
@@ -153,7 +153,7 @@ def test_uniform_noise_is_uniform_and_normal_noise_normal(sections: dict[str, Me
         ("wgan", {"momentum": 0.5}, r"momentum: expected 0 with rmsprop, found 0\.5"),
     ],
 )
-def test_settings_that_would_do_nothing_are_refused(
+def test_settings_without_effect_are_refused(
     name: str, changes: Member, match: str, sections: dict[str, Member]
 ) -> None:
     with pytest.raises(ValidationError, match=match):
@@ -169,9 +169,7 @@ def test_the_penalty_refuses_a_discriminator_that_compares_images(
 
 
 @pytest.mark.parametrize("half", ["plain_dcgan", "cvae", "began"])
-def test_noise_that_only_half_draws_is_set_where_it_is_read(
-    half: str, sections: dict[str, Member]
-) -> None:
+def test_noise_of_half_is_set_in_only_one_place(half: str, sections: dict[str, Member]) -> None:
     section = {**sections["srgan"], "noise": "uniform", "half": following(half, sections)}
     with pytest.raises(ValidationError, match=r"noise: expected normal, .*found uniform"):
         SRGAN.Config.model_validate(section)
@@ -206,7 +204,7 @@ def test_the_gradient_penalty_is_that_of_a_discriminator_whose_slope_is_known(
 
 
 @pytest.mark.parametrize(
-    ("name", "mismatch", "wanted"),
+    ("name", "mismatch", "expected"),
     [
         ("plain_dcgan", 0.0, {"accuracy"}),
         ("plain_dcgan", 0.5, {"accuracy", "mismatch"}),
@@ -216,15 +214,15 @@ def test_the_gradient_penalty_is_that_of_a_discriminator_whose_slope_is_known(
         ("acgan", 0.0, {"accuracy"}),
     ],
 )
-def test_the_history_has_what_the_discriminator_pays_on_top(
-    name: str, mismatch: float, wanted: set[str], sections: dict[str, Member]
+def test_the_history_has_the_further_terms_of_the_discriminators_loss(
+    name: str, mismatch: float, expected: set[str], sections: dict[str, Member]
 ) -> None:
     gan = built(name, GENERATORS[name], sections, mismatch=mismatch)
     losses = gan.update(images(), LABELS)
-    assert set(losses) == {"generator", "discriminator"} | wanted
+    assert set(losses) == {"generator", "discriminator"} | expected
 
 
-def test_k_moves_after_the_move_of_the_discriminator_by_what_is_off_balance(
+def test_k_follows_the_imbalance_after_an_update_of_the_discriminator(
     sections: dict[str, Member],
 ) -> None:
     gan = built("began", BEGAN, sections, gamma=0.7, control=0.1)
@@ -247,50 +245,65 @@ def test_the_divergence_is_that_of_the_two_normals(
 ) -> None:
     model = built("cvae", CVAE, sections)
     mean, log_variance = torch.randn(6, 4), torch.randn(6, 4)
-    wanted = distributions.kl_divergence(
+    expected = distributions.kl_divergence(
         distributions.Normal(mean, (log_variance / 2).exp()), distributions.Normal(0.0, 1.0)
     )
-    assert float(divergence(mean, log_variance)) == pytest.approx(float(wanted.sum() / 6), rel=1e-5)
+    assert float(divergence(mean, log_variance)) == pytest.approx(
+        float(expected.sum() / 6), rel=1e-5
+    )
     assert model.noise_dim == sections["cvae"]["latent_dim"]
 
 
-def test_codes_of_a_class_are_drawn_from_its_own_normal(
-    sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
-) -> None:
-    model = built("autoencoder", Autoencoder, sections)
-    with deterministic():
-        fit(model, bars, 0, tmp_path)
-    generator_net = model.generator_net
-    assert len({tuple(row.tolist()) for row in generator_net.mean}) == 3
-    for spread in generator_net.spread:
-        assert torch.equal(spread, spread.tril())
-        assert (spread.diagonal() > 0).all()
-
-
-@pytest.mark.parametrize("name", ["autoencoder", pytest.param("srgan", marks=pytest.mark.proof)])
-def test_snapshots_of_codes_obey_their_labels(
-    name: str, sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
-) -> None:
-    half = following("autoencoder", sections)
-    changes = {"half": half} if name == "srgan" else {}
-    model = built(name, GENERATORS[name], sections, steps=240, **changes)
-    with deterministic():
-        snapshots = fit(model, bars, 0, tmp_path).snapshots
-    judge = KNeighborsClassifier(3).fit(bars.images.reshape(180, -1), bars.labels)
-    for step in (160, 200, 240):
-        assert judge.score(snapshots[step].reshape(24, -1), np.repeat([0, 1, 2], 8)) > 0.7
-
-
-def test_an_autoencoder_restores_images_better_than_their_mean(
-    sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def autoencoder(
+    sections: dict[str, Member], bars: LabeledImages, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Autoencoder, History]:
+    """An autoencoder after 300 steps, and its history."""
     model = built("autoencoder", Autoencoder, sections, steps=300)
     with deterministic():
-        fit(model, bars, 0, tmp_path)
+        return model, fit(model, bars, 0, tmp_path_factory.mktemp("autoencoder"))
+
+
+def test_every_class_has_its_own_distribution_of_codes(
+    autoencoder: tuple[Autoencoder, History],
+) -> None:
+    generator_net = autoencoder[0].generator_net
+    assert len({tuple(row.tolist()) for row in generator_net.mean}) == 3
+    for cholesky in generator_net.spread:
+        assert torch.equal(cholesky, cholesky.tril())
+        assert (cholesky.diagonal() > 0).all()
+
+
+def test_snapshots_of_codes_obey_their_labels(
+    autoencoder: tuple[Autoencoder, History], bars: LabeledImages
+) -> None:
+    obey_labels(autoencoder[1], bars, (200, 250, 300))
+
+
+@pytest.mark.proof
+def test_snapshots_of_a_doubled_autoencoder_obey_their_labels(
+    sections: dict[str, Member], bars: LabeledImages, tmp_path: Path
+) -> None:
+    half = following("autoencoder", sections)
+    model = built("srgan", SRGAN, sections, steps=240, half=half)
+    with deterministic():
+        obey_labels(fit(model, bars, 0, tmp_path), bars, (160, 200, 240))
+
+
+def obey_labels(history: History, bars: LabeledImages, steps: tuple[int, ...]) -> None:
+    judge = KNeighborsClassifier(3).fit(bars.images.reshape(180, -1), bars.labels)
+    for step in steps:
+        images = history.snapshots[step].reshape(24, -1)
+        assert judge.score(images, np.repeat([0, 1, 2], 8)) > 0.7
+
+
+def test_an_autoencoder_reconstructs_images_better_than_their_mean(
+    autoencoder: tuple[Autoencoder, History], bars: LabeledImages
+) -> None:
     images = torch.from_numpy(bars.images).float() / 127.5 - 1
     with torch.no_grad():
-        restored = model.restore(images)
-    error = functional.mse_loss(restored, images)
+        reconstructed = autoencoder[0].reconstruct(images)
+    error = functional.mse_loss(reconstructed, images)
     assert error < 0.5 * functional.mse_loss(images.mean(0, keepdim=True).expand_as(images), images)
 
 
@@ -311,7 +324,7 @@ def test_a_pyramid_is_its_parts_and_its_true_details_give_the_image_back(
     "name",
     [
         each if each in QUICK else pytest.param(each, marks=pytest.mark.proof)
-        for each in sorted(STANDALONE)
+        for each in sorted(GENERATORS.keys() - {"srgan"})
     ],
 )
 def test_doubling_follows_every_family_of_half_the_size(
@@ -322,8 +335,8 @@ def test_doubling_follows_every_family_of_half_the_size(
     larger = np.kron(bars.images, np.ones((4, 4), np.uint8))[:, :, 2:30, 2:30]
     with deterministic():
         fit(gan, LabeledImages(larger, bars.labels), 0, tmp_path)
-    untrained = create(STANDALONE[name], gan.smaller.config, gan.smaller.spec, 0)
-    assert type(gan.smaller) is STANDALONE[name]
+    untrained = create(GENERATORS[name], gan.smaller.config, gan.smaller.spec, 0)
+    assert type(gan.smaller) is GENERATORS[name]
     assert gan.noise_dim == untrained.noise_dim
     assert sample_classes(gan, 2, 0).images.shape == (6, 1, 28, 28)
     before = untrained.generator_net.state_dict()
@@ -333,8 +346,8 @@ def test_doubling_follows_every_family_of_half_the_size(
 
 def following(name: str, sections: dict[str, Member]) -> Member:
     """The settings of a generator of half the size."""
-    own = {key: value for key, value in sections[name].items() if key not in SHARED}
-    return {"family": name, **own}
+    of_fit = GeneratorConfig.model_fields
+    return {"family": name, **{k: v for k, v in sections[name].items() if k not in of_fit}}
 
 
 @pytest.mark.parametrize("key", sorted(GeneratorConfig.model_fields))
@@ -342,15 +355,23 @@ def test_settings_of_the_fit_are_refused_for_half_the_size(
     key: str, sections: dict[str, Member]
 ) -> None:
     half = {**following("cvae", sections), key: sections["cvae"][key]}
-    section = {**sections["srgan"], "half": half}
-    if key == "precision":
-        assert SRGAN.Config.model_validate(section).half[key] == half[key]
-    else:
-        with pytest.raises(ParamsError, match=rf"half: expected .*, found {key}.*leave"):
-            SRGAN.Config.model_validate(section)
+    with pytest.raises(ParamsError, match=rf"half: expected .*, found {key}"):
+        SRGAN.Config.model_validate({**sections["srgan"], "half": half})
 
 
-@pytest.mark.parametrize("half", [{}, {"family": "srgan"}, {"family": "cvae", "beta": -1.0}])
+def test_half_has_its_familys_defaults_and_the_fit_of_the_whole() -> None:
+    config = SRGAN.Config.model_validate(
+        {"steps": 7, "half": {"family": "wgan_gp", "discriminator_steps": 2}}
+    )
+    family, half = config.smaller()
+    assert family is WGANGP
+    assert half == WGANGP.Config(steps=7, batch_size=64, ema_decay=0.995, discriminator_steps=2)
+    assert SRGAN.losses(config) == {"": "wasserstein", "doubling": "cross-entropy"}
+
+
+@pytest.mark.parametrize(
+    "half", [{}, {"family": "srgan"}, {"family": ["cvae"]}, {"family": "cvae", "beta": -1.0}]
+)
 def test_a_wrong_generator_of_half_the_size_is_refused(
     half: Member, sections: dict[str, Member]
 ) -> None:
@@ -387,7 +408,7 @@ def test_normal_noise_keeps_its_spread_on_the_way_to_another(sections: dict[str,
     assert (abs(diversities - 1) < 0.1).all()
 
 
-def test_a_restored_row_lies_below_its_real_one(
+def test_a_reconstructed_row_is_below_its_real_one(
     sections: dict[str, Member], bars: LabeledImages
 ) -> None:
     model = built("autoencoder", Autoencoder, sections)
@@ -421,7 +442,7 @@ def test_a_classifier_refuses_a_discriminator_of_another_make() -> None:
     classifier = DiscriminatorCNN(CNNConfig.model_validate(BRIEF), 0)
     with pytest.raises(ParamsError, match=r"convolutions of .* found none"):
         classifier.start_from({})
-    with pytest.raises(ParamsError, match=r"classifiers: \[critic\]"):
+    with pytest.raises(ParamsError, match="discriminator_cnn"):
         CNN(CNNConfig.model_validate(BRIEF), 0).start_from({})
 
 
@@ -434,15 +455,15 @@ def test_shares_of_image_and_noise_go_from_all_to_none() -> None:
 
 
 def formula(name: str, sections: dict[str, Member], **changes: object) -> Any:
-    """A generator to hold against a closed form."""
+    """A generator to compare with a closed form."""
     torch.manual_seed(0)
     return built(name, GENERATORS[name], sections, precision="float32", **changes)
 
 
 def watched(network: nn.Module) -> Calls:
-    """What `network` is told from now on and what it answers, call by call."""
+    """Inputs and output of every call of `network` from now on."""
     calls: Calls = []
-    network.register_forward_hook(lambda _, told, said: calls.append((told, said)))
+    network.register_forward_hook(lambda _, inputs, output: calls.append((inputs, output)))
     return calls
 
 
@@ -450,7 +471,7 @@ def images() -> Tensor:
     return torch.rand(15, 1, 8, 8) * 2 - 1
 
 
-def test_the_class_is_learned_from_real_images_and_the_code_from_synthetic_ones(
+def test_acgan_learns_classes_from_real_images_and_codes_from_synthetic_ones(
     sections: dict[str, Member],
 ) -> None:
     settings = {"realness": 1.0, "class_weight": 2.0, "code_dim": 2, "code_weight": 0.1}
@@ -486,7 +507,7 @@ def test_a_denoising_step_keeps_the_noise_that_goes_with_the_image(
     assert torch.allclose(calls[1][0][0], signal * image + rest * added, atol=1e-5)
 
 
-def test_guidance_leads_away_from_what_is_drawn_without_a_class(
+def test_guidance_extrapolates_from_the_unconditional_prediction(
     sections: dict[str, Member],
 ) -> None:
     class ByLabel(nn.Module):
@@ -500,22 +521,22 @@ def test_guidance_leads_away_from_what_is_drawn_without_a_class(
     assert torch.allclose(found, torch.full_like(found, -noise * (0.3 + 2 * (0.3 - 0.1))))
 
 
-def test_levels_of_a_pyramid_are_drawn_upon_its_own_smaller_image(
+def test_levels_of_a_pyramid_add_details_to_the_smaller_image(
     sections: dict[str, Member],
 ) -> None:
     generator_net = formula("lapgan", sections).generator_net.eval()
     calls = [watched(detail) for detail in generator_net.details]
     z = torch.randn(15, 3 * sections["lapgan"]["latent_dim"])
     levels = generator_net.levels(z, LABELS)
-    for number, ((told, detail),) in enumerate(calls):
+    for number, ((inputs, detail),) in enumerate(calls):
         low = resized(levels[number], levels[number + 1].shape[2:])
-        assert torch.equal(told[0], low)
-        assert torch.equal(told[1], z.chunk(3, dim=1)[number + 1])
+        assert torch.equal(inputs[0], low)
+        assert torch.equal(inputs[1], z.chunk(3, dim=1)[number + 1])
         assert torch.equal(levels[number + 1], low + detail)
     assert torch.equal(generator_net(z, LABELS), levels[-1].clamp(-1, 1))
 
 
-def test_real_images_under_wrong_labels_are_to_be_refused(sections: dict[str, Member]) -> None:
+def test_the_discriminator_learns_to_reject_wrong_labels(sections: dict[str, Member]) -> None:
     gan = formula("mlp_gan", sections, mismatch=0.5)
     calls, real = watched(gan.discriminator), images()
     losses = gan.update(real, LABELS)
@@ -525,26 +546,26 @@ def test_real_images_under_wrong_labels_are_to_be_refused(sections: dict[str, Me
     assert torch.allclose(losses["mismatch"], 0.5 * functional.softplus(scores).mean())
 
 
-def test_several_moves_of_a_generator_are_of_their_own_noise(sections: dict[str, Member]) -> None:
+def test_several_updates_of_a_generator_have_different_noise(sections: dict[str, Member]) -> None:
     gan = formula("mlp_gan", sections, generator_steps=3)
     calls = watched(gan.generator_net)
     gan.update(images(), LABELS)
-    noise = torch.stack([told[0] for told, _ in calls])
+    noise = torch.stack([inputs[0] for inputs, _ in calls])
     assert len(noise.unique(dim=0)) == 1 + 3
     for name, moves in (("generator", 3), ("discriminator", 1)):
         states = gan.optimizers[name].state.values()
         assert {int(state["step"]) for state in states} == {moves}
 
 
-def test_doubling_weighs_the_game_against_the_pixels(sections: dict[str, Member]) -> None:
+def test_doubling_adds_content_and_weighted_adversarial_loss(sections: dict[str, Member]) -> None:
     gan = formula("srgan", sections, adversarial_weight=0.5)
-    real, said = images(), torch.zeros(15)
+    real, scores = images(), torch.zeros(15)
     doubled = gan.generate(torch.zeros(15, 1), LABELS, real).detach()
-    loss = float(gan.generator_loss(said, LABELS, torch.zeros(15, 1)).detach())
+    loss = float(gan.generator_loss(scores, LABELS, torch.zeros(15, 1)).detach())
     assert loss == pytest.approx(float((doubled - real).square().mean()) + 0.5 * math.log(2))
 
 
-def test_a_traversal_moves_the_codes_in_use_one_by_one(
+def test_a_traversal_changes_the_most_variable_codes_one_by_one(
     sections: dict[str, Member], bars: LabeledImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Codes(nn.Module):
@@ -558,6 +579,6 @@ def test_a_traversal_moves_the_codes_in_use_one_by_one(
     model.generator_net = Codes()
     found = model.showcase(bars, 0)["traversal"][:, 0, 0].unflatten(0, (8, 10))
     for row, place in zip(found, [1, 3, 5, 4, 7, 6, 0, 2], strict=True):
-        wanted = torch.zeros(10, 8)
-        wanted[:, place] = torch.linspace(-FAR, FAR, 10)
-        assert torch.equal(row, wanted)
+        expected = torch.zeros(10, 8)
+        expected[:, place] = torch.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, 10)
+        assert torch.equal(row, expected)

@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as reference
 
 from pipeline.config.schema import Params
 from pipeline.nn.augment import AffineConfig, Transform, affine, inverse_affine
-from pipeline.training_sets.transforms import TRANSFORMS, build_transform
+from pipeline.training_sets.transforms import TRANSFORMS, build_transform, transform_spec
 
 STILL = AffineConfig(degrees=0, translate=0, scale=0, shear=0)
 
@@ -119,9 +119,9 @@ def test_all_channels_of_an_image_move_together() -> None:
 
 @pytest.fixture
 def transform(name: str, smoke: Params) -> Transform:
-    found = build_transform(name, smoke.transforms)
-    assert found is not None
-    return found
+    transform = build_transform(transform_spec(name, smoke.transforms))
+    assert transform is not None
+    return transform
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
@@ -159,4 +159,5 @@ def test_memory_layout_does_not_matter(transform: Transform) -> None:
 
 
 def test_none_is_no_transform() -> None:
-    assert build_transform("none", {}) is None
+    assert transform_spec("none", {}) is None
+    assert build_transform(None) is None

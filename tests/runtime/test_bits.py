@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,9 @@ import pytest
 import torch
 from test_teachers import SECTIONS, taught
 
-from pipeline.classifiers import CLASSIFIERS
 from pipeline.classifiers.base import plain
+from pipeline.classifiers.cnn import CNN, CNNConfig
+from pipeline.classifiers.lgbm import LightGBM, LightGBMConfig
 from pipeline.config.schema import DataParams, Params
 from pipeline.config.validation import Member
 from pipeline.data.datasets import digits
@@ -28,7 +29,7 @@ from pipeline.generators.base import create
 from pipeline.generators.fit import fit
 from pipeline.report import figures
 from pipeline.runtime import bits
-from pipeline.runtime.bits import MODE, PORTABLE, USER, current_bits, has_avx2, set_bits
+from pipeline.runtime.bits import MODE, PORTABLE, USER, Bits, current_bits, has_avx2, set_bits
 from pipeline.runtime.determinism import deterministic, refuse_other_bits, resolve_precision
 from pipeline.runtime.errors import MachineError
 from pipeline.teachers import TEACHERS
@@ -38,8 +39,11 @@ from pipeline.teachers.features import (
     principal_components,
     propagate_labels,
 )
-from pipeline.trials.engine import Task, compute
-from pipeline.trials.provenance import describe, provenance
+from pipeline.trials.engine import Result, Task, TrialPlan, compute, create_task
+from pipeline.trials.grid import Replicate
+from pipeline.trials.layout import Artifact
+from pipeline.trials.provenance import describe
+from pipeline.trials.specs import Spec
 
 ROOT = Path(__file__).resolve().parents[2]
 portable = pytest.mark.skipif(
@@ -65,8 +69,9 @@ DIGESTS = {
     "graph": "5a10da901e4f767f",
     "lgbm": "8b771694a15d31b8",
     "numpy": "0b1a3735bec0be1e",
-    "teacher graph": "16063b6b6bd29320",
-    "teacher kplus1": "1cfb11a2057e44b5",
+    "teacher label_propagation": "16063b6b6bd29320",
+    "teacher ssgan": "1cfb11a2057e44b5",
+    "teacher supervised": "63d6bedbf34820b8",
 }
 
 
@@ -129,26 +134,18 @@ def test_a_graph_and_the_labels_that_spread_over_it(images: LabeledImages) -> No
 
 @portable
 def test_one_tree_of_each_class(images: LabeledImages) -> None:
-    settings = {
-        "num_trees": 1,
-        "num_leaves": 15,
-        "learning_rate": 0.1,
-        "min_hessian_frac": 1e-6,
-        "colsample_frac": 0.5,
-    }
-    config = CLASSIFIERS["lgbm"].Config.model_validate(settings)
+    classifier = LightGBM(LightGBMConfig(num_trees=1, colsample_frac=0.5), 0)
     with deterministic():
-        found = CLASSIFIERS["lgbm"](config, 0).fit(plain(images)).predict_proba(images.images)
-    check("lgbm", digest([found]))
+        result = classifier.fit(plain(images)).predict_proba(images.images)
+    check("lgbm", digest([result]))
 
 
 @portable
-def test_a_few_updates_of_a_classifier(images: LabeledImages, smoke: Params) -> None:
-    family = CLASSIFIERS["cnn"]
-    config = family.Config.model_validate({**smoke.classifiers["cnn"], "steps": 3})
+def test_a_few_updates_of_a_classifier(images: LabeledImages) -> None:
+    classifier = CNN(CNNConfig(steps=3), 0)
     with deterministic():
-        found = family(config, 0).fit(plain(images)).predict_proba(images.images)
-    check("cnn", digest([found]))
+        result = classifier.fit(plain(images)).predict_proba(images.images)
+    check("cnn", digest([result]))
 
 
 @portable
@@ -301,31 +298,36 @@ def test_automatic_precision_follows_the_processor_with_native_bits(
     assert resolve_precision("auto") == expected
 
 
+def work(spec: Spec, paths: Mapping[str, Path], scratch: Path) -> Result:
+    return Result({}, None)
+
+
+@pytest.fixture
+def without_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digest of code is of files below pipeline/ alone."""
+    monkeypatch.setattr("pipeline.trials.provenance.trial_code", lambda *_: "code")
+
+
+def trial(study: Params, mode: Bits, root: Path) -> Task:
+    artifact = Artifact("train_generator", "dcgan", Replicate(2, 0))
+    params = study.model_copy(update={"bits": mode})
+    return create_task(params, root, TrialPlan(artifact, work, Spec(0), {}))
+
+
+@pytest.mark.usefixtures("without_code")
 def test_a_trials_name_and_manifest_carry_the_mode(study: Params, tmp_path: Path) -> None:
     names = set()
     for mode in ("portable", "native"):
-        params = study.model_copy(update={"bits": mode})
-        found = provenance("code", [], params, [], 0, tmp_path)
-        record = describe(found, {}, None, None, {})
-        assert record["environment"]["bits"] == mode
-        names.add(found.name)
+        task = trial(study, mode, tmp_path)
+        assert describe(task.provenance, {}, None)["environment"]["bits"] == mode
+        names.add(task.name)
     assert len(names) == 2
 
 
-def nothing(folder: Path) -> None:
-    (folder / "x").write_text("x", encoding="utf-8")
-
-
+@pytest.mark.usefixtures("without_code")
 def test_a_trial_of_other_bits_than_its_process_is_refused(study: Params, tmp_path: Path) -> None:
-    params = study.model_copy(update={"bits": "native"})
-    task = Task(
-        provenance=provenance("code", [], params, [], 0, tmp_path),
-        work=nothing,
-        outputs={"x": Path("x")},
-        tags={"stage": "s", "item": "i"},
-    )
     with pytest.raises(MachineError, match="expected a process with native bits"):
-        compute([task], study.engine, tmp_path)
+        compute([trial(study, "native", tmp_path)], study.engine, tmp_path)
 
 
 @portable

@@ -18,8 +18,7 @@ from pipeline.runtime.errors import DataError, ParamsError
 from pipeline.runtime.files import file_digest, read_json, read_npz
 from pipeline.stages import prepare
 from pipeline.trials.grid import Replicate, curve_replicates, replicates
-
-SPLITS = Path(prepare.OUTPUT)
+from pipeline.trials.layout import SPLITS
 
 
 @pytest.fixture(scope="module")

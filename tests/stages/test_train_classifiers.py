@@ -2,109 +2,100 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 from safetensors.torch import save_file
 
-from pipeline.config.schema import ArmParams, Params
+from pipeline.classifiers.cnn import CNN, CNNConfig
+from pipeline.classifiers.discriminator_cnn import DiscriminatorCNN
+from pipeline.classifiers.lgbm import LightGBM, LightGBMConfig
+from pipeline.config.arms import AnyArm
+from pipeline.config.schema import FRESH, SUBSETS, Params
 from pipeline.data.images import LabeledImages
 from pipeline.evaluation.metrics import accuracy
 from pipeline.report import tables
 from pipeline.runtime.errors import DivergedError, ParamsError
-from pipeline.runtime.files import read_npz, write_json, write_npz
-from pipeline.stages.train_classifiers import inputs_of, score
-from pipeline.trials.grid import Replicate, Trial
-from pipeline.trials.provenance import PARTS, manifest_of
+from pipeline.runtime.files import write_npz
+from pipeline.stages.train_classifiers import ClassifierTrialSpec, added_files, plans, score
+from pipeline.training_sets.arms import Recipe
+from pipeline.trials.grid import Replicate
+from pipeline.trials.specs import MemberSpec
 
-REPLICATE = Replicate(10, 0)
-
-
-@pytest.fixture
-def params(smoke: Params) -> Params:
-    """Enough steps to learn; every arm takes ten images per class."""
-    classifiers = {name: dict(section) for name, section in smoke.classifiers.items()}
-    classifiers["cnn"] |= {"steps": 150, "channels": 8, "features": 32}
-    return smoke.model_copy(update={"classifiers": classifiers})
+CLASSIFIERS: dict[str, MemberSpec] = {
+    "cnn": MemberSpec(CNN, CNNConfig(steps=150, channels=8, features=32)),
+    "lgbm": MemberSpec(LightGBM, LightGBMConfig(num_trees=40)),
+    "critic": MemberSpec(DiscriminatorCNN, DiscriminatorCNN.Config(steps=2, channels=2)),
+}
+REAL, ONLY = Recipe(per_class=0), Recipe(per_class=10, real=False)
 
 
 @pytest.fixture
-def inputs(bars: LabeledImages, tmp_path: Path) -> tuple[Path, Path, Path]:
-    """Test images, a draw, and a generator's file that holds the draw itself."""
+def paths(bars: LabeledImages, tmp_path: Path) -> dict[str, Path]:
+    """Test images, a labeled subset, and a generator's file that holds the subset itself."""
     ranked = np.stack([np.flatnonzero(bars.labels == label) for label in range(3)], axis=1)
-    test, subset, synthetic = (
-        tmp_path / name for name in ("test.npz", "draw.npz", "synthetic.npz")
-    )
-    for path, ranks in ((test, slice(10, 60)), (subset, slice(0, 10)), (synthetic, slice(0, 10))):
-        data = bars.take(ranked[ranks].reshape(-1))
-        teacher = np.eye(3, dtype=np.float32)[data.labels]
+    ranks = {"test": slice(10, 60), "subset": slice(0, 10), "candidates": slice(0, 10)}
+    files = {name: tmp_path / f"{name}.npz" for name in ranks}
+    for name, path in files.items():
+        data = bars.take(ranked[ranks[name]].reshape(-1))
         write_npz(
-            path, images=data.images, labels=data.labels, teacher=teacher, confidence=np.array(0.5)
+            path,
+            images=data.images,
+            labels=data.labels,
+            probabilities=np.eye(3, dtype=np.float32)[data.labels],
+            min_probability=np.array(0.5),
         )
-    write_json(manifest_of(synthetic), dict.fromkeys(PARTS))
-    return test, subset, synthetic
+    return files
 
 
 def scored(
-    params: Params,
-    arm: str,
-    classifier: str,
-    files: tuple[Path, Path, Path],
-    folder: Path,
-    seed: int = 3,
+    recipe: Recipe, classifier: MemberSpec, paths: dict[str, Path], seed: int = 3
 ) -> tuple[float, str]:
     """Accuracy, and the digest of what was learned."""
-    folder.mkdir()
-    score(params, Trial(classifier, arm, REPLICATE), files, seed, folder)
-    found = read_npz(folder / "scored.npz")
-    return accuracy(found["labels"], found["probabilities"]), str(found["learned"])
+    spec = ClassifierTrialSpec(seed, recipe, classifier)
+    content = score(spec, paths, Path()).files[".npz"]
+    arrays = np.load(io.BytesIO(content))
+    return accuracy(arrays["labels"], arrays["probabilities"]), str(arrays["learned"])
+
+
+def without(paths: dict[str, Path], name: str = "candidates") -> dict[str, Path]:
+    return {key: path for key, path in paths.items() if key != name}
 
 
 @pytest.mark.parametrize("classifier", ["cnn", "lgbm"])
 def test_the_score_of_real_images_as_synthetic_ones_is_real_accuracy(
-    classifier: str, params: Params, inputs: tuple[Path, Path, Path], tmp_path: Path
+    classifier: str, paths: dict[str, Path]
 ) -> None:
-    real = scored(params, "real", classifier, inputs, tmp_path / "real")
-    cas = scored(params, "dcgan_only", classifier, inputs, tmp_path / "cas")
-    assert cas == real
+    real = scored(REAL, CLASSIFIERS[classifier], without(paths))
+    assert scored(ONLY, CLASSIFIERS[classifier], paths) == real
     assert real[0] > 0.45
 
 
 @pytest.mark.parametrize("classifier", [pytest.param("cnn", marks=pytest.mark.proof), "lgbm"])
 def test_the_score_of_images_with_permuted_labels_is_chance(
-    classifier: str, params: Params, inputs: tuple[Path, Path, Path], tmp_path: Path
+    classifier: str, paths: dict[str, Path]
 ) -> None:
-    only = params.arms["dcgan_only"].model_copy(update={"permute_labels": True})
-    poisoned = params.model_copy(update={"arms": params.arms | {"dcgan_only": only}})
-    scores = [
-        scored(poisoned, "dcgan_only", classifier, inputs, tmp_path / str(seed), seed)[0]
-        for seed in range(12)
-    ]
+    permuted = replace(ONLY, permute_labels=True)
+    scores = [scored(permuted, CLASSIFIERS[classifier], paths, seed)[0] for seed in range(12)]
     # Ten images per class leave a permutation some luck; over twelve of them it evens out.
     assert np.mean(scores) == pytest.approx(1 / 3, abs=0.1)
 
 
-def test_a_classifier_that_diverges_is_a_trial_that_came_to_nothing(
-    params: Params, inputs: tuple[Path, Path, Path], tmp_path: Path
-) -> None:
-    classifiers = {"cnn": params.classifiers["cnn"] | {"learning_rate": 1e20}}
-    wild = params.model_copy(update={"classifiers": classifiers})
-    with pytest.raises(DivergedError, match=r"classifiers\.cnn"):
-        scored(wild, "real", "cnn", inputs, tmp_path / "wild")
-    assert not list((tmp_path / "wild").iterdir())
+def test_a_classifier_that_diverges_is_a_failed_trial(paths: dict[str, Path]) -> None:
+    wild = MemberSpec(CNN, CNNConfig(steps=150, channels=8, features=32, learning_rate=1e20))
+    with pytest.raises(DivergedError, match="classifier CNN"):
+        scored(REAL, wild, without(paths))
 
 
 def test_an_arm_lets_its_classifier_start_from_a_discriminator(
-    params: Params, inputs: tuple[Path, Path, Path], tmp_path: Path
+    paths: dict[str, Path], tmp_path: Path
 ) -> None:
-    section = params.classifiers["cnn"] | {"channels": 2, "steps": 2}
-    arm = ArmParams(inputs="models/gan", per_class=0, start_from_discriminator=True, role="measure")
-    changed = params.model_copy(
-        update={"classifiers": {"critic": section}, "arms": params.arms | {"critic": arm}}
-    )
-    weights = inputs[2].with_suffix(".discriminator.safetensors")
+    weights = tmp_path / "seed-00.discriminator.safetensors"
     shapes = {"0": (2, 1, 5, 5), "1": (4, 2, 5, 5)}
     save_file(
         {
@@ -114,29 +105,48 @@ def test_an_arm_lets_its_classifier_start_from_a_discriminator(
         },
         weights,
     )
-    first = scored(changed, "critic", "critic", inputs, tmp_path / "first")
-    scratch = scored(changed, "real", "critic", inputs, tmp_path / "scratch")
-    assert first[1] != scratch[1]
+    scratch, start = without(paths), without(paths) | {"discriminator": weights}
+    critic = CLASSIFIERS["critic"]
+    assert scored(REAL, critic, start)[1] != scored(REAL, critic, scratch)[1]
     with pytest.raises(ParamsError, match="start from a discriminator"):
-        scored(
-            params.model_copy(update={"arms": changed.arms}),
-            "critic",
-            "cnn",
-            inputs,
-            tmp_path / "cnn",
-        )
+        scored(REAL, CLASSIFIERS["cnn"], start)
 
 
-def test_an_arm_depends_on_the_discriminator_it_starts_from(tmp_path: Path) -> None:
-    arm = ArmParams(inputs="models/gan", per_class=0, start_from_discriminator=True, role="measure")
-    place = tmp_path / "seed_0.npz"
-    for suffix in (".safetensors", ".discriminator.safetensors"):
-        (tmp_path / f"seed_0{suffix}").touch()
-    write_json(manifest_of(place), dict.fromkeys(PARTS))
-    assert inputs_of(arm, place) == [tmp_path / "seed_0.discriminator.safetensors"]
-    failed = dict.fromkeys(PARTS) | {"failure": ["generator", "diverged", "lower the rate"]}
-    write_json(manifest_of(place), failed)
-    assert inputs_of(arm, place) == [manifest_of(place)]
+def test_every_kind_of_arm_reads_its_own_files(study: Params) -> None:
+    replicate = Replicate(2, 1)
+    place = replicate.file("").as_posix()
+    expected = {
+        ("real", SUBSETS): {},
+        ("real", FRESH): {"fresh": f"{FRESH}/{place}.npz"},
+        ("synthetic", "data/synthetic/gan"): {"candidates": f"data/synthetic/gan/{place}.npz"},
+        ("pseudo", "models/graph"): {"candidates": f"models/graph/{place}.npz"},
+        ("teacher", "models/graph"): {
+            "candidates": f"models/graph/{place}.npz",
+            "teacher": f"models/graph/{place}.safetensors",
+        },
+        ("warm_start", "models/gan"): {
+            "discriminator": f"models/gan/{place}.discriminator.safetensors"
+        },
+    }
+    for (kind, inputs), files in expected.items():
+        section = {"kind": kind, "inputs": inputs} | ({} if kind == "teacher" else {"per_class": 3})
+        arm = TypeAdapter(AnyArm).validate_python(section)
+        found = added_files(arm, replicate)
+        assert {name: file.path.as_posix() for name, file in found.items()} == files
+
+
+def test_only_the_baseline_must_not_fail(study: Params) -> None:
+    for name in study.arms:
+        required = {plan.required for plan in plans(study, name)}
+        assert required == {name == study.report.baseline}
+
+
+def test_an_arm_and_its_baseline_share_their_seeds(study: Params) -> None:
+    seeds = [
+        {(plan.artifact.classifier, plan.artifact.replicate): plan.spec.seed for plan in arm}
+        for arm in (plans(study, "real"), plans(study, "dcgan"))
+    ]
+    assert all(seeds[0][key] == seed for key, seed in seeds[1].items())
 
 
 def test_permuted_labels_do_not_pass_for_a_classification_accuracy_score(

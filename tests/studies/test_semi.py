@@ -1,25 +1,19 @@
-"""A study with unlabeled images: end to end on toy data, its poison tests, its report."""
+"""A study with unlabeled images: its comparisons, its report, unknown classes in its pool.
+
+The proofs on its trials are in test_leaks.py.
+"""
 
 from __future__ import annotations
 
 import shutil
-from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from conftest import STUDY, leave_study
-from ruamel.yaml import YAML
 from test_html import rendered
-from test_leaks import digests, learned, refuse_undeclared
-from test_teachers import SECTIONS
 
-from benchmarks import semi
-from pipeline.commands import presets
-from pipeline.commands.check import check_params
-from pipeline.config.schema import MODELS, SUBSETS, DataParams, Params, load_params
+from pipeline.config.schema import MODELS, DataParams, Params, TeacherParams, load_params
 from pipeline.config.validation import FILE, parse_yaml, validate
 from pipeline.data.datasets import DATASETS, toy
 from pipeline.data.datasets.base import RawDataset
@@ -28,34 +22,27 @@ from pipeline.report import terminal
 from pipeline.report.results import build_tables, write_csv
 from pipeline.report.verdicts import answer
 from pipeline.runtime.errors import ParamsError
-from pipeline.runtime.files import file_digest, read_json, read_npz, write_json, write_npz
-from pipeline.runtime.seeds import numpy_rng
-from pipeline.stages import (
-    evaluate_generator,
-    evaluate_teacher,
-    prepare,
-    report,
-    synthesize,
-    train_classifiers,
-    train_generator,
-    train_teacher,
-)
+from pipeline.runtime.files import read_json, read_npz
+from pipeline.stages import evaluate_teacher, prepare, train_teacher
 from pipeline.trials.grid import pairs
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDED = """\
-teachers: {graph: {}}
 generators:
   taught: {family: dcgan, inputs: models/graph}
 """
 ARMS = """\
 arms:
-  pseudo_label: {inputs: models/graph, per_class: 6, filter: agreement}
-  taught: {inputs: data/synthetic/taught, per_class: 6, filter: agreement}
-  teacher: {inputs: models/graph, per_class: 0, teacher_itself: true, role: measure}
+  pseudo_label: {kind: pseudo, inputs: models/graph, per_class: 6, filter: agreement}
+  taught: {kind: synthetic, inputs: data/synthetic/taught, per_class: 6, filter: agreement}
+  teacher: {kind: teacher, inputs: models/graph}
 """
-TEXT = STUDY.replace("generators:\n", ADDED).replace("arms:\n", ARMS)
-pytestmark = pytest.mark.usefixtures("quick_judge")
+TEACHER = "teachers: {graph: {family: label_propagation}, supervised: "
+TEXT = (
+    STUDY.replace("generators:\n", ADDED)
+    .replace("arms:\n", ARMS)
+    .replace("teachers: {supervised: ", TEACHER)
+)
 
 
 def params_of(text: str) -> Params:
@@ -129,24 +116,15 @@ def changed(text: str, old: str, new: str) -> str:
         (
             "family: dcgan, inputs: models/graph",
             "inputs: data/synthetic/dcgan",
-            ["generators.taught.inputs", "models/<name>"],
+            ["generators.taught.inputs", "models/graph"],
         ),
-        (
-            "per_class: 0, teacher_itself: true, role: measure",
-            "per_class: 0, teacher_itself: true",
-            ["arms.teacher.teacher_itself", "measure"],
-        ),
-        (
-            "inputs: data/splits/subsets, per_class: 6, transform: affine",
-            "inputs: data/splits/subsets, per_class: 6, teacher_itself: true, role: measure",
-            ["arms.classical.teacher_itself", "models/<teacher>"],
-        ),
-        ("teachers: {graph: {}}", "teachers: {graph: {}, dcgan: {}}", ["teachers", "dcgan"]),
+        ("teachers: {graph: ", "teachers: {dcgan: {}, graph: ", ["teachers", "dcgan"]),
+        ("teacher: supervised}", "teacher: graph}", ["synthesize.teacher", "supervised"]),
         ("latent_std: [1.0]", "latent_std: [1.0, 1.5]", ["tune", "generators.taught"]),
         (
             "test_per_class: 20}",
             "test_per_class: 20, unknown_classes: {frac: 0.2}}",
-            ["unknown_classes.classes"],
+            ["unknown_classes"],
         ),
     ],
 )
@@ -156,13 +134,9 @@ def test_wrong_settings_are_refused_in_one_sentence(old: str, new: str, words: l
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
-def test_a_reference_of_the_images_at_hand_saw_no_others(tmp_path: Path) -> None:
-    shutil.copy(ROOT / FILE, tmp_path)
-    presets.apply("semi", tmp_path)
-    text = (tmp_path / FILE).read_text("utf-8")
-    (tmp_path / FILE).write_text(changed(text, "reference: classical", "reference: pseudo_label"))
-    with pytest.raises(ParamsError, match=r"report\.reference.*pseudo_label, which saw unlabeled"):
-        check_params(tmp_path)
+def test_a_reference_of_the_images_at_hand_saw_no_others() -> None:
+    with pytest.raises(ParamsError, match=r"report\.reference.*pseudo_label.*unlabeled"):
+        params_of(changed(TEXT, "reference: classical", "reference: pseudo_label"))
 
 
 def test_a_comparison_across_regimes_says_which_side_saw_unlabeled_images() -> None:
@@ -176,204 +150,19 @@ def test_a_comparison_across_regimes_says_which_side_saw_unlabeled_images() -> N
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Params:
-    """The preset `semi`, but small: toy data, one replicate, brief training."""
-    folder = tmp_path_factory.mktemp("semi")
-    shutil.copy(ROOT / FILE, folder)
-    presets.apply("semi", folder)
-    yaml = YAML()
-    document = yaml.load((folder / FILE).read_text("utf-8"))
-    document["data"].update(name="toy", test_per_class=15)
-    document["study"].update(budgets=[5], curve_budgets=[], seeds=[0])
+def small() -> Params:
+    """A study on toy data with one replicate and a brief teacher of the unlabeled images."""
+    document = parse_yaml(TEXT, FILE)
+    document["study"] |= {"budgets": [5], "curve_budgets": [], "seeds": [0]}
     document["report"]["primary"]["budget"] = 5
-    document["engine"]["kind"] = "serial"
-    document["teachers"] = SECTIONS
-    for generator in document["generators"].values():
-        generator.update(
-            steps=20,
-            max_steps=20,
-            batch_size=8,
-            generator_channels=[8, 4],
-            discriminator_channels=4,
-            features=16,
-        )
-    document["synthesize"]["per_class"] = 20
-    document["classifiers"]["cnn"].update(steps=20, batch_size=16)
-    document["classifiers"]["lgbm"].update(num_trees=10)
-    for arm in document["arms"].values():
-        arm["per_class"] = min(arm["per_class"], 15)
-    with (folder / FILE).open("w", encoding="utf-8") as file:
-        yaml.dump(document, file)
-    return check_params(folder)
-
-
-def run_trials(params: Params, root: Path) -> None:
-    """Every stage between `prepare` and `report`."""
-    stages: tuple[tuple[Any, Any], ...] = (
-        (train_teacher, params.teachers),
-        (evaluate_teacher, params.teachers),
-        (train_generator, params.generators),
-        (synthesize, params.generators),
-        (evaluate_generator, params.generators),
-        (train_classifiers, params.arms),
-    )
-    for stage, items in stages:
-        for name in items:
-            stage.run(params, root, name)
-
-
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory, small: Params, quick_judge: None) -> Path:
-    """A finished study of both regimes, but for its report."""
-    folder = tmp_path_factory.mktemp("honest")
-    prepare.run(small, folder)
-    run_trials(small, folder)
-    return folder
-
-
-def prepared(honest: Path, folder: Path) -> Path:
-    """A copy in which nothing has learned yet."""
-    made = ("results", "models", "synthetic", "evaluate_generator", ".trials")
-    return Path(shutil.copytree(honest, folder, ignore=shutil.ignore_patterns(*made)))
-
-
-@pytest.mark.slow
-def test_the_preset_runs_to_its_report(honest: Path, small: Params, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(honest, tmp_path / "study"))
-    (folder / FILE).write_text("")
-    report.run(small, folder)
-    page = (folder / "reports/report.html").read_text("utf-8")
-    assert "ss_dcgan was trained on unlabeled images of the pool as well" in page
-    for name in small.arms:
-        assert f">{name}</td>" in page
-
-
-@pytest.mark.slow
-def test_the_benchmark_reports_every_arm_and_part(
-    honest: Path, small: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def finished(root: Path, _: Namespace) -> Params:
-        shutil.copytree(honest, root, dirs_exist_ok=True)
-        (root / FILE).write_text("")
-        return small
-
-    monkeypatch.setattr(semi, "settings", finished)
-    monkeypatch.setattr(semi.prepare, "run", lambda *_: None)
-    chosen = Namespace(
-        seed=0, threads=1, arms=None, alone=False, unknown_classes=None, out=tmp_path / "out"
-    )
-    semi.benchmark(chosen)
-    found = read_json(tmp_path / "out/result.json")
-    assert set(found["test_error"]) == set(small.arms)
-    assert found["labels"] == 50
-    assert found["failures"] == []
-    assert found["precision"] in ("float32", "bfloat16")
-    for arm, errors in found["test_error"].items():
-        assert list(errors) == small.arm_classifiers(arm)
-        assert all(0 <= error <= 1 for error in errors.values())
-    assert {"train_teacher@graph", "train_generator@ss_dcgan", "train_classifiers@teacher"} < set(
-        found["seconds"]
-    )
-    assert (tmp_path / "out/synthetic.npz").is_file()
-
-
-@pytest.mark.slow
-def test_a_teacher_labels_the_rest_of_the_pool_and_its_arms_use_that(
-    honest: Path, small: Params
-) -> None:
-    splits = honest / "data/splits"
-    place = "budget-0005/seed-00.npz"
-    subset = read_npz(splits / "subsets" / place)
-    pool = read_npz(splits / "pool.npz")["images"]
-    found = read_npz(honest / MODELS / "graph" / place)
-    assert not set(found["index"]) & set(subset["index"])
-    assert len(found["index"]) == len(pool) - len(subset["index"])
-    np.testing.assert_array_equal(found["images"], pool[found["index"]])
-    np.testing.assert_array_equal(found["labels"], found["teacher"].argmax(axis=1))
-    right = read_json(honest / "data/audit/graph/budget-0005/seed-00.json")["label_accuracy"]
-    assert right > 0.6
-    assert [path.name for path in (honest / "results/teacher").glob("budget-0005/*.npz")] == [
-        "seed-00.cnn.npz"
-    ]
-    trial = read_npz(honest / "results/pseudo_label/budget-0005/seed-00.cnn.npz")
-    assert 0 < trial["num_made"] <= trial["num_candidates"] - trial["num_rejected"]
-    assert trial["num_candidates"] == len(found["index"])
-    assert trial["num_train"] > 15
-
-
-@pytest.mark.slow
-def test_no_test_image_and_no_label_outside_the_subset_reaches_a_teacher_or_what_it_teaches(
-    honest: Path, small: Params, tmp_path: Path
-) -> None:
-    poisoned = prepared(honest, tmp_path / "poisoned")
-    splits, rng = poisoned / "data/splits", numpy_rng("poison")
-    labels = read_npz(splits / "labels.npz")["labels"]
-    inside = read_npz(poisoned / SUBSETS / "budget-0005/seed-00.npz")["index"]
-    outside = np.setdiff1d(np.arange(len(labels)), inside)
-    labels[outside] = rng.permutation(labels[outside])
-    write_npz(splits / "labels.npz", labels=labels)
-    test = read_images(splits / "test.npz")
-    noise = rng.integers(0, 256, test.images.shape, dtype=np.uint8)
-    write_npz(splits / "test.npz", images=noise, labels=rng.permutation(test.labels))
-    # Draws of other budgets and seeds are not this replicate's either.
-    for other in ("budget-0009/seed-00.npz", "budget-0005/seed-01.npz"):
-        (splits / "subsets" / other).parent.mkdir(exist_ok=True)
-        (splits / "subsets" / other).write_text("no archive")
-    run_trials(small, poisoned)
-    for part in ("models", "data/synthetic"):
-        found = digests(honest / part)
-        assert found
-        assert digests(poisoned / part) == found, part
-    assert learned(poisoned) == learned(honest)
-    for name in small.teachers:
-        ours, theirs = (digests(each / "data/audit" / name) for each in (honest, poisoned))
-        assert ours != theirs
-
-
-@pytest.mark.slow
-def test_a_pool_of_noise_is_refused_by_every_teacher_and_costs_its_arms_their_gain(
-    honest: Path, small: Params, tmp_path: Path
-) -> None:
-    study = prepared(honest, tmp_path / "study")
-    pool = read_npz(study / "data/splits/pool.npz")
-    subset = read_npz(study / SUBSETS / "budget-0005/seed-00.npz")
-    noise = numpy_rng("noise").integers(0, 256, pool["images"].shape, dtype=np.uint8)
-    noise[subset["index"]] = subset["images"]
-    write_npz(study / "data/splits/pool.npz", **{**pool, "images": noise})
-    manifest = read_json(study / "data/splits/manifest.json")
-    manifest["files"]["data/splits/pool.npz"] = file_digest(study / "data/splits/pool.npz")
-    write_json(study / "data/splits/manifest.json", manifest)
-    run_trials(small, study)
-    (study / FILE).write_text("")
-    report.run(small, study)
-    failures = pd.read_csv(study / "reports/failures.csv")
-    assert failures["reason"].str.contains("like the labeled ones").all()
-    taught_nothing = set(failures.loc[failures["stage"] == "train_teacher", "item"])
-    assert taught_nothing == set(small.teachers)
-    trials = pd.read_csv(study / "reports/trials.csv").set_index(["classifier", "arm"])
-    taught = {name for name in small.arms if small.regime(name) != "labeled"}
-    assert set(trials.index[trials["failed"]].get_level_values("arm")) == taught
-    for classifier, arm in trials.index[trials["failed"]]:
-        assert trials["accuracy"][classifier, arm] == trials["accuracy"][classifier, "real"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("stage", "item"),
-    [
-        ("train_teacher", "graph"),
-        ("evaluate_teacher", "graph"),
-        ("train_generator", "ss_dcgan"),
-        ("synthesize", "ss_dcgan"),
-        ("evaluate_generator", "ss_dcgan"),
-        ("train_classifiers", "pseudo_label"),
-        ("train_classifiers", "teacher"),
-    ],
-)
-def test_a_stage_of_a_teacher_opens_what_it_declares_and_nothing_else(
-    stage: str, item: str, honest: Path, small: Params, tmp_path: Path
-) -> None:
-    refuse_undeclared(stage, item, Path(shutil.copytree(honest, tmp_path / "study")), small)
+    document["teachers"]["graph"] = {
+        "family": "label_propagation",
+        "components": 20,
+        "neighbors": 5,
+        "rounds": [{"steps": 40, "batch_size": 16}, {"steps": 40, "batch_size": 16}],
+        "network": {"channels": 8, "features": 16, "num_tta": 2, "ema_decay": 0.9},
+    }
+    return validate(Params, document, FILE)
 
 
 def test_unknown_images_come_into_the_pool_alone(small: Params, tmp_path: Path) -> None:
@@ -391,13 +180,13 @@ def test_unknown_images_come_into_the_pool_alone(small: Params, tmp_path: Path) 
     assert manifest["pool"]["num_unlabeled"] == (labels == -1).sum()
 
 
-def test_a_teacher_is_held_against_unknown_images_and_keeps_the_strangest_out(
+def test_a_teacher_is_tested_on_unknown_images_and_labels_fewer_of_them(
     small: Params, tmp_path: Path
 ) -> None:
     foreign = small.data.unknown_classes.model_copy(update={"classes": [1], "frac": 0.25})
     data = small.data.model_copy(update={"unknown_classes": foreign})
-    teachers = {"graph": {**small.teachers["graph"], "keep_frac": 0.75}}
-    study = small.model_copy(update={"data": data, "teachers": teachers})
+    graph = TeacherParams(**{**small.teachers["graph"].model_dump(), "keep_frac": 0.75})
+    study = small.model_copy(update={"data": data, "teachers": {"graph": graph}})
     prepare.run(study, tmp_path)
     train_teacher.run(study, tmp_path, "graph")
     evaluate_teacher.run(study, tmp_path, "graph")
@@ -479,5 +268,17 @@ def test_a_subset_that_takes_the_whole_pool_leaves_nothing_to_a_teacher(
 ) -> None:
     study = small.study.model_copy(update={"budgets": [45]})
     arms = {name: arm for name, arm in small.arms.items() if name != "fresh_real"}
-    with pytest.raises(ParamsError, match="expected unlabeled images beside the draw"):
+    with pytest.raises(ParamsError, match="expected unlabeled images beside the labeled subset"):
         prepare.run(small.model_copy(update={"study": study, "arms": arms}), tmp_path)
+
+
+def test_a_supervised_teacher_needs_no_unlabeled_images(small: Params, tmp_path: Path) -> None:
+    grid = small.study.model_copy(update={"budgets": [40]})
+    arms = {"real": small.arms["real"]}
+    teachers = {"supervised": small.teachers["supervised"]}
+    whole = small.model_copy(update={"study": grid, "arms": arms, "teachers": teachers})
+    prepare.run(whole, tmp_path)
+    train_teacher.run(whole, tmp_path, "supervised")
+    evaluate_teacher.run(whole, tmp_path, "supervised")
+    found = read_json(tmp_path / "data/audit/supervised/budget-0040/seed-00.json")
+    assert (found["num_unlabeled"], found["label_accuracy"]) == (0, None)

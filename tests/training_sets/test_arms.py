@@ -9,12 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config.schema import FRESH, SUBSETS, SYNTHETIC, ArmParams, Params
+from pipeline.config.schema import Params
 from pipeline.data.images import LabeledImages, content_ids, digest
 from pipeline.runtime.errors import DataError, TrialError
-from pipeline.training_sets.arms import Candidates, assemble, balanced, first_of_each_class
+from pipeline.training_sets.arms import (
+    Candidates,
+    Recipe,
+    assemble,
+    balanced,
+    first_of_each_class,
+    recipe_of,
+)
 
-GENERATED = SYNTHETIC + "dcgan"
 SEED = 0
 
 
@@ -39,10 +45,8 @@ def ids(data: LabeledImages) -> list[str]:
     return content_ids(data.images).tolist()
 
 
-def test_the_baseline_is_the_subset_and_nothing_else(
-    few_bars: LabeledImages, study: Params
-) -> None:
-    found = assemble(ArmParams(inputs=SUBSETS, per_class=0), few_bars, None, study, SEED)
+def test_the_baseline_is_the_subset_and_nothing_else(few_bars: LabeledImages) -> None:
+    found = assemble(Recipe(per_class=0), few_bars, None, SEED)
     training_set = found.training_set
     np.testing.assert_array_equal(training_set.data.images, few_bars.images)
     np.testing.assert_array_equal(training_set.data.labels, few_bars.labels)
@@ -54,9 +58,9 @@ def test_the_baseline_is_the_subset_and_nothing_else(
 
 @pytest.mark.parametrize("per_class", [1, 10, 13, 25])
 def test_repeated_real_images_come_from_the_subset_in_equal_shares(
-    per_class: int, few_bars: LabeledImages, study: Params
+    per_class: int, few_bars: LabeledImages
 ) -> None:
-    found = assemble(ArmParams(inputs=SUBSETS, per_class=per_class), few_bars, None, study, SEED)
+    found = assemble(Recipe(per_class=per_class), few_bars, None, SEED)
     training_set = found.training_set
     added = training_set.data.take(training_set.extra)
     assert len(training_set.data) == 30 + 3 * per_class
@@ -70,11 +74,9 @@ def test_repeated_real_images_come_from_the_subset_in_equal_shares(
 
 @pytest.mark.parametrize("per_class", [1, 7, 20])
 def test_synthetic_images_are_added_to_the_subset(
-    per_class: int, few_bars: LabeledImages, synthetic: Candidates, study: Params
+    per_class: int, few_bars: LabeledImages, synthetic: Candidates
 ) -> None:
-    found = assemble(
-        ArmParams(inputs=GENERATED, per_class=per_class), few_bars, synthetic, study, SEED
-    )
+    found = assemble(Recipe(per_class=per_class), few_bars, synthetic, SEED)
     training_set = found.training_set
     real, added = (
         training_set.data.take(mask) for mask in (~training_set.extra, training_set.extra)
@@ -86,21 +88,18 @@ def test_synthetic_images_are_added_to_the_subset(
 
 
 def test_fewer_images_per_class_are_the_beginning_of_more(
-    few_bars: LabeledImages, synthetic: Candidates, study: Params
+    few_bars: LabeledImages, synthetic: Candidates
 ) -> None:
-    sets = [
-        assemble(ArmParams(inputs=GENERATED, per_class=count), few_bars, synthetic, study, SEED)
-        for count in (4, 9)
-    ]
+    sets = [assemble(Recipe(per_class=count), few_bars, synthetic, SEED) for count in (4, 9)]
     small, large = (ids(each.training_set.data) for each in sets)
     assert large[: len(small)] == small
 
 
 def test_a_filter_lets_through_what_it_keeps_and_counts_the_rest(
-    few_bars: LabeledImages, synthetic: Candidates, study: Params
+    few_bars: LabeledImages, synthetic: Candidates
 ) -> None:
-    arm = ArmParams(inputs=GENERATED, per_class=6, filter="agreement")
-    found = assemble(arm, few_bars, synthetic, study, SEED)
+    arm = Recipe(per_class=6, filter="agreement")
+    found = assemble(arm, few_bars, synthetic, SEED)
     added = found.training_set.data.take(found.training_set.extra)
     sure = synthetic.data.take(synthetic.probabilities.max(axis=1) > 0.5)
     assert ids(added) == ids(sure)[:18]
@@ -108,21 +107,21 @@ def test_a_filter_lets_through_what_it_keeps_and_counts_the_rest(
 
 
 def test_the_least_probability_comes_with_the_images(
-    few_bars: LabeledImages, synthetic: Candidates, study: Params
+    few_bars: LabeledImages, synthetic: Candidates
 ) -> None:
-    arm = ArmParams(inputs=GENERATED, per_class=6, filter="agreement")
-    sure = assemble(arm, few_bars, synthetic, study, SEED)
-    lax = assemble(arm, few_bars, replace(synthetic, min_probability=0.0), study, SEED)
+    arm = Recipe(per_class=6, filter="agreement")
+    sure = assemble(arm, few_bars, synthetic, SEED)
+    lax = assemble(arm, few_bars, replace(synthetic, min_probability=0.0), SEED)
     assert (sure.num_rejected, lax.num_rejected) == (30, 20)
 
 
 def test_a_class_that_the_filter_thinned_out_gets_what_is_left(
-    few_bars: LabeledImages, synthetic: Candidates, study: Params
+    few_bars: LabeledImages, synthetic: Candidates
 ) -> None:
     doubted = synthetic.probabilities.copy()
     doubted[synthetic.data.labels == 1] = 1 / 3
-    arm = ArmParams(inputs=GENERATED, per_class=6, filter="agreement")
-    found = assemble(arm, few_bars, replace(synthetic, probabilities=doubted), study, SEED)
+    arm = Recipe(per_class=6, filter="agreement")
+    found = assemble(arm, few_bars, replace(synthetic, probabilities=doubted), SEED)
     added = found.training_set.data.take(found.training_set.extra)
     np.testing.assert_array_equal(np.bincount(added.labels, minlength=3), [6, 0, 6])
     assert found.num_made == 12
@@ -130,44 +129,42 @@ def test_a_class_that_the_filter_thinned_out_gets_what_is_left(
 
 
 def test_an_arm_without_real_images_has_none(
-    few_bars: LabeledImages, synthetic: Candidates, study: Params
+    few_bars: LabeledImages, synthetic: Candidates
 ) -> None:
-    arm = ArmParams(inputs=GENERATED, per_class=6, real=False)
-    training_set = assemble(arm, few_bars, synthetic, study, SEED).training_set
+    arm = Recipe(per_class=6, real=False)
+    training_set = assemble(arm, few_bars, synthetic, SEED).training_set
     assert training_set.extra.all()
     assert not set(ids(training_set.data)) & set(ids(few_bars))
 
 
-def test_an_arm_that_is_left_without_any_image_comes_to_nothing(
-    few_bars: LabeledImages, synthetic: Candidates, study: Params
+def test_an_arm_that_is_left_without_any_image_fails(
+    few_bars: LabeledImages, synthetic: Candidates
 ) -> None:
-    arm = ArmParams(inputs=GENERATED, per_class=6, real=False, filter="agreement")
+    arm = Recipe(per_class=6, real=False, filter="agreement")
     nothing = replace(synthetic, probabilities=np.full((60, 3), 1 / 3, dtype=np.float32))
     with pytest.raises(TrialError, match="agreement"):
-        assemble(arm, few_bars, nothing, study, SEED)
+        assemble(arm, few_bars, nothing, SEED)
 
 
-def test_inputs_are_left_as_they_were(
-    few_bars: LabeledImages, synthetic: Candidates, study: Params
-) -> None:
+def test_inputs_are_left_as_they_were(few_bars: LabeledImages, synthetic: Candidates) -> None:
     before = ids(few_bars), ids(synthetic.data)
-    arm = ArmParams(inputs=GENERATED, per_class=6)
-    found = assemble(arm, few_bars, synthetic, study, SEED)
+    arm = Recipe(per_class=6)
+    found = assemble(arm, few_bars, synthetic, SEED)
     found.training_set.data.images[:] = 0
     assert (ids(few_bars), ids(synthetic.data)) == before
 
 
-def test_the_transform_of_the_arm_is_handed_on(few_bars: LabeledImages, study: Params) -> None:
-    arm = ArmParams(inputs=SUBSETS, per_class=2, transform="affine")
-    assert assemble(arm, few_bars, None, study, SEED).training_set.transform is not None
+def test_the_transform_of_the_arm_is_passed_on(few_bars: LabeledImages, study: Params) -> None:
+    arm = recipe_of(study.arms["classical"], study.transforms)
+    assert assemble(arm, few_bars, None, SEED).training_set.transform is not None
 
 
 @pytest.mark.parametrize("per_class", [1, 10, 16, 25])
 def test_fresh_images_are_repeated_up_to_the_number_asked_for(
-    per_class: int, few_bars: LabeledImages, fresh: LabeledImages, study: Params
+    per_class: int, few_bars: LabeledImages, fresh: LabeledImages
 ) -> None:
-    arm = ArmParams(inputs=FRESH, per_class=per_class, role="must_help")
-    found = assemble(arm, few_bars, fresh, study, SEED)
+    arm = Recipe(per_class=per_class)
+    found = assemble(arm, few_bars, fresh, SEED)
     training_set = found.training_set
     added = training_set.data.take(training_set.extra)
     assert ids(training_set.data)[:30] == ids(few_bars)
@@ -182,30 +179,30 @@ def test_fresh_images_are_repeated_up_to_the_number_asked_for(
 
 @pytest.mark.parametrize("left", [[0, 1], [2], []])
 def test_a_class_without_fresh_images_is_refused_by_name(
-    left: list[int], few_bars: LabeledImages, fresh: LabeledImages, study: Params
+    left: list[int], few_bars: LabeledImages, fresh: LabeledImages
 ) -> None:
-    arm = ArmParams(inputs=FRESH, per_class=6, role="must_help")
+    arm = Recipe(per_class=6)
     rest = fresh.take(np.isin(fresh.labels, left))
     missing = min(label for label in range(3) if label not in left)
     with pytest.raises(DataError, match=f"found 0 in place of 10 of class {missing}") as refused:
-        assemble(arm, few_bars, rest, study, SEED)
+        assemble(arm, few_bars, rest, SEED)
     assert "study.budgets" in str(refused.value)
 
 
 def test_fewer_fresh_images_than_the_subset_has_are_refused(
-    few_bars: LabeledImages, fresh: LabeledImages, study: Params
+    few_bars: LabeledImages, fresh: LabeledImages
 ) -> None:
-    arm = ArmParams(inputs=FRESH, per_class=20, role="must_help")
+    arm = Recipe(per_class=20)
     with pytest.raises(DataError, match="found 9 in place of 10 of class 0"):
-        assemble(arm, few_bars, fresh.take(np.arange(1, 30)), study, SEED)
+        assemble(arm, few_bars, fresh.take(np.arange(1, 30)), SEED)
 
 
 @pytest.mark.parametrize("per_class", [10, 13, 25, 200])
 def test_repeating_a_subset_is_no_change_of_what_each_image_counts(
-    per_class: int, few_bars: LabeledImages, study: Params
+    per_class: int, few_bars: LabeledImages
 ) -> None:
-    arm = ArmParams(inputs=SUBSETS, per_class=per_class, role="must_not_differ")
-    found = assemble(arm, few_bars, None, study, SEED).training_set
+    arm = Recipe(per_class=per_class)
+    found = assemble(arm, few_bars, None, SEED).training_set
     counts: dict[str, float] = {}
     for each, weight in zip(ids(found.data), found.weights, strict=True):
         counts[each] = counts.get(each, 0) + weight / found.weights.sum()
@@ -215,11 +212,11 @@ def test_repeating_a_subset_is_no_change_of_what_each_image_counts(
 
 @pytest.mark.parametrize("real", [True, False])
 def test_the_real_images_are_all_but_the_synthetic_ones(
-    real: bool, few_bars: LabeledImages, fresh: LabeledImages, synthetic: Candidates, study: Params
+    real: bool, few_bars: LabeledImages, fresh: LabeledImages, synthetic: Candidates
 ) -> None:
     found = [
-        assemble(ArmParams(inputs=inputs, per_class=6, real=real), few_bars, added, study, SEED)
-        for inputs, added in ((GENERATED, synthetic), (SUBSETS, None), (FRESH, fresh))
+        assemble(Recipe(per_class=6, real=real), few_bars, added, SEED)
+        for added in (synthetic, None, fresh)
     ]
     assert ids(found[0].real) == (ids(few_bars) if real else [])
     for each in found[1:]:
@@ -233,14 +230,13 @@ def test_the_real_images_are_all_but_the_synthetic_ones(
 @pytest.mark.parametrize("filter_name", ["none", "agreement"])
 @pytest.mark.parametrize("seed", [0, 1, 2**62])
 def test_permuted_labels_keep_images_and_counts_and_change_labels(
-    seed: int, filter_name: str, few_bars: LabeledImages, synthetic: Candidates, study: Params
+    seed: int, filter_name: str, few_bars: LabeledImages, synthetic: Candidates
 ) -> None:
     plain, permuted = (
         assemble(
-            ArmParams(inputs=GENERATED, per_class=7, filter=filter_name, permute_labels=permute),
+            Recipe(per_class=7, filter=filter_name, permute_labels=permute),
             few_bars,
             synthetic,
-            study,
             seed,
         )
         for permute in (False, True)
@@ -262,12 +258,12 @@ def test_permuted_labels_keep_images_and_counts_and_change_labels(
 
 
 def test_the_order_of_permuted_labels_is_that_of_the_seed(
-    few_bars: LabeledImages, synthetic: Candidates, study: Params
+    few_bars: LabeledImages, synthetic: Candidates
 ) -> None:
-    arm = ArmParams(inputs=GENERATED, per_class=7, permute_labels=True)
+    arm = Recipe(per_class=7, permute_labels=True)
     once, again = (
         [
-            assemble(arm, few_bars, synthetic, study, seed).training_set.data.labels.tobytes()
+            assemble(arm, few_bars, synthetic, seed).training_set.data.labels.tobytes()
             for seed in range(6)
         ]
         for _ in range(2)
@@ -277,33 +273,33 @@ def test_the_order_of_permuted_labels_is_that_of_the_seed(
 
 
 def test_permuted_labels_are_right_as_often_as_chance(
-    few_bars: LabeledImages, synthetic: Candidates, study: Params
+    few_bars: LabeledImages, synthetic: Candidates
 ) -> None:
-    arm = ArmParams(inputs=GENERATED, per_class=20, permute_labels=True)
+    arm = Recipe(per_class=20, permute_labels=True)
     right = [
-        assemble(arm, few_bars, synthetic, study, seed).training_set.data.labels[30:]
+        assemble(arm, few_bars, synthetic, seed).training_set.data.labels[30:]
         == synthetic.data.labels
         for seed in range(100)
     ]
     assert np.mean(right) == pytest.approx(1 / 3, abs=0.02)
 
 
-@pytest.mark.parametrize("changed", [{"transform": "affine"}, {"filter": "agreement"}])
+@pytest.mark.parametrize("changed", [{}, {"filter": "agreement"}])
 def test_the_seed_decides_nothing_but_the_order_of_permuted_labels(
-    changed: dict[str, str], few_bars: LabeledImages, synthetic: Candidates, study: Params
+    changed: dict[str, str], few_bars: LabeledImages, synthetic: Candidates
 ) -> None:
-    arm = ArmParams(inputs=GENERATED, per_class=6, **changed)
-    one, other = (assemble(arm, few_bars, synthetic, study, seed) for seed in (1, 2))
+    arm = Recipe(per_class=6, **changed)
+    one, other = (assemble(arm, few_bars, synthetic, seed) for seed in (1, 2))
     assert digest(one.training_set.data) == digest(other.training_set.data)
     np.testing.assert_array_equal(one.training_set.weights, other.training_set.weights)
 
 
 @pytest.mark.parametrize("real", [True, False])
 def test_real_images_are_recorded_with_the_labels_of_the_subset_also_where_they_are_permuted(
-    real: bool, few_bars: LabeledImages, study: Params
+    real: bool, few_bars: LabeledImages
 ) -> None:
-    arm = ArmParams(inputs=SUBSETS, per_class=6, real=real, permute_labels=True)
-    found = assemble(arm, few_bars, None, study, SEED).real
+    arm = Recipe(per_class=6, real=real, permute_labels=True)
+    found = assemble(arm, few_bars, None, SEED).real
     known = dict(zip(ids(few_bars), few_bars.labels, strict=True))
     assert [known[each] for each in ids(found)] == found.labels.tolist()
 

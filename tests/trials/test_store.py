@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import math
-import shutil
 import stat
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.runtime import files
 from pipeline.runtime.errors import IntegrityError, PipelineError
 from pipeline.runtime.files import (
     atomic,
@@ -32,7 +29,7 @@ from pipeline.runtime.files import (
     write_text,
 )
 from pipeline.trials.code import import_closure
-from pipeline.trials.store import MARKER, TrialStore, fingerprint
+from pipeline.trials.store import MARKER, RECORD, SCRATCH, TrialStore, fingerprint
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),
@@ -220,76 +217,27 @@ def test_the_import_closure_leaves_out_what_is_not_imported(root: Path) -> None:
     }
 
 
-def copied(root: Path, folder: Path) -> ModuleType:
-    """`pipeline.store` of a copy of the package, freshly loaded."""
-    if not (folder / "pipeline").exists():
-        shutil.copytree(
-            root / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__")
-        )
-    place = importlib.util.spec_from_file_location("copied", folder / "pipeline" / "store.py")
-    module = importlib.util.module_from_spec(place)
-    place.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize(
-    ("file", "counts"),
-    [
-        ("stages/train_classifiers.py", True),
-        ("classifiers/cnn.py", True),
-        ("classifiers/base.py", True),
-        ("images.py", True),
-        ("store.py", True),
-        ("classifiers/lgbm.py", False),
-        ("engine.py", False),
-        ("plots.py", False),
-        ("errors.py", False),
-        ("classifiers/__init__.py", False),
-    ],
-)
-def test_the_code_digest_changes_with_exactly_the_code_a_trial_runs(
-    file: str, counts: bool, root: Path, tmp_path: Path
-) -> None:
-    stage = tmp_path / "pipeline/stages/train_classifiers.py"
-    before = copied(root, tmp_path).code_digest((str(stage),), "pipeline.classifiers.cnn")
-    with (tmp_path / "pipeline" / file).open("a") as code:
-        code.write("\nADDED = 1\n")
-    after = copied(root, tmp_path).code_digest((str(stage),), "pipeline.classifiers.cnn")
-    assert (before != after) == counts
-
-
-def test_the_code_digest_does_not_depend_on_where_the_project_lies(
-    root: Path, tmp_path: Path
-) -> None:
-    elsewhere = copied(root, tmp_path)
-    stage = "stages/evaluate_generator.py"
-    found = elsewhere.code_digest(
-        (str(tmp_path / "pipeline" / stage),), "pipeline.evaluation.fidelity"
-    )
-    assert found == files.code_digest(
-        (str(root / "pipeline" / stage),), "pipeline.evaluation.fidelity"
-    )
-
-
 @pytest.fixture
 def finished(tmp_path: Path) -> TrialStore:
     """A store with one finished trial, `abc`, of two files."""
-    found = TrialStore(tmp_path, "stage")
-    with found.working("abc") as folder:
-        assert found.finished("abc") is None
-        write_text(folder / "one.txt", "1")
-        write_text(folder / "two.txt", "2")
-        write_text(folder / "checkpoint", "no longer needed")
-        write_text(folder / "fold-0/checkpoint", "no longer needed")
-        found.finish("abc", 1.5, ["one.txt", "two.txt"])
-    return found
+    store = TrialStore(tmp_path, "stage")
+    assert store.finished("abc") is None
+    write_text(store.scratch("abc") / "checkpoint", "no longer needed")
+    write_text(store.scratch("abc") / "fold-0/checkpoint", "no longer needed")
+    write_text(store.folder / "abc/output.old", "of an earlier version")
+    store.finish("abc", {"failure": None}, {".one.txt": b"1", ".two.txt": b"2"}, 1.5)
+    return store
+
+
+FILES = [RECORD, "output.one.txt", "output.two.txt"]
 
 
 def test_a_finished_trial_has_its_files_and_marker_and_nothing_else(finished: TrialStore) -> None:
     folder = finished.finished("abc")
     assert folder is not None
-    assert files_below(folder) == [MARKER, "one.txt", "two.txt"]
+    assert files_below(folder) == [MARKER, *FILES[1:], RECORD]
     assert read_json(folder / MARKER)["seconds"] == 1.5
+    assert read_json(folder / RECORD) == {"failure": None}
 
 
 def test_a_trial_that_was_never_begun_is_not_finished(tmp_path: Path) -> None:
@@ -301,7 +249,7 @@ def test_a_trial_without_its_marker_is_not_finished(finished: TrialStore) -> Non
     assert finished.finished("abc") is None
 
 
-@pytest.mark.parametrize("file", ["one.txt", "two.txt"])
+@pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("content", [None, b"", b"3", b"1 "])
 def test_a_trial_with_a_damaged_file_is_not_finished(
     file: str, content: bytes | None, finished: TrialStore
@@ -340,14 +288,30 @@ def test_a_marker_with_a_flipped_bit_is_unfinished_or_still_complete(
         marker.write_bytes(damaged)
         if finished.finished("abc") is not None:
             record = read_json(marker)
-            assert set(record["files"]) == {"one.txt", "two.txt"}
+            assert set(record["files"]) == set(FILES)
             assert isinstance(record["seconds"], float)
 
 
 def test_an_interrupted_trial_finds_what_it_left(tmp_path: Path) -> None:
-    trials = TrialStore(tmp_path, "stage")
-    with pytest.raises(KeyboardInterrupt), trials.working("abc") as folder:
-        write_half(folder / "checkpoint", KeyboardInterrupt)
-    assert trials.finished("abc") is None
-    with trials.working("abc") as folder:
-        assert (folder / "checkpoint").read_text() == "half of the n"
+    store = TrialStore(tmp_path, "stage")
+    write_text(store.scratch("abc") / "checkpoint", "half")
+    assert store.finished("abc") is None
+    assert (store.scratch("abc") / "checkpoint").read_text() == "half"
+
+
+def test_a_trial_that_is_killed_while_it_is_stored_is_unfinished(finished: TrialStore) -> None:
+    with (
+        mock.patch("pipeline.trials.store.write_json", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        finished.finish("abc", {}, {".one.txt": b"other"}, 1.0)
+    assert finished.finished("abc") is None
+
+
+def test_a_failed_trial_keeps_its_checkpoints(tmp_path: Path) -> None:
+    store = TrialStore(tmp_path, "stage")
+    write_text(store.scratch("abc") / "checkpoint", "half")
+    store.finish("abc", {"failure": ["a", "b", "c"]}, {}, 1.0, keep_scratch=True)
+    folder = store.finished("abc")
+    assert folder is not None
+    assert files_below(folder) == [MARKER, RECORD, SCRATCH, f"{SCRATCH}/checkpoint"]

@@ -1,24 +1,26 @@
 """A GAN whose discriminator is an autoencoder, kept in balance with the generator.
 
-Source: Berthelot, Schumm and Metz (2017), BEGAN, section 3.4: real images are to be restored well,
-synthetic ones badly, and a controller k keeps the ratio of the two errors at `gamma`: low gives
-clear images of few kinds, high varied ones. The history has k and the convergence measure M
-(section 3.4.1), which falls as training goes well. Deviations: both players are told the class, the
-discriminator by a plane beside the image and again where it restores it, and it is shown wrong
-labels, too (`mismatch`); convolutions with stride in place of pooling; leaky ReLU and, but for the
-encoder, batch norm (paper: ELU, no norm); the balance is read from the discriminator's synthetic
-images (paper: from the generator's, of noise of their own), and k moves once per move of the
-discriminator; the averaged sampler and the decay of rates of the one fit loop.
+Source: Berthelot, Schumm and Metz (2017), BEGAN, section 3.4. The discriminator learns to
+reconstruct real images well and synthetic ones badly. A controller k keeps the ratio of the two
+errors at `gamma`; a low ratio gives sharp images of little diversity. The history has k and the
+convergence measure M (section 3.4.1), which falls while training goes well.
+
+Deviations: both networks are conditional, the discriminator by a plane next to the image and in its
+decoder, and it learns from wrong labels (`mismatch`); strided convolutions instead of pooling;
+leaky ReLU and, except in the encoder, batch norm (paper: ELU, no norm); the balance is measured on
+the discriminator's synthetic images (paper: on the generator's, from other noise), and k changes
+once per update of the discriminator; averaged weights and decaying learning rates, as in every fit.
 """
 
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from pipeline.config.validation import Count
 from pipeline.data.images import ImageSpec
@@ -32,17 +34,20 @@ from pipeline.generators.labels import LabelEmbedding
 
 
 class BEGANConfig(AdversarialConfig, NetworksConfig):
-    """presets/zoo.yaml gives the values; the discriminator's second half is another
-    `generator_net`.
-    """
+    """Of `began`; the discriminator's decoder has the settings of `generator`."""
 
-    code_dim: Count  # width of the discriminator's narrow middle
-    gamma: float = Field(gt=0, le=1)  # wanted error of synthetic images, as a share of that of real
-    control: float = Field(gt=0)  # how fast k follows, per move
+    latent_dim: Count = 32
+    noise: Literal["normal", "uniform"] = "uniform"
+    discriminator_learning_rate: float = Field(default=0.0005, gt=0)
+    code_dim: Count = 8  # width of the discriminator's bottleneck
+    # Target error of synthetic images, as a share of that of real ones. 1 gives the most diversity;
+    # with 0.7 every class became one image.
+    gamma: float = Field(default=1.0, gt=0, le=1)
+    control: float = Field(default=1.0, gt=0)  # step of k; the paper's 0.001 needs far more steps
 
 
 class AutoencoderDiscriminator(nn.Module):
-    """Images (n, c, h, w) and labels (n,) to how badly each is restored, (n,), at least 0."""
+    """Images (n, c, h, w) and labels (n,) to mean absolute reconstruction errors (n,)."""
 
     k: Tensor
 
@@ -50,13 +55,13 @@ class AutoencoderDiscriminator(nn.Module):
         super().__init__()
         self.plane = (1, spec.height, spec.width)
         self.embed = LabelEmbedding(spec.num_classes, spec.height * spec.width)
-        self.features = ConvolutionalFeatures(config.discriminator, spec, beside=1)
+        self.features = ConvolutionalFeatures(config.discriminator, spec, extra_channels=1)
         self.squeeze = nn.Linear(self.features.num_features, config.code_dim)
         self.restore = ConvolutionalGeneratorNet(config.generator, config.code_dim, spec)
         self.register_buffer("k", torch.zeros(()))
 
+    @override
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         plane = self.embed(y).unflatten(1, self.plane).to(x.dtype)
         features = self.features(torch.cat([x, plane], dim=1))
         restored = cast("Tensor", self.restore(self.squeeze(features), y))
@@ -67,6 +72,7 @@ class BEGAN(Adversarial):
     """See the module."""
 
     Config = BEGANConfig
+    loss = "autoencoder discriminator"
     config: BEGANConfig
     discriminator: AutoencoderDiscriminator
 
@@ -74,30 +80,33 @@ class BEGAN(Adversarial):
         super().__init__(config, spec)
         generator_net = ConvolutionalGeneratorNet(config.generator, config.latent_dim, spec)
         self.set_networks(generator_net, AutoencoderDiscriminator(config, spec))
-        self.errors = torch.full((2,), math.nan)  # of real and of synthetic images, last move
+        self.errors = torch.full((2,), math.nan)  # last ones of real and of synthetic images
 
+    @override
     def discriminator_loss(self, real: Tensor, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
-        """See `Adversarial.discriminator_loss`."""
         self.errors = torch.stack([real.mean(), fake.mean()]).detach()
         return real.mean() - self.discriminator.k * fake.mean()
 
+    @override
     def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
-        """See `Adversarial.generator_loss`."""
         return fake.mean()
 
+    @override
     def mismatch_loss(self, wrong: Tensor, right: Tensor) -> Tensor:
-        """See `Adversarial.mismatch_loss`: to be restored as badly as a synthetic image."""
+        """As for synthetic images."""
         return -self.discriminator.k * wrong.mean()
 
+    @override
     def after_step(self) -> None:
-        """See `Adversarial.after_step`: moves k."""
-        self.discriminator.k.add_(self.config.control * self._off_balance()).clamp_(0, 1)
+        """Update k."""
+        self.discriminator.k.add_(self.config.control * self._imbalance()).clamp_(0, 1)
 
+    @override
     def diagnostics(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """See `Adversarial.diagnostics`: k and M; errors of restoring tell no right from wrong."""
-        convergence = self.errors[0] + self._off_balance().abs()
+        """k and M; there is no accuracy, since reconstruction errors have no threshold."""
+        convergence = self.errors[0] + self._imbalance().abs()
         return {"k": self.discriminator.k.clone(), "convergence": convergence}
 
-    def _off_balance(self) -> Tensor:
+    def _imbalance(self) -> Tensor:
         real, fake = self.errors
         return self.config.gamma * real - fake

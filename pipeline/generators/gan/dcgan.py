@@ -3,17 +3,16 @@
 Sources: Radford, Metz and Chintala (2016) for the transposed-convolution generator; Dumoulin et al.
 (2017) for class-conditional batch norm; Miyato and Koyama (2018), equation 4, for the projection
 discriminator; Miyato et al. (2018) for spectral norm and the hinge loss, equations 16 and 17; Mao
-et al. (2019), equation 2, for the mode-seeking term, without which samples of a hundred-image
-generator are far less varied than its training images; Karras et al. (2018) for the averaged
-sampler.
+et al. (2019), equation 2, for the mode-seeking term, without which a generator trained on a hundred
+images has far less diversity than these; Karras et al. (2018) for averaged weights.
 
 Deviations: with two widths the last doubling is a pixel shuffle (Shi et al. 2016), since
-convolutions at full size take half the time; the class embedding of the projection is not
-spectrally normalized, since with so few steps the generator then ignored its label; one generator
-pass serves both updates of a step; the mode-seeking distance is between images of one class, so it
-cannot be met by mixing classes up; the tanh reaches beyond the range and is cut off. The
-discriminator is shown real images that are moved a little (`augmentation`), which the generator
-therefore draws, too: DiffAugment (Zhao et al. 2020) moves both sides so that it does not.
+convolutions at full size would take half of the time; the class embedding of the projection has no
+spectral norm, since with so few steps the generator then ignored its label; one forward pass of the
+generator serves both updates of a step; the mode-seeking distance is between images of one class,
+so that confusing classes does not help; the output is a scaled tanh, clipped to -1..1. Only real
+images are augmented (`augmentation`), so that the generator reproduces the augmentation, unlike
+with DiffAugment (Zhao et al. 2020), which augments both.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
+from typing_extensions import override
 
 from pipeline.config.validation import Count
 from pipeline.data.images import ImageSpec
@@ -36,46 +36,52 @@ from pipeline.nn.layers import SLOPE
 from pipeline.nn.optimizing import descend
 from pipeline.runtime.errors import ParamsError
 
-BETAS = (0.0, 0.99)  # no momentum: it chases a loss that the other network keeps moving
-# Classes must differ from the first step on, or few steps are not enough to tell them apart.
-CLASS_SPREAD = 0.1
-# Most pixels are plain background or full ink, which tanh alone reaches only at infinity.
+BETAS = (0.0, 0.99)  # no momentum: the other network changes the loss at every step
+# Classes differ from the first step on; otherwise few steps do not suffice to separate them.
+CLASS_STD = 0.1
+# Scales the tanh: most pixels are -1 or 1, which tanh alone never reaches.
 REACH = 1.05
-# Least pixel distance in the mode-seeking ratio: keeps two equal images from dividing by zero.
-MIN_DISTANCE = 0.02
-MIN_SIDE = 8  # the discriminator halves three times, rounding down
+MIN_DISTANCE = 0.02  # added to pixel distances in the mode-seeking ratio: two images may be equal
+MIN_SIDE = 8  # the discriminator halves sides three times, rounding down
 
 
 class DCGANConfig(GeneratorConfig):
-    """Widths and rates; params.yaml gives the values and reasons."""
+    """Tuned for some hundred labeled digits (LOG.md).
 
-    latent_dim: Count
-    label_dim: Count  # length of the label's embedding beside the noise
+    With all labels of MNIST and some minutes, wider networks with a third width were better.
+    """
+
+    steps: Count = 700
+    steps_per_image: float = Field(default=2.0, ge=0)
+    max_steps: Count = 10_000
+    latent_dim: Count = 64  # not tuned; the paper has 100
+    label_dim: Count = 6  # of the label's embedding; larger values reduce diversity
     # At a quarter, at half and, if there is a third width, at the full size.
-    generator_channels: list[Count] = Field(min_length=2, max_length=3)
-    discriminator_channels: Count  # at half the size; doubled at each halving
-    features: Count  # width of the discriminator's dense layer
-    generator_learning_rate: float = Field(gt=0)
-    discriminator_learning_rate: float = Field(gt=0)
-    mode_seeking: float = Field(ge=0)  # weight of the term that drives samples apart
+    generator_channels: list[Count] = Field(default=[64, 32], min_length=2, max_length=3)
+    discriminator_channels: Count = 24  # at half the size; doubled at each halving
+    features: Count = 128  # width of the discriminator's dense layer; not tuned
+    generator_learning_rate: float = Field(default=0.002, gt=0)  # ten times the paper's
+    discriminator_learning_rate: float = Field(default=0.004, gt=0)
+    mode_seeking: float = Field(default=0.2, ge=0)  # more: more diversity, more wrong labels
 
 
 class ConditionalBatchNorm(nn.Module):
-    """Batch norm whose gain and bias are looked up by class; (n, c, h, w) to the same shape."""
+    """Batch norm with a gain and a bias per class; (n, c, h, w) to the same shape."""
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(channels, affine=False)
         self.gain = LabelEmbedding(num_classes, channels)
         self.bias = LabelEmbedding(num_classes, channels)
-        nn.init.normal_(self.gain.weight, 1.0, CLASS_SPREAD)
-        nn.init.normal_(self.bias.weight, 0.0, CLASS_SPREAD)
+        nn.init.normal_(self.gain.weight, 1.0, CLASS_STD)
+        nn.init.normal_(self.bias.weight, 0.0, CLASS_STD)
 
+    @override
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
-        x = self.norm(x).permute(0, 2, 3, 1)
-        # Whole rows of pixels as one vector, in the dtype and order that x has in memory: anything
-        # else costs more than the norm itself.
+        x = self.norm(x).permute(0, 2, 3, 1)  # (n, h, w, c), the order in memory
+
+        # Rows of pixels as one vector, in x's dtype and order in memory: anything else takes longer
+        # than the norm itself.
         gain, bias = (
             embedding(y).to(x.dtype).repeat(1, x.shape[2]) for embedding in (self.gain, self.bias)
         )
@@ -84,12 +90,12 @@ class ConditionalBatchNorm(nn.Module):
 
 
 class GeneratorNet(nn.Module):
-    """The generator network: noise (n, latent_dim), labels (n,) to images (n, c, h, w) in -1..1."""
+    """Noise (n, latent_dim) and labels (n,) to images (n, c, h, w) in -1..1."""
 
     def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
         super().__init__()
         widths = config.generator_channels
-        self.size = (spec.height, spec.width)  # drawn larger and cut where 4 does not divide it
+        self.size = (spec.height, spec.width)  # cropped where 4 does not divide it
         self.start = (-(-spec.height // 4), -(-spec.width // 4), widths[0])
         inputs = config.latent_dim + config.label_dim
         self.embed = LabelEmbedding(spec.num_classes, config.label_dim)
@@ -100,14 +106,14 @@ class GeneratorNet(nn.Module):
             up = nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False)
             self.ups.append(_orthogonal(up))
             self.norms.append(ConditionalBatchNorm(after, spec.num_classes))
-        self.shuffle = 2 ** (3 - len(widths))  # how many times the last layer enlarges
+        self.shuffle = 2 ** (3 - len(widths))  # factor of the last layer's enlargement
         channels = spec.channels * self.shuffle**2
         self.to_pixels = _orthogonal(nn.Conv2d(widths[-1], channels, 3, padding=1))
 
+    @override
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         x = self.project(torch.cat([z, self.embed(y)], dim=1))
-        x = x.unflatten(1, self.start).permute(0, 3, 1, 2)  # channels last in memory from the start
+        x = x.unflatten(1, self.start).permute(0, 3, 1, 2)  # (n, c, h, w), channels last in memory
         x = functional.relu(self.norm(x, y))
         for up, norm in zip(self.ups, self.norms, strict=True):
             x = functional.relu(norm(up(x), y))
@@ -134,9 +140,9 @@ class Discriminator(nn.Module):
         self.score = spectral_norm(_orthogonal(nn.Linear(config.features, 1)))
         self.embed = nn.Embedding(spec.num_classes, config.features)
 
+    @override
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
-        x = self.convolve(x).permute(0, 2, 3, 1).flatten(1)  # as it lies in memory: no copy
+        x = self.convolve(x).permute(0, 2, 3, 1).flatten(1)  # the order in memory: no copy
         features = self.dense(x)
         return cast("Tensor", self.score(features)[:, 0] + (self.embed(y) * features).sum(dim=1))
 
@@ -145,6 +151,8 @@ class DCGAN(Generator):
     """See the module; `update` is one discriminator step and one generator step."""
 
     Config = DCGANConfig
+    kind = "gan"
+    loss = "hinge"
     config: DCGANConfig
 
     def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
@@ -164,19 +172,24 @@ class DCGAN(Generator):
             "discriminator": _adam(self.discriminator, config.discriminator_learning_rate),
         }
 
+    @override
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """See `Generator.update`. Synthetic labels come in pairs, for the mode-seeking term."""
+        # Synthetic labels come in pairs, for the mode-seeking term.
         pairs = labels[: (len(labels) + 1) // 2].repeat_interleave(2)
         z = torch.randn(len(pairs), self.noise_dim)
         fake = self.in_precision(self.generator_net, z, pairs)
+
+        # The discriminator: hinge loss.
         both, y = torch.cat([real, fake.detach()]), torch.cat([labels, pairs])
         scores = self.in_precision(self.discriminator, both, y)
         discriminator_loss = functional.relu(1 - scores[: len(real)]).mean()
         discriminator_loss = discriminator_loss + functional.relu(1 + scores[len(real) :]).mean()
         descend(self.optimizers["discriminator"], discriminator_loss)
 
-        right = torch.cat([scores[: len(real)], -scores[len(real) :]]) > 0
-        self.discriminator.requires_grad_(False)  # its gradients would be thrown away
+        is_correct = torch.cat([scores[: len(real)], -scores[len(real) :]]) > 0
+
+        # The generator: hinge loss and mode seeking.
+        self.discriminator.requires_grad_(False)  # its gradients are not needed
         adversarial = -self.in_precision(self.discriminator, fake, pairs).mean()
         seeking = mode_seeking(z, fake)
         descend(self.optimizers["generator"], adversarial + self.config.mode_seeking * seeking)
@@ -185,12 +198,12 @@ class DCGAN(Generator):
             "generator": adversarial,
             "discriminator": discriminator_loss,
             "mode_seeking": seeking,
-            "accuracy": right.float().mean(),
+            "accuracy": is_correct.float().mean(),
         }
 
 
 def mode_seeking(z: Tensor, images: Tensor) -> Tensor:
-    """Distance of the noise over distance of the images, mean over pairs (0, 1), (2, 3), ..."""
+    """Distance of the noise divided by that of the images; mean over pairs (0, 1), (2, 3), ..."""
     noise = (z[::2] - z[1::2]).abs().mean(dim=1)
     pixels = (images[::2] - images[1::2]).abs().flatten(1).mean(dim=1)
     return (noise / (pixels + MIN_DISTANCE)).mean()

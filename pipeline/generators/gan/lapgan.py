@@ -1,13 +1,15 @@
-"""A pyramid of GANs: a small image, then what each doubling must add to it.
+"""A pyramid of GANs: a small image, then the details of each larger size.
 
-Source: Denton et al. (2015), LAPGAN, sections 2.2 and 2.3: the smallest image comes from a GAN of
-its own; at each larger size a generator draws the difference between the image and the enlarged
-smaller one, told that enlarged image, and a discriminator sees the sum of the two with it.
-Deviations: the class is told to all players by an embedding, and the discriminators are shown wrong
-labels, too (`mismatch`); every level takes its share of one noise; all levels are trained at the
-same time, on the smaller images of real ones, as in the paper, and then drawn one upon the other;
-bicubic in place of the paper's blur; minibatch discrimination (Salimans et al. 2016) as an option
-at the smallest size, where nothing else keeps a class from being one image.
+Source: Denton et al. (2015), LAPGAN, sections 2.2 and 2.3. A GAN generates the smallest image. At
+each larger size, a generator is given the enlarged smaller image and generates the difference from
+the full one (the details); a discriminator is given the sum of both and the enlarged image. All
+levels are trained on smaller versions of real images, as in the paper; sampling uses the generated
+smaller image.
+
+Deviations: all networks are conditional by embeddings, and the discriminators learn from wrong
+labels (`mismatch`); the noise is divided among the levels; all levels are trained at the same time;
+bicubic resizing instead of the paper's blur; minibatch discrimination (Salimans et al. 2016) as an
+option at the smallest size, where nothing else prevents one image per class.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from pipeline.config.validation import Count
 from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators.gan.base import CrossEntropyConfig, CrossEntropyGame
 from pipeline.generators.gan.blocks import MinibatchDiscrimination, resized
 from pipeline.generators.labels import LabelEmbedding
-from pipeline.generators.showcase import COLUMNS, in_turns
+from pipeline.generators.showcase import COLUMNS, interleave_rows
 from pipeline.nn.backend import autocast
 from pipeline.nn.layers import SLOPE, downsampling_blocks
 from pipeline.runtime.seeds import derive_seed
@@ -34,11 +37,14 @@ NUM_LEVELS = 3
 
 
 class LAPGANConfig(CrossEntropyConfig):
-    """presets/zoo.yaml gives the values."""
+    """Of `lapgan`."""
 
-    width: Count  # of the dense layers at the smallest size
-    channels: Count  # of the convolutions at the other sizes
-    minibatch_kernels: int = Field(ge=0)  # of minibatch discrimination; 0: none
+    latent_dim: Count = 32  # of each of the three levels
+    width: Count = 256  # of the dense layers at the smallest size
+    channels: Count = 32  # of the convolutions at the other sizes
+    # Of minibatch discrimination; 0: none. Without it (learning rates 0.004) a class became one
+    # image in 8 of 10 labeled subsets.
+    minibatch_kernels: int = Field(default=20, ge=0, le=1_000_000)
 
 
 class SmallestGeneratorNet(nn.Module):
@@ -55,14 +61,14 @@ class SmallestGeneratorNet(nn.Module):
             nn.Tanh(),
         )
 
+    @override
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         rows = torch.cat([z, self.embed(y)], dim=1)
         return cast("Tensor", self.layers(rows)).unflatten(1, self.shape)
 
 
 class SmallestDiscriminator(nn.Module):
-    """Images of the smallest size and labels (n,) to realness (n,)."""
+    """Images of the smallest size and labels (n,) to realness scores (n,)."""
 
     def __init__(self, config: LAPGANConfig, spec: ImageSpec, size: tuple[int, int]) -> None:
         super().__init__()
@@ -74,14 +80,14 @@ class SmallestDiscriminator(nn.Module):
         self.compare = MinibatchDiscrimination(config.width, config.minibatch_kernels)
         self.score = nn.Linear(config.width + config.minibatch_kernels, 1)
 
+    @override
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         rows = self.layers(torch.cat([x.flatten(1), self.embed(y).to(x.dtype)], dim=1))
         return cast("Tensor", self.score(torch.cat([rows, self.compare(rows)], dim=1)))[:, 0]
 
 
 class DetailGeneratorNet(nn.Module):
-    """Enlarged smaller images, noise and labels to what is missing from the images."""
+    """Enlarged smaller images, noise and labels to details: what they lack."""
 
     def __init__(self, config: LAPGANConfig, spec: ImageSpec, size: tuple[int, int]) -> None:
         super().__init__()
@@ -98,14 +104,14 @@ class DetailGeneratorNet(nn.Module):
             nn.Conv2d(config.channels, spec.channels, 3, padding=1),
         )
 
+    @override
     def forward(self, low: Tensor, z: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         planes = [plane.unflatten(1, self.plane) for plane in (self.noise(z), self.embed(y))]
         return cast("Tensor", self.layers(torch.cat([low, *planes], dim=1)))
 
 
 class DetailDiscriminator(nn.Module):
-    """Images, the enlarged smaller ones beside them, and labels (n,) to realness (n,)."""
+    """Images, the enlarged smaller ones, and labels (n,) to realness scores (n,)."""
 
     def __init__(self, config: LAPGANConfig, spec: ImageSpec, size: tuple[int, int]) -> None:
         super().__init__()
@@ -119,14 +125,14 @@ class DetailDiscriminator(nn.Module):
             nn.Linear(2 * width * quarter, 1),
         )
 
+    @override
     def forward(self, x: Tensor, low: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         plane = self.embed(y).unflatten(1, self.plane).to(x.dtype)
         return cast("Tensor", self.layers(torch.cat([x, low, plane], dim=1)))[:, 0]
 
 
 class Pyramid(nn.Module):
-    """Noise (n, noise_dim) and labels (n,) to images: every level upon the one before."""
+    """Noise (n, noise_dim) and labels (n,) to images (n, c, h, w), from level to level."""
 
     def __init__(self, config: LAPGANConfig, spec: ImageSpec) -> None:
         super().__init__()
@@ -136,12 +142,15 @@ class Pyramid(nn.Module):
             DetailGeneratorNet(config, spec, size) for size in self.sizes[1:]
         )
 
+    @override
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         return self.levels(z, y)[-1].clamp(-1, 1)
 
     def levels(self, z: Tensor, y: Tensor, lows: list[Tensor] | None = None) -> list[Tensor]:
-        """The images of all levels, upon `lows` (real ones, enlarged) or upon one another."""
+        """Images of all levels, smallest first.
+
+        Details are added to `lows`, enlarged smaller real images, or to the level before.
+        """
         parts = z.chunk(NUM_LEVELS, dim=1)
         images = [self.smallest(parts[0], y)]
         for number, (detail, size) in enumerate(zip(self.details, self.sizes[1:], strict=True)):
@@ -151,7 +160,7 @@ class Pyramid(nn.Module):
 
 
 class PyramidDiscriminator(nn.Module):
-    """Flattened pyramids and labels (n,) to realness at every level, (n, levels)."""
+    """Flattened pyramids and labels (n,) to realness scores of every level, (n, levels)."""
 
     def __init__(self, config: LAPGANConfig, spec: ImageSpec) -> None:
         super().__init__()
@@ -160,8 +169,8 @@ class PyramidDiscriminator(nn.Module):
         self.smallest = SmallestDiscriminator(config, spec, small)
         self.details = nn.ModuleList(DetailDiscriminator(config, spec, size) for size in larger)
 
+    @override
     def forward(self, pyramid: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         smallest, *others = unflattened(pyramid, self.shapes)
         scores = [self.smallest(smallest, y)]
         for number, discriminator in enumerate(self.details):
@@ -170,7 +179,7 @@ class PyramidDiscriminator(nn.Module):
 
 
 class LAPGAN(CrossEntropyGame):
-    """See the module; images and what they were drawn upon travel as one flat row each."""
+    """See the module; a pyramid of images and enlarged smaller ones is one flat row."""
 
     Config = LAPGANConfig
     config: LAPGANConfig
@@ -182,10 +191,9 @@ class LAPGAN(CrossEntropyGame):
         self.sizes, self.shapes = sizes(spec), pyramid_shapes(spec)
         self.set_networks(Pyramid(config, spec), PyramidDiscriminator(config, spec))
 
+    @override
     def preprocess(self, real: Tensor) -> Tensor:
-        """See `Adversarial.preprocess`: the smallest image, then image and enlarged one per
-        level.
-        """
+        """Flattened pyramids of real images."""
         levels = [real]
         for size in reversed(self.sizes[:-1]):
             levels.insert(0, resized(levels[0], size))
@@ -194,15 +202,17 @@ class LAPGAN(CrossEntropyGame):
         ]
         return flattened(levels, lows)
 
+    @override
     def generate(self, z: Tensor, labels: Tensor, real: Tensor) -> Tensor:
-        """See `Adversarial.generate`: upon the smaller images of the real ones."""
+        """Flattened pyramids: details added to enlarged smaller real images."""
         lows = unflattened(real, self.shapes)[2::2]
         with autocast(self.precision):
             levels = self.generator_net.levels(z, labels, lows)
         return flattened(levels, lows).float()
 
+    @override
     def showcase(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
-        """See `Generator.showcase`: of ten images the smallest, then detail and image by level."""
+        """Rows of ten images: the smallest size, then details and image of each larger one."""
         labels = torch.arange(COLUMNS) % self.spec.num_classes
         noise = self.noise([derive_seed("exhibit", seed, place) for place in range(COLUMNS)])
         images = self.generator_net.levels(noise, labels)
@@ -210,7 +220,7 @@ class LAPGAN(CrossEntropyGame):
         for low, image, size in zip(images, images[1:], self.sizes[1:], strict=False):
             rows += [image - resized(low, size), image]
         full = [functional.interpolate(row, self.sizes[-1], mode="nearest") for row in rows]
-        return {"levels": in_turns(*full)}
+        return {"levels": interleave_rows(*full)}
 
 
 def sizes(spec: ImageSpec) -> list[tuple[int, int]]:
@@ -222,13 +232,13 @@ def sizes(spec: ImageSpec) -> list[tuple[int, int]]:
 
 
 def pyramid_shapes(spec: ImageSpec) -> list[tuple[int, int, int]]:
-    """Of the parts of a flattened pyramid: smallest image, then two per larger level."""
+    """Shapes (c, h, w) of the parts of a flattened pyramid, see `flattened`."""
     small, *larger = ((spec.channels, *size) for size in sizes(spec))
     return [small, *(shape for part in larger for shape in (part, part))]
 
 
 def flattened(levels: list[Tensor], lows: list[Tensor]) -> Tensor:
-    """The smallest image, then image and enlarged smaller one per level, as rows."""
+    """The smallest image, then per level the image and the enlarged smaller one, as rows."""
     parts = [levels[0]]
     for image, low in zip(levels[1:], lows, strict=True):
         parts += [image, low]
@@ -236,12 +246,12 @@ def flattened(levels: list[Tensor], lows: list[Tensor]) -> Tensor:
 
 
 def unflattened(rows: Tensor, shapes: list[tuple[int, int, int]]) -> list[Tensor]:
-    """The parts that `flattened` put into rows."""
+    """The parts of rows that `flattened` made."""
     parts = rows.split([math.prod(shape) for shape in shapes], dim=1)
     return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def dense(before: int, after: int, norm: bool = False) -> list[nn.Module]:
-    """A dense layer with what follows it."""
+    """A dense layer, batch norm if `norm`, and leaky ReLU."""
     norms: list[nn.Module] = [nn.BatchNorm1d(after)] if norm else []
     return [nn.Linear(before, after), *norms, nn.LeakyReLU(SLOPE)]

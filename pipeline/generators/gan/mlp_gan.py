@@ -1,11 +1,14 @@
-"""The first GAN, of dense layers, told the class by concatenation.
+"""The first GAN, of dense layers; labels are concatenated to the inputs.
 
 Sources: Goodfellow et al. (2014) for the game and the non-saturating loss; Mirza and Osindero
-(2014), equation 2 and figure 1, for the label as an input of both players. Layers as textbooks have
-them: 256-512-1024 and 512-256, leaky ReLU of 0.2, batch norm in the generator. Deviations: the
-discriminator is shown wrong labels, too (`mismatch`); the averaged sampler and the decay of rates
-of the one fit loop. Without hidden layers and without the squashing at the end (`output: linear`)
-it is the linear generator of the toy proof (`benchmarks/plane.py`).
+(2014), equation 2 and figure 1, for the label as an input of both networks. The layers are those of
+textbooks: 256-512-1024 and 512-256, leaky ReLU of 0.2, batch norm in the generator.
+
+Deviations: the discriminator learns from wrong labels (`mismatch`); averaged weights and decaying
+learning rates, as in every fit.
+
+Without hidden layers and without tanh (`output: linear`) it is the linear generator of
+`benchmarks/plane.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ import math
 from typing import Literal, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from pipeline.config.validation import Count
 from pipeline.data.images import ImageSpec
@@ -25,11 +30,15 @@ from pipeline.nn.layers import SLOPE
 
 
 class MLPGANConfig(CrossEntropyConfig):
-    """presets/zoo.yaml gives the values."""
+    """Of `mlp_gan`."""
 
-    generator_widths: list[Count]
-    discriminator_widths: list[Count]
-    output: Literal["tanh", "linear"]
+    steps: Count = 2000
+    ema_decay: float = Field(default=0.998, ge=0, lt=1)
+    generator_learning_rate: float = Field(default=0.001, gt=0)
+    discriminator_learning_rate: float = Field(default=0.001, gt=0)
+    generator_widths: list[Count] = Field(default=[256, 512, 1024])
+    discriminator_widths: list[Count] = Field(default=[512, 256])
+    output: Literal["tanh", "linear"] = "tanh"
 
 
 class DenseGeneratorNet(nn.Module):
@@ -48,8 +57,8 @@ class DenseGeneratorNet(nn.Module):
             layers.append(nn.Tanh())
         self.layers = nn.Sequential(*layers)
 
+    @override
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         rows = torch.cat([z, as_shares(y, self.num_classes)], dim=1)
         return cast("Tensor", self.layers(rows)).unflatten(1, self.shape)
 
@@ -67,8 +76,8 @@ class DenseDiscriminator(nn.Module):
             layers += [nn.Linear(before, after), nn.LeakyReLU(SLOPE)]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], 1))
 
+    @override
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         rows = torch.cat([x.flatten(1), as_shares(y, self.num_classes)], dim=1)
         return cast("Tensor", self.layers(rows))[:, 0]
 

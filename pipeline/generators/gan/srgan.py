@@ -1,13 +1,15 @@
-"""A generator of half the size, and a network that doubles its images.
+"""A generator of half the size, and a super-resolution network that doubles its images.
 
 Source: Ledig et al. (2017), SRGAN, equations 3 to 6: residual blocks and a pixel shuffle, trained
-to restore real images from smaller ones, by their pixels and by a discriminator. Deviations: there
-is no network that was trained on photographs to compare features by, so the content loss is the
-mean squared error of pixels, as in the paper's SRResNet; the network adds to the bicubically
-enlarged image; the discriminator is told the class and shown wrong labels, too (`mismatch`); two
-blocks of few channels suffice for digits. The two are trained at the same time and do not see each
-other: the doubling network learns from real images that were made smaller and can follow any
-family, which `half` names.
+to restore real images from smaller ones by a content loss and a discriminator.
+
+Deviations: there is no network pretrained on photographs to compare features, so that the content
+loss is the mean squared error of pixels, as in the paper's SRResNet; the network adds to the
+bicubically enlarged image; the discriminator is conditional and learns from wrong labels
+(`mismatch`); two blocks of few channels suffice for digits.
+
+Both are trained at the same time and independently of each other. The doubling network learns from
+real images that were made smaller; the smaller generator can be of any other family (`half`).
 """
 
 from __future__ import annotations
@@ -19,64 +21,82 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from pipeline.config.validation import Count, Member, member_config
 from pipeline.data.images import ImageSpec, LabeledImages
-from pipeline.generators.base import Generator, GeneratorConfig
+from pipeline.generators.base import Generator, GeneratorConfig, Loss
 from pipeline.generators.gan.base import CrossEntropyConfig, CrossEntropyGame
-from pipeline.generators.gan.blocks import ConvolutionalDiscriminator, DiscriminatorConfig, resized
-from pipeline.generators.showcase import in_turns, spread_out
-from pipeline.generators.standalone import STANDALONE
+from pipeline.generators.gan.blocks import (
+    REGULARIZED,
+    ConvolutionalDiscriminator,
+    DiscriminatorConfig,
+    resized,
+)
+from pipeline.generators.showcase import evenly_spaced, interleave_rows
 from pipeline.nn.tensors import to_pixels, to_signed_input
 from pipeline.runtime.errors import ParamsError
 
 NUM_BLOCKS = 2
-DOUBLED_ROWS = 3  # of ten images, in a picture
-SHARED = set(GeneratorConfig.model_fields) - {"precision"}  # both are trained in one fit
+DOUBLED_ROWS = 3  # of ten images, in a figure
+WHERE = "a generator of the family srgan: half"
 
 
 class SRGANConfig(CrossEntropyConfig):
-    """presets/zoo.yaml gives the values."""
+    """Of `srgan`; the settings of the fit, `latent_dim` and `noise` also hold for `half`."""
 
-    discriminator: DiscriminatorConfig
-    double_channels: Count  # of the doubling network
-    adversarial_weight: float = Field(ge=0)  # beside the content loss, which has 1
-    # The generator of half the size: `family`, and its settings where they differ from these.
-    half: Member
+    discriminator: DiscriminatorConfig = REGULARIZED
+    double_channels: Count = 24  # of the doubling network
+    adversarial_weight: float = Field(default=0.001, ge=0)  # the content loss has 1
+    # The generator of half the size: its family, and what differs from that family's defaults.
+    half: Member = Field(
+        default={
+            "family": "plain_dcgan",
+            "generator": {
+                "channels": [128, 64, 32],
+                "label_dim": 10,
+                "upsample": False,
+                "dropout": 0.0,
+            },
+        }
+    )
 
     @model_validator(mode="after")
-    def _half_is_complete(self) -> SRGANConfig:
+    def _half_is_valid(self) -> SRGANConfig:
         family, _ = self.smaller()
         is_read = "noise" in family.Config.model_fields and "noise" not in self.half
         if self.noise != "normal" and not is_read:
             raise ValueError(
-                f"noise: expected normal, since only half draws noise and does not take it from "
-                f"here, found {self.noise}"
+                f"noise: expected normal, since only half samples noise and does not read this "
+                f"setting, found {self.noise}"
             )
         return self
 
     def smaller(self) -> tuple[type[Generator], GeneratorConfig]:
         """The family of half the size and its settings; raises `ParamsError` for wrong ones."""
-        where = "a generator of the family srgan: half"
-        name, settings = str(self.half.get("family")), {**self.half}
-        settings.pop("family", None)
-        if name not in STANDALONE:
+        # Imported here, since the registry imports this module. The digest of this family's code
+        # follows the import and so covers every family that half may be of.
+        from pipeline.generators import GENERATORS
+
+        settings = dict(self.half)
+        name = str(settings.pop("family", None))
+        if name not in GENERATORS or name == "srgan":
+            names = ", ".join(sorted(GENERATORS.keys() - {"srgan"}))
             raise ParamsError(
-                where,
-                f"expected family: one of {', '.join(STANDALONE)}, found {name}",
-                "name the family of the generator of half the size",
+                WHERE, f"expected family: one of {names}, found {name}", "name one of these"
             )
-        if idle := ", ".join(sorted(SHARED & settings.keys())):
+        if repeated := ", ".join(sorted(GeneratorConfig.model_fields.keys() & settings.keys())):
             raise ParamsError(
-                where,
-                f"expected no settings of the fit, which both share, found {idle}",
-                "leave them out here: those beside half hold for both",
+                WHERE,
+                f"expected no settings of the fit, which both share, found {repeated}",
+                "set them beside half",
             )
-        config = STANDALONE[name].Config
-        shared = {
-            key: value for key, value in self.model_dump().items() if key in config.model_fields
-        }
-        return STANDALONE[name], member_config(config, {**shared, **settings}, where)
+
+        family = GENERATORS[name]
+        shared = {*GeneratorConfig.model_fields, "latent_dim", "noise"}
+        shared &= family.Config.model_fields.keys()
+        settings = {**self.model_dump(include=shared), **settings}
+        return family, member_config(family.Config, settings, WHERE)
 
 
 class Doubler(nn.Module):
@@ -98,8 +118,8 @@ class Doubler(nn.Module):
         )
         self.last = nn.Conv2d(channels, 4 * spec.channels, 3, padding=1)
 
+    @override
     def forward(self, small: Tensor) -> Tensor:
-        """See the class."""
         x = functional.relu(self.first(small))
         for block in self.blocks:
             x = x + block(x)
@@ -109,19 +129,19 @@ class Doubler(nn.Module):
 
 
 class DoublingGeneratorNet(nn.Module):
-    """Noise (n, latent_dim) and labels (n,) to images: the smaller sampler, then the doubler."""
+    """Noise (n, latent_dim) and labels (n,) to images: the smaller generator, then the doubler."""
 
     def __init__(self, smaller: nn.Module, doubler: nn.Module) -> None:
         super().__init__()
         self.smaller, self.doubler = smaller, doubler
 
+    @override
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        """See the class."""
         return cast("Tensor", self.doubler(self.smaller(z, y)))
 
 
 class SRGAN(CrossEntropyGame):
-    """See the module; the game is that of the doubling network."""
+    """See the module; the game of this class is that of the doubling network."""
 
     Config = SRGANConfig
     config: SRGANConfig
@@ -147,47 +167,56 @@ class SRGAN(CrossEntropyGame):
             f"smaller_{key}": value for key, value in self.smaller.optimizers.items()
         }
 
+    @override
+    @classmethod
+    def losses(cls, config: SRGANConfig) -> dict[str, Loss]:
+        """The losses of half, and that of the doubling network."""
+        family, half = config.smaller()
+        return {**family.losses(half), "doubling": cls.loss}
+
+    @override
     def to_latent(self, normal: Tensor) -> Tensor:
-        """See `Generator.to_latent`: as the smaller generator has it."""
         return self.smaller.to_latent(normal)
 
+    @override
     def finalize(self, generator_net: DoublingGeneratorNet, data: LabeledImages) -> None:
-        """See `Generator.finalize`: the smaller generator's."""
         small = to_pixels(resized(to_signed_input(data.images), self.size))
         self.smaller.finalize(generator_net.smaller, LabeledImages(small, data.labels))
 
+    @override
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """See `Generator.update`."""
         small = resized(real, self.size)
-        losses = self.smaller.update(small, labels)  # the game that decides what is drawn
+        losses = self.smaller.update(small, labels)  # this game decides what is sampled
         doubling = super().update(real, labels)
         return {**losses, **{f"doubling_{name}": value for name, value in doubling.items()}}
 
+    @override
     def generate(self, z: Tensor, labels: Tensor, real: Tensor) -> Tensor:
-        """See `Adversarial.generate`: the real images, made smaller and doubled."""
+        """Real images, made smaller and doubled."""
         doubled = self.in_precision(self.doubler, resized(real, self.size))
         self.content = functional.mse_loss(doubled, real)
         return doubled
 
+    @override
     def showcase(self, data: LabeledImages, seed: int) -> dict[str, Tensor]:
-        """See `Generator.showcase`: real images, and from half the size bicubic, doubled."""
-        real, _ = spread_out(data, DOUBLED_ROWS)
+        """Rows of real images; of the same in half the size, enlarged bicubically; and doubled."""
+        real, _ = evenly_spaced(data, DOUBLED_ROWS)
         small = resized(real, self.size)
         bicubic = resized(small, (self.spec.height, self.spec.width))
-        return {"doubling": in_turns(real, bicubic, self.doubler(small))}
+        return {"doubling": interleave_rows(real, bicubic, self.doubler(small))}
 
+    @override
     def generator_loss(self, fake: Tensor, labels: Tensor, z: Tensor) -> Tensor:
-        """See `Adversarial.generator_loss`: content, and that doubled images pass for real."""
-        game = super().generator_loss(fake, labels, z)
-        return self.content + self.config.adversarial_weight * game
+        """The content loss and the weighted adversarial loss."""
+        adversarial = super().generator_loss(fake, labels, z)
+        return self.content + self.config.adversarial_weight * adversarial
 
+    @override
     def diagnostics(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """See `Adversarial.diagnostics`: also the last batch's peak signal-to-noise ratio,
-        decibels.
-        """
+        """Also the peak signal-to-noise ratio of the last batch, in decibels."""
         return {**super().diagnostics(real, fake), "psnr": psnr(self.content.detach())}
 
 
 def psnr(mse: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in decibels, of a mean squared error of pixels in -1..1."""
+    """Peak signal-to-noise ratio in decibels, for a mean squared error of pixels in -1..1."""
     return 10 * torch.log10(4 / mse.clamp_min(1e-10))

@@ -1,8 +1,8 @@
 """The whole state of a fit, and its checkpoints: one file each, whole or absent, verified.
 
 A file's name carries the step and the start of the SHA-256 of its bytes, so that one rename
-publishes both. The two newest are kept: if the newest is damaged, the one before it serves.
-Random state is not part of it: the fit loop derives randomness from the step.
+publishes both. The two newest are kept: if the newest is damaged, the one before it is used. Random
+state is not part of it, since the fit loop derives randomness from the step.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from pipeline.data.images import Images
+from pipeline.nn.tensors import Images
 from pipeline.runtime.files import atomic, file_digest
 
 NUM_KEPT = 2
@@ -26,9 +26,9 @@ DIGEST_LENGTH = 16
 
 @dataclass
 class History:
-    """What a fit saw: a row of losses and learning rates per logged step, and snapshots.
+    """What was recorded during a fit: a row of losses and learning rates per logged step.
 
-    `snapshots[step]` are uint8 images (n, c, h, w), the same noise at every step.
+    `snapshots[step]` are uint8 images (n, c, h, w) of the same noise at every step, if any.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -37,23 +37,28 @@ class History:
 
 @dataclass
 class TrainingState:
-    """Everything that a resumed fit needs beside its inputs."""
+    """Everything that a resumed fit needs apart from its inputs."""
 
     modules: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
     history: History = field(default_factory=History)
 
     def save(self, folder: Path, step: int) -> None:
-        """Write the state after `step` steps into `folder`, then drop the oldest checkpoints."""
+        """Write the state after `step` steps into `folder`, then delete the oldest checkpoints."""
         content = save(self._tensors(), metadata={"rows": json.dumps(self.history.rows)})
         digest = hashlib.sha256(content).hexdigest()[:DIGEST_LENGTH]
+
         with atomic(folder / f"checkpoint-{step:08d}-{digest}.safetensors") as temporary:
             temporary.write_bytes(content)
+
         for old in newest_first(folder)[NUM_KEPT:]:
             old.unlink(missing_ok=True)
 
     def resume(self, folder: Path) -> int:
-        """Take over the newest undamaged checkpoint in `folder`; the steps it has behind it."""
+        """Restore the newest undamaged checkpoint in `folder`.
+
+        Returns the number of steps before it; 0, and nothing is restored, if there is none.
+        """
         for path in newest_first(folder):
             _, step, digest = path.stem.split("-")
             if file_digest(path)[:DIGEST_LENGTH] == digest:
@@ -73,6 +78,7 @@ class TrainingState:
                     tensors[f"optimizer/{name}/{index}/{key}"] = value.contiguous()
         for step, images in self.history.snapshots.items():
             tensors[f"snapshot/{step}"] = torch.from_numpy(images)
+
         # Copies, because the file format refuses tensors that share memory.
         return {name: value.clone() for name, value in tensors.items()}
 
@@ -80,25 +86,30 @@ class TrainingState:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             self.history.rows = json.loads(file.metadata()["rows"])
+
         for name, module in self.modules.items():
-            module.load_state_dict(_below(tensors, f"module/{name}/"))
+            module.load_state_dict(_with_prefix(tensors, f"module/{name}/"))
+
         for name, optimizer in self.optimizers.items():
             slots: dict[int, dict[str, Tensor]] = {}
-            for key, value in _below(tensors, f"optimizer/{name}/").items():
+            for key, value in _with_prefix(tensors, f"optimizer/{name}/").items():
                 index, slot = key.split("/")
                 slots.setdefault(int(index), {})[slot] = value
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": slots, "param_groups": groups})
-            _lay_out_like_parameters(optimizer)
-        snapshots = sorted(_below(tensors, "snapshot/").items(), key=lambda item: int(item[0]))
-        self.history.snapshots = {int(step): images.numpy() for step, images in snapshots}
+            _match_memory_format(optimizer)
+
+        snapshots = _with_prefix(tensors, "snapshot/")
+        self.history.snapshots = {
+            step: snapshots[str(step)].numpy() for step in sorted(map(int, snapshots))
+        }
 
 
-def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
-    """Give the state the memory layout of its parameter.
+def _match_memory_format(optimizer: torch.optim.Optimizer) -> None:
+    """Give the optimizer's state the memory format of its parameter.
 
-    Fused optimizers walk through both in memory order: a state in rows beside a parameter in
-    channels-last order would silently update the wrong weights.
+    Fused optimizers read both in memory order: a contiguous state of a channels-last parameter
+    would silently update the wrong weights.
     """
     for parameter, slots in optimizer.state.items():
         for key, value in slots.items():
@@ -111,7 +122,7 @@ def newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)
 
 
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {
         name.removeprefix(prefix): value
         for name, value in tensors.items()

@@ -1,0 +1,44 @@
+"""The judge: the classifier that evaluates generators and is used for nothing else.
+
+Its settings are fixed, since a measuring instrument that changes with the study measures nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from pipeline.classifiers.base import plain
+from pipeline.classifiers.cnn import CNN, CNNConfig
+from pipeline.data.images import ImageSpec, LabeledImages
+from pipeline.nn.augment import AffineConfig, affine
+from pipeline.runtime.seeds import derive_seed
+
+JUDGE = CNNConfig(
+    steps=1000,
+    batch_size=64,
+    learning_rate=3e-3,
+    weight_decay=1e-2,
+    channels=16,
+    features=64,
+    dropout=0.3,
+)
+JUDGE_AUGMENTATION = AffineConfig(degrees=10, translate=0.08, scale=0.1, shear=5)
+
+
+def fit_judge(data: LabeledImages) -> CNN:
+    """The judge trained on `data`."""
+    return CNN(JUDGE, derive_seed("judge")).fit(plain(data, affine(JUDGE_AUGMENTATION)))
+
+
+def load_judge(state: Mapping[str, Tensor], spec: ImageSpec) -> CNN:
+    """The judge with the state of a trained one, for images and classes of `spec`.
+
+    Its weights are in row-major order: in channels-last order kernels round differently, and the
+    audits would differ in their last bits from the published ones.
+    """
+    judge = CNN(JUDGE, derive_seed("judge")).load(state, spec)
+    judge.network.to(memory_format=torch.contiguous_format)
+    return judge

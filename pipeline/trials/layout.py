@@ -1,0 +1,209 @@
+"""Where every artifact lies, which settings decide it, and how it is named.
+
+The only module that spells output folders and file suffixes: stages, the integrity check, tables
+and tests ask here. Paths are relative to the project's folder. Knows no file's content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.design import is_supervised
+from pipeline.config.schema import FRESH, SUBSETS, Params
+from pipeline.trials.grid import Replicate, Trial, expected_trials, replicates
+
+MANIFEST = ".manifest.json"
+PREPARE = "prepare"
+JUDGE = "judge"  # the only item of the stage train_judge
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that a trial may read.
+
+    `stage` is the stage that writes it, as `dvc repro` names it. `manifest` is that of the trial
+    that writes it, or None for files of `prepare`, which have no trial and cannot fail.
+    """
+
+    path: Path
+    stage: str
+    manifest: Path | None = None
+
+
+SPLITS = Path("data/splits")
+POOL = File(SPLITS / "pool.npz", PREPARE)  # images without labels
+LABELS = File(SPLITS / "labels.npz", PREPARE)  # all labels of the pool, for evaluation only
+TEST = File(SPLITS / "test.npz", PREPARE)
+IDS = File(SPLITS / "ids.npz", PREPARE)  # content ids of pool and test set
+SUMMARY = File(SPLITS / "manifest.json", PREPARE)
+
+
+def subset(replicate: Replicate) -> File:
+    """The labeled subset of a replicate."""
+    return File(Path(SUBSETS) / replicate.file(".npz"), PREPARE)
+
+
+def fresh(replicate: Replicate) -> File:
+    """As many labeled images again, for the control that must help."""
+    return File(Path(FRESH) / replicate.file(".npz"), PREPARE)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The output folder of a stage, and the suffixes of the files of one trial, main one first."""
+
+    folder: Path
+    suffixes: tuple[str, ...]
+
+
+OUTPUTS: dict[str, Outputs] = {
+    "train_teacher": Outputs(Path("models"), (".npz", ".safetensors")),
+    "evaluate_teacher": Outputs(Path("data/audit"), (".json",)),
+    "train_generator": Outputs(
+        Path("models"),
+        (
+            ".safetensors",
+            ".history.csv",
+            ".snapshots.npz",
+            ".showcase.npz",
+            ".discriminator.safetensors",
+        ),
+    ),
+    "tune": Outputs(Path("data/tuning"), (".json",)),
+    "synthesize": Outputs(Path("data/synthetic"), (".npz",)),
+    "train_judge": Outputs(Path("data/judge"), (".safetensors",)),
+    "evaluate_generator": Outputs(Path("data/audit"), (".json",)),
+    "train_classifiers": Outputs(Path("results"), (".npz",)),
+}
+# Stages that read labels beyond the subset, which nothing that is trained for an arm may see.
+EVALUATIONS = frozenset({"evaluate_teacher", "train_judge", "evaluate_generator"})
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The outputs of one trial: of `item` of a stage, in one replicate, with one classifier.
+
+    `item` is a generator, teacher or arm of params.yaml. The judge has no replicate; only trials
+    of `train_classifiers` have a classifier.
+    """
+
+    stage: str
+    item: str
+    replicate: Replicate | None = None
+    classifier: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The stage as `dvc repro` names it."""
+        return self.stage if self.replicate is None else f"{self.stage}@{self.item}"
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds the outputs of all trials of the item."""
+        folder = OUTPUTS[self.stage].folder
+        return folder if self.replicate is None else folder / self.item
+
+    def path(self, suffix: str) -> Path:
+        """The path of the output with this suffix."""
+        if self.replicate is None:
+            return self.folder / f"{self.item}{suffix}"
+        classifier = f".{self.classifier}" if self.classifier else ""
+        return self.folder / self.replicate.file(f"{classifier}{suffix}")
+
+    @property
+    def manifest(self) -> Path:
+        """The path of the manifest, which every trial has, failed ones too."""
+        return self.path(MANIFEST)
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The paths of all outputs of a trial that did not fail, by suffix."""
+        return {suffix: self.path(suffix) for suffix in OUTPUTS[self.stage].suffixes}
+
+    def output(self, suffix: str) -> File:
+        """The output with this suffix, as an input of another trial."""
+        return File(self.path(suffix), self.title, self.manifest)
+
+    @property
+    def tags(self) -> dict[str, str | int]:
+        """The names of the trial, as columns of tables."""
+        names: dict[str, str | int] = {"stage": self.stage, "item": self.item}
+        if self.classifier is not None:
+            names["classifier"] = self.classifier
+        return names | (self.replicate.columns() if self.replicate else {})
+
+
+def result(trial: Trial) -> Artifact:
+    """The outputs of a classifier trial."""
+    return Artifact("train_classifiers", trial.arm, trial.replicate, trial.classifier)
+
+
+def artifacts(params: Params) -> Iterator[Artifact]:
+    """The outputs of every trial that the study consists of, in the order of the stages."""
+    grid = replicates(params.study)
+    for name in params.teachers:
+        for stage in ("train_teacher", "evaluate_teacher"):
+            yield from (Artifact(stage, name, replicate) for replicate in grid)
+    yield Artifact("train_judge", JUDGE)
+    for name in params.generators:
+        for stage in ("train_generator", "tune", "synthesize", "evaluate_generator"):
+            yield from (Artifact(stage, name, replicate) for replicate in grid)
+    yield from map(result, expected_trials(params))
+
+
+def filter_teacher(params: Params, generator: str) -> str:
+    """The teacher whose probabilities filter the images of a generator.
+
+    The teacher that labeled the images the generator learned from, else `synthesize.teacher`, which
+    is there when any generator needs it.
+    """
+    return str(params.generators[generator].teacher or params.synthesize.teacher)
+
+
+def sections(params: Params, artifact: Artifact) -> tuple[str, ...]:
+    """The sections of params.yaml, dotted, that decide the outputs of a trial."""
+    return SECTIONS[artifact.stage](params, artifact)
+
+
+def settings(params: Params, artifact: Artifact) -> dict[str, Any]:
+    """The values of those sections, as params.yaml has them."""
+    return {key: params.section(key) for key in sections(params, artifact)}
+
+
+def _teacher_sections(params: Params, name: str) -> tuple[str, ...]:
+    """A supervised teacher is a classifier with a transform, so their sections decide it too."""
+    keys = [f"teachers.{name}"]
+    if is_supervised(params, name):
+        chosen = params.teachers[name].settings
+        keys.append(f"classifiers.{chosen.get('classifier', 'cnn')}")
+        transform = chosen.get("transform", "none")
+        keys += [] if transform == "none" else [f"transforms.{transform}"]
+    return tuple(keys)
+
+
+def _arm_sections(params: Params, artifact: Artifact) -> tuple[str, ...]:
+    arm, section = params.arms[artifact.item], f"arms.{artifact.item}"
+    if arm.teacher_itself:
+        return (section, *_teacher_sections(params, str(arm.teacher)))
+    transform = [] if arm.transform == "none" else [f"transforms.{arm.transform}"]
+    return (section, f"classifiers.{artifact.classifier}", *transform)
+
+
+def _image_sections(params: Params, artifact: Artifact) -> tuple[str, ...]:
+    teacher = _teacher_sections(params, filter_teacher(params, artifact.item))
+    return ("synthesize", f"generators.{artifact.item}", *teacher)
+
+
+SECTIONS: dict[str, Callable[[Params, Artifact], tuple[str, ...]]] = {
+    "train_teacher": lambda params, artifact: _teacher_sections(params, artifact.item),
+    "evaluate_teacher": lambda params, artifact: ("data.unknown_classes",),
+    "train_generator": lambda params, artifact: (f"generators.{artifact.item}",),
+    "tune": lambda params, artifact: ("tune", *_image_sections(params, artifact)),
+    "synthesize": _image_sections,
+    "train_judge": lambda params, artifact: (),
+    "evaluate_generator": lambda params, artifact: (),
+    "train_classifiers": _arm_sections,
+}

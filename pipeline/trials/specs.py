@@ -1,0 +1,76 @@
+"""What decides the result of a trial, as frozen values without any of params.yaml around them.
+
+A worker receives one spec and the files named beside it, so it cannot read a setting that its
+spec does not hold. Provenance is the dump of the spec. Knows no stage and no family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from pipeline.config.validation import Member, member_config
+from pipeline.runtime.errors import ParamsError
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What every spec has: the seed from which all randomness of the trial is derived."""
+
+    seed: int
+
+
+@dataclass(frozen=True)
+class MemberSpec:
+    """A member of an open family: its class or builder, and its validated `Config`.
+
+    The defaults of the configuration are filled in, so a changed default changes the spec.
+    """
+
+    family: Any
+    config: Any
+
+
+def member(
+    registry: Mapping[str, type[Any]], family: str, settings: Member, where: str
+) -> MemberSpec:
+    """The member of `registry` called `family`; `where` names the section, for errors.
+
+    Raises `ParamsError` when there is no such family or the settings do not fit its `Config`.
+    """
+    refuse_unknown(f"{where}: family", family, registry)
+    return MemberSpec(registry[family], member_config(registry[family].Config, settings, where))
+
+
+def refuse_unknown(where: str, name: str, choices: Iterable[str]) -> None:
+    """Raise `ParamsError` when `name` is not among `choices`."""
+    names = list(choices)
+    if name not in names:
+        raise ParamsError(
+            f"params.yaml: {where}",
+            f"expected one of {', '.join(names)}, found {name!r}",
+            "use one of these names",
+        )
+
+
+def dump(value: Any) -> Any:
+    """`value` as plain JSON values: dataclasses and sections by field, classes by their path."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", serialize_as_any=True)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: dump(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {key: dump(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [dump(entry) for entry in value]
+    return f"{value.__module__}.{value.__qualname__}" if callable(value) else value
+
+
+def family_modules(value: Any) -> set[str]:
+    """The dotted modules of all classes and builders in a spec."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return set().union(*(family_modules(getattr(value, field.name)) for field in fields(value)))
+    return {value.__module__} if callable(value) else set()
