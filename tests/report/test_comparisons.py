@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.config.arms import WarmStartArm
 from pipeline.config.schema import Params
 from pipeline.evaluation import statistics
 from pipeline.evaluation.metrics import METRICS
@@ -190,14 +191,9 @@ def test_an_arm_that_measures_what_it_adds_is_held_against_its_reference(
 def test_the_reference_of_a_start_from_a_discriminator_is_the_same_without_it(
     change: dict[str, Any], reference: str | None, study: Params
 ) -> None:
-    plain = {
-        "inputs": "models/dcgan",
-        "start_from_discriminator": True,
-        "filter": "none",
-        "role": "measure",
-        "per_class": study.arms["classical"].per_class,
-    }
-    params = with_arms(study, warm=plain | change)
+    plain = {"inputs": "models/dcgan", "per_class": study.arms["classical"].per_class}
+    warm = WarmStartArm.model_validate({**plain, "role": "measure", **change})
+    params = study.model_copy(update={"arms": study.arms | {"warm": warm}})
     assert [other for arm, other in pairs(params) if arm == "warm"] == [
         "real",
         *([reference] if reference else []),

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipeline.config.schema import Params
+from pipeline.config.arms import PseudoArm
+from pipeline.config.schema import Params, TeacherParams
 from pipeline.report.recommendation import Recommendation, Tables, cost, describe, recommend
 
 KEYS = ["classifier", "arm", "baseline", "budget"]
@@ -250,10 +251,9 @@ def test_arms_with_unlabeled_images_are_marked_and_the_best_without_follows(
 
 def semi(study: Params) -> Params:
     """The study with a teacher and an arm of its pseudo-labels."""
-    taught = study.arms["dcgan"].model_copy(update={"inputs": "models/graph"})
-    return study.model_copy(
-        update={"arms": study.arms | {"taught": taught}, "teachers": {"graph": {}}}
-    )
+    taught = PseudoArm(inputs="models/graph", per_class=6)
+    teachers = study.teachers | {"graph": TeacherParams(family="label_propagation")}
+    return study.model_copy(update={"arms": study.arms | {"taught": taught}, "teachers": teachers})
 
 
 def test_every_budget_and_classifier_has_its_own(study: Params) -> None:

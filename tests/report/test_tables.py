@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.config.schema import Params, load_params
+from pipeline.config.schema import Params, TeacherParams, load_params
 from pipeline.evaluation.metrics import METRICS
 from pipeline.report import tables
 from pipeline.runtime.errors import DivergedError, IntegrityError
@@ -87,7 +87,9 @@ def test_what_was_fixed_or_chosen_is_told_of_every_replicate_with_images(
     project: Path, study: Params
 ) -> None:
     path = project / "data/synthetic/dcgan/budget-0002/seed-01.npz"
-    write_npz(path, **read_npz(path) | {"latent_std": np.array(1.5), "confidence": np.array(0.9)})
+    write_npz(
+        path, **read_npz(path) | {"latent_std": np.array(1.5), "min_probability": np.array(0.9)}
+    )
     failed = manifest_of(project / "data/synthetic/dcgan/budget-0004/seed-00.npz")
     write_json(failed, read_json(failed) | {"failure": ["where", "what", "fix"]})
     table = tables.tuning_table(study, project)
@@ -145,7 +147,7 @@ def test_seconds_become_images_per_second_for_generators(project: Path, study: P
 def test_seconds_of_outputs_that_came_from_elsewhere_are_left_out(
     project: Path, study: Params
 ) -> None:
-    file = next((project / "models").rglob("*.manifest.json"))
+    file = next((project / "models/dcgan").rglob("*.manifest.json"))
     file.write_bytes(b"restored from another run")
     assert len(tables.timings_table(study, project)) == 7
 
@@ -256,10 +258,10 @@ def test_a_renamed_column_stands_under_both_names() -> None:
 
 
 def test_a_teacher_is_read_under_either_name(project: Path, study: Params) -> None:
-    params = study.model_copy(update={"teachers": {"graph": {}}})
+    params = study.model_copy(update={"teachers": {"graph": TeacherParams()}})
     numbers = dict.fromkeys(tables.TEACHER_COLUMNS[3:], 0.5) | {"strangeness_auroc": None}
     renamed = {tables.ALIASES.get(name, name): value for name, value in numbers.items()}
-    honest = read_json(next((project / "models").rglob("*.manifest.json")))
+    honest = read_json(next((project / "models/dcgan").rglob("*.manifest.json")))
     seen = []
     for report in (numbers, renamed):
         for replicate in replicates(study.study):
@@ -299,7 +301,7 @@ def test_a_distance_is_not_judged_by_its_height(zoo: Path) -> None:
     assert health.loc[("dcgan", 2, 3), "warnings"] == "discriminator_wins"
     manifest = manifest_of(zoo / "models/dcgan/budget-0002/seed-03.npz")
     record = read_json(manifest)
-    record["labels"]["loss"] = "wasserstein"
+    record["tags"]["loss"] = "wasserstein"
     write_json(manifest, record)
     health = tables.health_table(params, zoo).set_index(["generator", "budget", "seed"])
     assert health.loc[("dcgan", 2, 3), "warnings"] == ""
