@@ -146,7 +146,8 @@ def without_failures(results: ReportTables, params: Params) -> list[str]:
 
 
 def teachers(results: ReportTables) -> Table:
-    """How accurate the pseudo-labels are."""
+    """How accurate the pseudo-labels are; with the columns of unknown classes if there are such."""
+    rows = teacher_means(results)
     columns = [
         left("teacher", "teacher"),
         BUDGET,
@@ -154,13 +155,16 @@ def teachers(results: ReportTables) -> Table:
         Column("label accuracy", "label_accuracy", number("%.2f %%", 100)),
         Column("confident", "confident_frac", PERCENT),
         Column("accuracy of confident", "confident_accuracy", number("%.2f %%", 100)),
-        Column("unknown classes", "unknown_frac", PERCENT),
-        Column("unknown among labeled", "unknown_labeled_frac", PERCENT),
-        Column("unknown among confident", "unknown_confident_frac", number("%.2f %%", 100)),
-        Column("OOD AUROC", "ood_auroc", number("%.3f")),
         Column("distance rank", "distance_rank", SHARE),
     ]
-    return table("Pseudo-label accuracy", columns, teacher_means(results))
+    if (rows["unknown_frac"] > 0).any():
+        columns += [
+            Column("unknown classes", "unknown_frac", PERCENT),
+            Column("unknown among labeled", "unknown_labeled_frac", PERCENT),
+            Column("unknown among confident", "unknown_confident_frac", number("%.2f %%", 100)),
+            Column("OOD AUROC", "ood_auroc", number("%.3f")),
+        ]
+    return table("Pseudo-label accuracy", columns, rows)
 
 
 def teacher_means(results: ReportTables) -> pd.DataFrame:

@@ -551,6 +551,20 @@ def test_few_seeds_name_the_seeds_that_would_decide(finished_study: Path) -> Non
     assert "minimum detectable effect (80 % power), points" in head
 
 
+@pytest.mark.parametrize("unknown_frac", [0.0, 0.25])
+def test_columns_of_unknown_classes_are_shown_where_there_are_such(
+    unknown_frac: float, finished_study: Path
+) -> None:
+    columns = [*tables.TEACHER_COLUMNS[3:], *tables.ALIASES.values()]
+    row = {"teacher": "graph", "budget": 2, "seed": 0, **dict.fromkeys(columns, 0.9)}
+    teachers = pd.DataFrame([row | {"unknown_frac": unknown_frac}])
+    page = changed_page(finished_study, teachers=teachers)
+    (cells,) = page.table("Pseudo-label accuracy")
+    assert cells["teacher"] == "graph"
+    assert ("OOD AUROC" in cells) == ("unknown classes" in cells) == (unknown_frac > 0)
+    assert "farther from the unlabeled" in page.sections["Pseudo-label accuracy"].text
+
+
 def test_pictures_are_inside_the_page(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"\x89PNG")
     kind, _, content = html.embedded(tmp_path / "x.png").partition(",")
