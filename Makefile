@@ -60,7 +60,7 @@ clean: ## forget finished trials; results stay in DVC's cache
 
 # Compiling all 15,000 modules beforehand takes most of a minute; Python compiles what it imports.
 $(READY): requirements.lock
-	@"$(PYTHON)" -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, found " + sys.version.split()[0] + "; to mend it, run make with PYTHON=python3.12 or the like")'
+	@"$(PYTHON)" -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, found " + sys.version.split()[0] + ". Fix: run make with PYTHON=python3.12 or the like")'
 	@test -x $(VENV)/bin/python || "$(PYTHON)" -m venv $(VENV)
 	@echo "installing the locked dependencies into $(VENV) (some 6 GB, a few minutes)"
 	@$(VENV)/bin/python -m pip install -q --no-compile --disable-pip-version-check --require-hashes -r requirements.lock

@@ -5,8 +5,8 @@ The rooms, by floor. Imports only go down, and rooms on one floor do not know ea
 * 0  `runtime/`: errors, seeds, determinism, files, progress; knows nothing of images
 * 1  `config/`: params.yaml as frozen objects, and what is compared with what
 * 2  `data/`, `nn/`: images, splits and datasets; what every network shares
-* 3  `generators/`, `teachers/`, `classifiers/`, `trials/`, `evaluation/`: models, the grid of trials
-     and how they run, metrics and statistics
+* 3  `generators/`, `teachers/`, `classifiers/`, `trials/`, `evaluation/`: models, trials and how
+     they run, metrics and statistics
 * 4  `training_sets/`, `report/`: arms, filters and transforms; tables, verdicts, figures, the page
 * 5  `stages/`, `commands/`, `__main__`: one module per DVC stage, one per command
 """

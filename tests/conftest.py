@@ -96,7 +96,11 @@ ZOO = STUDY.replace(
     "arms:\n"
     "  cvae: {kind: synthetic, inputs: data/synthetic/cvae, per_class: 6, role: measure}\n"
     "  cvae_only:\n"
-    "    {kind: synthetic, inputs: data/synthetic/cvae, per_class: 6, real: false, role: measure}\n",
+    "    kind: synthetic\n"
+    "    inputs: data/synthetic/cvae\n"
+    "    per_class: 6\n"
+    "    real: false\n"
+    "    role: measure\n",
 )
 DISTANCES = (
     "label_fidelity",

@@ -1,1 +1,1 @@
-"""Images, splits and where they come from."""
+"""Images, datasets and splits."""

@@ -1,6 +1,6 @@
-"""Labeled images as two arrays, the ranges they are converted to, and their content ids.
+"""Labeled images as two arrays, and the content ids of images.
 
-Knows arrays and the `.npz` they are kept in: no torch, no model.
+Knows arrays and the `.npz` format, but no torch and no model.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """What a model must know of a dataset: image shape and number of classes."""
+    """What a model needs to know about a dataset: image shape and number of classes."""
 
     channels: int
     height: int
@@ -33,9 +33,9 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class LabeledImages:
-    """`images` uint8 (n, c, h, w), 0 is background and 255 ink; `labels` int64 (n,), -1 unlabeled.
+    """`images` uint8 (n, c, h, w), 0 background, 255 foreground; `labels` int64 (n,), -1 unlabeled.
 
-    Raises `DataError` when shapes, dtypes or label values break that contract.
+    Raises `DataError` for other shapes, dtypes or label values.
     """
 
     images: Images
@@ -49,7 +49,7 @@ class LabeledImages:
                 self.source,
                 "expected uint8 images of shape (n, channels, height, width), "
                 f"found {images.dtype} of shape {images.shape}",
-                "convert the images before they enter the pipeline",
+                "convert the images first",
             )
         if labels.dtype != np.int64 or labels.shape != (len(images),):
             raise DataError(
@@ -70,7 +70,7 @@ class LabeledImages:
 
     @property
     def num_classes(self) -> int:
-        """One more than the largest label; a stratified draw has every class."""
+        """One more than the largest label; a labeled subset has every class."""
         return int(self.labels.max()) + 1
 
     def take(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> LabeledImages:
@@ -84,30 +84,30 @@ class LabeledImages:
 
 
 def joined(first: LabeledImages, second: LabeledImages) -> LabeledImages:
-    """Both sets, one after the other."""
+    """The images of `first`, then those of `second`."""
     images = np.concatenate([first.images, second.images])
     return LabeledImages(images, np.concatenate([first.labels, second.labels]), first.source)
 
 
 def read_images(path: Path) -> LabeledImages:
-    """The `images` and `labels` of an `.npz` file written by a stage."""
+    """The `images` and `labels` of an `.npz` file; raises `DataError` if it lacks them."""
     arrays = read_npz(path)
     if not {"images", "labels"} <= set(arrays):
         raise DataError(
             str(path),
             f"expected the arrays images and labels, found {', '.join(arrays) or 'none'}",
-            "run the stage that makes this file again",
+            "run the stage that writes this file again",
         )
     return LabeledImages(arrays["images"], arrays["labels"], str(path))
 
 
 def flat(images: Images) -> NDArray[np.float32]:
-    """uint8 images (n, c, h, w) as rows (n, c * h * w) in 0..1, for distances between pixels."""
+    """uint8 images (n, c, h, w) as float32 rows (n, c * h * w) in 0..1."""
     return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
 
 
 def content_ids(images: Images) -> NDArray[np.str_]:
-    """SHA-256 of each image's bytes as hex, (n,): equal exactly when the pixels are equal."""
+    """SHA-256 of each image's bytes as hex, (n,): equal if and only if the pixels are equal."""
     contiguous = np.ascontiguousarray(images)
     return np.array([hashlib.sha256(image.tobytes()).hexdigest() for image in contiguous])
 

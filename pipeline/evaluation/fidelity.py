@@ -1,7 +1,7 @@
-"""How close synthetic images come to real ones: distances, right labels, variety.
+"""How similar synthetic images are to real ones: distances, label fidelity, diversity, collapse.
 
-Arrays in, numbers out. Features are those of a classifier of the same kind of images, so the
-Frechet distance here is not the FID of published tables and must not be compared with one.
+Arrays in, numbers out. Features are those of a classifier of the same kind of images, not of an
+Inception network, so the Frechet distance must not be compared with published FIDs.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ Features = NDArray[np.float32]
 NEIGHBORS = 5  # as in Naeem et al. (2020)
 KERNEL_SUBSETS = 20
 KERNEL_SUBSET_SIZE = 500
-MAX_PAIRED = 500  # images whose pairwise distances are averaged: they take n * n numbers
-MIN_PAIRED = 5  # fewer images of a class may be alike by chance
+MAX_PAIRED = 500  # images whose pairwise distances are averaged: they need n * n numbers
+MIN_PAIRED = 5  # fewer images of a class may be similar by chance
 
-# Flag "wrong_labels": the DCGAN mislabels 3 to 6 % of MNIST, with 1 as with 10 labels per class.
-# Twice as many is a generator that does not obey its label.
+# Flag "wrong_labels": the DCGAN mislabels 3 to 6 % of MNIST, with 1 label per class as with 10.
+# A generator with twice as many ignores its label.
 MAX_WRONG_FRAC = 0.1
-# Flag "collapsed": mean distance within a class, as a share of the draw's. Classes of real MNIST
-# have 0.63 and more, of real `digits` 0.55, random sets of 5 images 0.37; DCGANs that serve 0.48,
-# also after 5 steps. A DCGAN whose noise has no effect has 0.11 to 0.20, one image per class with
-# noise of 20 gray levels 0.19 to 0.23. A false alarm costs a trial, so the bound lies low.
+# Flag "collapsed": mean distance within a class, as a share of that of the labeled subset. Classes
+# of real MNIST have at least 0.63, of real `digits` 0.55, random sets of 5 images 0.37; usable
+# DCGANs 0.48, also after 5 steps. A DCGAN whose noise has no effect has 0.11 to 0.20, one image per
+# class with noise of 20 gray levels 0.19 to 0.23. A false alarm costs a trial, so the bound is low.
 COLLAPSED_FRAC = 0.25
-# The same flag: share of a class's drawn images that lie nearer to a synthetic image than to each
-# other. DCGANs that serve reach 0.4 and more, 0.91 on average; one image of a class over and over
-# 0.09 on average, two in turns 0.16, three 0.22 (100 classes each, 10 labels per class).
+# The same flag: share of a class's labeled images that lie nearer to a synthetic image than to each
+# other. Usable DCGANs have at least 0.4, 0.91 on average; a single repeated image has 0.09 on
+# average, two alternating images 0.16, three 0.22 (100 classes each, 10 labels per class).
 MIN_COVERED_FRAC = 0.15
 
 
 class _Given(nn.Module):
-    """Hands features through: torchmetrics expects the network that makes them."""
+    """Returns its input: torchmetrics expects the network that computes features."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class _Given(nn.Module):
 def frechet_distance(real: Features, synthetic: Features) -> float:
     """Frechet distance between Gaussians fitted to both sets, (n, d) each; 0 for equal sets.
 
-    Source: Heusel et al. (2017). Biased upwards for small n: compare only values of equal n.
+    Source: Heusel et al. (2017). Biased upwards for small n: compare values of equal n only.
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -71,7 +71,7 @@ def frechet_distance(real: Features, synthetic: Features) -> float:
 def kernel_distance(real: Features, synthetic: Features, seed: int) -> float:
     """Squared maximum mean discrepancy with a cubic kernel, mean over random subsets; unbiased.
 
-    Source: Binkowski et al. (2018). May be slightly negative when the sets are alike.
+    Source: Binkowski et al. (2018). Can be slightly negative for similar sets.
     """
     from torchmetrics.image.kid import KernelInceptionDistance
 
@@ -93,12 +93,12 @@ def _between(metric: Metric, real: Features, synthetic: Features) -> float:
 
 
 def prdc(real: Features, synthetic: Features, neighbors: int = NEIGHBORS) -> dict[str, float]:
-    """Precision, recall, density and coverage from balls that reach the k-th neighbor.
+    """Precision, recall, density and coverage, from balls that reach each point's k-th neighbor.
 
     Sources: Kynkaanniemi et al. (2019) for precision and recall, Naeem et al. (2020), equations
-    3 to 6, for density and coverage. Precision: share of synthetic points inside some real point's
-    ball. Recall: the same with the roles exchanged. Density: how many real balls hold a synthetic
-    point, over k. Coverage: share of real balls that hold a synthetic point.
+    3 to 6, for density and coverage. Precision: share of synthetic points inside the ball of a real
+    point. Recall: the same with exchanged roles. Density: number of real balls around a synthetic
+    point, divided by k, on average. Coverage: share of real balls that contain a synthetic point.
     """
     across = pairwise_distances(real, synthetic)
     real_radius = _radius(real, neighbors)
@@ -126,17 +126,17 @@ def nearest_distance(points: Features, references: Features) -> Features:
 
 
 def mean_distance(points: Features) -> float | None:
-    """Mean Euclidean distance over all pairs of rows (n, d), the first 500 of them; None of one.
+    """Mean Euclidean distance over all pairs of the first 500 rows (n, d); None for a single row.
 
-    Exactly 0 of equal rows, unlike distances by way of scalar products.
+    Exactly 0 for equal rows, unlike distances computed from scalar products.
     """
     return float(pdist(points[:MAX_PAIRED]).mean()) if len(points) > 1 else None
 
 
 def diversity(images: Images, real: Images) -> float | None:
-    """Mean pixel distance between images of a class over that between real ones; 1 is alike.
+    """Mean pixel distance between images of a class, divided by that between real ones.
 
-    None where there are too few of either, or where real images do not differ.
+    1 is as diverse as real images. None for too few images, or if the real ones do not differ.
     """
     if min(len(images), len(real)) < MIN_PAIRED:
         return None
@@ -145,16 +145,16 @@ def diversity(images: Images, real: Images) -> float | None:
 
 
 def collapsed_classes(synthetic: LabeledImages, subset: LabeledImages) -> list[int]:
-    """The classes, in order, whose synthetic images hardly differ; needs the draw's labels alone.
+    """The classes, in order, whose synthetic images hardly differ; needs the labeled subset only.
 
-    A class counts when its images lie close together or when they come near to few of the drawn
-    ones. Mean pixel distances within a class are held against those between drawn images of one
-    class, the mean over all that are drawn. With one label per class there are no such pairs; those
-    of different classes, which on digits lie 10 to 30 % further apart, stand in.
+    A class has collapsed if its images lie close together, or if they lie near few of the labeled
+    images. The mean pixel distance within a class is compared with that within the classes of the
+    subset, averaged over classes. With one label per class there are no such pairs; then pairs of
+    different classes are used, which on digits lie 10 to 30 % further apart.
 
-    Shifts by a whole pixel pass for variety. Says nothing of classes with fewer than 5 synthetic
-    images; sees a generator that repeats two or three different images only where there are 5 drawn
-    ones or more, and not each time.
+    Limits: shifts by a whole pixel count as diversity; classes with fewer than 5 synthetic images
+    are not judged; a generator that repeats two or three images is detected only with 5 labeled
+    images or more, and not always.
     """
     reference = _subset_distance(subset)
     collapsed = []
@@ -171,10 +171,10 @@ def collapsed_classes(synthetic: LabeledImages, subset: LabeledImages) -> list[i
 
 
 def covered_frac(real: Features, synthetic: Features) -> float | None:
-    """Share of rows of `real` with a synthetic row as near as the nearest other real one.
+    """Share of rows of `real` with a synthetic row at most as far as the nearest other real row.
 
-    Coverage (Naeem et al. 2020, equation 6) with the first neighbor, since draws are small. None of
-    fewer than 5 real rows, or of fewer than 5 synthetic ones for each of them.
+    Coverage (Naeem et al. 2020, equation 6) with the first neighbor, since labeled subsets are
+    small. None for fewer than 5 real rows, or fewer than 5 synthetic rows per real row.
     """
     if len(real) < MIN_PAIRED or len(synthetic) < MIN_PAIRED * len(real):
         return None
@@ -182,27 +182,26 @@ def covered_frac(real: Features, synthetic: Features) -> float | None:
 
 
 def _subset_distance(subset: LabeledImages) -> float:
-    """Mean pixel distance between drawn images of one class, else of any; 0 of a single image."""
+    """Mean pixel distance within classes, or between any images if classes have one; 0 for one."""
     parts = [flat(subset.images[subset.labels == label]) for label in np.unique(subset.labels)]
     distances = [value for value in map(mean_distance, parts) if value is not None]
     return float(np.mean(distances)) if distances else mean_distance(flat(subset.images)) or 0.0
 
 
 def wilson_interval(count: int, total: int) -> tuple[float, float]:
-    """95 % interval of a share, from `count` of `total` > 0. Source: Wilson (1927)."""
+    """95 % confidence interval of a share, from `count` of `total` > 0. Source: Wilson (1927)."""
     interval = binomtest(count, total).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def wrong_label_frac(agreement: float, floor: float, num_classes: int) -> float | None:
-    """Share of wrong labels, 0..1, from the share of labels that the judge agrees with.
+    """Estimated share of wrong labels, 0..1, from the share that the judge agrees with.
 
-    The judge agrees with a share `floor` of right labels (measured on real images), and with a
-    wrong one where it errs towards just that class. Source: Rogan and Gladen (1978), the share of
-    ill among tested by an imperfect test. Assumes that wrong labels and the judge's errors are
-    spread evenly over classes, and that the judge errs as often on synthetic images as on real
-    ones: images that belong to no class count as wrongly labeled. None of a judge that is no better
-    than chance.
+    The judge agrees with a share `floor` of correct labels (measured on real images), and with a
+    wrong label if it errs towards that class. Source: Rogan and Gladen (1978), the prevalence
+    estimated with an imperfect test. Assumes that wrong labels and errors of the judge are spread
+    evenly over classes, and that the judge errs as often on synthetic images as on real ones; so
+    images of no class count as wrongly labeled. None if the judge is no better than chance.
     """
     by_error = (1 - floor) / (num_classes - 1)
     if floor <= by_error:

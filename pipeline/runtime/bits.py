@@ -1,8 +1,8 @@
-"""Which processor instructions results may depend on: `bits` of params.yaml.
+"""The processor instructions that results may depend on: `bits` of params.yaml.
 
-Libraries choose their kernels by the processor, and kernels differ in their last bits. With
-`portable` bits all of them are held to AVX2, so that the same inputs give the same bytes on any
-x86-64 processor with AVX2. With `native` bits each library takes the fastest kernels it has.
+Libraries choose their kernels by the processor, and kernels differ in the last bits of their
+results. With `portable` bits all libraries are limited to AVX2, so equal inputs give equal bytes on
+every x86-64 processor with AVX2. With `native` bits each library uses its fastest kernels.
 
 Libraries read these variables when they are loaded: `set_bits` comes before numpy and torch.
 `import pipeline` calls it, a stage and the command line call it again with what params.yaml says,
@@ -96,7 +96,7 @@ def has_avx2(cpuinfo: Path = CPUINFO) -> bool:
 
 
 def warn_of_processor() -> None:
-    """Say on stderr when results here cannot have the published bytes."""
+    """Warn on stderr when results on this processor differ from the published bytes."""
     if current_bits() == "portable" and not has_avx2():
         print(
             "warning: this processor is not x86-64 with AVX2, so results here differ in their last "

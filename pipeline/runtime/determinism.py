@@ -1,8 +1,8 @@
-"""The settings under which the same inputs give the same bytes.
+"""The settings under which equal inputs give equal bytes.
 
-Knows nothing of images or models. Every trial runs inside `deterministic()`, always with one
-thread: more trials side by side are faster than more threads inside one, and a fixed count keeps
-results equal to the bit for any number of workers.
+Every trial runs inside `deterministic()` with one thread: several trials at a time are faster than
+several threads in one, and with a fixed number of threads the results do not depend on the number
+of workers. Knows nothing of images or models.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def resolve_precision(precision: Precision) -> Precision:
-    """`auto` is float32 with portable bits.
+    """`precision` itself, or what `auto` stands for.
 
-    With native bits it is bfloat16 where the processor multiplies such numbers itself, and float32
-    elsewhere: emulated, bfloat16 is slower than float32.
+    With portable bits that is float32. With native bits it is bfloat16 where the processor supports
+    it in hardware, and float32 elsewhere, since emulated bfloat16 is slower.
     """
     import torch
 
@@ -38,8 +38,8 @@ def resolve_precision(precision: Precision) -> Precision:
 def refuse_other_bits(mode: str) -> None:
     """Raise `MachineError` when this process does not compute with the bits of `mode`.
 
-    Portable bits are checked where they were asked of: in torch and in every OpenBLAS. Where numpy
-    or torch were imported before `pipeline`, the settings came too late for them.
+    Portable bits are checked in torch and in every OpenBLAS: if numpy or torch was imported before
+    `pipeline`, it has not seen the settings.
     """
     import torch
 
@@ -48,8 +48,8 @@ def refuse_other_bits(mode: str) -> None:
             "bits",
             f"expected a process with {mode} bits, as params.yaml says, found {current_bits()} "
             "ones",
-            "start anew with `python -m pipeline.stages`, or call `pipeline.runtime.bits.set_bits` before "
-            "numpy and torch are imported",
+            "start with `python -m pipeline.stages`, or call `pipeline.runtime.bits.set_bits` "
+            "before numpy and torch are imported",
         )
     if mode != "portable" or not has_avx2():
         return
@@ -68,19 +68,19 @@ def refuse_other_bits(mode: str) -> None:
             "bits",
             "expected numpy and torch to be held to AVX2, found that they were imported before "
             f"`pipeline` and use {', '.join(sorted(map(str, other)))}",
-            "import `pipeline` first, or say `bits: native` in params.yaml",
+            "import `pipeline` first, or set `bits: native` in params.yaml",
         )
 
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """One thread, deterministic kernels, and the caller's torch random state put back afterwards.
+    """One thread and deterministic kernels; torch's random state is restored afterwards.
 
-    BLAS and OpenMP pools are limited as well: the order of a parallel sum changes its last bits.
+    BLAS and OpenMP have one thread as well: the order of a parallel sum changes its last bits.
     """
-    import torch  # here, because `prepare` and `report` need the seeds above but never torch
+    import torch  # imported here, since `prepare` and `report` do not need it
 
-    # Filling fresh memory with NaN would expose reads of unwritten memory, at a cost in every step.
+    # By default torch fills new memory with NaN in this mode, which costs time in every step.
     memory = cast("Any", torch.utils.deterministic)  # whose stubs lack the setting
     filled, memory.fill_uninitialized_memory = memory.fill_uninitialized_memory, False
     threads = torch.get_num_threads()

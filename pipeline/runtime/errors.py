@@ -1,7 +1,7 @@
-"""Every failure a user can meet, as one sentence: where, expected versus found, how to mend it.
+"""The errors that a user can meet, in one line: place, what was expected and found, a fix.
 
-Knows nothing of the rest of the project. `exit_on_error` turns these errors into an exit code at
-the border (a stage's or the command line's `main`); nothing else catches them.
+`exit_on_error` turns them into exit codes in the `main` of stages and of the command line; nothing
+else catches them, but for `TrialError`. Knows nothing of the rest of the project.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from contextlib import contextmanager
 
 
 class PipelineError(Exception):
-    """A failure that is explained, not traced.
+    """An error that is explained in one line, without a traceback.
 
-    `where` names the file and key, `what` says what was expected and found, `fix` what to do.
-    All three are kept as `args`, so that the error survives the trip from a worker process.
+    `where` names the file and key, `what` says what was expected and found, `fix` what to do. All
+    three are kept as `args`, so the error can be pickled by a worker process.
     """
 
     exit_code = 1
@@ -26,11 +26,11 @@ class PipelineError(Exception):
 
     def __str__(self) -> str:
         where, what, fix = self.args
-        return f"{where}: {what}; to mend it, {fix}."
+        return f"{where}: {what}. Fix: {fix}."
 
 
 class ParamsError(PipelineError):
-    """params.yaml, a preset or the command line asks for something that cannot be."""
+    """params.yaml, a preset or the command line has an invalid value."""
 
     exit_code = 2
 
@@ -48,42 +48,42 @@ class MachineError(PipelineError):
 
 
 class IntegrityError(PipelineError):
-    """Outputs of earlier stages are missing, or do not belong together."""
+    """Outputs of earlier stages are missing, damaged or not of the same study."""
 
     exit_code = 5
 
 
 class TrialError(PipelineError):
-    """A trial came to nothing, as it may for a user: it is recorded and keeps its place."""
+    """A trial failed, as it may for a user: the failure is recorded as its result."""
 
     exit_code = 6
 
 
 class DivergedError(TrialError):
-    """A training run produced a loss that is not a finite number."""
+    """The loss or the weights of a training run are not finite."""
 
 
 class CollapsedError(TrialError):
-    """A generator makes next to the same image over and over."""
+    """The images of a generator hardly differ."""
 
 
 def from_os_error(error: OSError) -> PipelineError:
-    """Explain an operating-system failure; `error` is one that no code closer by understood."""
+    """The explanation of an error of the operating system that no other code has handled."""
     where = str(error.filename or "operating system")
     reason = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return MachineError(where, f"no space left to write ({reason})", "free disk space, rerun")
+        return MachineError(where, f"no space left ({reason})", "free disk space and run again")
     if isinstance(error, FileNotFoundError):
-        return IntegrityError(where, "expected this file, found none", "run `dvc repro` to make it")
-    return MachineError(where, reason, "check the permissions of that path, then rerun")
+        return IntegrityError(where, "expected this file, found none", "run `dvc repro`")
+    return MachineError(where, reason, "check the permissions of that path, then run again")
 
 
 @contextmanager
 def exit_on_error() -> Iterator[None]:
-    """Print an explained failure as one line on stderr and leave with its exit code.
+    """Print an explained error as one line on stderr and exit with its code.
 
-    Anything that is not a `PipelineError`, an `OSError`, a `MemoryError` or Ctrl-C is a defect of
-    this project and keeps its traceback.
+    Anything but a `PipelineError`, an `OSError`, a `MemoryError` or Ctrl-C is a defect of this
+    project and keeps its traceback.
     """
     try:
         yield
@@ -94,7 +94,7 @@ def exit_on_error() -> Iterator[None]:
     except MemoryError:
         failure = MachineError("memory", "the machine has too little", "lower engine.workers to 1")
     except KeyboardInterrupt:
-        print("interrupted: finished trials are kept, run again to go on", file=sys.stderr)
+        print("interrupted: finished trials are kept, run again to continue", file=sys.stderr)
         raise SystemExit(130) from None
     else:
         return

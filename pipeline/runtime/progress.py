@@ -1,6 +1,6 @@
-"""How far a stage is and when it will be done: a bar on a terminal, now and then a line elsewhere.
+"""The progress of a stage: a bar on a terminal, occasional lines elsewhere, both on stderr.
 
-Knows counts and the clock; prints to stderr, so that output can be piped.
+Knows counts and the clock only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LINE_EVERY_S = 15.0
 
 
 class Progress:
-    """Counts `total` trials of `stage`; `reused` more came from the store."""
+    """Counts the trials of `stage`: `total` to compute; `reused` more come from the store."""
 
     def __init__(self, stage: str, total: int, reused: int) -> None:
         self.stage, self.total, self.reused = stage, total, reused
@@ -73,7 +73,7 @@ class Progress:
             self.printed = now
 
     def _print(self, text: str) -> None:
-        with contextlib.suppress(BrokenPipeError):  # nobody listens: no reason to lose the work
+        with contextlib.suppress(BrokenPipeError):  # a closed pipe must not end the stage
             print(f"{self.stage}: {text}", file=sys.stderr, flush=True)
 
 

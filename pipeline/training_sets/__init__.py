@@ -1,1 +1,1 @@
-"""From a labeled subset and added images to a training set."""
+"""Training sets: arms, filters, transforms, teachers as specs, cross-validated tuning."""

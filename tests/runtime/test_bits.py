@@ -342,7 +342,7 @@ def test_settings_that_come_too_late_are_noticed() -> None:
     done = child(late, ATEN_CPU_CAPABILITY="default")
     assert done.returncode == MachineError.exit_code
     assert "found that they were imported before `pipeline`" in done.stderr
-    assert "default; to mend it" in done.stderr
+    assert "default. Fix: " in done.stderr
     assert done.stderr.count("\n") == 1
 
 

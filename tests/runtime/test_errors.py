@@ -31,7 +31,7 @@ KINDS = [kind for kind in kinds() if kind.__module__ == "pipeline.runtime.errors
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_text_is_one_sentence_of_where_what_and_fix(kind: type[PipelineError]) -> None:
     text = str(kind("file.txt", "expected 2 rows, found 1", "add a row"))
-    assert text == "file.txt: expected 2 rows, found 1; to mend it, add a row."
+    assert text == "file.txt: expected 2 rows, found 1. Fix: add a row."
 
 
 @pytest.mark.parametrize("kind", KINDS)

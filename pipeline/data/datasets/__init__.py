@@ -1,7 +1,7 @@
-"""Where labeled images come from: one file per source, one line here.
+"""The registry of datasets: one file and one line per dataset.
 
-A source is a function from `DataParams` and the project's root to `RawDataset`. Sources read or
-download; they never split, shuffle or scale.
+A dataset is a function from `DataParams` and the project's folder to `RawDataset`. It reads or
+downloads images; it does not split, shuffle or scale them.
 """
 
 from pipeline.data.datasets import digits, mnist, mnist5k, toy

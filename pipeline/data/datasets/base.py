@@ -1,4 +1,4 @@
-"""The contract of a data source."""
+"""The contract of a dataset."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pipeline.runtime.errors import DataError
 
 @dataclass(frozen=True)
 class RawDataset:
-    """All images of a source, and its own test set if it comes with one.
+    """All images of a dataset, and its test set if it has one.
 
-    `class_names[label]` is the name shown to people. Images, but not those of the test set, may be
-    unlabeled: -1. They go into the pool. Raises `DataError` for fewer than two classes or labels
-    outside the names.
+    `class_names[label]` is the name in reports. Images outside the test set may be unlabeled (-1)
+    and then belong to the pool. Raises `DataError` for fewer than two classes, for classes without
+    an image and for labels without a name.
     """
 
     images: LabeledImages

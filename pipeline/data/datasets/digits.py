@@ -1,4 +1,4 @@
-"""1,797 handwritten digits of 8 x 8 pixels from scikit-learn: real data for fast tests.
+"""1,797 handwritten digits of 8 x 8 pixels from scikit-learn, for fast tests on real data.
 
 Source: Alpaydin and Kaynak (1998), Optical Recognition of Handwritten Digits, UCI repository.
 """
@@ -13,11 +13,11 @@ from pipeline.config.schema import DataParams
 from pipeline.data.datasets.base import DIGIT_NAMES, RawDataset
 from pipeline.data.images import LabeledImages
 
-LEVELS = 16  # the source counts ink in 4 x 4 blocks: 0 to 16
+LEVELS = 16  # gray levels of the original: counts of black pixels in blocks of 4 x 4
 
 
 def load(params: DataParams, root: Path) -> RawDataset:
-    """All 1,797 images, levels 0..16 stretched to 0..255; no test set of its own."""
+    """All 1,797 images, scaled from 0..16 to 0..255; no test set."""
     from sklearn.datasets import load_digits  # slow to load
 
     source = load_digits()

@@ -1,7 +1,7 @@
-"""Generated 8 x 8 pictures of three kinds of bars, for tests that need no real data.
+"""Generated images of 8 x 8 pixels with one bar each, for tests.
 
-Class 0 has a horizontal bar, class 1 a vertical one, class 2 a diagonal one, each at a random
-place, with random brightness and noise: learnable from a handful of images, but not trivially.
+The bar is horizontal in class 0, vertical in class 1 and diagonal in class 2, at a random position,
+with random brightness and noise. A few images per class suffice to learn it, but not trivially.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CLASS_NAMES = ("horizontal", "vertical", "diagonal")
 
 
 def load(params: DataParams, root: Path) -> RawDataset:
-    """180 images, the same on every call; no test set of its own."""
+    """180 images, the same at every call; no test set."""
     rng = numpy_rng("toy")
     labels = np.repeat(np.arange(len(CLASS_NAMES)), PER_CLASS)
     pixels = rng.uniform(0, 40, (len(labels), SIZE, SIZE))
