@@ -15,7 +15,9 @@ from pipeline.__main__ import app
 from pipeline.commands import presets
 from pipeline.config.schema import Params
 from pipeline.config.validation import FILE, parse_yaml, validate
+from pipeline.evaluation.statistics import DECISIONS
 from pipeline.report import terminal
+from pipeline.report.verdicts import VERDICTS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -70,6 +72,17 @@ def test_every_generator_of_the_preset_is_ranked(root: Path) -> None:
     ranked = {tables.cells(row)[1] for row in block[1].strip().splitlines()[2:]}
     preset = parse_yaml((root / "presets/zoo.yaml").read_text("utf-8"), "zoo")
     assert ranked == {"dcgan", *preset["generators"]}
+
+
+def test_the_words_of_verdicts_are_those_of_the_code() -> None:
+    section = README.partition("## Reading a verdict")[2].partition("\n## ")[0]
+    rows = [tables.cells(row)[0] for row in section.splitlines() if row.startswith("| ")]
+    assert {word for row in rows[2:] for word in row.split(", ")} == {*VERDICTS} - {"baseline"}
+
+    rules = PAGES["docs/verdicts.md"].partition("## The decision table")[2].partition("\n## ")[0]
+    order = [tables.cells(row)[1] for row in rules.splitlines() if row.startswith("| ")]
+    decided = [word for word in order[2:] if word != "not judged"]
+    assert decided == [word for word, _ in DECISIONS]
 
 
 def test_the_readme_is_short_and_its_first_two_commands_are_run_and_test() -> None:
