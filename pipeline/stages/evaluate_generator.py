@@ -67,7 +67,7 @@ def read_pool(splits: Path) -> Pool:
     """The pool of `data/splits`, cut the same way at every call; foreign images are in no part."""
     labels = read_npz(splits / "labels.npz")["labels"]
     data = LabeledImages(read_npz(splits / "pool.npz")["images"], labels)
-    order = numpy_rng("audit", len(data)).permutation(
+    order = numpy_rng("evaluate_generator", len(data)).permutation(
         np.flatnonzero(labels != UNLABELED)
     )
     half, quarter = len(order) // 2, len(order) // 4
