@@ -21,41 +21,41 @@ setup: $(READY) ## create .venv and install the locked dependencies, nothing els
 	@if test -e .git; then printf '$(NO_SCM)' | cmp -s - .dvc/config.local && rm .dvc/config.local || true; \
 	 elif ! test -e .dvc/config.local; then printf '$(NO_SCM)' > .dvc/config.local; fi
 
-run: setup ## run the whole study, print the headline table, name the report
+run: setup ## run the whole study, print the answer, name the report
 	@python -m pipeline check
 	@dvc repro
 	@python -m pipeline show
 
-test: setup ## run the tests but for the proofs (minutes)
+test: setup ## run all tests except the proofs (minutes)
 	@python -m pytest -q
 
-check: lint ## format check, lint, types and the fast tests
+check: lint ## check format, lint and types, run the fast tests
 	@python -m pytest -q -m "not slow and not proof"
 
-proofs: setup ## run the rest: all members where `make test` tries a few, the slowest stages
+proofs: setup ## run the proofs: every member where `make test` tries a few, the slowest whole studies
 	@python -m pytest -q -m proof
 
-lint: setup ## format check, lint, types
+lint: setup ## check format, lint and types
 	@ruff format --check .
 	@ruff check .
 	@mypy
 
-calibrate: setup ## how often the statistics are wrong where the truth is known (minutes)
+calibrate: setup ## measure how often the verdicts are wrong where the truth is known (minutes)
 	@python -m benchmarks.calibration
 
 DATA ?= mnist
-bench: setup ## the generator beside textbook recipes (an hour; DATA=folder with MNIST's four IDX files)
+bench: setup ## compare the generator with textbook recipes (an hour; DATA=folder with MNIST's four IDX files)
 	@python -m benchmarks.comparison --data "$(DATA)"
 
 format: setup ## format the code
 	@ruff format .
 	@ruff check --fix .
 
-lock: setup ## write requirements.lock anew from pyproject.toml
+lock: setup ## rewrite requirements.lock from pyproject.toml
 	@python -m pip install -q uv
 	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes -o requirements.lock
 
-clean: ## forget finished trials; results stay in DVC's cache
+clean: ## delete finished trials; results stay in DVC's cache
 	@rm -rf .trials
 
 # Compiling all 15,000 modules beforehand takes most of a minute; Python compiles what it imports.

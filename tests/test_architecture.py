@@ -187,6 +187,7 @@ def test_the_map_in_the_readme_is_the_tree() -> None:
     top = {
         "presets",
         "benchmarks",
+        "docs",
         "tests",
         "data",
         "models",
