@@ -49,8 +49,8 @@ def plans(params: Params, name: str) -> list[TrialPlan]:
     chosen = member(GENERATORS, params.family(name), section.settings, f"generators.{name}")
     tags = {
         "batch_size": chosen.config.batch_size,
-        "kind": getattr(chosen.family, "kind", ""),
-        "loss": getattr(chosen.family, "loss", ""),
+        "kind": chosen.family.kind,
+        "loss": chosen.family.losses(chosen.config)[""],  # of the networks that are sampled from
     }
     made = []
     for replicate in replicates(params.study):
