@@ -185,11 +185,11 @@ def replicate(number: int, data: LabeledImages, params: Params) -> Scores:
             subset, fresh = (pool.take(part) for part in np.split(index, 2))
             for classifier, arm in itertools.product(SECTIONS, arms):
                 added = fresh if ARMS[arm].inputs == FRESH else None
-                own_seed = derive_seed(*names, "classifier", classifier, seed)
+                trial_seed = derive_seed(*names, "classifier", classifier, seed)
                 recipe = recipe_of(ARMS[arm], params.transforms)
-                arm_set = assemble(recipe, subset, added, own_seed)
+                arm_set = assemble(recipe, subset, added, trial_seed)
                 family = CLASSIFIERS[classifier]
-                model = family(family.Config.model_validate(SECTIONS[classifier]), own_seed)
+                model = family(family.Config.model_validate(SECTIONS[classifier]), trial_seed)
                 model.fit(arm_set.training_set)
                 score = accuracy(test.labels, model.predict_proba(test.images))
                 scores.setdefault((classifier, arm), []).append(score)
@@ -244,7 +244,7 @@ TEXT = """\
 # How often the statistics are wrong
 
 Written by `python -m benchmarks.calibration`: {num_studies} simulated studies per row of the first
-table, {num_replicates} studies of digits in the second, confidence {confidence} %.
+table, {num_replicates} studies of digits in the second, confidence {confidence_level} %.
 {machine}; {seconds}.
 
 ## Simulated studies without any effect
@@ -255,21 +255,21 @@ is *gain* or *harm*. *family errs*: so is one of the nine others at least, after
 With six seeds no verdict is ever *gain* or *harm*. All numbers are percentages.
 
 Promised where arm and baseline have noise of one kind: t covers 93 to 97, two-level covers at least
-93, all errors at most 6. Nothing is promised for *skewed, arm only*: bad, rare failures that never
-befall the baseline. A delta is then as skewed as they are, which neither the t interval nor the
-sign-flip test allows for; the rows say what to expect.
+93, all errors at most 6. Nothing is promised for *skewed, arm only*: rare, bad failures that the
+baseline never has. A delta is then as skewed as they are, which violates the assumptions of the t
+interval and of the sign-flip test; the rows show what to expect.
 
 {simulated}
 
 ## Whole studies of digits
 
-{num_seeds} seeds, {budget} labels per class, {num_images} test images, small classifiers; all is
-drawn anew in every study. *oversample* repeats the draw's images: no effect, so that claims are
-errors, at most 5 % and two standard errors. *fresh*, in every other study, has twice the labels: an
-effect that must be found. Mean deltas are in points of accuracy, the numbers after them are
-percentages of studies.
+{num_seeds} seeds, {budget} labels per class, {num_images} test images, small classifiers; every
+study has new random numbers. *oversample* repeats the images of the labeled subset: no effect, so
+claims are errors, at most 5 % and two standard errors. *fresh*, in every other study, has twice the
+labels: an effect that must be detected. Mean deltas are in points of accuracy, the numbers after
+them are percentages of studies.
 
-{found}
+{studies}
 """
 
 
@@ -296,7 +296,7 @@ def report(num_studies: int, num_replicates: int, workers: int) -> str:
         num_test=NUM_TEST,
         num_images=10 * TEST_PER_CLASS,
         simulated=simulated,
-        found=rows,
+        studies=rows,
     )
 
 

@@ -123,13 +123,13 @@ class Marks:
 
     def __init__(self, generator: Generator, steps: int, seed: int) -> None:
         self.generator, self.steps, self.seed = generator, steps, seed
-        self.drawn: dict[int, LabeledImages] = {}  # by step, with the same noise
+        self.samples: dict[int, LabeledImages] = {}  # by step, with the same noise
 
     def __call__(self, step: int) -> float:
         """The share of the steps that is done; see `Clock`."""
         done = step / self.steps
         if passes_mark((step - 1) / self.steps, done, MARKS):
-            self.drawn[step] = sample_classes(self.generator, CAS_PER_CLASS, self.seed)
+            self.samples[step] = sample_classes(self.generator, CAS_PER_CLASS, self.seed)
         return done
 
 
@@ -169,14 +169,14 @@ def telling_run(job: Job, family: str, seed: int) -> Result:
     marks = Marks(generator, steps, derive_seed("marks", seed))
     rows = train(generator, data, seed, marks).rows
     cas = []
-    for synthetic in marks.drawn.values():
+    for synthetic in marks.samples.values():
         scorer = CNN(SCORER, derive_seed("score", seed)).fit(plain(synthetic))
         cas.append(accuracy(job.held.labels, scorer.predict_proba(job.held.images)))
-    near = [stretch(rows, mark, steps / MARKS) for mark in marks.drawn]
+    near = [stretch(rows, mark, steps / MARKS) for mark in marks.samples]
     losses = {player: [mean(moment, player) for moment in near] for player in PLAYERS}
-    compared = {**losses, "step": list(map(float, marks.drawn))}
+    compared = {**losses, "step": list(map(float, marks.samples))}
     return {
-        "marks": list(marks.drawn),
+        "marks": list(marks.samples),
         "cas": cas,
         "losses": losses,
         "history": [{key: row[key] for key in ("step", *PLAYERS)} for row in rows],

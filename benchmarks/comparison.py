@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.command_line import ROOT, commit, folder, machine
 from benchmarks.generator import OURS, REAL, build
 from benchmarks.textbook import TEXTBOOK
-from benchmarks.wording import Row, markdown, told
+from benchmarks.wording import Row, markdown, mean_text
 from pipeline.data.images import ImageSpec
 from pipeline.generators.base import Generator
 from pipeline.runtime.determinism import deterministic
@@ -54,8 +54,8 @@ Written by `python -m benchmarks.comparison`. {machine}; commit {commit}; {versi
 ## After the same seconds on one core, trained on all labels of MNIST
 
 One run, as many trainings at once as there are cores. CAS: accuracy on MNIST's test images of the
-pipeline's CNN trained on 20,000 images of each alone: those that a teacher, trained on the same
-labels, agrees with, or as they are drawn; intervals are 95 % t over seeds. All recipes run on the
+pipeline's CNN trained on 20,000 images of each alone: those that pass the filter of a teacher
+with the same labels, or all as sampled; intervals are 95 % t over seeds. All recipes run on the
 same engine; `dcgan` is that of params.yaml with the changes that `benchmarks/generator.py` lists.
 The judge of label fidelity agrees with a share of {label_fidelity:.4f} of the test images' labels;
 around test images, training images have a coverage of {coverage:.3f}, a density of {density:.3f}.
@@ -179,7 +179,7 @@ def value(results: list[dict[str, Any]], name: str, digits: int) -> str:
 
 def percent(results: list[dict[str, Any]], name: str) -> str:
     """The mean over seeds in percent."""
-    return told([100 * result[name] for result in results if name in result])
+    return mean_text([100 * result[name] for result in results if name in result])
 
 
 def ratio(results: list[dict[str, Any]], ours: list[dict[str, Any]], name: str) -> str:

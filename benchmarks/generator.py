@@ -145,19 +145,19 @@ def keep(sample_part: Draw, train: LabeledImages, seed: int) -> tuple[LabeledIma
     min_probability = load_params(ROOT).tune.min_probability[0]
     teacher = scorer(train, derive_seed("teacher", seed))
     parts: list[LabeledImages] = []
-    num_drawn = 0
+    num_sampled = 0
     for part in range(MAX_PARTS):
         images = sample_part(part)
         if len(images) == 0:
             break
-        num_drawn += len(images)
+        num_sampled += len(images)
         probabilities = teacher.predict_proba(images.images)
         parts.append(images.take(agreement(images.labels, probabilities, min_probability)))
         labels = np.concatenate([chunk.labels for chunk in parts])
         if np.bincount(labels, minlength=train.num_classes).min() >= PER_CLASS:
             break
     agreed = LabeledImages(np.concatenate([chunk.images for chunk in parts]), labels)
-    return in_turn(agreed, PER_CLASS, train.num_classes), len(agreed) / num_drawn
+    return in_turn(agreed, PER_CLASS, train.num_classes), len(agreed) / num_sampled
 
 
 def in_turn(data: LabeledImages, per_class: int, num_classes: int, start: int = 0) -> LabeledImages:
@@ -175,11 +175,11 @@ def score(synthetic: LabeledImages, judge: CNN, test: LabeledImages, seed: int) 
     """
     if len(synthetic) == 0:
         return {}
-    found = judge.predict_proba(synthetic.images).argmax(axis=1)
+    predicted = judge.predict_proba(synthetic.images).argmax(axis=1)
     trained = scorer(synthetic, derive_seed("score", seed))
     return {
         "cas": accuracy(test.labels, trained.predict_proba(test.images)),
-        "label_fidelity": float((found == synthetic.labels).mean()),
+        "label_fidelity": float((predicted == synthetic.labels).mean()),
         **neighborhoods(judge, synthetic, test),
     }
 
@@ -217,7 +217,7 @@ def benchmark(run: Run) -> dict[str, Any]:
         synthetic, kept_frac = keep(sample_part, data, run.seed)
         judge = scorer(data, derive_seed("judge"))
         scores = score(synthetic, judge, test, run.seed)
-        scores_drawn = score(subset, judge, test, run.seed)
+        unfiltered = score(subset, judge, test, run.seed)
         fidelity_floor = accuracy(test.labels, judge.predict_proba(test.images))
         floor = {"label_fidelity": fidelity_floor, **neighborhoods(judge, data, test)}
     write_npz(run.out / "synthetic.npz", images=synthetic.images, labels=synthetic.labels)
@@ -232,7 +232,7 @@ def benchmark(run: Run) -> dict[str, Any]:
         "num_images": len(synthetic),
         "kept_frac": kept_frac,
         **scores,
-        "as_drawn": scores_drawn,
+        "as_drawn": unfiltered,
         "floor": floor,
         "machine": machine(),
         "commit": commit(),

@@ -20,7 +20,7 @@ import pandas as pd
 
 from benchmarks.command_line import folder
 from benchmarks.semi import preset
-from benchmarks.wording import Row, markdown, told
+from benchmarks.wording import Row, markdown, mean_text
 from pipeline.config.schema import Params
 from pipeline.evaluation.statistics import SEEDS_FOR_A_CLAIM
 from pipeline.runtime.errors import DataError, exit_on_error
@@ -105,7 +105,7 @@ def cell(values: Sequence[float]) -> str:
     if not finite:
         return f"none of {len(values)}" if len(values) else ""
     failed = f", {len(values) - len(finite)} failed" if len(finite) < len(values) else ""
-    return f"{told(finite)}, n = {len(finite)}{failed}"
+    return f"{mean_text(finite)}, n = {len(finite)}{failed}"
 
 
 def arms(errors: pd.DataFrame) -> list[Row]:

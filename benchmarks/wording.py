@@ -19,7 +19,7 @@ def markdown(rows: Sequence[Row]) -> str:
     return markdown_table(list(rows[0]), [list(row.values()) for row in rows])
 
 
-def told(values: Sequence[float], digits: int = 2) -> str:
+def mean_text(values: Sequence[float], digits: int = 2) -> str:
     """The mean, with its t interval if there are several values; `-` without values."""
     if len(values) == 0:
         return "-"

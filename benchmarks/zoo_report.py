@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.claims import BALANCE, GAMMAS, PLAYERS, QUALITY, TEXTBOOK_BATCH, Result
-from benchmarks.wording import Row, markdown, told
+from benchmarks.wording import Row, markdown, mean_text
 from pipeline.report import figures
 
 # Of a Keras tutorial on this network, validated on 10,000 images of MNIST; quoted, not measured.
@@ -77,7 +77,7 @@ def wgan_text(result: Result) -> str:
             {
                 "family": family,
                 "n": str(len(runs)),
-                "CAS % at the last mark": told([100 * run["cas"][-1] for run in runs], 2),
+                "CAS % at the last mark": mean_text([100 * run["cas"][-1] for run in runs], 2),
                 **{f"{player}'s loss": tells[player] for player in PLAYERS},
                 "the step": tells["step"],
             }
@@ -105,7 +105,7 @@ def began_text(result: Result) -> str:
             "gamma": title,
             "n": str(len(values)),
             **{
-                name.replace("_", " "): told([run_values[name] for run_values in values], 3)
+                name.replace("_", " "): mean_text([run_values[name] for run_values in values], 3)
                 for name in QUALITY
             },
         }
@@ -119,10 +119,10 @@ def srgan_text(result: Result) -> str:
     runs = result["runs"]
     row = {
         "n": str(len(runs)),
-        "network dB": told([run["doubled_db"] for run in runs], 2),
-        "bicubic dB": told([run["bicubic_db"] for run in runs], 2),
-        "difference dB": told([run["doubled_db"] - run["bicubic_db"] for run in runs], 2),
-        "network better, % of images": told([100 * run["better_frac"] for run in runs], 1),
+        "network dB": mean_text([run["doubled_db"] for run in runs], 2),
+        "bicubic dB": mean_text([run["bicubic_db"] for run in runs], 2),
+        "difference dB": mean_text([run["doubled_db"] - run["bicubic_db"] for run in runs], 2),
+        "network better, % of images": mean_text([100 * run["better_frac"] for run in runs], 1),
     }
     return SRGAN.format(num_scored=result["num_scored"], table=markdown([row]))
 

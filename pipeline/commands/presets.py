@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from pipeline.config.validation import FILE, unknown_name
-from pipeline.runtime.errors import ParamsError
+from pipeline.config.validation import FILE, refuse_unknown
 from pipeline.runtime.files import write_text
 
 FOLDER = Path(__file__).resolve().parents[2] / "presets"
@@ -24,8 +23,7 @@ def apply(name: str, root: Path) -> Path | None:
     of params.yaml.bak, params.yaml.bak1, ... is used. Raises `ParamsError` if there is no such
     preset.
     """
-    for problem in unknown_name("preset", name, names()):
-        raise ParamsError("preset", problem.partition(": ")[2], "use one of these names")
+    refuse_unknown("preset", name, names())
     texts = {preset: (FOLDER / f"{preset}.yaml").read_text("utf-8") for preset in names()}
 
     file, backup = root / FILE, None

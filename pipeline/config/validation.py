@@ -177,6 +177,13 @@ def unknown_name(where: str, name: str, choices: Iterable[str]) -> list[str]:
     return [f"{where}: expected one of {', '.join(names) or 'none'}, found {name!r}{hint}"]
 
 
+def refuse_unknown(where: str, name: str, choices: Iterable[str]) -> None:
+    """Raise `ParamsError` if `name` is none of `choices`; `where` has the file and the key."""
+    for problem in unknown_name(where, name, choices):
+        what = problem.removeprefix(f"{where}: ")
+        raise ParamsError(where, what, "use one of these names")
+
+
 def renamed_key(place: str) -> str | None:
     """What to write today in place of the dotted key `place` of an earlier version, or None."""
     parts = place.split(".")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
 from pipeline.config.schema import load_params
+from pipeline.config.validation import refuse_unknown
 from pipeline.runtime.bits import set_bits, warn_of_processor
-from pipeline.runtime.errors import ParamsError, exit_on_error
+from pipeline.runtime.errors import exit_on_error
 
 # The section of params.yaml whose names are the items of a stage; None: the stage has no items.
 ITEMS: dict[str, str | None] = {
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
     """Run the stage named in `arguments` in the current folder; errors become exit codes."""
     with exit_on_error():
         name, item = (*arguments, "", "")[:2]
-        refuse_unknown(name, ITEMS)
+        refuse_unknown("command line", name, ITEMS)
         root = Path.cwd()
         params = load_params(root)
         set_bits(params.bits)
@@ -49,19 +49,8 @@ def main(arguments: list[str]) -> None:
             run(params, root)
             return
         item = item or os.environ.get("DVC_STAGE", "").partition("@")[2]
-        refuse_unknown(item, getattr(params, section))
+        refuse_unknown("command line", item, getattr(params, section))
         run(params, root, item)
-
-
-def refuse_unknown(name: str, choices: Iterable[str]) -> None:
-    """Raise `ParamsError` for a stage or an item that does not exist."""
-    names = list(choices)
-    if name not in names:
-        raise ParamsError(
-            "command line",
-            f"expected one of {', '.join(names)}, found {name!r}",
-            "use one of these",
-        )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import numpy as np
 
 from pipeline.config.design import is_supervised
 from pipeline.config.schema import FRESH, Params
+from pipeline.config.validation import FILE, refuse_unknown
 from pipeline.data.datasets import DATASETS
 from pipeline.data.images import LabeledImages, content_ids
 from pipeline.data.splits import (
@@ -42,12 +43,7 @@ from pipeline.trials.layout import IDS, LABELS, POOL, SPLITS, SUMMARY, TEST, fre
 def run(params: Params, root: Path) -> None:
     """Write `data/splits/`; raises `DataError` or `ParamsError` before anything is replaced."""
     name, unknown = params.data.name, params.data.unknown_classes
-    if name not in DATASETS:
-        raise ParamsError(
-            "params.yaml: data.name",
-            f"expected one of {', '.join(DATASETS)}, found {name!r}",
-            "use one of these names",
-        )
+    refuse_unknown(f"{FILE}: data.name", name, DATASETS)
     raw = DATASETS[name](params.data, root)
     labeled_classes, others = without_classes(raw.images, unknown.classes)
     pool = canonical(labeled_classes)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.schema import Params, family
+from pipeline.config.validation import FILE, refuse_unknown
 from pipeline.training_sets.transforms import build_transform, transform_spec
-from pipeline.trials.specs import MemberSpec, member, refuse_unknown
+from pipeline.trials.specs import MemberSpec, member
 
 if TYPE_CHECKING:
     from pipeline.teachers.base import Teacher
@@ -55,8 +56,8 @@ def teacher_spec(
 
     transform = getattr(teacher.config, "transform", "none")
     where = f"teachers.{name}"
-    refuse_unknown(f"{where}.classifier", classifier, params.classifiers)
-    refuse_unknown(f"{where}.transform", transform, ["none", *params.transforms])
+    refuse_unknown(f"{FILE}: {where}.classifier", classifier, params.classifiers)
+    refuse_unknown(f"{FILE}: {where}.transform", transform, ["none", *params.transforms])
     return TeacherSpec(
         teacher,
         classifier_spec(params, classifier, classifiers),

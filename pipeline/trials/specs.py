@@ -6,14 +6,13 @@ spec does not hold. Provenance is the dump of the spec. Knows no stage and no fa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline.config.validation import Member, member_config
-from pipeline.runtime.errors import ParamsError
+from pipeline.config.validation import FILE, Member, member_config, refuse_unknown
 
 
 @dataclass(frozen=True)
@@ -41,19 +40,8 @@ def member(
 
     Raises `ParamsError` when there is no such family or the settings do not fit its `Config`.
     """
-    refuse_unknown(f"{where}: family", family, registry)
+    refuse_unknown(f"{FILE}: {where}.family", family, registry)
     return MemberSpec(registry[family], member_config(registry[family].Config, settings, where))
-
-
-def refuse_unknown(where: str, name: str, choices: Iterable[str]) -> None:
-    """Raise `ParamsError` when `name` is not among `choices`."""
-    names = list(choices)
-    if name not in names:
-        raise ParamsError(
-            f"params.yaml: {where}",
-            f"expected one of {', '.join(names)}, found {name!r}",
-            "use one of these names",
-        )
 
 
 def dump(value: Any) -> Any:

@@ -98,6 +98,18 @@ def test_studies_of_digits_give_rows(digits: tuple[LabeledImages, Params], monke
     assert (row["studies"], row["promise"]) == ("1", "BROKEN")  # two seeds can show no gain
 
 
+def test_the_report_has_both_tables(
+    digits: tuple[LabeledImages, Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        calibration, "digit_studies", lambda *_: [calibration.replicate(0, *digits)]
+    )
+    text = calibration.report(num_studies=2, num_replicates=1, workers=1)
+    assert "confidence 95.0 %" in text
+    assert "| skewed, arm only |" in text
+    assert "| lgbm | fresh |" in text
+
+
 def test_a_replicate_can_be_repeated(digits: tuple[LabeledImages, Params]) -> None:
     one, other, third = (calibration.replicate(number, *digits) for number in (3, 3, 5))
     assert {key: one[key].tolist() for key in one} == {key: other[key].tolist() for key in other}
