@@ -183,6 +183,7 @@ def whole_sections() -> dict[str, Member]:
         config = GENERATORS[family(member, name)].Config
         found[name] = member_config(config, member.settings, name).model_dump()
     plain = found["plain_dcgan"]
+    found["srgan"]["half"]["discriminator"] = plain["discriminator"]  # named, to be narrowed
     return found | {
         "plain_dcgan_switched": plain
         | {
