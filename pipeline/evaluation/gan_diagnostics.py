@@ -14,8 +14,6 @@ audit evaluates them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pandas as pd
 
 END_FRAC = 0.2  # share of the rows at the end: about twelve batches
@@ -52,31 +50,19 @@ def at_the_end(history: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def distances(histories: Iterable[pd.DataFrame]) -> set[str]:
-    """The games whose discriminator measures a distance (Arjovsky et al. 2017).
+def warnings(history: pd.DataFrame, loss: str = "") -> list[str]:
+    """The rules that one replicate's training breaks, as keys of `captions.WARNINGS`.
 
-    Its loss falls below zero, which a cost does not. `histories` are those of all replicates of one
-    generator, so that one rule holds for all.
+    `loss` is the family's name of the first discriminator's loss; a second discriminator
+    classifies, and its name and a colon come before its warnings. A discriminator that estimates a
+    distance (`wasserstein`; Arjovsky et al. 2017) should win, and the height of its loss says
+    nothing: only whether it is at chance is checked.
     """
-    return {
-        game
-        for history in histories
-        for game, columns in games(history).items()
-        if (columns["discriminator"] < 0).any()
-    }
-
-
-def warnings(history: pd.DataFrame, distances: Iterable[str] = ()) -> list[str]:
-    """The rules that one replicate's training broke, as keys of `wording.WARNINGS`.
-
-    Before those of a second game stand its name and a colon. In the games that `distances` names
-    the discriminator is to win, and the height of the losses tells nothing: only whether it is
-    blind is asked.
-    """
+    is_distance = loss.startswith("wasserstein")
     return [
         f"{game}: {word}" if game else word
         for game, columns in games(history).items()
-        for word in _broken(columns, is_cost=game not in distances)
+        for word in _broken(columns, is_cost=bool(game) or not is_distance)
     ]
 
 

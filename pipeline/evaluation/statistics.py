@@ -8,6 +8,7 @@ on this test set; `two_level_interval` is also over new test images.
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ SEEDS_FOR_A_CLAIM = 10
 SEEDS_FOR_A_TEST = 6  # with fewer, no result of the sign-flip test can reach p < 0.05
 EXACT_UP_TO = 40  # seeds; two times 2 ** 20 sums
 SAMPLED_PATTERNS = 100_000
+MAX_SEEDS = 10_000  # of `seeds_for_power`; no study has more
 ROUNDING = 1e-12  # differences of equal shares differ by no more than this
 # A convention: smaller shares are ignored. With it and ten seeds, the correction makes the interval
 # 45 % wider.
@@ -233,6 +235,43 @@ def smallest_detectable(
     return float(optimize.brentq(excess_power, 0, upper) * error)
 
 
+def seeds_for_sign_test(level: float, num_tests: int = 1) -> int:
+    """The smallest number of seeds at which a comparison can be decided at all.
+
+    At least `SEEDS_FOR_A_CLAIM`, and enough for the exact sign-flip test, whose smallest p-value is
+    2 / 2 ** n, to reach `level` after Holm's correction over `num_tests` tests.
+    """
+    return max(SEEDS_FOR_A_CLAIM, 1 + math.ceil(math.log2(max(1, num_tests) / level)))
+
+
+def seeds_for_power(
+    deltas: Numbers, level: float, power: float = 0.8, correlation: float = 0.0
+) -> float:
+    """How many seeds a paired t test at `level` needs to find the observed mean with `power`.
+
+    Takes the mean and the standard deviation of `deltas` as the true ones, so it is a plan and no
+    result. NaN for fewer than two seeds or a mean of zero, 2 without any deviation, inf where
+    overlapping subsets (`correlation`) or `MAX_SEEDS` seeds leave the test too weak.
+    Source: Cohen (1988), chapter 2, through the noncentral t distribution.
+    """
+    mean = abs(float(np.mean(deltas)))
+    if len(deltas) < 2 or mean <= ROUNDING:
+        return math.nan
+    deviation = float(np.std(deltas, ddof=1))
+    if deviation <= ROUNDING:
+        return 2.0
+
+    def is_enough(n: int) -> bool:
+        error = deviation * math.sqrt(float(_inflation(n, correlation)) / n)
+        threshold = stats.t.ppf(1 - level / 2, n - 1)
+        return bool(stats.nct.sf(threshold, n - 1, mean / error) >= power)
+
+    if not is_enough(MAX_SEEDS):
+        return math.inf
+    # Power grows with n, so that the smallest sufficient n is found by halving the range.
+    return float(bisect.bisect_left(range(2, MAX_SEEDS), x=True, key=is_enough) + 2)
+
+
 def label_equivalent(
     arm: Numbers,
     curve: Numbers,
@@ -303,9 +342,16 @@ def _worse(comparison: Evidence, rules: Rules) -> bool:
 
 
 def _claimed(comparison: Evidence, rules: Rules) -> bool:
-    excludes_zero = comparison.interval.low > 0 or comparison.interval.high < 0
     significant = comparison.p_adjusted <= 1 - rules.confidence_level
-    return comparison.n >= SEEDS_FOR_A_CLAIM and excludes_zero and significant
+    return comparison.n >= SEEDS_FOR_A_CLAIM and _excludes_zero(comparison) and significant
+
+
+def _excludes_zero(comparison: Evidence) -> bool:
+    return comparison.interval.low > 0 or comparison.interval.high < 0
+
+
+def _is_promising(comparison: Evidence, rules: Rules) -> bool:
+    return comparison.n < SEEDS_FOR_A_CLAIM and _excludes_zero(comparison)
 
 
 # The first one that applies is the verdict.
@@ -326,6 +372,8 @@ DECISIONS: tuple[tuple[str, Callable[[Evidence, Rules], bool]], ...] = (
     # The interval excludes zero, the adjusted p is below the level, with at least ten seeds.
     ("gain", _better),
     ("harm", _worse),
+    # The interval excludes zero, but six to nine seeds are too few for a claim.
+    ("exploratory", _is_promising),
     ("no evidence", lambda comparison, rules: True),
 )
 

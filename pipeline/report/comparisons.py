@@ -1,9 +1,9 @@
-"""From the table of trials to what may be said: paired deltas, controls, verdicts, labels' worth.
+"""From the table of trials to paired deltas, controls, verdicts and label equivalents.
 
-Reads no file. A trial that came to nothing is in the table with its baseline's score, as its user
-would have it; `diagnostics_table` shows the same comparison without it. Where an arm is held
-against its reference, such a seed never counts in the arm's favor (`differences`). What was never
-tried is not judged: an arm without a made image in too many seeds has no verdict.
+Reads no file. A failed trial is in the table with its baseline's score (intention to treat);
+`diagnostics_table` shows the same comparison without it. Where an arm is compared with its
+reference, such a seed never counts in the arm's favor (`differences`). An arm without a synthetic
+image in too many seeds is not judged.
 """
 
 from __future__ import annotations
@@ -21,25 +21,13 @@ from pipeline.evaluation import statistics
 from pipeline.evaluation.metrics import METRICS
 from pipeline.report.pairing import Cells, by_cell, differences, failures, paired, without_images
 from pipeline.report.verdicts import ROLES
-from pipeline.trials.grid import Trial, arm_replicates, pairs
+from pipeline.trials.grid import pairs
 
 PRIMARY_METRIC = "accuracy"
 COMPARISON = ["classifier", "arm", "baseline", "budget", "metric"]
 KEYS = ["classifier", "arm", "baseline", "budget"]
-LABEL_EQUIVALENT_COLUMNS = [
-    "classifier",
-    "arm",
-    "budget",
-    "worth",
-    "low",
-    "high",
-    "least",
-    "most",
-    "verdict",
-    "regime",
-]
-# What a control must not turn out to be, by its role. Nothing may come of repeating images or of
-# wrong labels; a study that does not see twice the labels sees nothing.
+# Which verdicts make a control fail, by its role: repeated images and wrong labels must have no
+# effect, and a study that does not detect twice as many labels is too small.
 CONTROL_FAILS_IF: dict[str, Callable[[str], bool]] = {
     "must_not_differ": lambda verdict: verdict in ("gain", "harm"),
     "must_not_help": lambda verdict: verdict == "gain",
@@ -47,7 +35,7 @@ CONTROL_FAILS_IF: dict[str, Callable[[str], bool]] = {
 }
 NULL_ROLES = ("must_not_differ", "must_not_help")
 
-Overlaps = Mapping[int, float]  # share of images that two seeds' draws have in common, by budget
+Overlaps = Mapping[int, float]  # share of images that two seeds' subsets have in common, by budget
 
 
 def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd.DataFrame:
@@ -149,17 +137,26 @@ def _adjusted(table: pd.DataFrame, params: Params) -> pd.Series:
     """Corrected p-values: as they are for the primary and for controls that must help."""
     role = table["arm"].map(lambda arm: params.arms[arm].role)
     adjusted = table["p_value"].mask(role == "measure")
-    itself = table["arm"] == table["baseline"]
-    claims = table[(role == "claim") & ~itself & ~_is_primary(table, params)]
-    nulls = table[role.isin(NULL_ROLES)]
-    for family in (claims, nulls):
-        for _, members in family.groupby(["baseline", "regime", "metric"], sort=False):
-            adjusted.loc[members.index] = statistics.holm(members["p_value"].tolist())
+    for members in holm_families(table, params):
+        adjusted.loc[members] = statistics.holm(table.loc[members, "p_value"].tolist())
     return adjusted
 
 
+def holm_families(table: pd.DataFrame, params: Params) -> list[pd.Index]:
+    """The rows that Holm's correction takes together: claims, and controls without an effect."""
+    role = table["arm"].map(lambda arm: params.arms[arm].role)
+    itself = table["arm"] == table["baseline"]
+    claims = table[(role == "claim") & ~itself & ~_is_primary(table, params)]
+    nulls = table[role.isin(NULL_ROLES)]
+    return [
+        members.index
+        for family in (claims, nulls)
+        for _, members in family.groupby(["baseline", "regime", "metric"], sort=False)
+    ]
+
+
 def _reference_holds(scores: Cells, row: Mapping[Any, Any], params: Params) -> bool:
-    """Whether what the arm is held against is at least as accurate as the declared baseline."""
+    """Whether the arm's reference is at least as accurate as the declared baseline."""
     row = {**row, "metric": PRIMARY_METRIC}
     least = paired(scores, row, params.report.baseline).mean()
     return bool(paired(scores, row, row["baseline"]).mean() >= least)
@@ -172,7 +169,7 @@ def _judge(
     controls_hold: bool = True,
     reference_holds: bool = True,
 ) -> str:
-    """The decision table's word, but for what no table can judge."""
+    """The verdict of the decision table, or of what it cannot judge."""
     if row["arm"] == row["baseline"]:
         return "baseline"
     if params.arms[row["arm"]].role == "measure":
@@ -193,8 +190,8 @@ def _judge(
 def _outcome(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params) -> str | None:
     """`passed`, `failed` or `not judged` for a control, by its accuracy; None for other arms.
 
-    Ten seeds are needed, as for any claim. Six of them must have come to something, with made
-    images where the control adds them.
+    Ten seeds are needed, as for any claim. Six of them must have finished, with synthetic images
+    where the control adds them.
     """
     role = params.arms[row["arm"]].role
     if role not in CONTROL_FAILS_IF:
@@ -212,8 +209,8 @@ def _failed_controls_of(
 ) -> list[str]:
     """The failed controls that forbid a verdict on this row.
 
-    A control of real images speaks for all arms of its classifier and budget, one of images that
-    were made for the arms that add the same.
+    A control of real images covers all arms of its classifier and budget, one of synthetic images
+    the arms that add the same images.
     """
     arm = params.arms[row["arm"]]
     if arm.role != "claim" or row["arm"] == row["baseline"]:
@@ -235,113 +232,6 @@ def _is_primary(table: pd.DataFrame, params: Params) -> pd.Series:
         & (table["baseline"] == params.report.baseline)
         & (table["metric"] == PRIMARY_METRIC)
     )
-
-
-def diagnostics_table(
-    trials: pd.DataFrame,
-    correct: Mapping[Trial, NDArray[np.bool_]],
-    params: Params,
-    overlaps: Overlaps,
-) -> pd.DataFrame:
-    """One row per comparison of accuracies: what else a referee would ask.
-
-    `new_images_*`: the two-level interval, over seeds and test images. `mcnemar_*`: in how many
-    seeds McNemar's test finds the arm better or worse on this test set. `overlap`: share of images
-    that two seeds' draws share. `completed_*`: the comparison without seeds that came to nothing.
-    `correct` maps trials to whether each test image was classified rightly, (num_test,).
-    """
-    keys: list[dict[str, Any]] = [
-        dict(zip(KEYS, (classifier, arm, baseline, budget), strict=True))
-        for classifier in params.classifiers
-        for budget in sorted(params.study.budgets)
-        for arm, baseline in pairs(params)
-        if arm != baseline and classifier in params.arm_classifiers(arm)
-    ]
-    scores = by_cell(trials)
-    return pd.DataFrame(
-        [_diagnose(scores, correct, key, params, overlaps[key["budget"]]) for key in keys]
-    )
-
-
-def _diagnose(
-    scores: Cells,
-    correct: Mapping[Trial, NDArray[np.bool_]],
-    key: dict[str, Any],
-    params: Params,
-    overlap: float,
-) -> dict[str, object]:
-    confidence_level = params.report.confidence_level
-    arm, baseline = (
-        np.stack(
-            [
-                correct[Trial(key["classifier"], key[side], replicate)]
-                for replicate in arm_replicates(params, key[side])
-                if replicate.budget == key["budget"]
-            ]
-        )
-        for side in ("arm", "baseline")
-    )
-    new_images = statistics.two_level_interval(
-        arm.astype(np.int8) - baseline, confidence_level, overlap
-    )
-    significant = np.array(
-        [
-            statistics.mcnemar_p(*pair) <= 1 - confidence_level
-            for pair in zip(arm, baseline, strict=True)
-        ]
-    )
-    better = (arm.astype(np.int8) - baseline).mean(axis=1)
-    key = {**key, "metric": PRIMARY_METRIC}
-    completed = differences(scores, key, params)[~failures(scores, key)]
-    rest = statistics.t_interval(completed, confidence_level, overlap) if len(completed) else None
-    del key["metric"]
-    return {
-        **key,
-        "new_images_low": new_images.low,
-        "new_images_high": new_images.high,
-        "mcnemar_better": int((significant & (better > 0)).sum()),
-        "mcnemar_worse": int((significant & (better < 0)).sum()),
-        "overlap": overlap,
-        "completed_n": len(completed),
-        "completed_delta": rest.mean if rest else np.nan,
-        "completed_low": rest.low if rest else np.nan,
-        "completed_high": rest.high if rest else np.nan,
-    }
-
-
-def label_equivalent_table(
-    trials: pd.DataFrame, deltas: pd.DataFrame, params: Params, overlaps: Overlaps
-) -> pd.DataFrame:
-    """How many real labels per class would give an arm's accuracy, one row per claim.
-
-    From the baseline's learning curve between its `least` and `most` budgets, never beyond: minus
-    or plus infinity says that the number lies outside. `verdict` is that of the arm against the
-    baseline. Empty with a single budget.
-    """
-    verdicts = main_rows(deltas, params).set_index(["classifier", "arm", "budget"])["verdict"]
-    baseline = params.report.baseline
-    budgets = sorted({replicate.budget for replicate in arm_replicates(params, baseline)})
-    claims = [name for name, arm in params.arms.items() if arm.role == "claim" and name != baseline]
-    scores = by_cell(trials)
-    rows = []
-    for classifier in params.classifiers if len(budgets) > 1 else ():
-        arms = [arm for arm in claims if classifier in params.arm_classifiers(arm)]
-        keys = [
-            {"classifier": classifier, "budget": budget, "metric": PRIMARY_METRIC}
-            for budget in budgets
-        ]
-        curve = np.stack([paired(scores, key, baseline) for key in keys], axis=1)
-        shared = np.array([overlaps[budget] for budget in budgets])
-        for budget in sorted(params.study.budgets):
-            for arm in arms:
-                own_scores = paired(scores, {**keys[0], "budget": budget}, arm)
-                interval = statistics.label_equivalent(
-                    own_scores, curve, np.array(budgets), params.report.confidence_level, shared
-                )
-                names = (classifier, arm, budget)
-                values = (interval.mean, interval.low, interval.high, budgets[0], budgets[-1])
-                rows.append((*names, *values, verdicts[names], params.regime(arm)))
-    return pd.DataFrame(rows, columns=LABEL_EQUIVALENT_COLUMNS)
 
 
 def main_rows(deltas: pd.DataFrame, params: Params) -> pd.DataFrame:

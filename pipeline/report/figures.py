@@ -1,44 +1,46 @@
 """Figures from tables and image arrays; computes nothing that a reader could take for a result.
 
 Every function returns a figure; `save` writes it as PNG, whose bytes depend on the input alone.
+Figures are narrow, with panels below each other and labels at the data, so that they can be read
+on a phone. Colors of verdicts are those of `verdicts.VERDICTS`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.data.images import Images
+from pipeline.report.verdicts import VERDICTS
 from pipeline.runtime.files import atomic
 
 matplotlib.use("Agg")
 
-COLORS = ("#33658a", "#e07a1f", "#4d8b31", "#a23b72", "#6c757d", "#b8860b", "#2a9d8f", "#9c2c2c")
+COLORS = ("#33658a", "#c85a00", "#4d8b31", "#a23b72", "#6c757d", "#8f6c00", "#1f7a70", "#9c2c2c")
 STYLE: dict[Any, Any] = {
-    "font.size": 9,
+    "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlesize": 10,
+    "axes.titlesize": 11,
     "axes.titleweight": "bold",
-    "figure.dpi": 110,
-    "savefig.dpi": 110,
+    "figure.dpi": 150,
     "legend.frameon": False,
     "axes.grid": True,
     "grid.alpha": 0.3,
     "grid.linewidth": 0.6,
 }
-VERDICT_COLORS = {"gain": "#2e7d32", "harm": "#c62828", "equivalent": "#33658a"}
-NEUTRAL = "#6c757d"
-UNLABELED = "* saw unlabeled images, too"
+UNLABELED = "* trained on unlabeled images as well"
 LINES = ("o-", "s--", "^:", "D-.")  # the next one once all colors are used
-# Numbers of a history that are no losses, by how their columns end, and the title of their panel.
+# Numbers of a history that are not losses, by how their columns end, and the title of their panel.
 PANELS = {
     "accuracy": "accuracy",
     "learning_rate": "learning rate",
@@ -46,9 +48,11 @@ PANELS = {
     "convergence": "balance",
     "psnr": "signal to noise, dB",
 }
-PANEL_INCH = 3
+WIDTH = 5.2  # inches; the text stays readable where the page is as wide as a phone
+LINE_INCH = 0.24  # height of one line of text
+PANEL_INCH = 2.3
 IMAGE_INCH = 0.32
-WIDEST_INCH = 12
+WIDEST_INCH = 6
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -67,118 +71,145 @@ def subplots(
 
 
 def forest(rows: pd.DataFrame, smallest_effect: float) -> Figure:
-    """Deltas with their intervals, one panel per classifier, one line per arm and budget."""
+    """Deltas with their intervals: a panel per classifier, a line per arm and budget.
+
+    At the right of every line stand its delta in points and its verdict.
+    """
     rows = rows[rows["arm"] != rows["baseline"]]
     classifiers = list(dict.fromkeys(rows["classifier"]))
-    height = 1.1 + 0.26 * len(rows) / max(1, len(classifiers))
-    figure, axes = subplots(9, height, 1, max(1, len(classifiers)))
-    first: list[str] = []
-    for axis, classifier in zip(axes[0], classifiers, strict=False):
+    budgets = rows["budget"].nunique()
+    height = LINE_INCH * (len(rows) + 3 * max(1, len(classifiers)))
+    figure, axes = subplots(WIDTH, max(2, height), max(1, len(classifiers)), 1)
+    for axis, classifier in zip(axes[:, 0], classifiers, strict=False):
         selected = rows[rows["classifier"] == classifier].iloc[::-1].reset_index(drop=True)
-        for place, row in selected.iterrows():
-            color = VERDICT_COLORS.get(row["verdict"], NEUTRAL)
-            ends = [100 * row["ci_low"], 100 * row["ci_high"]]
-            axis.plot(ends, [place, place], color=color, linewidth=2)
-            axis.plot(100 * row["delta"], place, "o", color=color, markersize=5)
         effect = 100 * smallest_effect
         axis.axvspan(-effect, effect, color="#000000", alpha=0.08, linewidth=0)
         axis.axvline(0, color="black", linewidth=0.8)
-        names = [f"{row['name']}, {row['budget']} per class" for _, row in selected.iterrows()]
-        shown = names if axis is axes[0][0] or names != first else [""] * len(selected)
-        first = names if axis is axes[0][0] else first
-        axis.set_yticks(range(len(selected)), shown)
+        for place, row in enumerate(_records(selected)):
+            color = VERDICTS[row["verdict"]].color.light
+            ends = [100 * row["ci_low"], 100 * row["ci_high"]]
+            axis.plot(ends, [place, place], color=color, linewidth=2)
+            axis.plot(100 * row["delta"], place, "o", color=color, markersize=5)
+            _label_right(axis, f"{100 * row['delta']:+.1f} {row['verdict']}", place, color)
+        names = [
+            f"{row['name']} ({row['budget']} per class)" if budgets > 1 else str(row["name"])
+            for row in _records(selected)
+        ]
+        axis.set_yticks(range(len(selected)), names)
+        axis.set_ylim(-0.6, len(selected) - 0.4)
         axis.set_title(classifier)
         note = f"\n{UNLABELED}" if any("*" in name for name in names) else ""
-        axis.set_xlabel(f"accuracy, points against the baseline{note}")
+        axis.set_xlabel(f"accuracy minus baseline, percentage points{note}")
     return figure
+
+
+def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    return table.to_dict("records")
+
+
+def _label_right(axis: Axes, text: str, height: float, color: str) -> None:
+    """A label at the right edge of the axes, at `height` in the unit of the data."""
+    transform = axis.get_yaxis_transform()
+    axis.text(1.02, height, text, color=color, transform=transform, va="center", fontsize=9)
 
 
 def learning_curves(trials: pd.DataFrame) -> Figure:
     """Mean accuracy by budget, a line per arm, a panel per classifier; every seed as a dot.
 
-    The first arm stands at its budgets, the others beside it, so that dots do not hide each other.
+    Every line is named at the right, in the order of its last mean. Arms are shifted a little to
+    the sides of their budgets, so that dots do not hide each other.
     """
     classifiers = list(dict.fromkeys(trials["classifier"]))
-    figure, axes = subplots(9, 3.6, 1, len(classifiers))
     arms = list(dict.fromkeys(trials["arm"]))
-    apart = min(0.05, 0.3 / len(arms))
-    for axis, classifier in zip(axes[0], classifiers, strict=True):
+    height = max(PANEL_INCH, LINE_INCH * len(arms)) + 0.8
+    figure, axes = subplots(WIDTH, height * len(classifiers), len(classifiers), 1)
+    shift = min(0.05, 0.3 / len(arms))
+    for axis, classifier in zip(axes[:, 0], classifiers, strict=True):
+        ends: list[tuple[float, str, str]] = []
         for place, (arm, color) in enumerate(zip(arms, COLORS * len(arms), strict=False)):
-            beside = 1 + apart * ((place + 1) // 2) * (-1) ** place
+            factor = 1 + shift * ((place + 1) // 2) * (-1) ** place
             selected = trials[(trials["classifier"] == classifier) & (trials["arm"] == arm)]
+            if selected.empty:
+                continue
             means = selected.groupby("budget")["accuracy"].mean()
             line = LINES[place // len(COLORS) % len(LINES)]
-            axis.plot(beside * means.index, 100 * means, line, color=color, label=arm, markersize=5)
-            axis.plot(
-                beside * selected["budget"],
-                100 * selected["accuracy"],
-                ".",
-                color=color,
-                alpha=0.35,
-            )
+            axis.plot(factor * means.index, 100 * means, line, color=color, label=arm, markersize=5)
+            scores = 100 * selected["accuracy"]
+            axis.plot(factor * selected["budget"], scores, ".", color=color, alpha=0.35)
+            ends.append((float(100 * means.iloc[-1]), arm, color))
         axis.set_xscale("log")
         budgets = sorted(trials["budget"].unique())
         axis.set_xticks(budgets, [str(budget) for budget in budgets])
         axis.minorticks_off()
         axis.set_xlim(budgets[0] / 1.2, budgets[-1] * 1.2)
         axis.set_title(classifier)
-        axis.set_xlabel("labeled images per class")
         axis.set_ylabel("test accuracy, %")
-    handles, names = axes[0][0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        names,
-        loc="outside right center",
-        fontsize=8,
-        title=UNLABELED if any("*" in name for name in names) else None,
-    )
+        note = f"\n{UNLABELED}" if any("*" in arm for arm in arms) else ""
+        axis.set_xlabel(f"labeled images per class{note}")
+        low, high = axis.get_ylim()
+        heights = spread([value for value, _, _ in ends], 0.21 * (high - low) / height, low, high)
+        for (_, arm, color), at in zip(ends, heights, strict=True):
+            _label_right(axis, arm, at, color)
+        axis.set_ylim(low, high)
     return figure
 
 
+def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Places for labels near `values`, at least `gap` apart and inside `low` to `high`.
+
+    With too many labels for that, `gap` shrinks.
+    """
+    gap = min(gap, (high - low) / max(1, len(values) - 1))
+    order = sorted(range(len(values)), key=lambda at: values[at])
+    places = [0.0] * len(values)
+    least = low
+    for at in order:  # upwards: above the label before
+        places[at] = max(values[at], least)
+        least = places[at] + gap
+    most = high
+    for at in reversed(order):  # downwards again, where that passed the upper end
+        places[at] = min(places[at], most)
+        most = places[at] - gap
+    return places
+
+
 def confusion_matrices(counts: dict[str, NDArray[np.int64]], class_names: list[str]) -> Figure:
-    """Row-normalized confusion matrices side by side, one per title in `counts`."""
-    figure, axes = subplots(4.3 * len(counts), 4.2, 1, len(counts))
-    for axis, (title, matrix) in zip(axes[0], counts.items(), strict=True):
+    """Row-normalized confusion matrices below each other, one per title in `counts`."""
+    figure, axes = subplots(WIDTH, 4.6 * len(counts), len(counts), 1)
+    for axis, (title, matrix) in zip(axes[:, 0], counts.items(), strict=True):
         shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for row, column in np.ndindex(*shares.shape):
             share = shares[row, column]
             if share >= 0.005:
-                color = "white" if share > 0.5 else "black"
-                axis.text(
-                    column,
-                    row,
-                    f"{100 * share:.0f}",
-                    ha="center",
-                    va="center",
-                    fontsize=7,
-                    color=color,
-                )
+                text, color = f"{100 * share:.0f}", "white" if share > 0.5 else "black"
+                axis.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
         axis.set_xticks(range(len(class_names)), class_names)
         axis.set_yticks(range(len(class_names)), class_names)
         axis.grid(visible=False)
         axis.set_title(title)
-        axis.set_xlabel("predicted")
+        axis.set_xlabel("predicted class")
         axis.set_ylabel("true class; % of its images")
     return figure
 
 
 def recalls(shares: pd.DataFrame) -> Figure:
     """Recall per class, a dot per arm; `shares` has classes as rows and arms as columns."""
-    figure, axes = subplots(9, 3.0)
+    figure, axes = subplots(WIDTH, 3.2)
     axis = axes[0][0]
     for at, (arm, color) in enumerate(zip(shares.columns, COLORS, strict=False)):
-        beside = np.arange(len(shares)) + 0.15 * (at - (len(shares.columns) - 1) / 2)
-        axis.plot(beside, 100 * shares[arm], "o", color=color, label=str(arm), markersize=7)
+        places = np.arange(len(shares)) + 0.15 * (at - (len(shares.columns) - 1) / 2)
+        axis.plot(places, 100 * shares[arm], "o", color=color, label=str(arm), markersize=6)
     axis.set_xticks(range(len(shares)), shares.index)
     axis.set_xlabel("class")
     axis.set_ylabel("recall, %")
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    handles, names = axis.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", fontsize=9, ncols=len(names))
     return figure
 
 
 def losses(history: pd.DataFrame) -> Figure:
-    """Losses, and what else was noted in training (`PANELS`), over steps.
+    """Losses, and the other numbers of training (`PANELS`), over steps, in panels.
 
     Mean over the generators, and the range of all.
     """
@@ -186,8 +217,8 @@ def losses(history: pd.DataFrame) -> Figure:
     for name in history.columns.drop(["step", "budget", "seed"]):
         shown[panel(name)].append(name)
     shown = {title: columns for title, columns in shown.items() if columns}
-    figure, axes = subplots(max(9, PANEL_INCH * len(shown)), 3.0, 1, len(shown))
-    for axis, (title, columns) in zip(axes[0], shown.items(), strict=True):
+    figure, axes = subplots(WIDTH, PANEL_INCH * len(shown), len(shown), 1)
+    for axis, (title, columns) in zip(axes[:, 0], shown.items(), strict=True):
         for name, color in zip(columns, COLORS, strict=False):
             grouped = history.groupby("step")[name]
             mean = grouped.mean()
@@ -196,8 +227,8 @@ def losses(history: pd.DataFrame) -> Figure:
                 mean.index, grouped.min(), grouped.max(), color=color, alpha=0.15, linewidth=0
             )
         axis.set_title(title)
-        axis.set_xlabel("step")
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=9)
+    axes[-1][0].set_xlabel("step")
     return figure
 
 
@@ -236,7 +267,7 @@ def sheets(panels: dict[str, Images], columns: int, class_names: list[str] | Non
 def mosaic(images: Images, columns: int) -> NDArray[np.uint8]:
     """Images (n, c, h, w) as one picture, row by row, with a pixel between neighbors."""
     rows = len(images) // columns
-    paper = 0 if images.shape[1] == 1 else 255  # ink is what counts up in gray, light in color
+    paper = 0 if images.shape[1] == 1 else 255  # white: gray images are shown inverted
     padded = np.pad(
         images[: rows * columns], ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=paper
     )

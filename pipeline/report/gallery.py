@@ -1,7 +1,7 @@
-"""The pictures of one generator: its samples beside real images, its training, its gallery.
+"""The figures of one generator: samples, nearest labeled images, training, gallery.
 
-Those of the first replicate that came to something, the primary budget's before all others; a
-generator whose every replicate came to nothing has none.
+They show the first replicate that finished, those of the primary budget first; a generator whose
+replicates all failed has none.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from sklearn.metrics import pairwise_distances_argmin
 from pipeline.config.schema import MODELS, SUBSETS, SYNTHETIC, Params
 from pipeline.data.images import Images, LabeledImages, read_images
 from pipeline.report import figures
-from pipeline.report.tables import finished, read_history, read_losses
-from pipeline.report.verdicts import SHOWCASE_CAPTIONS
+from pipeline.report.captions import SHOWCASE_CAPTIONS
+from pipeline.report.tables import finished, read_losses
 from pipeline.runtime.files import read_npz, require
 from pipeline.trials.grid import Replicate
 
@@ -28,7 +28,7 @@ SHOWCASE_COLUMNS = 10  # the contract of `.showcase.npz`
 def plot_training(
     folder: Path, name: str, params: Params, root: Path, class_names: list[str]
 ) -> None:
-    """Draw losses, images over training and every exhibit of one generator."""
+    """Plot losses, images over training and the showcase of one generator."""
     models, place = root / MODELS / name, folder / "gallery" / name
     for replicate in finished(models, params)[:1]:
         figures.save(figures.losses(read_losses(name, params, root)), folder / f"losses-{name}.png")
@@ -48,16 +48,16 @@ def plot_training(
 def plot_samples(
     folder: Path, name: str, params: Params, root: Path, class_names: list[str]
 ) -> dict[str, Images]:
-    """Draw a grid of one generator's samples and the nearest of its draw; its sheet by name.
+    """Plot a grid of one generator's samples and their nearest labeled images; returns its sheet.
 
-    Nothing where every replicate came to nothing.
+    The sheet is by the generator's name; empty where every replicate failed.
     """
     for replicate in finished(root / SYNTHETIC / name, params)[:1]:
         data = read_images(root / SYNTHETIC / name / replicate.file(".npz"))
         figure = figures.sheets({name: grid(data, len(class_names))}, GRID_SIDE, None)
         figures.save(figure, folder / "gallery" / name / "sheet.png")
         synthetic, subset = sheet(data), read_images(root / SUBSETS / replicate.file(".npz"))
-        pairs = {name: synthetic, "nearest image of the draw": nearest(synthetic, subset.images)}
+        pairs = {name: synthetic, "nearest labeled image": nearest(synthetic, subset.images)}
         figure = figures.sheets(pairs, SHEET_PER_CLASS, class_names)
         figures.save(figure, folder / f"nearest-{name}.png")
         return {name: synthetic}
@@ -96,7 +96,7 @@ def first_columns(images: Images, num_classes: int) -> Images:
 
 
 def read_showcase(models: Path, replicate: Replicate) -> dict[str, Images]:
-    """What a replicate's generator has to show, ten images per row, (10 * rows, c, h, w) by key."""
+    """The showcase of a replicate's generator, ten images per row, (10 * rows, c, h, w) by key."""
     return read_npz(require(models / replicate.file(".showcase.npz"), "train_generator"))
 
 
@@ -107,25 +107,3 @@ def files(reports: Path, name: str) -> dict[str, Path]:
     }
     captioned = [key for key in SHOWCASE_CAPTIONS if key in pictures]
     return {key: pictures[key] for key in dict.fromkeys([*captioned, *pictures])}
-
-
-def kinds(params: Params, root: Path) -> dict[str, str]:
-    """What a generator is, a key of `wording.KINDS`, as its training tells; others are left out.
-
-    `adversarial`: a discriminator's loss was noted; else `variational`: how far codes are from the
-    noise; else `autoencoder`: real images were restored; else `diffusion`: noise was taken away.
-    """
-    kind_of = {}
-    for name in params.generators:
-        models = root / MODELS / name
-        for replicate in finished(models, params)[:1]:
-            noted = {*read_history(models, replicate)}
-            signs = {
-                "adversarial": "discriminator" in noted,
-                "variational": "divergence" in noted,
-                "autoencoder": "reconstruction" in read_showcase(models, replicate),
-                "diffusion": "denoising" in noted,
-            }
-            if kind := next((kind for kind, holds in signs.items() if holds), None):
-                kind_of[name] = kind
-    return kind_of

@@ -1,16 +1,14 @@
 """The report as one self-contained page: tables, figures and provenance; no scripts, no network.
 
-Renders what it is given. Seconds and the commit appear on the page only, so the page is the one
-product that differs between two runs with equal results.
+Renders what it is given with the partials of `templates/`. Seconds and the commit appear on the
+page only, so the page is the one product that differs between two runs with equal results.
 """
 
 from __future__ import annotations
 
 import base64
-import math
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +16,49 @@ import jinja2
 import pandas as pd
 
 from pipeline.config.schema import Params
-from pipeline.evaluation.statistics import SEEDS_FOR_A_TEST
-from pipeline.report import verdicts
-from pipeline.report.ranking import learners
-from pipeline.runtime.files import file_digest, write_text
+from pipeline.report import captions, comparisons, generator_views, ranking, verdicts, views
+from pipeline.report.plots import Pictures
+from pipeline.report.recommendation import Tables, recommend
+from pipeline.report.results import ReportTables
+from pipeline.runtime.files import file_digest
 from pipeline.runtime.seeds import library_versions
 
 TEMPLATE = "page.html.j2"
 PAGE = Path("reports/report.html")
+Answer = tuple[str, str]  # a sentence, and its explanation
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """PNG files: figures by title, galleries by generator and exhibit, in the order of the page."""
-
-    figures: Mapping[str, Path]
-    galleries: Mapping[str, Mapping[str, Path]]
-    side_by_side: Path | None  # the best generator of every kind, where there are several
-
-
-def write_page(
-    path: Path,
+def render_page(
+    root: Path,
     params: Params,
-    tables: Mapping[str, pd.DataFrame],
+    results: ReportTables,
+    timings: pd.DataFrame,
     pictures: Pictures,
     manifest: Mapping[str, Any],
-) -> None:
-    """Render the page to `path`.
+) -> str:
+    """The page as text; `manifest` is that of `data/splits`.
 
-    `tables` are those of the report, each with one row per line of the page; `manifest` is that of
-    `data/splits`.
+    Reads of the project at `root` only params.yaml, the commit and what `stamp` needs.
     """
+    template = environment().get_template(TEMPLATE)
+    return template.render(
+        params=params,
+        confidence=f"{100 * params.report.confidence_level:g} %",
+        manifest=manifest,
+        stamp=stamp(root),
+        pictures=pictures,
+        verdicts=verdicts.VERDICTS,
+        css_class=verdicts.css_class,
+        **answers(results, timings, params),
+        **evidence(results, timings, params, manifest["class_names"]),
+        commit=commit(root),
+        versions=library_versions(),
+        params_text=(root / "params.yaml").read_text(encoding="utf-8"),
+    )
+
+
+def environment() -> jinja2.Environment:
+    """Templates that escape every value and refuse unknown names."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -56,65 +66,73 @@ def write_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        beyond=verdicts.beyond,
-        interval=verdicts.interval,
-        percent=verdicts.percent,
-        embedded=embedded,
-        showcase_caption=verdicts.showcase_caption,
-        p_value=p_value,
-        points=verdicts.points,
-        share_interval=verdicts.share_interval,
-        warning=verdicts.warning,
-        label_equivalent_sentence=verdicts.label_equivalent_sentence,
-        apart=verdicts.apart,
-    )
-    root = path.parent.parent
-    main = tables["main"]
-    is_claim = main["arm"].map(lambda arm: params.arms[arm].role == "claim")
-    compared = sort_rows(main[is_claim & (main["arm"] != main["baseline"])], params)
-    text = environment.get_template(TEMPLATE).render(
-        params=params,
-        stamp=stamp(root),
-        tables={name: table.to_dict("records") for name, table in tables.items()},
-        answers=[_answer(row, params) for row in compared],
-        reference_answers=reference_answers(tables["reference"], params),
-        referenced={params.arms[arm].generator for arm in tables["reference"]["arm"]},
-        regimes=verdicts.REGIMES,
-        augmentations=augmentations(params),
-        verdicts=verdicts.VERDICTS,
-        roles=verdicts.ROLES,
-        flags=verdicts.FLAGS,
-        warnings=verdicts.WARNINGS,
-        learners=learners(params),
-        untuned=verdicts.UNTUNED,
-        kinds=verdicts.KINDS,
-        cost=cost(tables["timings"]),
-        pictures=pictures,
-        manifest=manifest,
-        params_text=(root / "params.yaml").read_text(encoding="utf-8"),
-        versions=library_versions(),
-        commit=commit(root),
-    )
-    write_text(path, text)
+    environment.filters.update(embedded=embedded, showcase_caption=captions.showcase_caption)
+    return environment
 
 
-def p_value(value: float, row: Mapping[str, Any]) -> str:
-    """A p-value, where there is one and enough seeds to speak of it."""
-    is_told = (
-        not math.isnan(value) and row["n"] >= SEEDS_FOR_A_TEST and row["arm"] != row["baseline"]
-    )
-    return f"{value:.3f}" if is_told else "-"
+def answers(results: ReportTables, timings: pd.DataFrame, params: Params) -> dict[str, Any]:
+    """What the page says in words: the recommendation first, then every comparison."""
+    needed = results.diagnostics[[*comparisons.KEYS, "seeds_to_decide", "seeds_for_power"]]
+    accuracy = results.deltas[results.deltas["metric"] == comparisons.PRIMARY_METRIC]
+    rows = accuracy.merge(needed, on=comparisons.KEYS, how="left")
+    is_claim = rows["arm"].map(lambda arm: params.arms[arm].role == "claim")
+    is_main = rows["baseline"] == params.report.baseline
+    claims = rows[is_main & is_claim & (rows["arm"] != rows["baseline"])]
+    equivalents: list[dict[Any, Any]] = results.worth.to_dict("records")
+    found = Tables(results.deltas, results.diagnostics, results.worth, results.trials, timings)
+    return {
+        "recommendations": recommend(found, params),
+        "answers": [_answer(row, params) for row in primary_first(claims, params)],
+        "reference_answers": reference_answers(rows[~is_main], params),
+        "equivalents": [verdicts.label_equivalent_sentence(row) for row in equivalents],
+        "equivalent_budgets": (equivalents[0]["least"], equivalents[0]["most"])
+        if equivalents
+        else None,
+    }
+
+
+def evidence(
+    results: ReportTables, timings: pd.DataFrame, params: Params, class_names: list[str]
+) -> dict[str, Any]:
+    """The tables of the page, and the few facts that its notes need."""
+    teachers: list[dict[Any, Any]] = views.teacher_means(results).to_dict("records")
+    compared = results.deltas[results.deltas["baseline"] != params.report.baseline]["arm"]
+    return {
+        "controls": views.control_arms(results, params),
+        "accuracies": views.accuracies(results, params),
+        "has_unlabeled": len({*results.deltas["regime"]}) > 1,
+        "unlabeled_note": captions.UNLABELED_NOTE,
+        "diagnostics": views.diagnostics(results, params),
+        "ranked": generator_views.ranked(results, timings, params),
+        "learners": ranking.learners(params),
+        "untuned": captions.UNTUNED,
+        "best": generator_views.best_of_kinds(results, timings, params),
+        "failures": views.failures(results),
+        "without_failures": views.without_failures(results, params),
+        "fidelity": generator_views.fidelity(results),
+        "memorization": generator_views.memorization(results),
+        "classes": generator_views.classes(results, class_names),
+        "health": generator_views.health(results),
+        "warnings": generator_views.warning_meanings(),
+        "tuning": generator_views.tuning(results, params),
+        "augmentations": augmentations(params),
+        "compared_generators": {params.arms[arm].generator for arm in compared},
+        "teachers": views.teachers(results),
+        "num_unlabeled": min((row["num_unlabeled"] for row in teachers), default=0),
+        "distance_warnings": [text for row in teachers if (text := captions.distance_warning(row))],
+        "filters": views.filters(results, params),
+        "run_time": views.run_time(timings),
+    }
 
 
 def stamp(root: Path) -> str:
-    """A digest of the settings and results at `root` that a page tells of."""
+    """A digest of the settings and results at `root` that a page is made from."""
     files = [root / "params.yaml", root / "reports/trials.csv", root / "reports/deltas.csv"]
     return "-".join(file_digest(file)[:16] if file.is_file() else "none" for file in files)
 
 
 def is_current(root: Path) -> bool:
-    """Whether the page at `root` is there and tells of the settings and results that lie there.
+    """Whether the page at `root` exists and is made from the present settings and results.
 
     DVC brings back results of another commit, but not the page: the page is no output of a stage.
     """
@@ -122,20 +140,19 @@ def is_current(root: Path) -> bool:
     return path.is_file() and f'content="{stamp(root)}"' in path.read_text(encoding="utf-8")
 
 
-def _answer(row: Mapping[str, Any], params: Params) -> tuple[str, str]:
+def _answer(row: Mapping[str, Any], params: Params) -> Answer:
     return verdicts.answer(row), verdicts.explanation(row, params.report.smallest_effect)
 
 
-def reference_answers(
-    rows: pd.DataFrame, params: Params
-) -> dict[str, dict[str, list[tuple[str, str]]]]:
-    """What is said of arms and their references, by the question it answers: of claims, the
-    rest.
-    """
+def reference_answers(rows: pd.DataFrame, params: Params) -> dict[str, dict[str, list[Answer]]]:
+    """The comparisons with references by the question that they answer: claims, then the rest."""
     questions = {
-        "And is it better than simply augmenting the images at hand "
-        f"({params.report.reference})?": "labeled",
-        "Are a generator's images better than the unlabeled images and labels it learned from?": "labeled+unlabeled",
+        f"Are synthetic images better than augmentation alone ({params.report.reference})?": (
+            "labeled"
+        ),
+        "Are synthetic images better than the pseudo-labels that the generator was trained on?": (
+            "labeled+unlabeled"
+        ),
     }
     is_claim = rows["verdict"] != "measure"
     return {
@@ -151,40 +168,20 @@ def reference_answers(
 
 
 def augmentations(params: Params) -> dict[str, dict[str, float]]:
-    """How generators' real images were moved, of those whose were."""
+    """The augmentation of the generators whose training images were augmented."""
     used = {
-        name: generator.settings.get("augmentation", {})
+        name: generator.settings.get("augmentation") or {}
         for name, generator in params.generators.items()
     }
-    return {name: view for name, view in used.items() if any(view.values())}
+    return {name: settings for name, settings in used.items() if any(settings.values())}
 
 
-def sort_rows(rows: pd.DataFrame, params: Params) -> list[dict[str, Any]]:
+def primary_first(rows: pd.DataFrame, params: Params) -> list[dict[str, Any]]:
     """Rows as mappings, the primary comparison first."""
     primary = params.report.primary
+    first = (primary.classifier, primary.arm, primary.budget)
     records: list[dict[str, Any]] = rows.to_dict("records")
-    return sorted(
-        records,
-        key=lambda row: (
-            (row["classifier"], row["arm"], row["budget"])
-            != (primary.classifier, primary.arm, primary.budget)
-        ),
-    )
-
-
-def cost(timings: pd.DataFrame) -> list[dict[str, Any]]:
-    """By stage and item: number of trials, core seconds of all, of the median one, its images/s."""
-    return [
-        {
-            "stage": stage,
-            "item": item,
-            "n": len(rows),
-            "total": rows["seconds"].sum(),
-            "median": rows["seconds"].median(),
-            "images_per_s": rows["images_per_s"].median(),
-        }
-        for (stage, item), rows in timings.groupby(["stage", "item"], sort=False)
-    ]
+    return sorted(records, key=lambda row: (row["classifier"], row["arm"], row["budget"]) != first)
 
 
 def embedded(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""Two arms side by side, seed by seed: their differences, and the seeds in which one gave nothing.
+"""Two arms paired by seed: their differences, and the seeds in which one failed or had no images.
 
 A row here is any mapping with `classifier`, `arm`, `baseline`, `budget` and `metric`: a comparison.
 """
@@ -50,7 +50,7 @@ def differences(scores: Cells, row: Mapping[Any, Any], params: Params) -> NDArra
 
 
 def failures(scores: Cells, row: Mapping[Any, Any]) -> NDArray[np.bool_]:
-    """Which seeds of a comparison rest on a trial that came to nothing, (num_seeds,)."""
+    """Which seeds of a comparison rest on a failed trial, (num_seeds,)."""
     return _failed(scores, row, "arm") | _failed(scores, row, "baseline")
 
 

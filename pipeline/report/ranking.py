@@ -85,12 +85,11 @@ def ranking_table(
 ) -> pd.DataFrame:
     """One row per generator and budget; within a budget by mean CAS, the best first.
 
-    A generator of which a seed came to nothing stands below those that always gave images: its mean
-    is that of the lucky seeds.
+    A generator with a failed seed is below those without: its mean is that of the other seeds.
     `cas_low`, `cas_high`: Student's t interval over the seeds whose images gave a score. `delta_*`
     and its interval are those of `arm` against the declared baseline, by classifier; blank where
     there is no such arm, or it is for others. `num_failed` of `n` seeds: those in which generator,
-    audit or either arm came to nothing. `overlaps` as in `comparisons.deltas_table`.
+    evaluation or either arm failed. `overlaps` as in `comparisons.deltas_table`.
     """
     against = main_rows(deltas, params).set_index(["classifier", "arm", "budget"])[list(DELTAS)]
     by_arm = against.to_dict("index")

@@ -1,12 +1,14 @@
 """From results on disk to tables: every trial, failures, fidelity, filters, seconds.
 
 Reads exactly the trials that params.yaml asks for: a missing one stops the report, a stray one is
-ignored. Draws nothing and writes nothing.
+ignored. Samples nothing and writes nothing. A renamed column stands under both names for one
+version (`ALIASES`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ from pipeline.trials.store import TIMINGS
 
 FAILURE_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "reason"]
 TIMING_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "seconds", "images_per_s"]
+TUNED = ["latent_std", "min_probability"]
+# What the evaluation of a teacher writes, by replicate.
 TEACHER_COLUMNS = [
     "teacher",
     "budget",
@@ -44,17 +48,33 @@ TEACHER_COLUMNS = [
     "remoteness",
 ]
 HEALTH_COLUMNS = ["generator", "budget", "seed", "accuracy", "least_spread", "warnings"]
-# What an audit finds per class or in words; all else is a number per replicate.
+# Columns with two names, the former one and the present one.
+ALIASES = {
+    "sure_frac": "confident_frac",
+    "sure_accuracy": "confident_accuracy",
+    "foreign_frac": "unknown_frac",
+    "foreign_labeled_frac": "unknown_labeled_frac",
+    "foreign_sure_frac": "unknown_confident_frac",
+    "strangeness_auroc": "ood_auroc",
+    "remoteness": "distance_rank",
+    "least_spread": "min_diversity",
+    "spread": "diversity",
+    "spread_floor": "diversity_floor",
+    "confidence": "min_probability",
+}
+# What an evaluation says per class or in words; all else is a number per replicate.
 NOT_NUMBERS = ("classes", "flags")
 
-Found = list[tuple[Trial, dict[str, np.ndarray]]]
+ScoredTrials = list[tuple[Trial, dict[str, np.ndarray]]]
+Audit = dict[str, Any]
 
 
 def read_trials(params: Params, root: Path) -> Iterator[tuple[Trial, dict[str, np.ndarray]]]:
     """Every expected trial with its arrays and whether it `failed`.
 
-    A failed trial has the arrays of its baseline: what its user would get, left with the draw's own
-    images. Raises `IntegrityError` when a trial is missing, or when the baseline itself failed.
+    A failed trial has the arrays of its baseline (intention to treat): its user is left with the
+    labeled images alone. Raises `IntegrityError` when a trial is missing, or when the baseline
+    itself failed.
     """
     expected = expected_trials(params)
     files = {trial: root / "results" / trial.file() for trial in expected}
@@ -86,7 +106,7 @@ def read_trials(params: Params, root: Path) -> Iterator[tuple[Trial, dict[str, n
         yield trial, read_npz(baseline) | none | {"failed": np.array(True)}
 
 
-def trials_table(dataset: str, scored: Found) -> pd.DataFrame:
+def trials_table(dataset: str, scored: ScoredTrials) -> pd.DataFrame:
     """One row per trial: its names, every metric, the size of its training set, did it fail."""
     rows = [
         {
@@ -107,8 +127,8 @@ def trials_table(dataset: str, scored: Found) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def correct_mask(scored: Found) -> dict[Trial, NDArray[np.bool_]]:
-    """Whether each test image was classified rightly, (num_test,), by trial."""
+def correct_mask(scored: ScoredTrials) -> dict[Trial, NDArray[np.bool_]]:
+    """Whether each test image was classified correctly, (num_test,), by trial."""
     return {
         trial: arrays["probabilities"].argmax(axis=1) == arrays["labels"]
         for trial, arrays in scored
@@ -116,18 +136,18 @@ def correct_mask(scored: Found) -> dict[Trial, NDArray[np.bool_]]:
 
 
 def failures_table(params: Params, root: Path) -> pd.DataFrame:
-    """One row per trial that came to nothing, with the reason; most studies have none."""
+    """One row per failed trial, with the reason; most studies have none."""
     rows = []
     for artifact in artifacts(params):
         record = read_manifest(root / artifact.manifest)
         if record["failure"]:
             where, what, _ = record["failure"]
-            rows.append({**record["tags"], "reason": f"{where}: {what}"})
+            rows.append({**tags_of(record), "reason": f"{where}: {what}"})
     return pd.DataFrame(rows, columns=FAILURE_COLUMNS)
 
 
 def subset_overlaps(params: Params, root: Path) -> dict[int, float]:
-    """The mean share of images that the draws of two seeds have in common, by budget."""
+    """The mean share of images that the subsets of two seeds have in common, by budget."""
     by_budget: dict[int, list[np.ndarray]] = {}
     for replicate in curve_replicates(params.study):
         index = read_npz(root / SUBSETS / replicate.file(".npz"))["index"]
@@ -135,8 +155,8 @@ def subset_overlaps(params: Params, root: Path) -> dict[int, float]:
     return {budget: mean_overlap(subsets) for budget, subsets in by_budget.items()}
 
 
-def filters_table(scored: Found) -> pd.DataFrame:
-    """One row per arm and replicate with synthetic images: how many its filter turned away."""
+def filters_table(scored: ScoredTrials) -> pd.DataFrame:
+    """One row per arm and replicate with synthetic images: how many its filter rejected."""
     rows = [
         {
             "arm": trial.arm,
@@ -152,82 +172,101 @@ def filters_table(scored: Found) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).drop_duplicates(ignore_index=True)
 
 
+def by_replicate(
+    names: Iterable[str], folder: str, suffix: str, column: str, params: Params, root: Path
+) -> Iterator[tuple[dict[str, Any], Path | None]]:
+    """Every member and replicate with its file `folder/<name>/<replicate><suffix>`.
+
+    Yields the columns that name the row, the member's under `column`, and the path, which is None
+    where that trial failed.
+    """
+    for name in names:
+        for replicate in replicates(params.study):
+            path = root / folder / name / replicate.file(suffix)
+            columns = {column: name, **replicate.columns()}
+            yield columns, None if failure_of(path) else path
+
+
+def as_table(
+    rows: list[dict[str, Any]], columns: list[str] | None = None, text: Iterable[str] = ()
+) -> pd.DataFrame:
+    """Rows as a table of numbers (missing ones NaN) but for the columns `text`, with `ALIASES`."""
+    table = pd.DataFrame(rows, columns=columns)
+    numeric = table.columns.drop([*text], errors="ignore")
+    table[numeric] = table[numeric].apply(pd.to_numeric)
+    return with_aliases(table)
+
+
+def with_aliases(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with every renamed column under both of its names, a missing one last."""
+    missing = {}
+    for old, new in ALIASES.items():
+        if old in table and new not in table:
+            missing[new] = table[old]
+        elif new in table and old not in table:
+            missing[old] = table[new]
+    return table.assign(**missing)
+
+
 def tuning_table(params: Params, root: Path) -> pd.DataFrame:
-    """One row per generator and replicate with images: how wide its noise, how strict its filter.
+    """One row per generator and replicate with images: the noise and the filter that they had.
 
-    Fixed in params.yaml or chosen by the replicate.
+    The standard deviation of the noise, and the smallest probability that the filter accepts;
+    fixed in params.yaml or selected by the replicate.
     """
-    columns = ["generator", "budget", "seed", "latent_std", "confidence"]
     rows = []
-    for name in params.generators:
-        for replicate in replicates(params.study):
-            path = root / SYNTHETIC / name / replicate.file(".npz")
-            if failure_of(path) is None:
-                arrays = read_npz(path)
-                values = {
-                    "latent_std": float(arrays["latent_std"]),
-                    "confidence": float(arrays["min_probability"]),
-                }
-                rows.append({"generator": name, **replicate.columns(), **values})
-    return pd.DataFrame(rows, columns=columns)
+    files = by_replicate(params.generators, SYNTHETIC, ".npz", "generator", params, root)
+    for columns, path in files:
+        if path is not None:
+            arrays = read_npz(path)
+            rows.append({**columns, **{key: float(arrays[key]) for key in TUNED}})
+    table = with_aliases(pd.DataFrame(rows, columns=["generator", "budget", "seed", *TUNED]))
+    return table[["generator", "budget", "seed", "latent_std", "confidence", "min_probability"]]
 
 
-def audits(params: Params, root: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """The names of every generator and replicate, and what its audit found.
-
-    Nothing is found of a generator that came to nothing.
-    """
-    for name in params.generators:
-        for replicate in replicates(params.study):
-            path = root / "data/audit" / name / replicate.file(".json")
-            names = {"generator": name, **replicate.columns()}
-            yield names, {} if failure_of(path) else read_json(path)
+def audits(params: Params, root: Path) -> Iterator[tuple[dict[str, Any], Audit]]:
+    """The names of every generator and replicate, and its evaluation; empty where that failed."""
+    files = by_replicate(params.generators, "data/audit", ".json", "generator", params, root)
+    for columns, path in files:
+        yield columns, read_json(path) if path is not None else {}
 
 
 def teachers_table(params: Params, root: Path) -> pd.DataFrame:
-    """One row per teacher and replicate: what its audit found."""
+    """One row per teacher and replicate: how accurate its labels are."""
+    files = by_replicate(params.teachers, "data/audit", ".json", "teacher", params, root)
     rows = []
-    for name in params.teachers:
-        for replicate in replicates(params.study):
-            path = root / "data/audit" / name / replicate.file(".json")
-            if failure_of(path) is None:
-                rows.append({"teacher": name, **replicate.columns(), **read_json(path)})
-    table = pd.DataFrame(rows, columns=TEACHER_COLUMNS)
-    numeric = table.columns.drop("teacher")
-    table[numeric] = table[numeric].apply(pd.to_numeric)
-    return table
+    for columns, path in files:
+        if path is not None:
+            rows.append({**columns, **read_json(path)})
+    table = with_aliases(pd.DataFrame(rows))
+    return as_table(table.to_dict("records"), TEACHER_COLUMNS, ["teacher"])
 
 
 def fidelity_table(params: Params, root: Path, trials: pd.DataFrame) -> pd.DataFrame:
-    """One row per generator and replicate: the audit's numbers, and CAS from the arm that has it.
+    """One row per generator and replicate: the numbers of its evaluation, and its CAS.
 
     CAS (classification accuracy score; Ravuri and Vinyals 2019) is the first classifier's accuracy
     in an arm of unfiltered synthetic images alone; empty when no arm is of that kind.
     """
     scores = {name: _cas(params, name, trials) for name in params.generators}
-    rows = []
+    rows, flags = [], []
     for names, audit in audits(params, root):
         numbers = {key: value for key, value in audit.items() if key not in NOT_NUMBERS}
         cas = scores[names["generator"]].get((names["budget"], names["seed"]))
         rows.append({**names, **numbers, "cas": cas})
-    table = pd.DataFrame(rows)
-    numeric = table.columns.drop("generator")
-    table[numeric] = table[numeric].apply(pd.to_numeric)  # what could not be told becomes NaN
-    flags = ["; ".join(audit.get("flags", ())) for _, audit in audits(params, root)]
-    return table.assign(flags=flags)
+        flags.append("; ".join(audit.get("flags", ())))
+    return as_table(rows, text=["generator"]).assign(flags=flags)
 
 
 def classes_table(params: Params, root: Path) -> pd.DataFrame:
-    """One row per generator, replicate and class: what the audit found of that class."""
+    """One row per generator, replicate and class: the evaluation of that class."""
     rows = [
         {**names, **row}
         for names, audit in audits(params, root)
         for row in audit.get("classes", ())
     ]
-    table = pd.DataFrame(rows, columns=None if rows else ["generator", "budget", "seed", "label"])
-    numeric = table.columns.drop("generator")
-    table[numeric] = table[numeric].apply(pd.to_numeric)
-    return table
+    columns = None if rows else ["generator", "budget", "seed", "label"]
+    return as_table(rows, columns, ["generator"])
 
 
 def _cas(params: Params, generator: str, trials: pd.DataFrame) -> dict[object, float]:
@@ -238,20 +277,20 @@ def _cas(params: Params, generator: str, trials: pd.DataFrame) -> dict[object, f
 
 
 def read_history(folder: Path, replicate: Replicate) -> pd.DataFrame:
-    """What was noted while one replicate's generator was trained; empty where that failed."""
+    """The training history of one replicate's generator; empty where that failed."""
     failure = failure_of(folder / replicate.file(".npz"))
     return pd.DataFrame() if failure else pd.read_csv(folder / replicate.file(".history.csv"))
 
 
 def finished(folder: Path, params: Params) -> list[Replicate]:
-    """The replicates whose trial in `folder` gave a result, those of the primary budget first."""
+    """The replicates whose trial in `folder` has a result, those of the primary budget first."""
     primary = params.report.primary.budget
     grid = sorted(replicates(params.study), key=lambda replicate: replicate.budget != primary)
     return [replicate for replicate in grid if failure_of(folder / replicate.file(".npz")) is None]
 
 
 def read_losses(name: str, params: Params, root: Path) -> pd.DataFrame:
-    """Losses and learning rates of one generator, all replicates that came to an end."""
+    """Losses and learning rates of one generator, of all replicates that finished."""
     models = root / MODELS / name
     parts = [
         read_history(models, replicate).assign(**replicate.columns())
@@ -260,44 +299,64 @@ def read_losses(name: str, params: Params, root: Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
+@dataclass(frozen=True)
+class Family:
+    """What a generator's family says of itself; empty where its manifest says nothing."""
+
+    kind: str = ""  # gan, autoencoder, variational autoencoder or diffusion
+    loss: str = ""  # of the discriminator: cross-entropy, hinge, wasserstein, ...
+
+
+def tags_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The tags of a trial's manifest: stage, item, budget, seed and what its stage adds."""
+    return dict(manifest.get("tags", manifest.get("labels", {})))
+
+
+def family_facts(manifest: Mapping[str, Any]) -> Family:
+    """Kind and loss of a generator, from the manifest that `train_generator` wrote."""
+    tags = tags_of(manifest)
+    return Family(str(tags.get("kind", "")), str(tags.get("loss", "")))
+
+
+def families(params: Params, root: Path) -> dict[str, Family]:
+    """The family of every generator of which a replicate finished."""
+    facts = {}
+    for name in params.generators:
+        models = root / MODELS / name
+        for replicate in finished(models, params)[:1]:
+            manifest = read_manifest(manifest_of(models / replicate.file(".npz")))
+            facts[name] = family_facts(manifest)
+    return facts
+
+
 def health_table(params: Params, root: Path) -> pd.DataFrame:
-    """One row per generator and replicate: how its training went, as `health` reads its history.
+    """One row per generator and replicate: `gan_diagnostics` of its training history.
 
     `accuracy`: the discriminator's at the end, empty where there is none; columns for k and for a
-    second game follow where some generator has them. `least_spread`: the variety of the class that
-    has least, from the audit.
+    second discriminator follow where some generator has them. `min_diversity`: that of the class
+    with the least, from the evaluation.
     """
-    histories = {
-        name: {
-            replicate: read_history(root / MODELS / name, replicate)
-            for replicate in replicates(params.study)
-        }
-        for name in params.generators
-    }
-    distances = {
-        name: gan_diagnostics.distances(by_replicate.values())
-        for name, by_replicate in histories.items()
-    }
+    facts = families(params, root)
     rows: list[dict[str, Any]] = []
     for names, audit in audits(params, root):
         name, replicate = names["generator"], Replicate(names["budget"], names["seed"])
-        history = histories[name][replicate]
-        diversities = [
-            row["spread"] for row in audit.get("classes", ()) if row["spread"] is not None
-        ]
+        history = read_history(root / MODELS / name, replicate)
+        loss = facts.get(name, Family()).loss
+        by_class = with_aliases(pd.DataFrame(audit.get("classes", ()))).get("diversity")
+        diversity = np.nan if by_class is None else pd.to_numeric(by_class).min()
         rows.append(
             {
                 **names,
-                "least_spread": min(diversities, default=np.nan),
-                "warnings": "; ".join(gan_diagnostics.warnings(history, distances[name])),
+                "least_spread": diversity,
+                "warnings": "; ".join(gan_diagnostics.warnings(history, loss)),
                 **gan_diagnostics.at_the_end(history),
             }
         )
     more = sorted({key for row in rows for key in row} - {*HEALTH_COLUMNS})
-    return pd.DataFrame(rows, columns=[*HEALTH_COLUMNS, *more])
+    return with_aliases(pd.DataFrame(rows, columns=[*HEALTH_COLUMNS, *more]))
 
 
-def confusions(scored: Found, budget: int) -> dict[tuple[str, str], NDArray[np.int64]]:
+def confusions(scored: ScoredTrials, budget: int) -> dict[tuple[str, str], NDArray[np.int64]]:
     """Confusion counts at one budget, summed over seeds, by (classifier, arm)."""
     sums: dict[tuple[str, str], NDArray[np.int64]] = {}
     for trial, arrays in scored:

@@ -1,6 +1,6 @@
-"""The headline table on the terminal, or as Markdown for a README, from the last report's files.
+"""The recommendation and the headline table, on the terminal or as Markdown for a README.
 
-With two or more generators their ranking follows.
+From the files of the last report. With two or more generators their ranking follows.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.config.schema import Params
-from pipeline.report import verdicts
+from pipeline.report import formatting, verdicts
+from pipeline.report.captions import UNLABELED_NOTE, UNTUNED
 from pipeline.report.comparisons import table_rows
 from pipeline.report.html import PAGE
 from pipeline.report.ranking import learners, with_places
+from pipeline.report.recommendation import Recommendation, Tables, recommend
 from pipeline.runtime.files import require
 
 COLUMNS = (
@@ -30,9 +32,10 @@ COLUMNS = (
     "interval",
     "verdict",
 )
-RANKING_COLUMNS = ("place", "generator", "labels", "CAS", "interval", "label fidelity")
+RANKING_COLUMNS = ("rank", "generator", "labels", "CAS", "interval", "label fidelity")
 # Columns of the report's tables that hold names or words.
 TEXT = (
+    "dataset",
     "classifier",
     "arm",
     "baseline",
@@ -49,8 +52,6 @@ TEXT_COLUMNS = ("classifier", "arm", "verdict", "generator")
 WIDTH = 130  # characters; outside a terminal the library would cut tables to 80
 RANKING_WIDTH = 200
 
-UNLABELED = "* learned from unlabeled images as well; the baseline did not"
-
 
 def read_table(path: Path) -> pd.DataFrame:
     """A table that the report wrote; names and words are text, whatever they look like.
@@ -65,6 +66,23 @@ def read_deltas(root: Path) -> pd.DataFrame:
     return read_table(require(root / "reports/deltas.csv", "report"))
 
 
+def read_timings(root: Path) -> pd.DataFrame:
+    """The seconds that the report wrote; empty where there are none."""
+    path = root / "reports/timings.csv"
+    columns = ["stage", "item", "budget", "seconds"]
+    return read_table(path) if path.exists() else pd.DataFrame(columns=columns)
+
+
+def recommendations(root: Path, params: Params) -> list[Recommendation]:
+    """What to do, from the last report's files: the same sentences as on its page."""
+    deltas, diagnostics, equivalents, trials = (
+        read_table(require(root / f"reports/{name}.csv", "report"))
+        for name in ("deltas", "diagnostics", "worth", "trials")
+    )
+    tables = Tables(deltas, diagnostics, equivalents, trials, read_timings(root))
+    return recommend(tables, params)
+
+
 def lines(deltas: pd.DataFrame, params: Params) -> list[tuple[str, ...]]:
     """The cells of the headline table, one tuple per classifier, budget and comparison.
 
@@ -76,9 +94,9 @@ def lines(deltas: pd.DataFrame, params: Params) -> list[tuple[str, ...]]:
             str(row["classifier"]),
             str(row["budget"]),
             str(row["name"]),
-            verdicts.percent(row["mean_arm"]),
-            verdicts.points(row["delta"]),
-            verdicts.interval(row),
+            formatting.percent(row["mean_arm"]),
+            formatting.points(row["delta"]),
+            formatting.interval(row),
             str(row["verdict"]),
         )
         for _, row in table_rows(deltas, params).iterrows()
@@ -89,7 +107,7 @@ def markdown(deltas: pd.DataFrame, params: Params) -> str:
     """The headline table in Markdown."""
     rows = lines(deltas, params)
     text = markdown_table(COLUMNS, rows)
-    return text + (f"\n\n{UNLABELED}" if any(row[2].endswith("*") for row in rows) else "")
+    return text + (f"\n\n{UNLABELED_NOTE}" if any(row[2].endswith("*") for row in rows) else "")
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -99,11 +117,12 @@ def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str
 
 
 def report_markdown(root: Path, params: Params) -> str:
-    """The headline table and, with two or more generators, their ranking in Markdown."""
-    parts = [markdown(read_deltas(root), params)]
+    """The recommendation, the headline table and, with several generators, their ranking."""
+    parts = ["\n".join(f"* {found}" for found in recommendations(root, params))]
+    parts.append(markdown(read_deltas(root), params))
     if len(params.generators) > 1:
         parts.append(markdown_table(ranking_columns(params), ranking_lines(root, params)))
-        parts.append(verdicts.UNTUNED)
+        parts.append(UNTUNED)
     return "\n\n".join(parts)
 
 
@@ -121,23 +140,21 @@ def ranking_lines(root: Path, params: Params) -> list[tuple[str, ...]]:
     Seconds are of training one generator, where they were measured on this machine.
     """
     ranking = read_table(require(root / "reports/ranking.csv", "report"))
-    timings = root / "reports/timings.csv"
-    columns = ["stage", "item", "budget", "seconds"]
-    seconds = read_table(timings) if timings.exists() else pd.DataFrame(columns=columns)
+    seconds = read_timings(root)
     return [
         (
             _number(row["cas_place"], "{:.0f}"),
             str(row["generator"]) + ("*" if row["regime"] != "labeled" else ""),
             str(row["budget"]),
             _number(100 * row["cas"], "{:.1f} %"),
-            verdicts.share_interval(row, "cas_low", "cas_high"),
+            formatting.share_interval(row, "cas_low", "cas_high"),
             _number(100 * row["label_fidelity"], "{:.1f} %"),
             *(
                 cell
                 for classifier in learners(params)
                 for cell in (
                     _number(100 * row[f"delta_{classifier}"], "{:+.2f}"),
-                    verdicts.interval(row, f"ci_low_{classifier}", f"ci_high_{classifier}"),
+                    formatting.interval(row, f"ci_low_{classifier}", f"ci_high_{classifier}"),
                 )
             ),
             f"{row['num_failed']} of {row['n']}",
@@ -152,8 +169,10 @@ def _number(value: float, form: str) -> str:
 
 
 def show(root: Path, params: Params) -> None:
-    """Print the table, the ranking, what is said about the reference, and where the page is."""
+    """Print what to do, the table, the ranking, comparisons with references, the page's path."""
     deltas = read_deltas(root)
+    for found in recommendations(root, params):
+        print(f"{found}\n")
     console = Console()
     about = f"{len(params.study.seeds)} seeds, {100 * params.report.confidence_level:g} % intervals"
     table = empty_table(f"Test accuracy, {about}", COLUMNS)
@@ -163,7 +182,7 @@ def show(root: Path, params: Params) -> None:
     console.width = max(console.width, WIDTH)
     console.print(table)
     if any(row[2].endswith("*") for row in cells):
-        print(f"{UNLABELED}\n")
+        print(f"{UNLABELED_NOTE}\n")
     if len(params.generators) > 1:
         show_ranking(root, params, about)
     accuracy = deltas[deltas["metric"] == "accuracy"]
@@ -184,11 +203,11 @@ def show_ranking(root: Path, params: Params, about: str) -> None:
     console = Console()
     console.width = max(console.width, RANKING_WIDTH)
     console.print(table)
-    print(f"{verdicts.UNTUNED}\n")
+    print(f"{UNTUNED}\n")
 
 
 def empty_table(title: str, columns: Iterable[str]) -> Table:
-    """A table without rows: words stand left, numbers right."""
+    """A table without rows: words are aligned left, numbers right."""
     table = Table(title=title)
     for name in columns:
         side: Literal["left", "right"] = "left" if name in TEXT_COLUMNS else "right"

@@ -33,6 +33,8 @@ from pipeline.evaluation.statistics import (
     label_equivalent,
     mcnemar_p,
     mean_overlap,
+    seeds_for_power,
+    seeds_for_sign_test,
     sign_flip_p,
     smallest_detectable,
     t_interval,
@@ -586,17 +588,19 @@ def judged(n: int, low: float, high: float, p: float, **other: bool) -> Evidence
         (5, 0.02, 0.04, 0.0, "exploratory"),
         (5, -0.001, 0.001, 1.0, "exploratory"),
         (6, -0.005, 0.005, 1.0, "equivalent"),
-        (6, 0.02, 0.04, 0.0, "no evidence"),
+        (6, 0.02, 0.04, 0.0, "exploratory"),
+        (6, -0.04, -0.02, 1.0, "exploratory"),
+        (6, -0.01, 0.04, 0.0, "no evidence"),
         (10, 0.001, 0.004, 0.0, "equivalent"),
         (10, -0.004, -0.001, 0.0, "equivalent"),
         (10, 0.001, 0.03, 0.05, "gain"),
         (10, 0.001, 0.03, 0.0501, "no evidence"),
-        (9, 0.001, 0.03, 0.01, "no evidence"),
+        (9, 0.001, 0.03, 0.01, "exploratory"),
         (10, -0.001, 0.03, 0.01, "no evidence"),
         (10, 0.0, 0.03, 0.01, "no evidence"),
         (10, -0.03, -0.001, 0.05, "harm"),
         (10, -0.03, -0.001, 0.0501, "no evidence"),
-        (9, -0.03, -0.001, 0.01, "no evidence"),
+        (9, -0.03, -0.001, 0.01, "exploratory"),
         (10, -0.03, 0.001, 0.01, "no evidence"),
         (10, -0.03, 0.03, 1.0, "no evidence"),
         (10, -0.005, 0.0051, 1.0, "no evidence"),
@@ -625,9 +629,46 @@ def test_every_decision_can_be_reached_and_the_last_one_always_applies() -> None
         decide(judged(10, 0.01, 0.03, 0.01, reference_holds=False), RULES),
         decide(judged(10, 0.01, 0.03, 0.01), RULES),
         decide(judged(10, -0.03, -0.01, 0.01), RULES),
+        decide(judged(9, -0.03, -0.01, 0.01), RULES),
         decide(judged(10, -0.03, 0.01, 0.01), RULES),
     ]
     assert found == [word for word, _ in DECISIONS]
+
+
+@pytest.mark.parametrize("num_tests", [1, 2, 8, 11, 100])
+def test_fewer_seeds_cannot_decide(num_tests: int) -> None:
+    n = seeds_for_sign_test(0.05, num_tests)
+    assert n >= SEEDS_FOR_A_CLAIM
+    assert num_tests * 2.0 ** (1 - n) <= 0.05
+    assert n == SEEDS_FOR_A_CLAIM or num_tests * 2.0 ** (2 - n) > 0.05
+    unanimous = np.linspace(0.01, 0.02, n)
+    assert holm([sign_flip_p(unanimous)] * num_tests)[0] <= 0.05
+
+
+@pytest.mark.parametrize(("mean", "correlation"), [(1.0, 0.0), (0.3, 0.0), (2.0, 0.2)])
+def test_that_many_seeds_detect_the_observed_mean(mean: float, correlation: float) -> None:
+    deltas = mean + np.array([-1.0, 1.0, -0.5, 0.5, 0.0, 0.0])
+    n = seeds_for_power(deltas, 0.05, correlation=correlation)
+    scale = np.std(deltas, ddof=1)
+
+    def detectable(count: int) -> float:
+        """The detectable mean of `count` seeds with the same deviation, by the other function."""
+        sample = np.resize([1.0, -1.0], count) + (0 if count % 2 == 0 else np.eye(1, count)[0])
+        sample = sample / np.std(sample, ddof=1) * scale
+        return smallest_detectable(sample, 0.05, correlation=correlation)
+
+    assert detectable(int(n)) <= mean < detectable(int(n) - 1)
+
+
+def test_seeds_for_power_at_the_edges() -> None:
+    assert math.isnan(seeds_for_power(np.array([0.1]), 0.05))
+    assert math.isnan(seeds_for_power(np.array([0.1, -0.1]), 0.05))
+    assert seeds_for_power(np.array([0.1, 0.1]), 0.05) == 2
+    assert seeds_for_power(np.array([1.0, 1.1]), 0.05) < 4
+    assert seeds_for_power(np.array([1.0, -0.9999]), 0.05) == math.inf
+    assert seeds_for_power(np.array([0.1, -0.05]), 0.05, correlation=0.9) == math.inf
+    up = np.array([0.1, 0.3, 0.2])
+    assert seeds_for_power(up, 0.05) == seeds_for_power(-up, 0.05)
 
 
 @pytest.mark.parametrize(("low", "high", "expected"), [(0.1, 0.2, "harm"), (-0.2, -0.1, "gain")])

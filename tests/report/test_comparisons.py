@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.config.arms import WarmStartArm
 from pipeline.config.schema import Params
 from pipeline.evaluation import statistics
 from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.statistics import holm, sign_flip_p, t_interval
 from pipeline.report import comparisons, tables
+from pipeline.report.diagnostics import diagnostics_table
+from pipeline.report.label_equivalents import label_equivalent_table
 from pipeline.report.verdicts import ROLES, explanation, sentence
 from pipeline.trials.grid import Trial, pairs
 
@@ -24,12 +27,12 @@ NULL_ROLES = {"oversample", "shuffled"}
 
 
 @pytest.fixture(scope="module")
-def found(finished_study: Path, study: Params) -> tables.Found:
+def found(finished_study: Path, study: Params) -> tables.ScoredTrials:
     return list(tables.read_trials(study, finished_study))
 
 
 @pytest.fixture(scope="module")
-def trials(found: tables.Found) -> pd.DataFrame:
+def trials(found: tables.ScoredTrials) -> pd.DataFrame:
     return tables.trials_table("toy", found)
 
 
@@ -188,14 +191,9 @@ def test_an_arm_that_measures_what_it_adds_is_held_against_its_reference(
 def test_the_reference_of_a_start_from_a_discriminator_is_the_same_without_it(
     change: dict[str, Any], reference: str | None, study: Params
 ) -> None:
-    plain = {
-        "inputs": "models/dcgan",
-        "start_from_discriminator": True,
-        "filter": "none",
-        "role": "measure",
-        "per_class": study.arms["classical"].per_class,
-    }
-    params = with_arms(study, warm=plain | change)
+    plain = {"inputs": "models/dcgan", "per_class": study.arms["classical"].per_class}
+    warm = WarmStartArm.model_validate({**plain, "role": "measure", **change})
+    params = study.model_copy(update={"arms": study.arms | {"warm": warm}})
     assert [other for arm, other in pairs(params) if arm == "warm"] == [
         "real",
         *([reference] if reference else []),
@@ -331,7 +329,7 @@ def test_too_few_seeds_judge_no_control(seeds: int, trials: pd.DataFrame, study:
     params = small(study, "oversample", "fresh_real")
     found = judged(rigged(trials, HONEST | {"oversample": 0.1}, seeds), params)
     assert found["oversample"] == found["fresh_real"] == "not judged"
-    assert found["dcgan"] == ("exploratory" if seeds < 6 else "no evidence")
+    assert found["dcgan"] == "exploratory"
 
 
 @pytest.mark.parametrize(("how_many", "outcome"), [(6, "passed"), (7, "not judged")])
@@ -509,7 +507,7 @@ def test_the_sensitivity_line_leaves_failed_seeds_out(trials: pd.DataFrame, stud
     params = params.model_copy(
         update={"study": params.study.model_copy(update={"seeds": list(range(12))})}
     )
-    table = comparisons.diagnostics_table(rows, rights(rows), params, NO_OVERLAP)
+    table = diagnostics_table(rows, rights(rows), params, NO_OVERLAP)
     row = table[table["arm"] == "dcgan"].iloc[0]
     assert row["completed_n"] == 9
     assert row["completed_delta"] == pytest.approx(0.1, abs=2e-3)
@@ -525,7 +523,7 @@ def test_when_every_seed_failed_nothing_is_left_and_nothing_breaks(
     params = params.model_copy(
         update={"study": params.study.model_copy(update={"seeds": list(range(12))})}
     )
-    table = comparisons.diagnostics_table(rows, rights(rows), params, NO_OVERLAP)
+    table = diagnostics_table(rows, rights(rows), params, NO_OVERLAP)
     row = table[table["arm"] == "dcgan"].iloc[0]
     assert row["completed_n"] == 0
     assert np.isnan(row["completed_delta"])
@@ -533,10 +531,10 @@ def test_when_every_seed_failed_nothing_is_left_and_nothing_breaks(
 
 
 def test_diagnostics_agree_with_the_functions_they_come_from(
-    found: tables.Found, trials: pd.DataFrame, study: Params
+    found: tables.ScoredTrials, trials: pd.DataFrame, study: Params
 ) -> None:
     correct = tables.correct_mask(found)
-    table = comparisons.diagnostics_table(trials, correct, study, NO_OVERLAP | {2: 0.25})
+    table = diagnostics_table(trials, correct, study, NO_OVERLAP | {2: 0.25})
     assert len(table) == 2 * 2 * (7 + 2)
     for _, row in table.iterrows():
         arm, baseline = (
@@ -570,22 +568,56 @@ def test_an_arm_is_worth_the_labels_that_give_its_accuracy(
     rows["accuracy"] = 0.5 + slope + 0.05 * (rows["arm"] == "dcgan") + noise
     rows.loc[rows["arm"] == "classical", "accuracy"] = 0.95 + noise[rows["arm"] == "classical"]
     deltas = comparisons.deltas_table(rows, study, NO_OVERLAP)
-    table = comparisons.label_equivalent_table(rows, deltas, study, NO_OVERLAP)
+    table = label_equivalent_table(rows, deltas, study, NO_OVERLAP)
     assert set(table["arm"]) == CLAIMS
     assert set(table["verdict"]) == {"exploratory"}
     assert set(table["least"]) == {2}
     assert set(table["most"]) == {8}
-    by_arm = table[table["budget"] == 2].groupby("arm")["worth"].mean()
+    pd.testing.assert_series_equal(table["worth"], table["label_equivalent"], check_names=False)
+    by_arm = table[table["budget"] == 2].groupby("arm")["label_equivalent"].mean()
     assert by_arm["dcgan"] == pytest.approx(2 * np.sqrt(2), rel=0.02)
     assert by_arm["classical"] == np.inf
     finite = table[np.isfinite(table["worth"])]
     assert finite["worth"].between(2, 8).all()
 
 
+def test_few_seeds_without_a_difference_are_no_evidence(
+    trials: pd.DataFrame, study: Params
+) -> None:
+    rows = rigged(trials, {}, seeds=6)
+    rows["accuracy"] += np.random.default_rng(3).normal(0, 0.02, len(rows))
+    assert judged(rows, small(study))["dcgan"] == "no evidence"
+
+
+def test_diagnostics_name_the_seeds_that_decide(
+    found: tables.ScoredTrials, trials: pd.DataFrame, study: Params
+) -> None:
+    table = diagnostics_table(trials, tables.correct_mask(found), study, NO_OVERLAP)
+    sizes = {"real": 12 - 1, "classical": 8}  # claims of a family, without the primary one
+    for row in comparisons.rows_of(table):
+        size = 1
+        if row["arm"] in CLAIMS:
+            size = sizes[row["baseline"]]
+        elif row["arm"] in NULL_ROLES:
+            size = 8
+        if (row["classifier"], row["arm"], row["budget"]) == ("cnn", "dcgan", 2):
+            size = 1 if row["baseline"] == "real" else size
+        assert row["seeds_to_decide"] == statistics.seeds_for_sign_test(0.05, size)
+        scores = trials[(trials["classifier"] == row["classifier"])]
+        arm, baseline = (
+            scores[(scores["arm"] == row[side]) & (scores["budget"] == row["budget"])]
+            .sort_values("seed")["accuracy"]
+            .to_numpy()
+            for side in ("arm", "baseline")
+        )
+        expected = statistics.seeds_for_power(arm - baseline, 1 - 0.95)
+        assert row["seeds_for_power"] == pytest.approx(expected, nan_ok=True)
+
+
 def test_one_budget_alone_has_no_curve_and_no_worth(trials: pd.DataFrame, study: Params) -> None:
     params = small(study)
     deltas = comparisons.deltas_table(trials, params, NO_OVERLAP)
-    assert comparisons.label_equivalent_table(trials, deltas, params, NO_OVERLAP).empty
+    assert label_equivalent_table(trials, deltas, params, NO_OVERLAP).empty
 
 
 def test_the_headline_has_the_accuracy_of_every_arm(deltas: pd.DataFrame, study: Params) -> None:

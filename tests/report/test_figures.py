@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.config.schema import Params
 from pipeline.report import comparisons, figures, tables
+from pipeline.report.verdicts import VERDICTS
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +53,42 @@ def test_the_forest_has_a_line_for_every_comparison(trials: pd.DataFrame, study:
     assert [axis.get_title() for axis in axes] == list(study.classifiers)
     names = [label.get_text() for label in axes[0].get_yticklabels()]
     assert sorted(names) == sorted(
-        f"{arm}, {budget} per class"
+        f"{arm} ({budget} per class)"
         for arm in study.arms
         if arm != "real"
         for budget in study.study.budgets
     )
+    for axis in axes:
+        texts = {text.get_text() for text in axis.texts}
+        assert {text.split(" ", 1)[1] for text in texts} <= {*VERDICTS}
+        colors = {text.get_color() for text in axis.texts}
+        assert colors <= {verdict.color.light for verdict in VERDICTS.values()}
 
 
-def test_every_arm_is_in_the_legend_of_the_learning_curves(
-    trials: pd.DataFrame, study: Params
-) -> None:
-    legend = figures.learning_curves(trials).legends[0]
-    assert [text.get_text() for text in legend.get_texts()] == list(study.arms)
+def test_one_budget_is_not_repeated_on_every_line(trials: pd.DataFrame, study: Params) -> None:
+    overlaps = {2: 0.0, 4: 0.0, 8: 0.0}
+    rows = comparisons.main_rows(comparisons.deltas_table(trials, study, overlaps), study)
+    axes = figures.forest(rows[rows["budget"] == 2], 0.005).axes
+    names = [label.get_text() for label in axes[0].get_yticklabels()]
+    assert sorted(names) == sorted(arm for arm in study.arms if arm != "real")
+
+
+@given(values=st.lists(st.floats(0, 10), min_size=1, max_size=30), gap=st.floats(0.01, 3))
+def test_labels_are_apart_in_order_and_inside(values: list[float], gap: float) -> None:
+    places = figures.spread(values, gap, 0, 10)
+    assert all(-1e-9 <= place <= 10 + 1e-9 for place in places)
+    order = sorted(range(len(values)), key=lambda at: values[at])
+    heights = [places[at] for at in order]
+    least = min(gap, 10 / max(1, len(values) - 1))
+    assert all(high - low >= least - 1e-9 for low, high in itertools.pairwise(heights))
+
+
+def test_every_arm_is_named_beside_its_learning_curve(trials: pd.DataFrame, study: Params) -> None:
+    for axis in figures.learning_curves(trials).axes:
+        colors = {line.get_label(): line.get_color() for line in axis.get_lines()}
+        labels = {text.get_text(): text.get_color() for text in axis.texts}
+        assert list(labels) == list(study.arms)
+        assert all(colors[arm] == color for arm, color in labels.items())
 
 
 def test_lines_of_many_arms_are_told_apart() -> None:
@@ -70,7 +98,8 @@ def test_lines_of_many_arms_are_told_apart() -> None:
         for arm in arms
         for budget in (1, 2)
     ]
-    drawn = figures.learning_curves(pd.DataFrame(rows)).legends[0].get_lines()
+    (axis,) = figures.learning_curves(pd.DataFrame(rows)).axes
+    drawn = [line for line in axis.get_lines() if line.get_label() in arms]
     looks = [(line.get_color(), line.get_marker(), line.get_linestyle()) for line in drawn]
     assert len(set(looks)) == 31
     assert {look[1:] for look in looks[: len(figures.COLORS)]} == {("o", "-")}

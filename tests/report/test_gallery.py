@@ -10,7 +10,7 @@ import pytest
 from pipeline.config.schema import Params, load_params
 from pipeline.data.images import Images, LabeledImages
 from pipeline.report import gallery
-from pipeline.report.verdicts import KINDS, SHOWCASE_CAPTIONS, showcase_caption
+from pipeline.report.captions import SHOWCASE_CAPTIONS, showcase_caption
 from pipeline.runtime.errors import IntegrityError
 from pipeline.runtime.files import read_json, write_json
 from pipeline.trials.provenance import manifest_of
@@ -56,14 +56,13 @@ def test_everything_a_generator_has_to_show_is_drawn(finished_zoo: Path, tmp_pat
     assert gallery.files(tmp_path, "dcgan") == {}
 
 
-def test_a_generator_that_came_to_nothing_has_no_gallery(zoo: Path) -> None:
+def test_a_generator_that_always_failed_has_no_gallery(zoo: Path) -> None:
     params = load_params(zoo)
     for folder in ("models/acgan", "data/synthetic/acgan"):
         for path in (zoo / folder).rglob("*.manifest.json"):
             write_json(path, read_json(path) | {"failure": ["a", "b", "c"]})
     assert plot(zoo / "reports/plots", "acgan", params, zoo) == {}
     assert gallery.files(zoo / "reports", "acgan") == {}
-    assert gallery.kinds(params, zoo) == {"dcgan": "adversarial", "cvae": "variational"}
 
 
 def test_the_first_replicate_of_the_primary_budget_that_finished_is_shown(zoo: Path) -> None:
@@ -75,28 +74,7 @@ def test_the_first_replicate_of_the_primary_budget_that_finished_is_shown(zoo: P
         plot(zoo / "reports/plots", "cvae", params, zoo)
 
 
-def test_what_a_generator_is_shows_in_its_training(finished_zoo: Path) -> None:
-    found = gallery.kinds(load_params(finished_zoo), finished_zoo)
-    assert found == {"cvae": "variational", "dcgan": "adversarial", "acgan": "adversarial"}
-
-
-@pytest.mark.parametrize(
-    ("name", "column", "kind"),
-    [
-        ("cvae", "loss", "autoencoder"),
-        ("acgan", "denoising", "diffusion"),
-        ("acgan", "discriminator", "adversarial"),
-        ("acgan", "loss", None),
-    ],
-)
-def test_every_kind_has_its_sign(name: str, column: str, kind: str | None, zoo: Path) -> None:
-    for path in (zoo / "models" / name).rglob("*.history.csv"):
-        path.write_text(f"step,{column}\n5,0.5\n", "utf-8")
-    assert gallery.kinds(load_params(zoo), zoo).get(name) == kind
-    assert kind is None or kind in KINDS
-
-
-def test_an_exhibit_without_a_caption_is_called_by_its_key() -> None:
+def test_a_showcase_without_a_caption_is_called_by_its_key() -> None:
     assert showcase_caption("something_new") == "something_new"
     assert showcase_caption("morph") == SHOWCASE_CAPTIONS["morph"]
     assert all(caption.endswith(".") for caption in SHOWCASE_CAPTIONS.values())

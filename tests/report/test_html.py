@@ -1,10 +1,15 @@
-"""The page loads nothing, runs nothing, and shows hostile text as text."""
+"""The page loads nothing, runs nothing, shows hostile text as text, and says what the tables say.
+
+Pages are parsed into sections with tables of cells. The hand-made study is read once per session;
+what depends on a few cells of its tables is tested on changed copies of them.
+"""
 
 from __future__ import annotations
 
 import base64
+import functools
 import re
-import shutil
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,31 +20,85 @@ import pytest
 from PIL import Image
 
 from pipeline.config.schema import Params, load_params
-from pipeline.report import html, tables
-from pipeline.report.verdicts import SHOWCASE_CAPTIONS, UNTUNED, VERDICTS, WARNINGS
-from pipeline.runtime.files import file_digest, read_json, read_npz, write_json, write_npz
-from pipeline.stages.report import build_tables, mean_health, page_tables
+from pipeline.report import comparisons, generator_views, html, tables, views
+from pipeline.report.captions import SHOWCASE_CAPTIONS, UNTUNED, WARNINGS
+from pipeline.report.plots import Pictures
+from pipeline.report.results import ReportTables, build_tables
+from pipeline.report.verdicts import VERDICTS, explanation
 from pipeline.trials.grid import pairs
-from pipeline.trials.integrity import artifacts
-from pipeline.trials.provenance import manifest_of
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}&amp;\x1b[31m'
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+Rows = list[list[str]]
 
 
-class Elements(HTMLParser):
-    """Collects tags with their attributes, and the text between them."""
+@dataclass
+class Section:
+    """What stands below one heading of the page."""
+
+    tables: list[Rows] = field(default_factory=list)
+    items: list[str] = field(default_factory=list)
+    summaries: list[str] = field(default_factory=list)
+    captions: list[str] = field(default_factory=list)
+    text: str = ""
+
+
+class Page(HTMLParser):
+    """A page: its tags, whether they are closed, and its sections by their h2."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
+        self.source = text
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.unbalanced: list[str] = []
+        self.sections: dict[str, Section] = {"": Section()}
+        self.now = self.sections[""]
+        self.parts: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.now.tables.append([])
+        elif tag == "tr":
+            self.now.tables[-1].append([])
+        if tag in ("td", "th", "li", "summary", "figcaption", "h2"):
+            self.parts = []
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.unbalanced.append(tag)
+        words = " ".join("".join(self.parts).split())
+        if tag in ("td", "th"):
+            self.now.tables[-1][-1].append(words)
+        elif tag in ("li", "summary", "figcaption"):
+            name = {"li": "items", "summary": "summaries", "figcaption": "captions"}[tag]
+            getattr(self.now, name).append(words)
+        elif tag == "h2":
+            self.now = self.sections.setdefault(words, Section())
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.parts.append(data)
+        self.now.text += data
+
+    @property
+    def text(self) -> str:
+        return "".join(section.text for section in self.sections.values())
+
+    def table(self, title: str, number: int = 0) -> list[dict[str, str]]:
+        """The rows of a section's table, by column title."""
+        head, *rows = self.sections[title].tables[number]
+        return [dict(zip(head, row, strict=True)) for row in rows]
+
+
+@functools.cache
+def results_of(root: Path) -> tuple[Params, ReportTables, pd.DataFrame]:
+    """The tables of the study at `root`, computed once."""
+    params = load_params(root)
+    return params, build_tables(params, root, "toy"), tables.timings_table(params, root)
 
 
 def manifest(**changes: Any) -> dict[str, Any]:
@@ -48,45 +107,69 @@ def manifest(**changes: Any) -> dict[str, Any]:
     return plain | changes
 
 
-def rendered(params: Params, root: Path, **changes: Any) -> str:
-    """The page of the hand-made results, with `changes` to its manifest."""
-    picture = root / "figure.png"
+@functools.cache
+def a_picture(folder: Path) -> Path:
+    picture = folder / "figure-of-tests.png"
     Image.new("L", (2, 2)).save(picture)
-    timings = tables.timings_table(params, root)
-    path = root / "reports/report.html"
-    pictures = html.Pictures(
+    return picture
+
+
+def render(
+    root: Path, params: Params, results: ReportTables, timings: pd.DataFrame, **changes: Any
+) -> str:
+    """The page of these tables, with `changes` to its manifest."""
+    picture = a_picture(root.parent)
+    pictures = Pictures(
+        headline=("Deltas", picture),
         figures={"A figure of " + str(changes.get("dataset", "toy")): picture},
         galleries={name: {"sheet": picture, "other": picture} for name in params.generators},
         side_by_side=picture,
     )
-    found = page_tables(build_tables(params, root, "toy"), timings, params)
-    html.write_page(path, params, found, pictures, manifest(**changes))
-    return path.read_text(encoding="utf-8")
+    return html.render_page(root, params, results, timings, pictures, manifest(**changes))
 
 
-@pytest.fixture(scope="module")
-def text(study: Params, finished_study: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("page") / "project"
-    return rendered(study, Path(shutil.copytree(finished_study, folder)))
+def rendered(params: Params, root: Path) -> str:
+    """The page of the results at `root`."""
+    timings = tables.timings_table(params, root)
+    return render(root, params, build_tables(params, root, "toy"), timings)
 
 
-def test_the_page_has_no_scripts_and_loads_nothing(text: str) -> None:
-    assert "<script" not in text.lower()
-    assert "http://" not in text
-    assert "https://" not in text
-    for tag, attributes in Elements(text).found:
+def changed_page(root: Path, **tables_changed: Any) -> Page:
+    """The page of the study at `root` with some of its tables replaced."""
+    params, results, timings = results_of(root)
+    return Page(render(root, params, replace(results, **tables_changed), timings))
+
+
+def page_with(root: Path, params: Params) -> Page:
+    """The page of the same results under other params."""
+    return Page(rendered(params, root))
+
+
+@pytest.fixture(scope="session")
+def page(finished_study: Path) -> Page:
+    return changed_page(finished_study)
+
+
+@pytest.fixture(scope="session")
+def zoo_page(finished_zoo: Path) -> Page:
+    return changed_page(finished_zoo)
+
+
+def test_the_page_has_no_scripts_and_loads_nothing(page: Page) -> None:
+    source = page.source.lower()
+    for text in ("<script", "http://", "https://", "url(", "@import"):
+        assert text not in source
+    for tag, attributes in page.tags:
         assert tag not in ("script", "iframe", "link", "object", "embed", "base", "form")
         assert not [name for name in attributes if name.startswith("on")]
         for name in ("src", "href", "data", "action", "srcset"):
             assert (attributes.get(name) or "data:image/png").startswith("data:image/png")
-    assert "url(" not in text
-    assert "@import" not in text
 
 
-def test_the_page_forbids_the_browser_to_load_anything(text: str) -> None:
+def test_the_page_forbids_the_browser_to_load_anything(page: Page) -> None:
     policies = [
         attributes["content"] or ""
-        for tag, attributes in Elements(text).found
+        for tag, attributes in page.tags
         if tag == "meta" and attributes.get("http-equiv") == "Content-Security-Policy"
     ]
     assert len(policies) == 1
@@ -94,166 +177,193 @@ def test_the_page_forbids_the_browser_to_load_anything(text: str) -> None:
     assert "script-src" not in policies[0]
 
 
-def test_hostile_names_and_params_are_shown_as_text(study: Params, project: Path) -> None:
-    with (project / "params.yaml").open("a", encoding="utf-8") as file:
-        file.write(f"# {HOSTILE} </pre></html> https://example.org/x.js\n")
-    text = rendered(study, project, dataset=HOSTILE, class_names=[HOSTILE] * 3)
-    elements = Elements(text)
-    assert [tag for tag, _ in elements.found if tag in ("script", "iframe")] == []
-    assert all(set(a) == {"src", "alt"} for tag, a in elements.found if tag == "img")
-    assert "49" not in elements.text.partition("params.yaml")[2].partition("example.org")[0]
-    assert elements.text.count("<script>alert(1)</script>") >= 2
-    assert not any(attributes.get("src") == "x" for _, attributes in elements.found)
+def test_hostile_names_and_params_are_shown_as_text(finished_study: Path, tmp_path: Path) -> None:
+    params, results, timings = results_of(finished_study)
+    text = (finished_study / "params.yaml").read_text("utf-8")
+    root = tmp_path / "project"
+    root.mkdir()
+    hostile = f"{text}# {HOSTILE} </pre></html> https://example.org/x.js\n"
+    (root / "params.yaml").write_text(hostile, "utf-8")
+    failed = pd.DataFrame([dict.fromkeys(tables.FAILURE_COLUMNS, HOSTILE)])
+    results = replace(results, failures=failed)
+    page = Page(render(root, params, results, timings, dataset=HOSTILE, class_names=[HOSTILE] * 3))
+    assert not [tag for tag, _ in page.tags if tag in ("script", "iframe")]
+    assert all(set(a) == {"src", "alt"} for tag, a in page.tags if tag == "img")
+    assert not any(attributes.get("src") == "x" for _, attributes in page.tags)
+    assert "49" not in page.text.partition("params.yaml")[2].partition("example.org")[0]
+    assert page.text.count("<script>alert(1)</script>") >= 3
+    assert page.table("Failed trials")[0]["reason"] == " ".join(HOSTILE.split())
 
 
-def test_values_that_were_fixed_are_shown_as_fixed(text: str) -> None:
-    part = text.partition("How the images were drawn and kept")[2].partition("<h2>")[0]
-    rows = [
-        list(filter(None, map(str.strip, Elements(row).text.splitlines())))
-        for row in part.split("<tr>")[2:]
+def test_every_tag_that_is_opened_is_closed(page: Page, zoo_page: Page) -> None:
+    for each in (page, zoo_page):
+        assert not each.unbalanced
+        assert not each.open
+        assert {"table", "details", "figure", "ul"} <= {tag for tag, _ in each.tags}
+
+
+def test_wide_tables_scroll_in_their_own_box_and_dark_mode_has_colors(page: Page) -> None:
+    assert page.source.count('<div class="scroll"><table>') == sum(
+        tag == "table" for tag, _ in page.tags
+    )
+    style = page.source.partition("<style>")[2].partition("</style>")[0]
+    assert "prefers-color-scheme: dark" in style
+    assert "@media print" in style
+    for name, verdict in VERDICTS.items():
+        assert f".{name.replace(' ', '-')} {{ color: {verdict.color.light}" in style
+        assert f".{name.replace(' ', '-')} {{ color: {verdict.color.dark}" in style
+
+
+def test_the_recommendation_comes_first(page: Page) -> None:
+    headings = [heading for heading in page.sections if heading]
+    assert headings[:3] == [
+        "Recommendation",
+        "The declared comparison",
+        "Test accuracy of every arm",
     ]
-    assert len(rows) == 2
-    assert "1, fixed0.5, fixed" in rows[0][0]
-    assert "Fixed before the run" in part
+    lead = page.source.partition('<div class="lead">')[2].partition("</div>")[0]
+    assert lead.count("<p>") == 2 * 2
+    assert "cnn with 2 labels per class: 4 seeds are too few to recommend an arm; keep real" in lead
 
 
-def test_moved_images_are_confessed(text: str) -> None:
-    assert (
-        "turned by up to 10 degrees, shifted by up to 5 % of the side, scaled by up to 10 %" in text
-    )
-    assert "the comparison with classical tells" in text
+def test_the_primary_comparison_is_the_declared_one(page: Page) -> None:
+    text = page.sections["The declared comparison"].text.strip()
+    assert text.startswith("dcgan has too few seeds to be judged against real for cnn, 2 labels")
 
 
-def test_measuring_arms_are_held_against_the_reference_apart_from_claims(
-    study: Params, project: Path
-) -> None:
-    arms = study.arms | {
-        "dcgan_classical": study.arms["dcgan_classical"].model_copy(update={"role": "measure"})
-    }
-    text = rendered(study.model_copy(update={"arms": arms}), project)
-    part = text.partition("better than simply augmenting")[2].partition("How many real labels")[0]
-    claims, _, measured = part.partition("<details>")
-    assert claims.count("<li><strong>dcgan was") == 2 * 2
-    assert measured.count("<li><strong>dcgan_classical measures, and claims nothing,") == 2 * 2
-    assert "dcgan_classical" not in claims
+def test_every_arm_of_every_classifier_and_budget_has_its_row(page: Page, study: Params) -> None:
+    section = page.sections["Test accuracy of every arm"]
+    assert len(section.tables) == 2 * 2
+    for number in range(4):
+        rows = page.table("Test accuracy of every arm", number)
+        assert len(rows) == len(pairs(study))
+        assert [row["arm"] for row in rows[: len(study.arms)]] == list(study.arms)
+        assert sum(row["arm"] == "dcgan over classical" for row in rows) == 1
+        assert {row["verdict"] for row in rows} <= {*VERDICTS}
 
 
-def test_where_nothing_is_compared_with_the_reference_nobody_is_sent_there(
-    study: Params, project: Path
-) -> None:
-    params = study.model_copy(
-        update={"report": study.report.model_copy(update={"reference": None})}
-    )
-    text = rendered(params, project)
-    assert "arms pass on what classical augmentation knows" in text
-    assert "Whether the generator itself is worth anything" not in text
+def test_cells_are_those_of_the_table_of_deltas(page: Page, finished_study: Path) -> None:
+    _, results, _ = results_of(finished_study)
+    deltas = results.deltas
+    first = deltas[(deltas["classifier"] == "cnn") & (deltas["budget"] == 2)]
+    first = first[(first["metric"] == "accuracy") & (first["baseline"] == "real")]
+    rows = page.table("Test accuracy of every arm", 0)
+    for cells, row in zip(rows, comparisons.rows_of(first), strict=False):
+        assert cells["accuracy"] == f"{100 * row['mean_arm']:.1f} %"
+        assert cells["delta, points"] == f"{100 * row['delta']:+.2f}"
+        assert cells["95 % interval"] == (
+            f"{100 * row['ci_low']:+.2f} to {100 * row['ci_high']:+.2f}"
+        )
+        assert cells["p"] == "-"  # four seeds are too few
 
 
-def test_values_that_were_chosen_are_counted(study: Params, project: Path) -> None:
-    tune = study.tune.model_copy(update={"latent_std": [1.0, 1.5]})
-    params = study.model_copy(update={"tune": tune})
-    for artifact in artifacts(params):
-        if artifact.names["stage"] == "synthesize":
-            path = project / "data/synthetic/dcgan" / artifact.replicate.file(".npz")
-            wide = 1.5 if artifact.replicate.seed == 3 else 1.0
-            write_npz(path, **read_npz(path) | {"latent_std": np.array(wide)})
-            record = read_json(manifest_of(path))
-            record["params"]["tune"] = params.section("tune")
-            record["outputs"] = {path.name: file_digest(path)}
-            write_json(manifest_of(path), record)
-    part = rendered(params, project).partition("How the images were drawn and kept")[2]
-    part = part.partition("<h2>")[0]
-    assert part.count("1 (in 3 of 4 seeds), 1.5 (in 1 of 4 seeds)") == 2
-    assert part.count("0.5, fixed") == 2
-    assert "in 2 folds" in part
-    assert "Fixed before" not in part
+def test_verdicts_have_their_class_and_are_all_explained(page: Page) -> None:
+    items = page.sections["Test accuracy of every arm"].items
+    assert items == [f"{name}: {verdict.meaning}." for name, verdict in VERDICTS.items()]
+    assert 'class="left exploratory">exploratory</td>' in page.source
+    assert 'class="left not-judged">not judged</td>' in page.source
 
 
-def test_every_tag_that_is_opened_is_closed(text: str) -> None:
-    for tag in ("table", "tr", "td", "ul", "li", "details", "figure", "p", "pre", "h2"):
-        opened = sum(found == tag for found, _ in Elements(text).found)
-        assert opened == text.count(f"</{tag}>")
-        assert opened > 0
-
-
-def test_the_primary_comparison_comes_first(text: str, study: Params) -> None:
-    lead = text.partition('class="lead"')[2].partition("</p>")[0]
-    assert ">dcgan " in lead
-    assert " for cnn, 2 labels per class." in lead
-
-
-def test_every_arm_of_every_classifier_and_budget_has_its_row(text: str, study: Params) -> None:
-    main = text.partition("Test accuracy of every arm")[2].partition("</table>")[0]
-    assert main.count("<tr>") == 1 + len(pairs(study)) * 2 * 2
-    assert main.count(">dcgan over classical<") == 2 * 2
-    for arm in study.arms:
-        assert f">{arm}<" in main
-
-
-def test_the_assumptions_are_one_click_away_from_the_answer(text: str) -> None:
-    lead = text.partition('class="lead"')[2].partition("</div>")[0]
-    shown, _, hidden = lead.partition("<details>")
+def test_the_assumptions_are_one_click_away_from_the_answer(page: Page) -> None:
+    part = page.source.partition("<h2>The declared comparison</h2>")[2]
+    shown, _, hidden = part.partition("<details>")
     assert "Student" not in shown
-    assert "Assumed:" in hidden
+    assert "Assumed:" in hidden.partition("</details>")[0]
 
 
-def test_every_answer_has_two_sentences(text: str) -> None:
-    answers = text.partition("Every other comparison in words")[2].partition("</details>")[0]
-    items = re.findall(r"<li><strong>.*?</strong> (.*?)</li>", answers)
-    assert len(items) == 3 * 2 * 2 - 1
-    for item in items:
-        assert len(re.findall(r"\.(?= [A-Z]|$)", item)) == 2, item
+def test_every_answer_has_its_explanation(page: Page, finished_study: Path) -> None:
+    params, results, _ = results_of(finished_study)
+    main = comparisons.main_rows(results.deltas, params)
+    claims = [arm for arm, recipe in params.arms.items() if recipe.role == "claim"]
+    rows = main[main["arm"].isin(claims) & (main["arm"] != "real")]
+    text = " ".join(page.sections["The declared comparison"].text.split())
+    for row in comparisons.rows_of(rows):
+        needed = {"seeds_to_decide": 10}
+        first = explanation({**row, **needed}, 0.005).partition(". ")[0]
+        assert first in text
+    items = [item for item in page.sections["The declared comparison"].items if "too few" in item]
+    assert len(items) == 3 * 2 * 2 - 1 + 2 * 2 * 2
 
 
-def test_controls_have_a_table_of_their_own(text: str) -> None:
-    controls = text.partition("Does the study itself hold?")[2].partition("</table>")[0]
-    assert controls.count("<tr>") == 1 + 3 * 2 * 2
-    assert controls.count(">not judged<") == 3 * 2 * 2
+def test_controls_have_a_table_of_their_own(page: Page) -> None:
+    rows = page.table("Control arms")
+    assert len(rows) == 3 * 2 * 2
+    assert {row["outcome"] for row in rows} == {"not judged"}
+    assert {row["control"] for row in rows} == {"oversample", "shuffled", "fresh_real"}
 
 
-def test_labels_worth_are_in_words(text: str) -> None:
-    worth = text.partition("How many real labels is each arm worth?")[2].partition("</ul>")[0]
-    assert worth.count("<li>") == 3 * 2 * 2
-    assert "inf" not in worth
-    assert "nan" not in worth
+def test_label_equivalents_are_in_words(page: Page) -> None:
+    items = page.sections["The declared comparison"].items
+    equivalents = [item for item in items if "labels per class alone" in item]
+    assert len(equivalents) == 3 * 2 * 2
+    assert not [item for item in equivalents if "inf" in item or "nan" in item]
 
 
-def test_flags_are_counted_over_seeds(text: str) -> None:
-    copies = text.partition("Does the generator repeat")[2].partition("</table>")[0]
-    assert copies.count("(in 1 of 4 seeds)") == 2
+def test_flags_are_counted_over_seeds(page: Page) -> None:
+    section = page.sections["Quality of the synthetic images"]
+    _, *rows = section.tables[1]
+    assert len(rows) == 2
+    assert all(row[-1].endswith("(1 of 4 seeds)") for row in rows)
 
 
-def test_without_failures_nothing_is_said_of_them(text: str) -> None:
-    assert "What came to nothing" not in text
+def test_without_failures_nothing_is_said_of_them(page: Page) -> None:
+    assert "Failed trials" not in page.sections
 
 
 @pytest.mark.parametrize("how_many", [1, 4])
-def test_failures_are_listed_with_a_line_without_them(
-    how_many: int, study: Params, project: Path
-) -> None:
-    for seed in range(how_many):
-        path = project / f"results/dcgan/budget-0002/seed-{seed:02d}.cnn.npz"
-        record = read_json(manifest_of(path)) | {"failure": ["step 3", HOSTILE, "wait"]}
-        write_json(manifest_of(path), record | {"outputs": {}, "consumed": {}})
-        path.unlink()
-    text = rendered(study, project)
-    failed = text.partition("What came to nothing")[2].partition("Test accuracy")[0]
-    assert failed.count("&lt;script&gt;alert(1)") == how_many
-    assert f"{how_many} of 4 seeds came to nothing" in failed
-    assert ("nothing is left" in failed) == (how_many == 4)
+def test_failures_are_listed_with_a_line_without_them(how_many: int, finished_study: Path) -> None:
+    _, results, _ = results_of(finished_study)
+    failures = pd.DataFrame(
+        [
+            {"stage": "train_classifiers", "item": "dcgan", "classifier": "cnn", "budget": 2}
+            | {"seed": seed, "reason": "step 3: no"}
+            for seed in range(how_many)
+        ]
+    )
+    names = ["classifier", "arm", "baseline", "budget"]
+    key = ("cnn", "dcgan", "real", 2)
+    deltas, diagnostics = results.deltas.copy(), results.diagnostics.copy()
+    for table in (deltas, diagnostics):
+        here = (table[names] == list(key)).all(axis=1)
+        if "num_failed" in table:
+            table.loc[here, "num_failed"] = how_many
+        else:
+            table.loc[here, "completed_n"] = 4 - how_many
+            if how_many == 4:
+                table.loc[here, ["completed_delta", "completed_low", "completed_high"]] = np.nan
+    page = changed_page(finished_study, failures=failures, deltas=deltas, diagnostics=diagnostics)
+    assert [row["reason"] for row in page.table("Failed trials")] == ["step 3: no"] * how_many
+    (line,) = page.sections["Failed trials"].items
+    assert f"dcgan against real for cnn, 2 labels per class: {how_many} of 4 seeds failed" in line
+    assert ("no seed is left" in line) == (how_many == 4)
+    assert "nan" not in line
 
 
-def test_a_study_whose_generator_always_fails_still_has_a_page(
-    study: Params, project: Path
-) -> None:
-    for path in (project / "data/audit").rglob("*.manifest.json"):
-        path.with_name(path.name.replace(".manifest", "")).unlink()
-        write_json(path, read_json(path) | {"failure": ["a", "b", "c"], "outputs": {}})
-    assert "How good the synthetic images are" in rendered(study, project)
+def test_a_failed_classifier_without_a_name_has_a_dash(finished_study: Path) -> None:
+    failed = pd.DataFrame([{"stage": "tune", "item": "dcgan", "budget": 2, "seed": 0}])
+    failed = failed.assign(classifier=np.nan, reason="x")
+    page = changed_page(finished_study, failures=failed)
+    assert page.table("Failed trials")[0]["classifier"] == "-"
+
+
+def test_a_study_whose_generator_always_fails_still_has_a_page(finished_study: Path) -> None:
+    _, results, _ = results_of(finished_study)
+    keys = ["generator", "budget", "seed"]
+    page = changed_page(
+        finished_study,
+        fidelity=results.fidelity[[*keys, "cas", "flags"]],
+        fidelity_classes=results.fidelity_classes[:0],
+        tuning=results.tuning[:0],
+        health=results.health.assign(accuracy=np.nan, min_diversity=np.nan),
+    )
+    rows = page.table("Quality of the synthetic images")
+    assert {row["label fidelity"] for row in rows} == {"- (-)"}
+    assert "GAN diagnostics" not in page.sections
+    assert "Sampling and filtering" not in page.sections
 
 
 def test_a_study_without_controls_reference_or_curve_has_a_page(
-    study: Params, project: Path
+    study: Params, finished_study: Path
 ) -> None:
     params = study.model_copy(
         update={
@@ -262,33 +372,49 @@ def test_a_study_without_controls_reference_or_curve_has_a_page(
             "report": study.report.model_copy(update={"reference": None}),
         }
     )
-    text = rendered(params, project)
-    assert "Does the study itself hold?" not in text
-    assert "How many real labels" not in text
-    assert "dcgan was tried on too few seeds" in text
+    page = page_with(finished_study, params)
+    assert "Control arms" not in page.sections
+    assert "Label equivalents" not in page.text
+    assert "dcgan has too few seeds to be judged against real" in page.text
+    assert "its arms pass on part of what augmentation alone would give" in page.text
+    assert "what the generator itself contributes" not in page.text
 
 
-def test_every_verdict_is_explained(text: str) -> None:
-    shown = Elements(text).text
-    assert all(meaning in shown for meaning in VERDICTS.values())
+def test_measuring_arms_are_compared_with_the_reference_apart_from_claims(
+    finished_study: Path,
+) -> None:
+    _, results, _ = results_of(finished_study)
+    over = (results.deltas["arm"] == "dcgan_classical") & (results.deltas["baseline"] != "real")
+    deltas = results.deltas.copy()
+    deltas.loc[over, "verdict"] = "measure"
+    source = changed_page(finished_study, deltas=deltas).source
+    part = source.partition("better than augmentation alone (classical)?")[2]
+    claims, _, measured = part.partition("Label equivalents")[0].partition("<details>")
+    assert claims.count("<li><strong>dcgan has") == 2 * 2
+    assert measured.count("<li><strong>dcgan_classical is measured, without a claim,") == 2 * 2
+    assert "dcgan_classical" not in claims
 
 
-def test_no_number_is_printed_as_nan(study: Params, project: Path) -> None:
-    arms = {name: arm for name, arm in study.arms.items() if name != "dcgan_only"}
-    text = rendered(study.model_copy(update={"arms": arms}), project)
-    assert "nan" not in text.partition("<body>")[2].partition("Provenance")[0].lower()
+@pytest.mark.parametrize("name", ["page", "zoo_page"])
+def test_no_number_is_printed_as_nan(name: str, request: pytest.FixtureRequest) -> None:
+    page: Page = request.getfixturevalue(name)
+    for title, section in page.sections.items():
+        if title != "Provenance":
+            assert not re.search(r"\bnan\b|\binf\b", section.text, re.IGNORECASE)
+            assert "None" not in section.text
 
 
-def test_a_study_of_one_seed_is_printed_without_nan(study: Params, project: Path) -> None:
+def test_a_study_of_one_seed_is_printed_without_nan(study: Params, finished_study: Path) -> None:
     one = study.model_copy(update={"study": study.study.model_copy(update={"seeds": [3]})})
-    text = rendered(one, project)
-    assert "nan" not in text.partition("<body>")[2].partition("Provenance")[0].lower()
+    page = page_with(finished_study, one)
+    assert "nan" not in page.text.partition("Provenance")[0].lower()
+    assert {row["95 % interval"] for row in page.table("Test accuracy of every arm")} == {"none"}
 
 
-def test_without_recorded_seconds_the_page_says_so(study: Params, project: Path) -> None:
-    for file in (project / ".trials/timings").iterdir():
-        file.unlink()
-    assert "no seconds were recorded" in rendered(study, project)
+def test_without_recorded_seconds_the_page_says_so(finished_study: Path) -> None:
+    params, results, timings = results_of(finished_study)
+    page = Page(render(finished_study, params, results, timings[:0]))
+    assert "no seconds were recorded" in page.sections["Run time"].text
 
 
 def test_the_cost_of_a_stage_is_summed_over_its_trials() -> None:
@@ -300,15 +426,146 @@ def test_the_cost_of_a_stage_is_summed_over_its_trials() -> None:
             "images_per_s": [8.0, 4.0, np.nan],
         }
     )
-    found = html.cost(timings)
-    assert [(row["stage"], row["n"], row["total"], row["median"]) for row in found] == [
-        ("a", 2, 4.0, 2.0),
-        ("b", 1, 5.0, 5.0),
+    table = views.run_time(timings)
+    cells = [[column.cell(row) for column in table.columns] for row in table.rows]
+    assert cells == [["a", "x", "2", "4", "2.0", "6"], ["b", "x", "1", "5", "5.0", "-"]]
+
+
+def test_the_augmentation_of_a_generator_is_named(page: Page) -> None:
+    text = " ".join(page.text.split())
+    assert (
+        "dcgan was trained with augmentation (rotation up to 10 degrees, translation up to 5 % of "
+        "the side, scaling up to 10 %, shear up to 8 degrees)"
+    ) in text
+    assert "comparison with classical shows what the generator itself contributes" in text
+
+
+def tuned(finished_study: Path, study: Params, values: list[float], used: list[float]) -> Page:
+    _, results, timings = results_of(finished_study)
+    params = study.model_copy(update={"tune": study.tune.model_copy(update={"latent_std": values})})
+    tuning = results.tuning.assign(latent_std=used * 2)
+    return Page(render(finished_study, params, replace(results, tuning=tuning), timings))
+
+
+def test_values_that_were_fixed_are_shown_as_fixed(finished_study: Path, study: Params) -> None:
+    page = tuned(finished_study, study, [1.0], [1.0] * 4)
+    rows = page.table("Sampling and filtering")
+    assert [list(row.values())[2:] for row in rows] == [["1, fixed", "0.5, fixed"]] * 2
+    assert "Fixed before the run" in page.sections["Sampling and filtering"].text
+
+
+def test_values_that_were_selected_are_counted(finished_study: Path, study: Params) -> None:
+    page = tuned(finished_study, study, [1.0, 1.5], [1.5, 1.0, 1.0, 1.0])
+    rows = page.table("Sampling and filtering")
+    expected = ["1 (3 of 4 seeds); 1.5 (1 of 4 seeds)", "0.5, fixed"]
+    assert [list(row.values())[2:] for row in rows] == [expected] * 2
+    text = page.sections["Sampling and filtering"].text
+    assert "in 2 folds" in text
+    assert "Fixed before" not in text
+
+
+def test_one_generator_is_neither_ranked_nor_compared_with_another(page: Page) -> None:
+    assert "Generators by CAS" not in page.sections
+    assert "The best generator of every kind" not in page.sections
+    assert "<details open><summary>Gallery of dcgan</summary>" in page.source
+
+
+def test_several_generators_are_ranked(zoo_page: Page) -> None:
+    rows = zoo_page.table("Generators by CAS")
+    assert len(rows) == 3 * 2
+    assert [row["generator"] for row in rows[:3]] == ["cvae", "dcgan", "acgan"]
+    assert [row["rank by CAS"] for row in rows[:3]] == ["1", "2", "-"]
+    text = " ".join(zoo_page.sections["Generators by CAS"].text.split())
+    assert "not corrected for the number of generators" in text
+    assert UNTUNED in text
+
+
+def test_the_best_of_every_kind_are_compared(zoo_page: Page) -> None:
+    rows = zoo_page.table("The best generator of every kind")
+    assert [(row["generator"], row["kind"]) for row in rows] == [
+        ("cvae", "variational autoencoder"),
+        ("dcgan", "GAN"),
     ]
-    assert found[0]["images_per_s"] == 6.0
+    assert len(zoo_page.sections["The best generator of every kind"].captions) == 1
 
 
-def test_pictures_travel_inside_the_page(tmp_path: Path) -> None:
+def test_galleries_of_several_generators_are_closed(zoo_page: Page) -> None:
+    section = zoo_page.sections["Figures"]
+    assert section.summaries == [f"Gallery of {name}" for name in ("cvae", "acgan", "dcgan")]
+    assert section.captions[1:] == [SHOWCASE_CAPTIONS["sheet"], "other"] * 3
+    assert "<details open>" not in zoo_page.source
+
+
+def test_a_balance_and_a_second_discriminator_have_columns_of_their_own(
+    finished_zoo: Path,
+) -> None:
+    _, results, _ = results_of(finished_zoo)
+    health = results.health.assign(k=np.nan, doubling_accuracy=np.nan)
+    is_acgan, is_dcgan = (health["generator"] == name for name in ("acgan", "dcgan"))
+    health.loc[is_acgan, ["accuracy", "k"]] = [np.nan, 0.75]
+    health.loc[is_dcgan, "doubling_accuracy"] = 0.9
+    rows = changed_page(finished_zoo, health=health).table("GAN diagnostics")
+    shown = {row["generator"]: list(row.values())[2:] for row in rows}
+    assert {name: cells[:3] for name, cells in shown.items()} == {
+        "acgan": ["-", "-", "0.75"],
+        "dcgan": ["75.0 %", "90.0 %", "-"],
+        "cvae": ["-", "-", "-"],
+    }
+    assert {name: cells[-1] for name, cells in shown.items()} == {
+        "acgan": "none",
+        "dcgan": "none",
+        "cvae": "-",
+    }
+
+
+def test_warnings_are_counted_over_seeds_and_explained(finished_study: Path) -> None:
+    _, results, _ = results_of(finished_study)
+    health = results.health.copy()
+    lost = (health["budget"] == 2) & health["seed"].isin([0, 2])
+    health.loc[lost, ["accuracy", "warnings"]] = [1.0, "discriminator_wins"]
+    page = changed_page(finished_study, health=health)
+    first, second = page.table("GAN diagnostics")
+    assert first["discriminator accuracy at the end"] == "87.5 %"
+    assert first["warnings"] == "discriminator saturated (2 of 4 seeds)"
+    assert second["discriminator accuracy at the end"] == "75.0 %"
+    assert second["warnings"] == "none"
+    items = page.sections["GAN diagnostics"].items
+    assert items == [f"{name}: {meaning}" for name, meaning in WARNINGS.values()]
+
+
+def test_without_discriminators_there_are_no_gan_diagnostics(finished_zoo: Path) -> None:
+    _, results, _ = results_of(finished_zoo)
+    health = results.health
+    assert len(generator_views.mean_health(health)) == 3 * 2
+    assert generator_views.mean_health(health[health["generator"] == "cvae"]).empty
+
+
+def test_few_seeds_name_the_seeds_that_would_decide(finished_study: Path) -> None:
+    page = changed_page(finished_study)
+    _, results, _ = results_of(finished_study)
+    primary = results.diagnostics.iloc[0]
+    assert primary["seeds_to_decide"] >= 10
+    assert "so run at least" in page.sections["The declared comparison"].text
+    head = page.sections["Diagnostics"].tables[0][0]
+    assert head[-2:] == ["seeds to decide", "seeds for 80 % power"]
+    assert "minimum detectable effect (80 % power), points" in head
+
+
+@pytest.mark.parametrize("unknown_frac", [0.0, 0.25])
+def test_columns_of_unknown_classes_are_shown_where_there_are_such(
+    unknown_frac: float, finished_study: Path
+) -> None:
+    columns = [*tables.TEACHER_COLUMNS[3:], *tables.ALIASES.values()]
+    row = {"teacher": "graph", "budget": 2, "seed": 0, **dict.fromkeys(columns, 0.9)}
+    teachers = pd.DataFrame([row | {"unknown_frac": unknown_frac}])
+    page = changed_page(finished_study, teachers=teachers)
+    (cells,) = page.table("Pseudo-label accuracy")
+    assert cells["teacher"] == "graph"
+    assert ("OOD AUROC" in cells) == ("unknown classes" in cells) == (unknown_frac > 0)
+    assert "farther from the unlabeled" in page.sections["Pseudo-label accuracy"].text
+
+
+def test_pictures_are_inside_the_page(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"\x89PNG")
     kind, _, content = html.embedded(tmp_path / "x.png").partition(",")
     assert kind == "data:image/png;base64"
@@ -324,94 +581,9 @@ def test_a_broken_repository_does_not_stop_the_report(tmp_path: Path) -> None:
     assert html.commit(tmp_path) == "unknown"
 
 
-@pytest.fixture(scope="module")
-def zoo_text(finished_zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = Path(shutil.copytree(finished_zoo, tmp_path_factory.mktemp("page") / "zoo"))
-    return rendered(load_params(folder), folder)
-
-
-def test_one_generator_is_neither_ranked_nor_set_beside_another(text: str) -> None:
-    assert "Generators, ranked" not in text
-    assert "side by side" not in text.lower()
-    assert "<details open><summary>Gallery of dcgan</summary>" in text
-
-
-def test_several_generators_are_ranked(zoo_text: str) -> None:
-    part = zoo_text.partition("Generators, ranked")[2].partition("<h2>")[0]
-    assert part.count("<tr>") == 1 + 3 * 2
-    rows = [Elements(row).text for row in part.split("<tr>")[2:]]
-    assert [re.sub(r"\d.*", "", row.strip()) for row in rows[:3]] == ["cvae", "dcgan", "acgan"]
-    assert "nan" not in part.lower()
-    assert "not corrected for the number of generators" in part
-    assert UNTUNED in part
-
-
-def test_the_best_of_every_kind_stand_side_by_side(zoo_text: str) -> None:
-    part = zoo_text.partition("The best of every kind side by side")[2].partition("<h2>")[0]
-    assert part.count("<img") == 1
-    assert re.findall(r'<tr><td>(\w+)</td><td class="text">([\w ]+)</td>', part) == [
-        ("cvae", "variational autoencoder"),
-        ("dcgan", "GAN"),
-    ]
-
-
-def test_galleries_of_several_generators_are_closed(zoo_text: str) -> None:
-    for name in ("dcgan", "cvae", "acgan"):
-        gallery = zoo_text.partition(f"<details><summary>Gallery of {name}</summary>")[2]
-        gallery = gallery.partition("</details>")[0]
-        captions = re.findall("<figcaption>(.*?)</figcaption>", gallery)
-        assert captions == [SHOWCASE_CAPTIONS["sheet"], "other"]
-
-
-def change_history(root: Path, name: str, seed: int, old: str, new: str) -> None:
-    """Replace `old` in what was noted of one generator, as if its training had left that."""
-    path = root / f"models/{name}/budget-0002/seed-{seed:02d}.history.csv"
-    path.write_text(path.read_text("utf-8").replace(old, new), "utf-8")
-    manifest = manifest_of(path.with_name(f"seed-{seed:02d}.npz"))
-    record = read_json(manifest)
-    write_json(manifest, record | {"outputs": record["outputs"] | {path.name: file_digest(path)}})
-
-
-def test_a_balance_and_a_second_game_have_columns_of_their_own(zoo: Path) -> None:
-    for seed in range(4):
-        change_history(zoo, "acgan", seed, ",accuracy", ",k")
-        change_history(zoo, "dcgan", seed, "step,", "doubling_accuracy,step,")
-        change_history(zoo, "dcgan", seed, "\n5,", "\n0.9,5,")
-        change_history(zoo, "dcgan", seed, "generator_learning_rate", "doubling_generator")
-        change_history(zoo, "dcgan", seed, "discriminator_learning_rate", "doubling_discriminator")
-    params = load_params(zoo)
-    assert list(tables.health_table(params, zoo))[-2:] == ["doubling_accuracy", "k"]
-    part = rendered(params, zoo).partition("Did training stay healthy?")[2].partition("<h2>")[0]
-    rows = {
-        row.partition("<")[0]: re.findall("<td[^>]*>(.*?)</td>", row)
-        for row in part.split("<tr><td>")[1:]
-        if "<td>2<" in row
-    }
-    assert rows["acgan"][1:4] == ["-", "-", "0.75"]
-    assert rows["dcgan"][1:4] == ["75.0 %", "90.0 %", "-"]
-    assert rows["cvae"][1:4] == ["-", "-", "-"]
-    assert {name: cells[-1] for name, cells in rows.items()} == {
-        "acgan": "nothing",
-        "dcgan": "nothing",
-        "cvae": "-",
-    }
-    assert "nan" not in part
-
-
-def test_warnings_are_counted_over_seeds_and_explained(study: Params, project: Path) -> None:
-    for seed in (0, 2):
-        change_history(project, "dcgan", seed, "0.75", "1.0")
-    text = rendered(study, project)
-    part = text.partition("Did training stay healthy?")[2].partition("<h2>")[0]
-    first, second = part.split("<tr>")[2:]
-    assert "87.5 %" in first
-    assert "discriminator sure of itself (in 2 of 4 seeds)" in first
-    assert "75.0 %" in second
-    assert ">nothing<" in second
-    assert all(meaning in Elements(part).text for _, meaning in WARNINGS.values())
-
-
-def test_a_study_without_discriminators_has_no_word_on_their_health(finished_zoo: Path) -> None:
-    health = tables.health_table(load_params(finished_zoo), finished_zoo)
-    assert len(mean_health(health)) == 3 * 2
-    assert mean_health(health[health["generator"] == "cvae"]).empty
+def test_templates_have_short_lines() -> None:
+    folder = Path(html.__file__).parent / "templates"
+    files = sorted(folder.glob("*.j2"))
+    assert len(files) >= 8
+    lines = [line for file in files for line in file.read_text("utf-8").splitlines()]
+    assert max(map(len, lines)) <= 160

@@ -8,28 +8,28 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.config.schema import Params
+from pipeline.config.schema import Params, TeacherParams, load_params
 from pipeline.evaluation.metrics import METRICS
 from pipeline.report import tables
 from pipeline.runtime.errors import DivergedError, IntegrityError
 from pipeline.runtime.files import read_json, read_npz, write_json, write_npz
-from pipeline.trials.grid import Replicate, Trial, expected_trials
+from pipeline.trials.grid import Replicate, Trial, expected_trials, replicates
 from pipeline.trials.provenance import manifest_of
 
 FAILED = Trial("cnn", "dcgan", Replicate(2, 1))
 
 
 @pytest.fixture(scope="module")
-def found(finished_study: Path, study: Params) -> tables.Found:
+def found(finished_study: Path, study: Params) -> tables.ScoredTrials:
     return list(tables.read_trials(study, finished_study))
 
 
 @pytest.fixture(scope="module")
-def trials(found: tables.Found) -> pd.DataFrame:
+def trials(found: tables.ScoredTrials) -> pd.DataFrame:
     return tables.trials_table("toy", found)
 
 
-def test_exactly_the_expected_trials_are_read(found: tables.Found, study: Params) -> None:
+def test_exactly_the_expected_trials_are_read(found: tables.ScoredTrials, study: Params) -> None:
     assert [trial for trial, _ in found] == expected_trials(study)
 
 
@@ -61,7 +61,7 @@ def test_stray_results_are_ignored(project: Path, study: Params, trials: pd.Data
 
 
 def test_every_trial_has_a_row_with_its_metrics_and_sizes(
-    trials: pd.DataFrame, found: tables.Found
+    trials: pd.DataFrame, found: tables.ScoredTrials
 ) -> None:
     assert len(trials) == len(found)
     for (_, row), (trial, arrays) in zip(trials.iterrows(), found, strict=True):
@@ -72,7 +72,9 @@ def test_every_trial_has_a_row_with_its_metrics_and_sizes(
         assert row["num_train"] == arrays["num_train"]
 
 
-def test_filters_are_counted_once_per_arm_and_replicate(found: tables.Found, study: Params) -> None:
+def test_filters_are_counted_once_per_arm_and_replicate(
+    found: tables.ScoredTrials, study: Params
+) -> None:
     counted = tables.filters_table(found)
     assert len(counted) == 4 * 2 * 4
     assert set(counted["arm"]) == {"dcgan", "dcgan_classical", "dcgan_only", "shuffled"}
@@ -85,20 +87,24 @@ def test_what_was_fixed_or_chosen_is_told_of_every_replicate_with_images(
     project: Path, study: Params
 ) -> None:
     path = project / "data/synthetic/dcgan/budget-0002/seed-01.npz"
-    write_npz(path, **read_npz(path) | {"latent_std": np.array(1.5), "confidence": np.array(0.9)})
+    write_npz(
+        path, **read_npz(path) | {"latent_std": np.array(1.5), "min_probability": np.array(0.9)}
+    )
     failed = manifest_of(project / "data/synthetic/dcgan/budget-0004/seed-00.npz")
     write_json(failed, read_json(failed) | {"failure": ["where", "what", "fix"]})
     table = tables.tuning_table(study, project)
-    assert list(table.columns) == ["generator", "budget", "seed", "latent_std", "confidence"]
+    names = ["generator", "budget", "seed", "latent_std", "confidence", "min_probability"]
+    assert list(table.columns) == names
     assert len(table) == 8 - 1
     other = table[(table["budget"] == 2) & (table["seed"] == 1)]
     assert other[["latent_std", "confidence"]].to_numpy().tolist() == [[1.5, 0.9]]
     rest = table.drop(other.index)
     assert set(rest["latent_std"]) == {1.0}
     assert set(rest["confidence"]) == {0.5}
+    assert (table["min_probability"] == table["confidence"]).all()
 
 
-def test_without_synthetic_images_the_table_of_filters_is_empty(found: tables.Found) -> None:
+def test_without_synthetic_images_the_table_of_filters_is_empty(found: tables.ScoredTrials) -> None:
     table = tables.filters_table([each for each in found if each[0].arm == "real"])
     assert table.empty
     assert "num_rejected" in table
@@ -124,7 +130,7 @@ def test_without_an_arm_of_synthetic_images_alone_the_score_is_empty(
     assert table["frechet"].notna().all()
 
 
-def test_confusions_are_summed_over_seeds(found: tables.Found) -> None:
+def test_confusions_are_summed_over_seeds(found: tables.ScoredTrials) -> None:
     sums = tables.confusions(found, 2)
     assert set(sums) == {(trial.classifier, trial.arm) for trial, _ in found}
     for counts in sums.values():
@@ -141,7 +147,7 @@ def test_seconds_become_images_per_second_for_generators(project: Path, study: P
 def test_seconds_of_outputs_that_came_from_elsewhere_are_left_out(
     project: Path, study: Params
 ) -> None:
-    file = next((project / "models").rglob("*.manifest.json"))
+    file = next((project / "models/dcgan").rglob("*.manifest.json"))
     file.write_bytes(b"restored from another run")
     assert len(tables.timings_table(study, project)) == 7
 
@@ -224,7 +230,7 @@ def test_overlap_of_subsets_is_the_share_of_common_images(project: Path, study: 
 def test_every_class_of_every_generator_is_listed(project: Path, study: Params) -> None:
     table = tables.classes_table(study, project)
     assert len(table) == 8 * 3
-    assert {"label_fidelity", "label_fidelity_low", "coverage", "spread"} <= set(table)
+    assert {"label_fidelity", "label_fidelity_low", "coverage", "spread", "diversity"} <= set(table)
 
 
 def test_how_training_went_is_told_of_every_replicate(project: Path, study: Params) -> None:
@@ -237,8 +243,68 @@ def test_how_training_went_is_told_of_every_replicate(project: Path, study: Para
     assert (table.drop((4, 0))["accuracy"] == 0.75).all()
     assert (table["warnings"] == "").all()
     classes = tables.classes_table(study, project)
-    least = classes.groupby(["budget", "seed"])["spread"].min()
-    pd.testing.assert_series_equal(table["least_spread"].sort_index(), least, check_names=False)
+    least = classes.groupby(["budget", "seed"])["diversity"].min()
+    for name in ("min_diversity", "least_spread"):
+        pd.testing.assert_series_equal(table[name].sort_index(), least, check_names=False)
+
+
+def test_a_renamed_column_stands_under_both_names() -> None:
+    for names in (tables.ALIASES.items(), ((new, old) for old, new in tables.ALIASES.items())):
+        for name, other in names:
+            table = tables.with_aliases(pd.DataFrame({"a": ["x"], name: [0.5]}))
+            assert list(table) == ["a", name, other]
+            assert table[other].tolist() == [0.5]
+            assert tables.with_aliases(table).equals(table)
+
+
+def test_a_teacher_is_read_under_either_name(project: Path, study: Params) -> None:
+    params = study.model_copy(update={"teachers": {"graph": TeacherParams()}})
+    numbers = dict.fromkeys(tables.TEACHER_COLUMNS[3:], 0.5) | {"strangeness_auroc": None}
+    renamed = {tables.ALIASES.get(name, name): value for name, value in numbers.items()}
+    honest = read_json(next((project / "models/dcgan").rglob("*.manifest.json")))
+    seen = []
+    for report in (numbers, renamed):
+        for replicate in replicates(study.study):
+            path = project / "data/audit/graph" / replicate.file(".json")
+            write_json(path, report)
+            write_json(manifest_of(path), honest)
+        seen.append(tables.teachers_table(params, project))
+    pd.testing.assert_frame_equal(*seen)
+    assert len(seen[0]) == 8
+    assert list(seen[0])[:12] == tables.TEACHER_COLUMNS
+    assert (seen[0]["distance_rank"] == 0.5).all()
+    assert seen[0]["ood_auroc"].isna().all()
+
+
+@pytest.mark.parametrize("key", ["tags", "labels"])
+def test_a_family_says_what_it_is_in_its_manifest(key: str) -> None:
+    facts = {"stage": "train_generator", "kind": "gan", "loss": "wasserstein"}
+    assert tables.family_facts({key: facts}) == tables.Family("gan", "wasserstein")
+    assert tables.family_facts({key: {"stage": "train_generator"}}) == tables.Family()
+
+
+def test_families_are_those_of_finished_generators(zoo: Path) -> None:
+    params = load_params(zoo)
+    for path in (zoo / "models/acgan").rglob("*.manifest.json"):
+        write_json(path, read_json(path) | {"failure": ["a", "b", "c"]})
+    first = manifest_of(zoo / "models/dcgan/budget-0002/seed-03.npz")
+    write_json(first, read_json(first) | {"failure": ["a", "b", "c"]})
+    kinds = {name: family.kind for name, family in tables.families(params, zoo).items()}
+    assert kinds == {"dcgan": "gan", "cvae": "variational autoencoder"}
+
+
+def test_a_distance_is_not_judged_by_its_height(zoo: Path) -> None:
+    params = load_params(zoo)
+    history = zoo / "models/dcgan/budget-0002/seed-03.history.csv"
+    history.write_text(history.read_text("utf-8").replace("0.75", "1.0"), "utf-8")
+    health = tables.health_table(params, zoo).set_index(["generator", "budget", "seed"])
+    assert health.loc[("dcgan", 2, 3), "warnings"] == "discriminator_wins"
+    manifest = manifest_of(zoo / "models/dcgan/budget-0002/seed-03.npz")
+    record = read_json(manifest)
+    record["tags"]["loss"] = "wasserstein"
+    write_json(manifest, record)
+    health = tables.health_table(params, zoo).set_index(["generator", "budget", "seed"])
+    assert health.loc[("dcgan", 2, 3), "warnings"] == ""
 
 
 def test_histories_of_finished_replicates_are_joined_the_primary_budget_first(

@@ -9,25 +9,47 @@ from conftest import ZOO, leave_study
 
 from pipeline.config.schema import load_params
 from pipeline.report import terminal
+from pipeline.report.captions import UNTUNED
+from pipeline.report.recommendation import Tables, recommend
+from pipeline.report.results import ReportTables, build_tables, write_csv, write_tables
 from pipeline.report.tables import timings_table
-from pipeline.report.verdicts import UNTUNED
-from pipeline.stages import report
 
 
 def left(root: Path) -> Path:
     """The tables of a report, as `report` writes them, in the study at `root`."""
-    params = load_params(root)
-    found = report.build_tables(params, root, "toy")
-    for name in ("deltas", "ranking", "worth"):
-        report.write_csv(root / f"reports/{name}.csv", getattr(found, name))
-    report.write_csv(root / "reports/timings.csv", timings_table(params, root))
+    results_left(root)
     return root
+
+
+def results_left(root: Path) -> ReportTables:
+    params = load_params(root)
+    results = build_tables(params, root, "toy")
+    write_tables(root / "reports", results)
+    write_csv(root / "reports/timings.csv", timings_table(params, root))
+    return results
+
+
+def test_the_recommendation_comes_first_and_is_that_of_the_page(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, params = results_left(project), load_params(project)
+    timings = timings_table(params, project)
+    parts = (results.deltas, results.diagnostics, results.worth, results.trials, timings)
+    on_page = recommend(Tables(*parts), params)
+    found = terminal.recommendations(project, params)
+    assert found == on_page
+    assert len(found) == 2 * 2
+    terminal.show(project, params)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert lines[:4] == [str(each) for each in found]
 
 
 def test_one_generator_is_not_ranked(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     params = load_params(left(project))
     deltas = terminal.read_deltas(project)
-    assert terminal.report_markdown(project, params) == terminal.markdown(deltas, params)
+    first, second = terminal.report_markdown(project, params).split("\n\n")
+    assert first.startswith("* cnn with 2 labels per class: ")
+    assert second == terminal.markdown(deltas, params)
     terminal.show(project, params)
     assert "Generators" not in capsys.readouterr().out
 
@@ -36,7 +58,7 @@ def test_several_are_ranked_below_the_headline_table(
     zoo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     params = load_params(left(zoo))
-    first, second, third = terminal.report_markdown(zoo, params).split("\n\n")
+    _, first, second, third = terminal.report_markdown(zoo, params).split("\n\n")
     assert third == UNTUNED
     assert first == terminal.markdown(terminal.read_deltas(zoo), params)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in second.split("\n")]

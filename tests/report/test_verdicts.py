@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -12,19 +13,25 @@ from hypothesis import strategies as st
 
 from pipeline.config.schema import Role
 from pipeline.evaluation.statistics import DECISIONS
+from pipeline.report.captions import FLAGS
+from pipeline.report.formatting import (
+    format_budget,
+    format_seconds,
+    interval,
+    percent,
+    points,
+)
 from pipeline.report.verdicts import (
-    FLAGS,
     ROLES,
     VERDICTS,
     answer,
     beyond,
+    css_class,
     explanation,
-    format_budget,
-    interval,
     label_equivalent,
     label_equivalent_sentence,
-    percent,
-    points,
+    markdown,
+    needed_seeds,
     sentence,
 )
 
@@ -98,7 +105,10 @@ def test_every_verdict_has_a_sentence_with_all_its_numbers(verdict: str) -> None
 def test_no_two_verdicts_read_alike() -> None:
     texts = {sentence(row(verdict=name), 0.95) for name in COMPARED}
     assert len(texts) == len(VERDICTS) - 1
-    assert len(set(VERDICTS.values())) == len(VERDICTS)
+    for key in ("meaning", "relation", "explanation"):
+        texts = [getattr(verdict, key) for verdict in VERDICTS.values()]
+        same = {"gain", "weak reference"} if key == "relation" else set()
+        assert len(set(texts)) == len(texts) - bool(same)
     assert len({explanation(row(verdict=name), 0.005) for name in COMPARED}) == len(COMPARED)
 
 
@@ -110,6 +120,23 @@ def test_a_verdict_without_words_is_a_defect_and_raises() -> None:
 
 def test_every_decision_has_words() -> None:
     assert {word for word, _ in DECISIONS} <= set(COMPARED)
+
+
+def test_the_table_of_verdicts_is_complete_and_has_one_home(root: Path) -> None:
+    for name, verdict in VERDICTS.items():
+        assert not verdict.meaning.endswith(".")
+        assert verdict.explanation[0] in "{" or verdict.explanation[0].isupper()
+        for color in (verdict.color.light, verdict.color.dark):
+            assert re.fullmatch("#[0-9a-f]{6}", color)
+        assert re.fullmatch("[a-z-]+", css_class(name))
+        assert f"| {name} | {verdict.meaning} |" in markdown()
+    assert {word for word, _ in DECISIONS} < set(VERDICTS)
+    home = root / "pipeline/report/verdicts.py"
+    for file in sorted((root / "pipeline").rglob("*")):
+        if file.suffix in (".py", ".j2") and file != home:
+            text = " ".join(file.read_text("utf-8").split())
+            assert not [name for name in VERDICTS if VERDICTS[name].meaning in text], file
+            assert "is not shown to differ from" not in text, file
 
 
 def test_every_control_has_words_for_what_must_hold() -> None:
@@ -185,12 +212,12 @@ def test_an_explanation_without_an_interval_has_no_number_for_it(verdict: str) -
         ("weak reference", ["All 10 seeds", "real is itself worse than the baseline"]),
         ("harm", ["All 10 seeds", "-4.00", "-1.00", "below zero"]),
         ("equivalent", ["-0.10", "+0.30", "0.50 points that would matter"]),
-        ("no evidence", ["-1.00", "+6.00", "2.00 points would have been noticed"]),
-        ("exploratory", ["With 1 seed that", "ten or more"]),
+        ("no evidence", ["-1.00", "+6.00", "2.00 points would have been detected"]),
+        ("exploratory", ["With 1 seed that", "at least 10 seeds"]),
         ("degenerate", ["Every seed"]),
         ("invalid", ["oversample; shuffled"]),
-        ("not judged", ["ten seeds"]),
-        ("measure", ["most likely lies between", "claims nothing"]),
+        ("not judged", ["10 seeds are needed"]),
+        ("measure", ["most likely lies between", "makes no claim"]),
     ],
 )
 def test_the_second_sentence_says_how_far_to_trust_the_first(
@@ -198,6 +225,33 @@ def test_the_second_sentence_says_how_far_to_trust_the_first(
 ) -> None:
     second = sentences(explanation(of_verdict(verdict), 0.005))[1]
     assert all(part in second for part in parts)
+
+
+def test_a_difference_in_few_seeds_names_how_many_decide() -> None:
+    few = row(verdict="exploratory", n=6, delta=0.206, ci_low=0.169, ci_high=0.243)
+    second = sentences(explanation(few, 0.005))[1]
+    assert second == (
+        "The true difference most likely lies between +16.90 and +24.30 points, but 6 seeds are "
+        "too few for a claim, so run at least 10 seeds before relying on it."
+    )
+    more = explanation({**few, "seeds_to_decide": 12, "seeds_for_power": 31.0}, 0.005)
+    assert "at least 31 seeds" in more
+
+
+@pytest.mark.parametrize(
+    ("decide", "power", "expected"),
+    [(10, 3.0, 10), (12, 3.0, 12), (10, 25.0, 25), (11, math.nan, 11), (11, math.inf, 11)],
+)
+def test_the_seeds_needed_are_the_larger_number(decide: int, power: float, expected: int) -> None:
+    assert needed_seeds({"seeds_to_decide": decide, "seeds_for_power": power}) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.2, "less than 1 s"), (28.4, "28 s"), (119, "119 s"), (270, "4.5 min"), (7560, "2.1 h")],
+)
+def test_durations_have_a_unit_that_fits(seconds: float, expected: str) -> None:
+    assert format_seconds(seconds) == expected
 
 
 @pytest.mark.parametrize("ends", [(0.001, 0.05), (-0.05, -0.001)])
@@ -246,7 +300,7 @@ def worth_row(**changes: Any) -> dict[str, Any]:
         "classifier": "cnn",
         "arm": "classical",
         "budget": 10,
-        "worth": 36.4,
+        "label_equivalent": 36.4,
         "low": 29.7,
         "high": 44.0,
         "least": 10,
@@ -263,9 +317,15 @@ def worth_row(**changes: Any) -> dict[str, Any]:
         ({"high": math.inf}, "36 [30, more than 80]"),
         ({"low": -math.inf}, "36 [fewer than 10, 44]"),
         ({"low": -math.inf, "high": math.inf}, "36 [fewer than 10, more than 80]"),
-        ({"worth": math.inf, "low": 61.0, "high": math.inf}, "more than 80 [61, more than 80]"),
-        ({"worth": -math.inf, "low": -math.inf, "high": 12.0}, "fewer than 10 [fewer than 10, 12]"),
-        ({"worth": 2.34, "low": 1.0, "high": 9.94, "least": 1}, "2.3 [1.0, 9.9]"),
+        (
+            {"label_equivalent": math.inf, "low": 61.0, "high": math.inf},
+            "more than 80 [61, more than 80]",
+        ),
+        (
+            {"label_equivalent": -math.inf, "low": -math.inf, "high": 12.0},
+            "fewer than 10 [fewer than 10, 12]",
+        ),
+        ({"label_equivalent": 2.34, "low": 1.0, "high": 9.94, "least": 1}, "2.3 [1.0, 9.9]"),
     ],
 )
 def test_worth_is_written_as_a_number_or_as_the_side_on_which_it_lies(
@@ -278,7 +338,12 @@ def test_worth_is_written_as_a_number_or_as_the_side_on_which_it_lies(
     )
 
 
-def test_what_an_arm_is_worth_is_not_told_where_a_control_failed() -> None:
+def test_three_equal_sides_are_written_once() -> None:
+    beyond_all = {"label_equivalent": math.inf, "low": math.inf, "high": math.inf}
+    assert label_equivalent(worth_row(**beyond_all)) == "more than 80"
+
+
+def test_there_is_no_label_equivalent_where_a_control_failed() -> None:
     text = label_equivalent_sentence(worth_row(verdict="invalid"))
     assert "36" not in text
     assert "a control failed" in text

@@ -53,7 +53,7 @@ portable = pytest.mark.skipif(
 # where only a library was updated, published results cannot be reproduced with the new version.
 DIGESTS = {
     "cnn": "19c502b015fc36cb",
-    "figure": "cbeeaab34a4cc4dd",
+    "figure": "843fd648c68fa79c",
     "generator acgan": "6e314f3909d86440",
     "generator autoencoder": "22c663b3333409d7",
     "generator began": "e0b7dc390e07b292",

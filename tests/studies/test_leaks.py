@@ -507,7 +507,7 @@ def test_the_study_runs_to_its_report(honest: Path, params: Params, tmp_path: Pa
     folder = copied(honest, tmp_path / "study")
     report.run(params, folder)
     page = (folder / "reports/report.html").read_text("utf-8")
-    assert "ss_dcgan learned from unlabeled images of the pool as well" in page
+    assert "ss_dcgan was trained on unlabeled images of the pool as well" in page
     for name in params.arms:
         assert f">{name}</td>" in page
 

@@ -19,10 +19,11 @@ from pipeline.data.datasets import DATASETS, toy
 from pipeline.data.datasets.base import RawDataset
 from pipeline.data.images import LabeledImages, read_images
 from pipeline.report import terminal
+from pipeline.report.results import build_tables, write_csv
 from pipeline.report.verdicts import answer
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.files import read_json, read_npz
-from pipeline.stages import evaluate_teacher, prepare, report, train_teacher
+from pipeline.stages import evaluate_teacher, prepare, train_teacher
 from pipeline.trials.grid import pairs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,17 +75,17 @@ def test_the_report_groups_arms_by_regime_and_says_what_it_compares(
     folder = Path(shutil.copytree(finished, tmp_path / "project"))
     params = load_params(folder)
     page = rendered(params, folder)
-    report.write_csv(
-        folder / "reports/deltas.csv", report.build_tables(params, folder, "toy").deltas
-    )
-    assert "images better than the unlabeled images and labels" in page
-    first, _, second = page.partition("labeled+unlabeled: from unlabeled images as well")
-    table = first.rpartition("<h2>Test accuracy of every arm</h2>")[2]
-    assert '<td class="text">dcgan</td>' in table
-    assert '<td class="text">taught*</td>' not in table
-    assert '<td class="text">taught*</td>' in second.partition("</table>")[0]
-    assert "real, which saw no unlabeled images," in page
-    assert "How right the teachers are" in page
+    write_csv(folder / "reports/deltas.csv", build_tables(params, folder, "toy").deltas)
+    assert "images better than the pseudo-labels that the generator was trained on" in page
+    part = page.partition("<h2>Test accuracy of every arm</h2>")[2]
+    first, second = part.split("<h3>")[1:3]
+    assert "trained on unlabeled images as well</h3>" not in first
+    assert '<td class="left">dcgan</td>' in first
+    assert '<td class="left">taught*</td>' not in first
+    assert "trained on unlabeled images as well</h3>" in second
+    assert '<td class="left">taught*</td>' in second
+    assert "real, which used no unlabeled images," in page
+    assert "Pseudo-label accuracy" in page
     assert "farther from the unlabeled ones than 75 %" in page  # as hand-made as all the rest
     deltas = terminal.read_deltas(folder)
     rows = terminal.lines(deltas, params)
@@ -96,7 +97,7 @@ def test_the_report_groups_arms_by_regime_and_says_what_it_compares(
         "dcgan_classical over classical",
         "taught* over pseudo_label*",
     ]
-    assert terminal.markdown(deltas, params).endswith(terminal.UNLABELED)
+    assert terminal.markdown(deltas, params).endswith(terminal.UNLABELED_NOTE)
 
 
 def changed(text: str, old: str, new: str) -> str:
@@ -142,10 +143,10 @@ def test_a_comparison_across_regimes_says_which_side_saw_unlabeled_images() -> N
     row = {"verdict": "harm", "classifier": "cnn", "budget": 10}
     regimes = {"regime": "labeled+unlabeled", "baseline_regime": "labeled"}
     across = answer({**row, "arm": "taught", "baseline": "real", **regimes})
-    assert across.startswith("taught is worse than real, which saw no unlabeled images, for")
+    assert across.startswith("taught is worse than real, which used no unlabeled images, for")
     regimes = {"regime": "labeled", "baseline_regime": "labeled+unlabeled"}
     across = answer({**row, "arm": "dcgan", "baseline": "taught", **regimes})
-    assert across.startswith("dcgan is worse than taught, which saw the unlabeled images, for")
+    assert across.startswith("dcgan is worse than taught, which used the unlabeled images, for")
 
 
 @pytest.fixture(scope="module")

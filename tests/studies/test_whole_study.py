@@ -363,6 +363,6 @@ def test_experiments_diffs_and_plots_work_in_a_repository(study: Path) -> None:
     assert "cdn.jsdelivr" not in (study / "dvc_plots/index.html").read_text("utf-8")
     assert "train_classifiers" in run(study, "dvc", "dag", "--collapse-foreach-matrix")
     # Of each classifier: classical, dcgan, and what dcgan adds over classical.
-    rows = re.findall(r".*exploratory.*", run(study, "python", "-m", "pipeline", "show"))
+    rows = re.findall(r"│.*exploratory.*", run(study, "python", "-m", "pipeline", "show"))
     assert len(rows) == 2 * 3
     assert sum("dcgan over classical" in row for row in rows) == 2

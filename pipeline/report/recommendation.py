@@ -1,0 +1,324 @@
+"""What to do with this dataset and budget, per classifier: the first sentences of every report.
+
+Pure functions over the report's tables; the terminal and the page print the same sentences. An arm
+is recommended only if it is a gain over the baseline and over its reference, where it has one;
+among those the one with the highest mean accuracy. An arm whose controls failed, that was not
+judged, or that only measures is never recommended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from pipeline.config.schema import Params
+from pipeline.report.formatting import (
+    Row,
+    format_budget,
+    format_seconds,
+    format_seeds,
+    percent,
+    points,
+)
+from pipeline.report.verdicts import (
+    NO_LABEL_EQUIVALENT,
+    VERDICTS,
+    label_equivalent,
+    needed_seeds,
+)
+
+ACCURACY = "accuracy"
+MAKING_STAGES = ("train_teacher", "train_generator", "tune", "synthesize")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables that a recommendation is computed from, as the report writes them.
+
+    `timings` may be empty: seconds are known only where trials were computed on this machine.
+    """
+
+    deltas: pd.DataFrame
+    diagnostics: pd.DataFrame
+    label_equivalents: pd.DataFrame
+    trials: pd.DataFrame
+    timings: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What to do for one classifier and budget; `arm` is None where nothing is shown to help."""
+
+    classifier: str
+    budget: int
+    arm: str | None
+    sentences: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join(self.sentences)
+
+
+def recommend(tables: Tables, params: Params) -> list[Recommendation]:
+    """One recommendation per budget and classifier, in the order of budgets and of params.yaml."""
+    rows = _rows(tables)
+    recommendations = []
+    for budget in sorted(params.study.budgets):
+        for classifier in params.classifiers:
+            cell = [
+                row for row in rows if (row["classifier"], row["budget"]) == (classifier, budget)
+            ]
+            if cell:
+                recommendations.append(_recommend(cell, tables, params))
+    return recommendations
+
+
+def _rows(tables: Tables) -> list[dict[str, Any]]:
+    """The comparisons of accuracies with the number of seeds that each needs.
+
+    Numbers are rounded as in the CSV files, so that both readers print the same digits.
+    """
+    deltas = tables.deltas[tables.deltas["metric"] == ACCURACY]
+    keys = ["classifier", "arm", "baseline", "budget"]
+    needed = tables.diagnostics[[*keys, "seeds_to_decide", "seeds_for_power"]]
+    rows: list[dict[Any, Any]] = deltas.merge(needed, on=keys, how="left").to_dict("records")
+    return [{str(name): _as_written(value) for name, value in row.items()} for row in rows]
+
+
+def _as_written(value: Any) -> Any:
+    return float(f"{value:.6f}") if isinstance(value, float) else value
+
+
+def _recommend(cell: Sequence[Row], tables: Tables, params: Params) -> Recommendation:
+    baseline = params.report.baseline
+    claims = [
+        row
+        for row in cell
+        if row["baseline"] == baseline != row["arm"] and params.arms[row["arm"]].role == "claim"
+    ]
+    references = {row["arm"]: row for row in cell if row["baseline"] != baseline}
+    is_shown = [row for row in claims if _is_shown(row, references)]
+    by_accuracy = sorted(is_shown, key=lambda row: -row["mean_arm"])
+    classifier, budget = cell[0]["classifier"], cell[0]["budget"]
+    scope = f"{classifier} with {format_budget(budget)}"
+
+    sentences: list[str] = []
+    best = by_accuracy[0] if by_accuracy else None
+    if best is None:
+        sentences += _nothing(scope, cell, claims, references, params)
+    else:
+        sentences += _use(scope, best, references, tables, params)
+        sentences += _without_unlabeled(best, by_accuracy, params)
+        sentences += _no_made_images(best, claims, references, params)
+    sentences += _invalid(claims)
+    sentences += _more_labels(cell, tables, params)
+    return Recommendation(classifier, budget, best["arm"] if best else None, tuple(sentences))
+
+
+def _is_shown(row: Row, references: dict[str, Row]) -> bool:
+    """Whether an arm is a gain over the baseline and over its reference, where it has one."""
+    reference = references.get(row["arm"])
+    return row["verdict"] == "gain" and (reference is None or reference["verdict"] == "gain")
+
+
+def _use(
+    scope: str, row: Row, references: dict[str, Row], tables: Tables, params: Params
+) -> list[str]:
+    """The recommended arm, what its made images contribute and cost, and its label equivalent."""
+    arm = row["arm"]
+    failed = f" ({row['num_failed']} of {row['n']} seeds failed)" if row["num_failed"] else ""
+    first = (
+        f"{scope}: use {arm} ({describe(arm, params)}), {_accuracies(row)}, {_change(row)}{failed}"
+    )
+    seconds = cost(arm, row["budget"], tables.timings, params)
+    price = "" if math.isnan(seconds) else f"{format_seconds(seconds)} per replicate"
+    sentences = [first + "."]
+    if reference := references.get(arm):
+        made = _made_images(arm, params)
+        what = f"{made} contribute" if made else "change contributes"
+        contribution = f"Of this, the {what} {_change(reference)} over {reference['baseline']}"
+        sentences.append(f"{contribution}{f' for {price}' if price else ''}.")
+    else:
+        made = _made_images(arm, params)
+        if made and params.reference(arm) is None:
+            sentences.append(f"It has no reference, so what the {made} contribute is unknown.")
+        if price:
+            sentences.append(f"It takes {price}.")
+    equivalents: list[dict[Any, Any]] = tables.label_equivalents.to_dict("records")
+    for equivalent in equivalents:
+        names = ("classifier", "arm", "budget")
+        is_same = all(equivalent[name] == row[name] for name in names)
+        if is_same and equivalent["verdict"] not in NO_LABEL_EQUIVALENT:
+            labels = label_equivalent(equivalent)
+            sentences.append(f"That is the accuracy of {labels} labels per class alone.")
+    return sentences
+
+
+def _without_unlabeled(best: Row, by_accuracy: Sequence[Row], params: Params) -> list[str]:
+    """The best arm without unlabeled images, where the best of all needs them."""
+    if best["regime"] == "labeled":
+        return []
+    for row in by_accuracy:
+        if row["regime"] == "labeled":
+            text = f"use {row['arm']} ({describe(row['arm'], params)}), {_accuracies(row)}"
+            return [f"Without unlabeled images: {text}, {_change(row)}."]
+    return ["Without unlabeled images, nothing that was tried is shown to help."]
+
+
+def _no_made_images(
+    best: Row, claims: Sequence[Row], references: dict[str, Row], params: Params
+) -> list[str]:
+    """Why no arm with made images is recommended, by the most accurate of them."""
+    made = [row for row in claims if _made_images(row["arm"], params)]
+    if _made_images(best["arm"], params) or not made:
+        return []
+    shown = [row for row in made if _is_shown(row, references)]
+    if shown:
+        row = max(shown, key=lambda row: row["mean_arm"])
+        return [f"{row['arm']} helps as well, but less: {_accuracies(row)}."]
+    row = max(made, key=lambda row: row["mean_arm"])
+    what = _made_images(row["arm"], params).capitalize()
+    return [f"{what} are not shown to add to this: {_judgment(row, references)}."]
+
+
+def _nothing(
+    scope: str,
+    cell: Sequence[Row],
+    claims: Sequence[Row],
+    references: dict[str, Row],
+    params: Params,
+) -> list[str]:
+    """Nothing is shown to help, and what the most accurate arm lacks."""
+    accuracy = cell[0]["mean_baseline"]
+    for row in cell:
+        if row["baseline"] == params.report.baseline:
+            accuracy = row["mean_baseline"]
+    keep = f"keep {params.report.baseline} ({percent(accuracy)})"
+    if any(row["verdict"] == "exploratory" for row in claims):
+        seeds = format_seeds(cell[0]["n"])
+        are = "is" if cell[0]["n"] == 1 else "are"
+        sentences = [f"{scope}: {seeds} {are} too few to recommend an arm; {keep} for now."]
+    else:
+        sentences = [f"{scope}: nothing that was tried is shown to help; {keep}."]
+    judged = [row for row in claims if row["verdict"] != "invalid"]
+    if judged:
+        row = max(judged, key=lambda row: row["mean_arm"])
+        sentences.append(f"The most accurate arm: {_judgment(row, references)}.")
+    return sentences
+
+
+def _judgment(row: Row, references: dict[str, Row]) -> str:
+    """The comparison that keeps an arm from being recommended, with its numbers."""
+    reference = references.get(row["arm"], row)
+    if row["verdict"] != "gain" and reference["verdict"] not in ("harm", "weak reference"):
+        reference = row
+    if reference["verdict"] == "not judged":
+        return (
+            f"{row['arm']} is not judged, since no synthetic image was used in "
+            f"{row['num_without_images']} of {format_seeds(row['n'])}"
+        )
+    if reference["verdict"] == "exploratory":
+        return (
+            f"{row['arm']} against {reference['baseline']}, {_change(reference)} over "
+            f"{format_seeds(row['n'])}, is exploratory, and at least {needed_seeds(reference)} "
+            "seeds are needed to decide"
+        )
+    relation = VERDICTS[reference["verdict"]].relation
+    weak = ", which is worse than the baseline" if reference["verdict"] == "weak reference" else ""
+    return f"{row['arm']} {relation} {reference['baseline']}{weak} ({_change(reference)})"
+
+
+def _invalid(claims: Sequence[Row]) -> list[str]:
+    """The arms that cannot be recommended because a control failed, and the controls."""
+    invalid = [row for row in claims if row["verdict"] == "invalid"]
+    if not invalid:
+        return []
+    arms = ", ".join(row["arm"] for row in invalid)
+    controls = dict.fromkeys(row["failed_controls"] for row in invalid)
+    return [f"Not considered, because a control failed: {arms} ({'; '.join(controls)})."]
+
+
+def _more_labels(cell: Sequence[Row], tables: Tables, params: Params) -> list[str]:
+    """What more labels would give: measured with fresh labels, else by the learning curve."""
+    classifier, budget = cell[0]["classifier"], cell[0]["budget"]
+    for row in cell:
+        role = params.arms[row["arm"]].role
+        if role == "must_help" and row["verdict"] != "failed":
+            return [
+                f"Instead, {budget} more label{'' if budget == 1 else 's'} per class would give "
+                f"{_change(row)}."
+            ]
+    trials = tables.trials
+    own = trials[(trials["classifier"] == classifier) & (trials["arm"] == params.report.baseline)]
+    means = own.groupby("budget")[ACCURACY].mean()
+    larger = [int(other) for other in means.index if other > budget]
+    if not larger:
+        return []
+    change = _as_written(float(means[min(larger)] - means[budget]))
+    return [
+        f"Instead, {min(larger) - budget} more labels per class would give {points(change, 1)} "
+        "points, by the learning curve."
+    ]
+
+
+def _accuracies(row: Row) -> str:
+    return f"{100 * row['mean_baseline']:.1f} to {percent(row['mean_arm'])}"
+
+
+def _change(row: Row) -> str:
+    """A difference with its interval: `+1.0 [+0.5, +1.6] points`."""
+    if math.isnan(row["ci_low"]):
+        return f"{points(row['delta'], 1)} points"
+    low, high = points(row["ci_low"], 1), points(row["ci_high"], 1)
+    return f"{points(row['delta'], 1)} [{low}, {high}] points"
+
+
+def describe(arm: str, params: Params) -> str:
+    """The training set of an arm in words: `affine augmentation plus images of dcgan`."""
+    recipe = params.arms[arm]
+    parts = [f"{recipe.transform} augmentation"] if recipe.transform != "none" else []
+    if recipe.discriminator_of:
+        parts.append(f"initialization from the discriminator of {recipe.discriminator_of}")
+    elif recipe.generator:
+        parts.append(f"images of {recipe.generator}")
+    elif recipe.teacher:
+        parts.append(f"images with pseudo-labels of {recipe.teacher}")
+    elif not parts:
+        parts.append("repeated images" if recipe.per_class else "the labeled images alone")
+    text = " plus ".join(parts) + ("" if recipe.real else ", without the labeled images")
+    return text if params.regime(arm) == "labeled" else f"{text}, using unlabeled images"
+
+
+def _made_images(arm: str, params: Params) -> str:
+    """What kind of made images an arm adds; empty if none."""
+    recipe = params.arms[arm]
+    if not recipe.per_class:
+        return ""
+    if recipe.generator:
+        return "synthetic images"
+    return "pseudo-labeled images" if recipe.teacher else ""
+
+
+def cost(arm: str, budget: int, timings: pd.DataFrame, params: Params) -> float:
+    """Seconds of the models and images that an arm needs, for one replicate; NaN where unknown.
+
+    The sum over stages of the median trial at `budget`: train_teacher, train_generator, tune and
+    synthesize, of the arm's teacher and generator.
+    """
+    recipe = params.arms[arm]
+    generator = recipe.generator or recipe.discriminator_of
+    teacher = params.generators[generator].teacher if generator else recipe.teacher
+    items = {generator, teacher} - {None}
+    used = timings[
+        timings["stage"].isin(MAKING_STAGES)
+        & timings["item"].isin(items)
+        & (timings["budget"] == budget)
+    ]
+    trained = {*used[used["stage"].str.startswith("train_")]["item"]}
+    if not items or not items <= trained:
+        return math.nan
+    medians = used["seconds"].astype(float).groupby([used["stage"], used["item"]]).median()
+    return _as_written(float(medians.sum()))

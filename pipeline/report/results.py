@@ -1,0 +1,79 @@
+"""All tables of the report, computed once and written as CSV files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.config.schema import Params
+from pipeline.report import comparisons, ranking, tables
+from pipeline.report.diagnostics import diagnostics_table
+from pipeline.report.label_equivalents import label_equivalent_table
+from pipeline.runtime.files import write_text
+from pipeline.trials.integrity import verify
+
+
+@dataclass(frozen=True)
+class ReportTables:
+    """All tables of the report, and the kind of every generator (`tables.Family`)."""
+
+    trials: pd.DataFrame
+    deltas: pd.DataFrame
+    diagnostics: pd.DataFrame
+    worth: pd.DataFrame  # label equivalents
+    fidelity: pd.DataFrame
+    fidelity_classes: pd.DataFrame
+    tuning: pd.DataFrame
+    teachers: pd.DataFrame
+    filters: pd.DataFrame
+    failures: pd.DataFrame
+    ranking: pd.DataFrame
+    health: pd.DataFrame
+    confusions: dict[tuple[str, str], np.ndarray]
+    kinds: dict[str, str]
+
+
+def build_tables(params: Params, root: Path, dataset: str) -> ReportTables:
+    """All tables, after the proof that all results belong to this study.
+
+    Raises `IntegrityError` where a result is missing or does not fit.
+    """
+    scored = list(tables.read_trials(params, root))
+    verify(params, root)
+    trials = tables.trials_table(dataset, scored)
+    overlaps = tables.subset_overlaps(params, root)
+    correct = tables.correct_mask(scored)
+    deltas = comparisons.deltas_table(trials, params, overlaps)
+    fidelity = tables.fidelity_table(params, root, trials)
+    families = tables.families(params, root)
+    return ReportTables(
+        trials=trials,
+        deltas=deltas,
+        diagnostics=diagnostics_table(trials, correct, params, overlaps),
+        worth=label_equivalent_table(trials, deltas, params, overlaps),
+        fidelity=fidelity,
+        fidelity_classes=tables.classes_table(params, root),
+        tuning=tables.tuning_table(params, root),
+        teachers=tables.teachers_table(params, root),
+        filters=tables.filters_table(scored),
+        failures=tables.failures_table(params, root),
+        ranking=ranking.ranking_table(trials, deltas, fidelity, params, overlaps),
+        health=tables.health_table(params, root),
+        confusions=tables.confusions(scored, params.report.primary.budget),
+        kinds={name: family.kind for name, family in families.items() if family.kind},
+    )
+
+
+def write_tables(reports: Path, results: ReportTables) -> None:
+    """Write every table as `<name>.csv`."""
+    for name in (field.name for field in fields(ReportTables)):
+        if isinstance(table := getattr(results, name), pd.DataFrame):
+            write_csv(reports / f"{name}.csv", table)
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table with six decimals and `\\n`, so that equal numbers give equal bytes."""
+    write_text(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6f"))
