@@ -26,11 +26,13 @@ class Spec:
 class MemberSpec:
     """A member of an open family: its class or builder, and its validated `Config`.
 
-    The defaults of the configuration are filled in, so a changed default changes the spec.
+    The defaults of the configuration are filled in, so a changed default changes the spec. `parts`
+    are the members that this one is made of, if any.
     """
 
     family: Any
     config: Any
+    parts: tuple[MemberSpec, ...] = ()
 
 
 def member(
@@ -41,7 +43,9 @@ def member(
     Raises `ParamsError` when there is no such family or the settings do not fit its `Config`.
     """
     refuse_unknown(f"{FILE}: {where}.family", family, registry)
-    return MemberSpec(registry[family], member_config(registry[family].Config, settings, where))
+    config = member_config(registry[family].Config, settings, where)
+    parts: list[tuple[type[Any], Any]] = config.parts() if hasattr(config, "parts") else []
+    return MemberSpec(registry[family], config, tuple(MemberSpec(*part) for part in parts))
 
 
 def dump(value: Any) -> Any:
@@ -61,4 +65,6 @@ def family_modules(value: Any) -> set[str]:
     """The dotted modules of all classes and builders in a spec."""
     if is_dataclass(value) and not isinstance(value, type):
         return set().union(*(family_modules(getattr(value, field.name)) for field in fields(value)))
+    if isinstance(value, tuple):
+        return set().union(*map(family_modules, value))
     return {value.__module__} if callable(value) else set()

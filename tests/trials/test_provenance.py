@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from pipeline.config.schema import SUBSETS, Params
 from pipeline.config.validation import parse_yaml, validate
 from pipeline.data.images import LabeledImages, content_ids
+from pipeline.generators import GENERATORS
 from pipeline.generators.cvae import CVAE
 from pipeline.generators.gan.dcgan import DCGAN
 from pipeline.runtime.determinism import NUM_THREADS, resolve_precision
@@ -49,7 +50,7 @@ from pipeline.trials.provenance import (
     read_manifest,
     short_ids,
 )
-from pipeline.trials.specs import MemberSpec, Spec, dump
+from pipeline.trials.specs import MemberSpec, Spec, dump, family_modules, member
 from pipeline.trials.store import TrialStore
 
 WORDS = ("a training set", "expected images, found none", "lower min_probability")
@@ -297,6 +298,20 @@ def test_the_code_of_a_family_counts_for_its_own_trials_alone() -> None:
     assert {"generators/base.py", "generators/fit.py", "nn/augment.py"} <= dcgan & cvae
     assert not {"generators/__init__.py", "runtime/errors.py"} & dcgan
     assert not [name for name in dcgan if name.startswith("report/")]
+
+
+def test_the_family_and_the_defaults_of_half_decide_a_trial_of_srgan() -> None:
+    plain, other = (
+        member(GENERATORS, "srgan", {"half": {"family": family}}, "generators.srgan")
+        for family in ("plain_dcgan", "autoencoder")
+    )
+
+    assert "pipeline.generators.gan.plain_dcgan" in family_modules(plain)
+    assert "pipeline.generators.autoencoder" in family_modules(other)
+    assert "pipeline.generators.gan.plain_dcgan" not in family_modules(other)
+    (half,) = dump(plain)["parts"]
+    assert half["config"]["discriminator"]["channels"]
+    assert member(GENERATORS, "dcgan", {}, "generators.dcgan").parts == ()
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,7 @@ class SRGANConfig(CrossEntropyConfig):
 
     def smaller(self) -> tuple[type[Generator], GeneratorConfig]:
         """The family of half the size and its settings; raises `ParamsError` for wrong ones."""
-        # Imported here, since the registry imports this module. The digest of this family's code
-        # follows the import and so covers every family that half may be of.
+        # Imported here, since the registry imports this module.
         from pipeline.generators import GENERATORS
 
         settings = dict(self.half)
@@ -97,6 +96,10 @@ class SRGANConfig(CrossEntropyConfig):
         shared &= family.Config.model_fields.keys()
         settings = {**self.model_dump(include=shared), **settings}
         return family, member_config(family.Config, settings, WHERE)
+
+    def parts(self) -> list[tuple[type[Generator], GeneratorConfig]]:
+        """The members that decide a trial as well: the family of half and its settings."""
+        return [self.smaller()]
 
 
 class Doubler(nn.Module):
