@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from pipeline.data.images import Images, LabeledImages, flat
 from pipeline.nn.backend import seeded
+from pipeline.runtime.errors import CollapsedError
 
 if TYPE_CHECKING:  # the library is slow to load
     from torchmetrics import Metric
@@ -168,6 +169,16 @@ def collapsed_classes(synthetic: LabeledImages, subset: LabeledImages) -> list[i
         if alike or (covered is not None and covered < MIN_COVERED_FRAC):
             collapsed.append(int(label))
     return collapsed
+
+
+def refuse_collapse(synthetic: LabeledImages, labeled: LabeledImages) -> None:
+    """Raise `CollapsedError` that names the classes whose images hardly differ."""
+    if classes := collapsed_classes(synthetic, labeled):
+        raise CollapsedError(
+            f"{len(synthetic)} synthetic images",
+            f"expected diverse images of every class, found almost equal ones in {classes}",
+            "train that generator longer, or change its settings in params.yaml",
+        )
 
 
 def covered_frac(real: Features, synthetic: Features) -> float | None:

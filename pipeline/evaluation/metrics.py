@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
 
 from pipeline.data.images import Labels
+from pipeline.runtime.errors import DivergedError
 
 Probabilities = NDArray[np.float32]
 ECE_BINS = 15  # as in Guo et al.
@@ -23,6 +24,12 @@ class Metric:
     higher_is_better: bool
     # Whether it is a share of images, like `report.smallest_effect`.
     is_share: bool
+
+
+def refuse_not_finite(probabilities: Probabilities, model: str, fix: str) -> None:
+    """Raise `DivergedError` when a probability of the trained `model` is NaN or infinite."""
+    if not np.isfinite(probabilities).all():
+        raise DivergedError(model, "expected finite class probabilities, found others", fix)
 
 
 def accuracy(labels: Labels, probabilities: Probabilities) -> float:

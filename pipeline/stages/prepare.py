@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config.design import is_supervised
-from pipeline.config.schema import FRESH, Params
+from pipeline.config.schema import Params
 from pipeline.config.validation import FILE, refuse_unknown
+from pipeline.data.budgets import refuse_budgets
 from pipeline.data.datasets import DATASETS
 from pipeline.data.images import LabeledImages, content_ids
 from pipeline.data.splits import (
@@ -27,13 +27,11 @@ from pipeline.data.splits import (
     add_unknown_classes,
     canonical,
     hold_out,
-    refuse_large_budget,
     refuse_overlap,
     split_subset,
     summary,
     without_classes,
 )
-from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.files import file_digest, replacing, write_json, write_npz
 from pipeline.runtime.seeds import derive_seed, numpy_rng
 from pipeline.trials.grid import Replicate, curve_replicates
@@ -88,27 +86,3 @@ def split_replicate(pool: LabeledImages, replicate: Replicate, name: str) -> tup
 def write_subset(path: Path, pool: LabeledImages, index: Index) -> None:
     """Write the images of the pool at `index` with their labels."""
     write_npz(path, images=pool.images[index], labels=pool.labels[index], index=index)
-
-
-def refuse_budgets(params: Params, pool: LabeledImages) -> None:
-    """Raise `ParamsError` when the pool has too few images for a budget.
-
-    It needs as many again where an arm adds fresh labels, and one more where a teacher learns from
-    unlabeled images. These are checks, not inputs: the stages that train would refuse the same, but
-    hours later.
-    """
-    study = params.study
-    refuse_large_budget(pool.labels, study.budgets, "study.budgets")
-    refuse_large_budget(pool.labels, study.curve_budgets, "study.curve_budgets")
-    needs_unlabeled = any(not is_supervised(params, name) for name in params.teachers)
-    if needs_unlabeled and max(study.budgets) * pool.num_classes >= len(pool):
-        raise ParamsError(
-            "params.yaml: study.budgets",
-            "expected unlabeled images beside the labeled subset, since teachers learn from them, "
-            f"found that {max(study.budgets)} labels per class take all {len(pool)} images of the "
-            "pool",
-            "lower that budget or remove the teachers",
-        )
-    if any(arm.inputs == FRESH for arm in params.arms.values()):
-        twice = [2 * budget for budget in study.budgets]
-        refuse_large_budget(pool.labels, twice, f"study.budgets, twice, for arms with {FRESH}")

@@ -17,13 +17,12 @@ import numpy as np
 
 from pipeline.classifiers import CLASSIFIERS
 from pipeline.config.schema import Params
-from pipeline.data.images import LabeledImages, read_images
-from pipeline.evaluation.fidelity import collapsed_classes
+from pipeline.data.images import read_images
+from pipeline.evaluation.fidelity import refuse_collapse
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import create
 from pipeline.generators.sampling import sample_classes
 from pipeline.nn.weights import read_weights
-from pipeline.runtime.errors import CollapsedError
 from pipeline.runtime.files import read_json, to_npz
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers import TEACHERS
@@ -93,13 +92,3 @@ def synthesize(spec: SynthesizeSpec, paths: Mapping[str, Path], scratch: Path) -
         min_probability=np.array(minimum),
     )
     return Result({".npz": images}, labeled)
-
-
-def refuse_collapse(synthetic: LabeledImages, labeled: LabeledImages) -> None:
-    """Raise `CollapsedError` that names the classes whose images hardly differ."""
-    if classes := collapsed_classes(synthetic, labeled):
-        raise CollapsedError(
-            f"{len(synthetic)} synthetic images",
-            f"expected diverse images of every class, found almost equal ones in {classes}",
-            "train that generator longer, or change its settings in params.yaml",
-        )

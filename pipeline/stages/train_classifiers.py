@@ -17,18 +17,19 @@ from typing import Any
 import numpy as np
 
 from pipeline.classifiers import CLASSIFIERS
-from pipeline.config.schema import FRESH, ArmParams, Params
-from pipeline.data.images import LabeledImages, read_images
+from pipeline.config.schema import Params
+from pipeline.data.images import read_images
+from pipeline.evaluation.metrics import refuse_not_finite
 from pipeline.nn.weights import read_weights
-from pipeline.runtime.errors import DivergedError
 from pipeline.runtime.files import file_digest, read_npz, to_npz
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers import TEACHERS
-from pipeline.training_sets.arms import Candidates, Recipe, assemble, recipe_of
+from pipeline.training_sets.arms import Recipe, assemble, recipe_of
+from pipeline.training_sets.sources import added_files, read_added
 from pipeline.training_sets.teaching import TeacherSpec, classifier_spec, teacher_spec
 from pipeline.trials.engine import Result, TrialPlan, run_trials
-from pipeline.trials.grid import Replicate, Trial, arm_replicates
-from pipeline.trials.layout import TEST, Artifact, File, fresh, result, subset
+from pipeline.trials.grid import Trial, arm_replicates
+from pipeline.trials.layout import TEST, result, subset
 from pipeline.trials.specs import MemberSpec, Spec
 
 
@@ -77,20 +78,6 @@ def run(params: Params, root: Path, name: str) -> None:
     run_trials(params, root, plans(params, name))
 
 
-def added_files(arm: ArmParams, replicate: Replicate) -> dict[str, File]:
-    """The files of one replicate that an arm reads beside the labeled subset."""
-    if arm.discriminator_of is not None:
-        generator = Artifact("train_generator", arm.discriminator_of, replicate)
-        return {"discriminator": generator.output(".discriminator.safetensors")}
-    if arm.generator is not None:
-        return {"candidates": Artifact("synthesize", arm.generator, replicate).output(".npz")}
-    if arm.teacher is not None:
-        teacher = Artifact("train_teacher", arm.teacher, replicate)
-        pseudo = {"candidates": teacher.output(".npz")}
-        return pseudo | ({"teacher": teacher.output(".safetensors")} if arm.teacher_itself else {})
-    return {"fresh": fresh(replicate)} if arm.inputs == FRESH else {}
-
-
 def score(spec: ClassifierTrialSpec, paths: Mapping[str, Path], scratch: Path) -> Result:
     """Train one classifier and predict the test images, which are read after its training."""
     arm_set = assemble(spec.recipe, read_images(paths["subset"]), read_added(paths), spec.seed)
@@ -102,12 +89,9 @@ def score(spec: ClassifierTrialSpec, paths: Mapping[str, Path], scratch: Path) -
 
     test = read_images(paths["test"])
     probabilities = classifier.predict_proba(test.images)
-    if not np.isfinite(probabilities).all():
-        raise DivergedError(
-            f"classifier {spec.classifier.family.__name__}",
-            "expected finite class probabilities, found others",
-            "lower that classifier's learning rate in params.yaml",
-        )
+    model = f"classifier {spec.classifier.family.__name__}"
+    advice = "lower that classifier's learning rate in params.yaml"
+    refuse_not_finite(probabilities, model, advice)
     content = to_npz(
         probabilities=probabilities,
         labels=test.labels,
@@ -118,16 +102,6 @@ def score(spec: ClassifierTrialSpec, paths: Mapping[str, Path], scratch: Path) -
         num_rejected=np.array(arm_set.num_rejected),
     )
     return Result({".npz": content}, arm_set.real)
-
-
-def read_added(paths: Mapping[str, Path]) -> Candidates | LabeledImages | None:
-    """The images that an arm adds, or None if it adds at most those of the subset again."""
-    if "candidates" in paths:
-        path = paths["candidates"]
-        arrays = read_npz(path)
-        minimum = float(arrays["min_probability"])
-        return Candidates(read_images(path), arrays["probabilities"], minimum)
-    return read_images(paths["fresh"]) if "fresh" in paths else None
 
 
 def score_teacher(spec: TeacherTrialSpec, paths: Mapping[str, Path], scratch: Path) -> Result:

@@ -23,8 +23,8 @@ import numpy as np
 from pipeline.classifiers import CLASSIFIERS
 from pipeline.config.schema import Params
 from pipeline.data.images import read_images
+from pipeline.evaluation.metrics import refuse_not_finite
 from pipeline.nn.weights import to_safetensors
-from pipeline.runtime.errors import DivergedError
 from pipeline.runtime.files import read_npz, to_npz
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers import TEACHERS
@@ -76,12 +76,8 @@ def train(spec: TrainTeacherSpec, paths: Mapping[str, Path], scratch: Path) -> R
     # A budget may take the whole pool: then there is nothing to predict.
     nothing = np.zeros((0, labeled.num_classes), dtype=np.float32)
     probabilities = teacher.predict_proba(pool[rest]) if len(rest) else nothing
-    if not np.isfinite(probabilities).all():
-        raise DivergedError(
-            "the trained teacher",
-            "expected finite class probabilities, found others",
-            "lower that teacher's learning rate in params.yaml",
-        )
+    advice = "lower that teacher's learning rate in params.yaml"
+    refuse_not_finite(probabilities, "the trained teacher", advice)
 
     # A stable sort, so that images with equal scores keep the order of the pool.
     ood_score = teacher.ood_score(pool[rest], probabilities)

@@ -22,8 +22,9 @@ from pipeline.evaluation.metrics import accuracy
 from pipeline.report import tables
 from pipeline.runtime.errors import DivergedError, ParamsError
 from pipeline.runtime.files import write_npz
-from pipeline.stages.train_classifiers import ClassifierTrialSpec, added_files, plans, score
+from pipeline.stages.train_classifiers import ClassifierTrialSpec, plans, score
 from pipeline.training_sets.arms import Recipe
+from pipeline.training_sets.sources import added_files
 from pipeline.trials.grid import Replicate
 from pipeline.trials.specs import MemberSpec
 
