@@ -8,8 +8,9 @@ labels of the pool, which no stage that trains for an arm may see.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from pipeline.classifiers.judge import load_judge
 from pipeline.config.schema import Params
@@ -17,18 +18,11 @@ from pipeline.data.images import read_images
 from pipeline.evaluation.audit import audit, held_out, split_pool
 from pipeline.nn.weights import read_weights
 from pipeline.runtime.files import read_npz, to_json
-from pipeline.runtime.seeds import derive_seed, numpy_rng
+from pipeline.runtime.seeds import derive_seed
 from pipeline.trials.engine import Result, TrialPlan, run_trials
-from pipeline.trials.grid import Replicate, replicates
+from pipeline.trials.grid import replicates
 from pipeline.trials.layout import JUDGE, LABELS, POOL, Artifact, subset
 from pipeline.trials.specs import Spec
-
-
-@dataclass(frozen=True)
-class EvaluateGeneratorSpec(Spec):
-    """The replicate decides which images are compared."""
-
-    replicate: Replicate
 
 
 def plans(params: Params, name: str) -> list[TrialPlan]:
@@ -42,7 +36,9 @@ def plans(params: Params, name: str) -> list[TrialPlan]:
             "subset": subset(replicate),
             "synthetic": Artifact("synthesize", name, replicate).output(".npz"),
         }
-        spec = EvaluateGeneratorSpec(derive_seed("audit", name), replicate)
+        # No generator's name: all generators are compared with the same real images.
+        place = replicate.file("")
+        spec = Spec(derive_seed("audit", place.parent.name, place.name))
         artifact = Artifact("evaluate_generator", name, replicate)
         made.append(TrialPlan(artifact, evaluate, spec, inputs))
     return made
@@ -53,12 +49,11 @@ def run(params: Params, root: Path, name: str) -> None:
     run_trials(params, root, plans(params, name))
 
 
-def evaluate(spec: EvaluateGeneratorSpec, paths: Mapping[str, Path], scratch: Path) -> Result:
+def evaluate(spec: Spec, paths: Mapping[str, Path], scratch: Path) -> Result:
     """Compare the synthetic images of one replicate with held-out real ones."""
     pool = split_pool(read_npz(paths["pool"])["images"], read_npz(paths["labels"])["labels"])
     judge = load_judge(read_weights(paths["judge"]), pool.data.spec())
     labeled, index = read_images(paths["subset"]), read_npz(paths["subset"])["index"]
-    place = spec.replicate.file("")
-    rng = numpy_rng("audit", place.parent.name, place.name)
+    rng = np.random.default_rng(spec.seed)
     report = audit(pool, judge, labeled, index, read_images(paths["synthetic"]), rng)
     return Result({".json": to_json(report).encode()}, held_out(pool, index))

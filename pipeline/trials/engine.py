@@ -211,7 +211,10 @@ ENGINES: dict[str, Callable[[Sequence[Call], int], Iterable[Outcome]]] = {
 def run_trials(params: Params, root: Path, plans: Sequence[TrialPlan]) -> None:
     """Compute what is not finished, then replace the output folder of the stage's item."""
     tasks = [create_task(params, root, plan) for plan in plans]
-    lay_out(root, tasks, compute(tasks, params.engine, root))
+    first = tasks[0].artifact
+    # A second run of the same item waits, so that it does not replace outputs that are being read.
+    with TrialStore(root, first.stage).lock(first.item):
+        lay_out(root, tasks, compute(tasks, params.engine, root))
 
 
 def compute(tasks: Sequence[Task], engine: EngineParams, root: Path) -> list[Path]:
@@ -239,6 +242,10 @@ def compute(tasks: Sequence[Task], engine: EngineParams, root: Path) -> list[Pat
 
     folders = [store.folder / task.name for task in tasks]
     failures = [read_json(folder / RECORD)["failure"] for folder in folders]
+    for task, failure in zip(tasks, failures, strict=True):
+        # A stored failure, too: it may be of an arm that was not required when it was computed.
+        if task.required and failure:
+            raise TrialError(*failure)
     reasons = [TrialError(*failure) for failure in failures if failure]
     if reasons:
         count = f"{len(reasons)} of {len(tasks)} trials failed"

@@ -12,12 +12,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from pipeline.runtime.files import file_digest, read_json, write_bytes, write_json
 
@@ -59,13 +60,21 @@ class TrialStore:
 
     @contextmanager
     def lock(self, item: str) -> Iterator[None]:
-        """Wait until no other process computes trials of `item`.
+        """Wait until no other process works on the trials of `item`; reentrant in a thread.
 
         The system releases the lock of a process that was killed.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / f"{item}.lock"):
+        lock = FileLock(self.folder / f"{item}.lock", is_singleton=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"{self.folder.name}@{item}: waiting for another run of it", file=sys.stderr)
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
     def scratch(self, name: str) -> Path:
         """The folder for the checkpoints of a trial; after a kill it holds the last ones."""
@@ -83,8 +92,21 @@ class TrialStore:
     ) -> None:
         """Write the record and the outputs of a trial, by suffix, and mark it as finished.
 
-        Removes everything else in its folder, `keep_scratch` decides about checkpoints.
+        Removes everything else in its folder, `keep_scratch` decides about checkpoints. Arms with
+        equal recipes share trials: one that another process finished meanwhile is left as it is.
         """
+        with self.lock(name):
+            if self.finished(name) is None:
+                self._write(name, record, files, seconds, keep_scratch)
+
+    def _write(
+        self,
+        name: str,
+        record: Mapping[str, Any],
+        files: Mapping[str, bytes],
+        seconds: float,
+        keep_scratch: bool,
+    ) -> None:
         folder = self.folder / name
         (folder / MARKER).unlink(missing_ok=True)
         for suffix, content in files.items():

@@ -6,7 +6,6 @@ What is a property of the one fit loop, and not of a family, is tested on two fa
 from __future__ import annotations
 
 import functools
-import inspect
 import json
 import os
 import signal
@@ -38,7 +37,6 @@ from pipeline.nn.augment import AffineConfig
 from pipeline.nn.checkpoint import History, TrainingState, newest_first
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import DivergedError, ParamsError
-from pipeline.trials.code import import_closure
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERY = sorted(GENERATORS)
@@ -114,13 +112,6 @@ def test_a_family_says_what_it_is_and_needs_no_setting(name: str) -> None:
     assert family.kind in get_args(Kind)
     assert family.loss in get_args(Loss)
     assert set(family.losses(family.Config()).values()) <= set(get_args(Loss))
-
-
-def test_code_of_srgan_covers_every_family_and_code_of_others_only_their_own() -> None:
-    files = {name: Path(inspect.getfile(family)).resolve() for name, family in GENERATORS.items()}
-    assert set(files.values()) <= import_closure(files["srgan"])
-    others = import_closure(files["dcgan"]) & set(files.values())
-    assert others == {files["dcgan"]}
 
 
 def test_a_nested_section_names_only_what_differs() -> None:

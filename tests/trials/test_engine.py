@@ -275,6 +275,12 @@ def test_processes_that_ask_for_the_same_trials_wait_for_each_other(log: Path, h
     assert calls(log) == [0, 1, 2]
 
 
+def test_a_stored_failure_ends_the_stage_where_the_trial_is_required(log: Path, home: Path) -> None:
+    compute([task(log, diverge, 0)], SERIAL, home)
+    with pytest.raises(TrialError, match="finite loss"):
+        compute([task(log, diverge, 0, required=True)], SERIAL, home)
+
+
 def replaced(task: Task, item: str) -> Task:
     return replace(task, artifact=replace(task.artifact, item=item))
 

@@ -299,7 +299,14 @@ def test_an_interrupted_trial_finds_what_it_left(tmp_path: Path) -> None:
     assert (store.scratch("abc") / "checkpoint").read_text() == "half"
 
 
+def test_a_finished_trial_is_not_written_again(finished: TrialStore) -> None:
+    before = {file: file.read_bytes() for file in (finished.folder / "abc").iterdir()}
+    finished.finish("abc", {}, {".one.txt": b"other"}, 1.0)
+    assert {file: file.read_bytes() for file in (finished.folder / "abc").iterdir()} == before
+
+
 def test_a_trial_that_is_killed_while_it_is_stored_is_unfinished(finished: TrialStore) -> None:
+    (finished.folder / "abc" / MARKER).unlink()
     with (
         mock.patch("pipeline.trials.store.write_json", side_effect=KeyboardInterrupt),
         pytest.raises(KeyboardInterrupt),
