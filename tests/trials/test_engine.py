@@ -354,6 +354,7 @@ def test_the_bytes_of_manifests_do_not_depend_on_the_folder_of_the_project(
     tmp_path: Path, study: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.trials.provenance.trial_code", lambda *_: "code")
+    monkeypatch.setitem(layout.SECTIONS, "one", lambda *_: ())
     found = []
     inputs = {"data": File(Path("data/subset.npz"), "prepare")}
     for name in ("here", "a much longer/place elsewhere"):
