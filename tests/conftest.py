@@ -58,7 +58,6 @@ generators:
     inputs: data/splits/subsets
     steps: 5
     batch_size: 4
-    augmentation: {degrees: 10, translate: 0.05, scale: 0.1, shear: 8}
 teachers: {supervised: {classifier: cnn}}
 synthesize: {per_class: 6, teacher: supervised}
 tune: {latent_std: [1.0], min_probability: [0.5], folds: 2}
@@ -365,11 +364,13 @@ def leave_manifest(
     if artifact.replicate is not None:
         path = subset(artifact.replicate).path
         inputs, data = {path.as_posix(): file_digest(folder / path)}, read_images(folder / path)
-    origin = Provenance("/".join(code_group(params, artifact)), inputs, {}, environment())
-    tags = artifact.tags
+    spec, tags = {}, artifact.tags
     if artifact.stage == "train_generator":
         generator = GENERATORS[params.family(artifact.item)]
+        config = generator.Config(**params.generators[artifact.item].settings)
+        spec = {"generator": {"config": config.model_dump()}}
         tags |= {"batch_size": 4, "kind": generator.kind, "loss": generator.loss}
+    origin = Provenance("/".join(code_group(params, artifact)), inputs, spec, environment())
     files = [] if failure else [folder / path for path in artifact.paths.values()]
     record = describe(origin, consumed(None if failure else data), failure)
     digests = {path.name: file_digest(path) for path in files}

@@ -115,7 +115,7 @@ def evidence(
         "health": generator_views.health(results),
         "warnings": generator_views.warning_meanings(),
         "tuning": generator_views.tuning(results, params),
-        "augmentations": augmentations(params),
+        "augmentations": results.augmentations,
         "compared_generators": {params.arms[arm].generator for arm in compared},
         "teachers": views.teachers(results),
         "num_unlabeled": min((row["num_unlabeled"] for row in teachers), default=0),
@@ -165,15 +165,6 @@ def reference_answers(rows: pd.DataFrame, params: Params) -> dict[str, dict[str,
         }
         for question, regime in questions.items()
     }
-
-
-def augmentations(params: Params) -> dict[str, dict[str, float]]:
-    """The augmentation of the generators whose training images were augmented."""
-    used = {
-        name: generator.settings.get("augmentation") or {}
-        for name, generator in params.generators.items()
-    }
-    return {name: settings for name, settings in used.items() if any(settings.values())}
 
 
 def primary_first(rows: pd.DataFrame, params: Params) -> list[dict[str, Any]]:

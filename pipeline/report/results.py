@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -18,7 +19,10 @@ from pipeline.trials.integrity import verify
 
 @dataclass(frozen=True)
 class ReportTables:
-    """All tables of the report, and the kind of every generator (`tables.Family`)."""
+    """All tables of the report, and what `tables.Family` says of every generator.
+
+    `augmentations` has the generators whose training images were augmented.
+    """
 
     trials: pd.DataFrame
     deltas: pd.DataFrame
@@ -34,6 +38,7 @@ class ReportTables:
     health: pd.DataFrame
     confusions: dict[tuple[str, str], np.ndarray]
     kinds: dict[str, str]
+    augmentations: dict[str, Mapping[str, float]]
 
 
 def build_tables(params: Params, root: Path, dataset: str) -> ReportTables:
@@ -64,6 +69,11 @@ def build_tables(params: Params, root: Path, dataset: str) -> ReportTables:
         health=tables.health_table(params, root),
         confusions=tables.confusions(scored, params.report.primary.budget),
         kinds={name: family.kind for name, family in families.items() if family.kind},
+        augmentations={
+            name: family.augmentation
+            for name, family in families.items()
+            if any(family.augmentation.values())
+        },
     )
 
 

@@ -8,7 +8,7 @@ version (`ALIASES`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +305,8 @@ class Family:
 
     kind: str = ""  # gan, autoencoder, variational autoencoder or diffusion
     loss: str = ""  # of the discriminator: cross-entropy, hinge, wasserstein, ...
+    # Ranges of the augmentation of its training images, by name.
+    augmentation: Mapping[str, float] = field(default_factory=dict)
 
 
 def tags_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -313,9 +315,12 @@ def tags_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def family_facts(manifest: Mapping[str, Any]) -> Family:
-    """Kind and loss of a generator, from the manifest that `train_generator` wrote."""
+    """What a generator is and how it was trained, from the manifest of `train_generator`."""
     tags = tags_of(manifest)
-    return Family(str(tags.get("kind", "")), str(tags.get("loss", "")))
+    config = manifest.get("spec", {}).get("generator", {}).get("config", {})
+    return Family(
+        str(tags.get("kind", "")), str(tags.get("loss", "")), config.get("augmentation", {})
+    )
 
 
 def families(params: Params, root: Path) -> dict[str, Family]:
