@@ -181,10 +181,11 @@ def _contribution(reference: Row, made: str, params: Params) -> str:
 
 def _worse_than_nothing(row: Row, reference: Row, made: str) -> str:
     """That a reference below the baseline does not show what the added images contribute."""
+    accuracy, nothing = percent(reference["mean_baseline"]), percent(row["mean_baseline"])
+    worse = "worse" if accuracy != nothing else "no better"
     return (
-        f"Its reference {reference['baseline']} ({percent(reference['mean_baseline'])}) is itself "
-        f"worse than doing nothing ({percent(row['mean_baseline'])}), so what the "
-        f"{made or 'change'} contribute{'' if made else 's'} is unknown."
+        f"Its reference {reference['baseline']} ({accuracy}) is itself {worse} than doing nothing "
+        f"({nothing}), so what the {made or 'change'} contribute{'' if made else 's'} is unknown."
     )
 
 
@@ -350,10 +351,10 @@ def cost(arm: str, budget: int, timings: pd.DataFrame, params: Params) -> float:
     recipe = params.arms[arm]
     generator = recipe.generator or recipe.discriminator_of
     teacher = params.generators[generator].teacher if generator else recipe.teacher
-    filters = (
-        {filter_teacher(params, generator)} if generator and recipe.filter != "none" else {None}
-    )
-    items = ({generator, teacher} | filters) - {None}
+    items = {generator, teacher} - {None}
+    if generator and recipe.filter != "none":
+        items.add(filter_teacher(params, generator))
+
     used = timings[
         timings["stage"].isin(MAKING_STAGES)
         & timings["item"].isin(items)

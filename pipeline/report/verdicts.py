@@ -261,11 +261,14 @@ def _lacks_usable_seeds(row: Row) -> bool:
 def unusable(row: Row) -> str:
     """Why too few seeds of a comparison can be judged: `9 of 10 seeds failed`."""
     of_all = f"of {format_seeds(row['n'])}"
-    if row["num_unusable"] == row.get("num_failed", 0):
-        return f"{row['num_failed']} {of_all} failed"
-    if row["num_unusable"] == row["num_without_images"] and not row.get("num_failed", 0):
-        return f"no synthetic image was used in {row['num_without_images']} {of_all}"
-    return f"{row['num_unusable']} {of_all} failed or had no synthetic image"
+    failed = row.get("num_failed", 0)
+    # A table of an earlier version has no `num_unusable`.
+    count = row.get("num_unusable", row.get("num_without_images", 0))
+    if count == failed:
+        return f"{failed} {of_all} failed"
+    if not failed:
+        return f"no synthetic image was used in {count} {of_all}"
+    return f"{count} {of_all} failed or had no synthetic image"
 
 
 def _not_judged(row: Row) -> str:
