@@ -28,7 +28,14 @@ from benchmarks.command_line import ROOT, machine
 from benchmarks.wording import Row, markdown
 from pipeline.classifiers import CLASSIFIERS
 from pipeline.config.arms import RealArm
-from pipeline.config.schema import FRESH, SUBSETS, DataParams, Params, load_params
+from pipeline.config.schema import (
+    FRESH,
+    SUBSETS,
+    DataParams,
+    Params,
+    UnknownClassesParams,
+    load_params,
+)
 from pipeline.data.datasets import DATASETS
 from pipeline.data.images import LabeledImages
 from pipeline.data.splits import canonical, hold_out, split_subset
@@ -228,7 +235,9 @@ def outcome(classifier: str, arm: str, studies: Sequence[Scores]) -> Row:
 
 def digit_studies(num_replicates: int, workers: int) -> list[Scores]:
     """`replicate` for every number below `num_replicates`, `workers` at a time."""
-    source = DataParams(name="digits", test_per_class=TEST_PER_CLASS)
+    source = DataParams(
+        name="digits", test_per_class=TEST_PER_CLASS, unknown_classes=UnknownClassesParams()
+    )
     data = canonical(DATASETS["digits"](source, ROOT).images)
     params = load_params(ROOT)
     calls = (delayed(replicate)(number, data, params) for number in range(num_replicates))

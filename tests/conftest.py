@@ -22,7 +22,7 @@ import torch
 from hypothesis import settings
 
 from pipeline.classifiers import judge
-from pipeline.config.schema import DataParams, Params, family
+from pipeline.config.schema import DataParams, Params, UnknownClassesParams, family
 from pipeline.config.validation import Member, member_config, parse_yaml, validate
 from pipeline.data.datasets import toy
 from pipeline.data.images import LabeledImages, read_images
@@ -51,7 +51,8 @@ settings.load_profile("project")
 ROOT = Path(__file__).resolve().parent.parent
 CLASS_NAMES = ("horizontal", "vertical", "diagonal")
 STUDY = """\
-data: {name: toy, test_per_class: 20}
+bits: portable
+data: {name: toy, test_per_class: 20, unknown_classes: {classes: [], frac: 0.0}}
 study: {budgets: [4, 2], curve_budgets: [8], seeds: [3, 1, 2, 0]}
 generators:
   dcgan:
@@ -163,7 +164,9 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def bars() -> LabeledImages:
     """All images of the toy dataset: 180 of 8 x 8 pixels, three classes."""
-    return toy.load(DataParams(name="toy", test_per_class=1), ROOT).images
+    return toy.load(
+        DataParams(name="toy", test_per_class=1, unknown_classes=UnknownClassesParams()), ROOT
+    ).images
 
 
 @pytest.fixture(scope="session")

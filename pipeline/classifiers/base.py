@@ -81,7 +81,8 @@ class Classifier(ABC):
         raise ParamsError(
             f"classifiers: {type(self).__name__}",
             "expected a classifier that can start from a discriminator, found one that cannot",
-            "name one of the family discriminator_cnn in the arm, as `classifiers: [critic]`",
+            "list only classifiers of the family discriminator_cnn in the arm, for example "
+            "`classifiers: [discriminator_cnn]`",
         )
 
     @abstractmethod

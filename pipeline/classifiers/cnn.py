@@ -23,7 +23,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from pipeline.classifiers.base import Classifier, TrainingSet
-from pipeline.config.validation import Count, Section
+from pipeline.config.validation import Section, Width
 from pipeline.data.images import Images, ImageSpec
 from pipeline.nn.backend import seeded, stream
 from pipeline.nn.optimizing import OneCycle
@@ -44,8 +44,8 @@ class CNNConfig(Section):
     batch_size: int = Field(default=32, gt=1, le=1_000_000)
     learning_rate: float = Field(default=0.003, gt=0)  # the peak of the one-cycle schedule
     weight_decay: float = Field(default=0.01, ge=0)
-    channels: Count = 16  # of the first convolution; the second has twice as many
-    features: Count = 128  # width of the dense layer
+    channels: Width = 16  # of the first convolution; the second has twice as many
+    features: Width = 128  # width of the dense layer
     dropout: float = Field(default=0.3, ge=0, lt=1)
 
 

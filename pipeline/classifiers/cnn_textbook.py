@@ -13,7 +13,7 @@ from torch import nn
 from typing_extensions import override
 
 from pipeline.classifiers.cnn import CNN, CNNConfig, Network
-from pipeline.config.validation import Count
+from pipeline.config.validation import Width
 from pipeline.data.images import ImageSpec
 
 
@@ -23,8 +23,8 @@ class CNNTextbookConfig(CNNConfig):
     batch_size: int = Field(default=64, gt=1, le=1_000_000)
     learning_rate: float = Field(default=0.001, gt=0)  # the peak of the one-cycle schedule
     weight_decay: float = Field(default=0.01, ge=0)  # as for `cnn`; the texts use none
-    channels: Count = 32  # of the first pair; the second pair has twice as many
-    features: Count = 256
+    channels: Width = 32  # of the first pair; the second pair has twice as many
+    features: Width = 256
     dropout: float = Field(default=0.5, ge=0, lt=1)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from pipeline.classifiers.cnn import CNN, CNNConfig, Network
-from pipeline.config.validation import Count
+from pipeline.config.validation import Width
 from pipeline.data.images import ImageSpec
 from pipeline.nn.layers import conv_state_dict, convolutions, downsampling_blocks
 from pipeline.runtime.errors import ParamsError
@@ -28,7 +28,7 @@ from pipeline.runtime.errors import ParamsError
 class DiscriminatorCNNConfig(CNNConfig):
     """As for `cnn`, with the width of the discriminator of `plain_dcgan`."""
 
-    channels: Count = 32  # of the first convolution; the second has twice as many
+    channels: Width = 32  # of the first convolution; the second has twice as many
 
 
 class Centered(nn.Module):

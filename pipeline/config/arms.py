@@ -33,7 +33,6 @@ class Arm(Section):
     classifiers: list[str] | None = Field(default=None, min_length=1)  # None: all
 
     teacher_itself: ClassVar[bool] = False
-    start_from_discriminator: ClassVar[bool] = False
 
     @property
     def generator(self) -> str | None:
@@ -149,7 +148,6 @@ class WarmStartArm(Arm):
     permute_labels: ClassVar[bool] = False
     is_control: ClassVar[bool] = False
     adds_made_images: ClassVar[bool] = False
-    start_from_discriminator: ClassVar[bool] = True
 
     @property
     @override

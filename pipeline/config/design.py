@@ -155,20 +155,14 @@ def _source_problems(params: Params) -> Iterator[str]:
 
 
 def _filter_problems(params: Params) -> Iterator[str]:
-    """The teacher that filters must exist if it is needed, and must not see unlabeled images."""
+    """The teacher that filters must exist, and must not see unlabeled images."""
     name = params.synthesize.teacher
-    needs_it = [key for key, generator in params.generators.items() if generator.teacher is None]
-    if name is not None and name not in params.teachers:
+    if name not in params.teachers:
         yield from unknown_name("synthesize.teacher", name, params.teachers)
-    elif name is not None and not is_supervised(params, name):
+    elif not is_supervised(params, name):
         yield (
             f"synthesize.teacher: expected a teacher of family {SUPERVISED}, since arms of labeled "
             f"images must not depend on unlabeled ones, found {name!r}"
-        )
-    elif name is None and needs_it:
-        yield (
-            f"synthesize.teacher: expected the name of a teacher of family {SUPERVISED}, since "
-            f"generators.{needs_it[0]} learns from the labeled subset, found none"
         )
 
 
@@ -212,6 +206,12 @@ def _role_problems(params: Params, where: str, arm: ArmParams) -> Iterator[str]:
         )
 
     least = max(params.study.budgets)
+    if arm.role == "must_not_help" and arm.per_class < least:
+        yield (
+            f"{where}.per_class: expected at least the largest budget ({least}) with role "
+            f"{arm.role}, since few images with wrong labels cannot show anything, found "
+            f"{arm.per_class}"
+        )
     if arm.role in ("must_not_differ", "must_help") and (not arm.real or arm.per_class < least):
         yield (
             f"{where}: expected real: true and per_class of at least the largest budget ({least}) "

@@ -22,6 +22,7 @@ from pipeline.config.validation import (
     Section,
     parse_yaml,
     read_text,
+    refuse_repeats,
     validate,
 )
 from pipeline.runtime.bits import Bits
@@ -40,6 +41,7 @@ class UnknownClassesParams(Section):
     def _has_classes(self) -> UnknownClassesParams:
         if self.frac > 0 and not self.classes:
             raise ValueError(f"classes: expected at least one with frac {self.frac}, found none")
+        refuse_repeats("classes", self.classes)
         return self
 
 
@@ -49,7 +51,7 @@ class DataParams(Section):
     name: str
     path: str | None = None
     test_per_class: Count
-    unknown_classes: UnknownClassesParams = UnknownClassesParams()
+    unknown_classes: UnknownClassesParams = Field(examples=["{classes: [], frac: 0.0}"])
 
 
 class StudyParams(Section):
@@ -62,10 +64,7 @@ class StudyParams(Section):
     @model_validator(mode="after")
     def _no_repeats(self) -> StudyParams:
         for key, values in (("budgets", self.budgets + self.curve_budgets), ("seeds", self.seeds)):
-            repeated = sorted({value for value in values if values.count(value) > 1})
-            if repeated:
-                also = " (curve_budgets included)" if key == "budgets" else ""
-                raise ValueError(f"{key}: expected different values{also}, found {repeated} twice")
+            refuse_repeats(key, values, " (curve_budgets included)" if key == "budgets" else "")
         return self
 
 
@@ -114,7 +113,7 @@ class SynthesizeParams(Section):
     """
 
     per_class: Count
-    teacher: str | None = None
+    teacher: str = Field(examples=["supervised"])
 
     @field_validator("teacher", mode="before")
     @classmethod
@@ -124,6 +123,8 @@ class SynthesizeParams(Section):
                 "expected the name of a teacher, found a section (move it to teachers.supervised "
                 "and write teacher: supervised)"
             )
+        if value is None:
+            raise ValueError("expected the name of a teacher of family supervised, found none")
         return value
 
 
@@ -133,6 +134,12 @@ class TuneParams(Section):
     latent_std: list[Annotated[float, Field(gt=0, le=2)]] = Field(min_length=1)
     min_probability: list[Annotated[float, Field(ge=0, lt=1)]] = Field(min_length=1)
     folds: int = Field(ge=2, le=10)
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> TuneParams:
+        refuse_repeats("latent_std", self.latent_std)
+        refuse_repeats("min_probability", self.min_probability)
+        return self
 
 
 class Comparison(Section):
@@ -161,12 +168,12 @@ class EngineParams(Section):
 
 
 class Params(Section):
-    """All of params.yaml."""
+    """All of params.yaml. A key that dvc.yaml names has no default, since DVC knows none."""
 
-    bits: Bits = "portable"
+    bits: Bits = Field(examples=["portable"])
     data: DataParams
     study: StudyParams
-    teachers: dict[Name, TeacherParams] = Field(default_factory=dict)
+    teachers: dict[Name, TeacherParams] = Field(examples=["{supervised: {classifier: cnn}}"])
     generators: dict[Name, GeneratorParams]
     synthesize: SynthesizeParams
     tune: TuneParams

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import reprlib
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from types import UnionType
@@ -80,6 +81,8 @@ def _refuse_name(name: str) -> str:
 Name = Annotated[str, AfterValidator(_refuse_name)]
 # A typo must not ask for all the memory there is.
 Count = Annotated[int, Field(gt=0, le=1_000_000)]
+MAX_WIDTH = 4096
+Width = Annotated[int, Field(gt=0, le=MAX_WIDTH)]  # of a layer: channels, features, dimensions
 Member = dict[str, Any]
 SHORT = reprlib.Repr()
 SHORT.maxlevel, SHORT.maxother, SHORT.maxstring = 2, 80, 80
@@ -184,6 +187,13 @@ def refuse_unknown(where: str, name: str, choices: Iterable[str]) -> None:
         raise ParamsError(where, what, "use one of these names")
 
 
+def refuse_repeats(key: str, values: Iterable[Any], among: str = "") -> None:
+    """Raise `ValueError` if a value is there more than once; `among` says what was compared."""
+    repeated = sorted(value for value, count in Counter(values).items() if count > 1)
+    if repeated:
+        raise ValueError(f"{key}: expected different values{among}, found {repeated} twice")
+
+
 def renamed_key(place: str) -> str | None:
     """What to write today in place of the dotted key `place` of an earlier version, or None."""
     parts = place.split(".")
@@ -203,7 +213,7 @@ def _explain(config: type[Section], problem: Any, prefix: str) -> str:
     if problem["type"] == "extra_forbidden":
         return _unknown_key(place, keys[-1], section, prefix)
     if problem["type"] == "missing":
-        return f"the key {place} is missing"
+        return f"the key {place} is missing{_proposal(section, keys[-1])}"
     if keys[-1:] == ["[key]"]:
         name = f"{'.'.join(keys[:-2])}.{SHORT.repr(keys[-2])}"
         return f"{name}: {problem['msg'].partition(', ')[2]}"
@@ -213,6 +223,12 @@ def _explain(config: type[Section], problem: Any, prefix: str) -> str:
         return f"{place}{'.' if names_key else ': '}{message}" if place else message
     value = SHORT.repr(problem["input"])
     return f"{place}: {problem['msg'][0].lower()}{problem['msg'][1:]}, found {value}"
+
+
+def _proposal(section: type[BaseModel], key: str) -> str:
+    """What to write for a key that is missing, where its field has an example."""
+    field = section.model_fields.get(key)
+    return f"; add `{key}: {field.examples[0]}`" if field and field.examples else ""
 
 
 def _unknown_key(place: str, key: str, section: type[BaseModel], prefix: str) -> str:

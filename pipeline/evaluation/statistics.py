@@ -330,7 +330,20 @@ def evidence(
 
 
 def _equivalent(comparison: Evidence, rules: Rules) -> bool:
+    return comparison.n >= SEEDS_FOR_A_CLAIM and _is_negligible(comparison, rules)
+
+
+def _is_negligible(comparison: Evidence, rules: Rules) -> bool:
     return max(abs(comparison.interval.low), abs(comparison.interval.high)) <= rules.smallest_effect
+
+
+def _beats_weak_reference(comparison: Evidence, rules: Rules) -> bool:
+    if comparison.reference_holds:
+        return False
+    is_above = comparison.interval.low > 0
+    is_below = comparison.interval.high < 0
+    seems_better = is_above if rules.higher_is_better else is_below
+    return _better(comparison, rules) or (comparison.n < SEEDS_FOR_A_CLAIM and seems_better)
 
 
 def _better(comparison: Evidence, rules: Rules) -> bool:
@@ -351,7 +364,8 @@ def _excludes_zero(comparison: Evidence) -> bool:
 
 
 def _is_promising(comparison: Evidence, rules: Rules) -> bool:
-    return comparison.n < SEEDS_FOR_A_CLAIM and _excludes_zero(comparison)
+    shows_something = _excludes_zero(comparison) or _is_negligible(comparison, rules)
+    return comparison.n < SEEDS_FOR_A_CLAIM and shows_something
 
 
 # The first one that applies is the verdict.
@@ -362,17 +376,15 @@ DECISIONS: tuple[tuple[str, Callable[[Evidence, Rules], bool]], ...] = (
     ("exploratory", lambda comparison, rules: comparison.n < SEEDS_FOR_A_TEST),
     # Every seed gave the same difference, so its variance cannot be estimated.
     ("degenerate", lambda comparison, rules: comparison.delta_range <= ROUNDING),
-    # The whole interval is smaller than the smallest effect of interest.
+    # The whole interval is smaller than the smallest effect of interest, with at least ten seeds.
     ("equivalent", _equivalent),
-    # It would be a gain, but the reference is worse than the baseline.
-    (
-        "weak reference",
-        lambda comparison, rules: _better(comparison, rules) and not comparison.reference_holds,
-    ),
+    # It would be a gain, or exploratory and better, but the reference is worse than the baseline.
+    ("weak reference", _beats_weak_reference),
     # The interval excludes zero, the adjusted p is below the level, with at least ten seeds.
     ("gain", _better),
     ("harm", _worse),
-    # The interval excludes zero, but six to nine seeds are too few for a claim.
+    # The interval excludes zero or is smaller than the smallest effect of interest, but six to nine
+    # seeds are too few for a claim.
     ("exploratory", _is_promising),
     ("no evidence", lambda comparison, rules: True),
 )

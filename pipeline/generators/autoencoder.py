@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from pipeline.config.validation import Count
+from pipeline.config.validation import Count, Width
 from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators.base import Generator, GeneratorConfig
 from pipeline.generators.gan.blocks import upsampling_block
@@ -45,9 +45,9 @@ class AutoencoderConfig(GeneratorConfig):
 
     steps: Count = 1800
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
-    latent_dim: Count = 20  # codes
+    latent_dim: Width = 20  # codes
     # At half and quarter size.
-    channels: list[Count] = Field(default=[16, 32], min_length=2, max_length=2)
+    channels: list[Width] = Field(default=[16, 32], min_length=2, max_length=2)
     learning_rate: float = Field(default=0.002, gt=0)
 
 

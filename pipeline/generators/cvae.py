@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pipeline.config.validation import Count
+from pipeline.config.validation import Count, Width
 from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators.autoencoder import RECONSTRUCTION_ROWS, Decoder, Encoder
 from pipeline.generators.base import Generator, GeneratorConfig
@@ -36,9 +36,9 @@ class CVAEConfig(GeneratorConfig):
 
     steps: Count = 1800
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
-    latent_dim: Count = 20
+    latent_dim: Width = 20
     # At half and quarter size.
-    channels: list[Count] = Field(default=[16, 32], min_length=2, max_length=2)
+    channels: list[Width] = Field(default=[16, 32], min_length=2, max_length=2)
     # Weight of the divergence; 1 is the bound itself. With 1 or less, samples come from codes that
     # no real image has.
     beta: float = Field(default=3.0, gt=0)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from pipeline.config.validation import Count
+from pipeline.config.validation import Count, Width
 from pipeline.data.images import ImageSpec
 from pipeline.generators.base import Generator, GeneratorConfig
 from pipeline.generators.labels import LabelEmbedding
@@ -42,7 +42,7 @@ class DiffusionConfig(GeneratorConfig):
 
     steps: Count = 1800
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
-    channels: Count = 32  # at the upper level; twice as many at the lower one
+    channels: Width = 32  # at the upper level; twice as many at the lower one
     sampling_steps: Count = 20
     guidance: float = Field(default=1.0, ge=0)  # 0: the class-conditional network alone
     learning_rate: float = Field(default=0.002, gt=0)

@@ -2,8 +2,8 @@
 
 Reads no file. A failed trial is in the table with its baseline's score (intention to treat);
 `diagnostics_table` shows the same comparison without it. Where an arm is compared with its
-reference, such a seed never counts in the arm's favor (`differences`). An arm without a synthetic
-image in too many seeds is not judged.
+reference, such a seed never counts in the arm's favor (`differences`). A comparison in which too
+few seeds finished, with the images that they should add, is not judged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 from pipeline.config.schema import FRESH, SUBSETS, Params
 from pipeline.evaluation import statistics
 from pipeline.evaluation.metrics import METRICS
-from pipeline.report.pairing import Cells, by_cell, differences, failures, paired, without_images
+from pipeline.report.pairing import (
+    Cells,
+    by_cell,
+    differences,
+    failures,
+    paired,
+    unusable,
+    without_images,
+)
 from pipeline.report.verdicts import ROLES
 from pipeline.trials.grid import pairs
 
@@ -46,8 +54,9 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
     but the primary one, which was chosen beforehand, and over the controls that must show nothing.
     An arm that only measures has an interval and a p-value, neither a corrected one nor a verdict.
     `num_without_images`: seeds in which the arm or its baseline should have added made images and
-    had none. Where fewer than six are left, the verdict is `not judged`. A gain over a reference
-    whose mean accuracy is below the declared baseline's is a `weak reference`.
+    had none. `num_unusable`: seeds of that kind and seeds in which one of both failed. Where
+    fewer than six are left, the verdict is `not judged`. A gain over a reference whose mean
+    accuracy is below the declared baseline's is a `weak reference`.
     """
     keys: list[dict[str, Any]] = [
         dict(zip(COMPARISON, (classifier, arm, baseline, budget, metric), strict=True))
@@ -81,8 +90,8 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
         "; ".join(f"{name} {ROLES[params.arms[name].role]}" for name in names)
         for names in failed_controls
     ]
-    without = table.pop("num_without_images")
-    return table.assign(num_without_images=without)
+    last = {name: table.pop(name) for name in ("num_without_images", "num_unusable")}
+    return table.assign(**last)
 
 
 def least_adjusted_p(params: Params) -> float:
@@ -121,6 +130,7 @@ def _compare(
         "n": len(deltas),
         "num_failed": int(failures(scores, key).sum()),
         "num_without_images": int(without_images(scores, key, params).sum()),
+        "num_unusable": int(unusable(scores, key, params).sum()),
         "mean_arm": paired(scores, key, key["arm"]).mean(),
         "mean_baseline": paired(scores, key, key["baseline"]).mean(),
         "delta": interval.mean,
@@ -174,7 +184,7 @@ def _judge(
         return "baseline"
     if params.arms[row["arm"]].role == "measure":
         return "measure"
-    if row["n"] - row["num_without_images"] < statistics.SEEDS_FOR_A_TEST <= row["n"]:
+    if row["n"] - row["num_unusable"] < statistics.SEEDS_FOR_A_TEST <= row["n"]:
         return "not judged"
     metric = METRICS[row["metric"]]
     rules = statistics.Rules(
@@ -198,7 +208,7 @@ def _outcome(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params
         return None
     if row["metric"] != PRIMARY_METRIC:
         return "control"
-    completed = row["n"] - max(row["num_failed"], row["num_without_images"])
+    completed = row["n"] - row["num_unusable"]
     if row["n"] < statistics.SEEDS_FOR_A_CLAIM or completed < statistics.SEEDS_FOR_A_TEST:
         return "not judged"
     return "failed" if CONTROL_FAILS_IF[role](_judge(row, deltas, params)) else "passed"

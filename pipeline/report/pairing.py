@@ -62,6 +62,11 @@ def without_images(scores: Cells, row: Mapping[Any, Any], params: Params) -> NDA
     return _imageless(scores, row, "arm", params) | _imageless(scores, row, "baseline", params)
 
 
+def unusable(scores: Cells, row: Mapping[Any, Any], params: Params) -> NDArray[np.bool_]:
+    """Seeds in which one of the two failed or had no made image to add, (num_seeds,)."""
+    return failures(scores, row) | without_images(scores, row, params)
+
+
 def _imageless(
     scores: Cells, row: Mapping[Any, Any], side: str, params: Params
 ) -> NDArray[np.bool_]:

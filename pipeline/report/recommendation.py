@@ -1,9 +1,10 @@
 """What to do with this dataset and budget, per classifier: the first sentences of every report.
 
 Pure functions over the report's tables; the terminal and the page print the same sentences. An arm
-is recommended only if it is a gain over the baseline and over its reference, where it has one;
-among those the one with the highest mean accuracy. An arm whose controls failed, that was not
-judged, or that only measures is never recommended.
+is recommended only if it is a gain over the baseline and better than its reference, where it has
+one; among those the one with the highest mean accuracy. A reference that is below the baseline
+blocks no arm that beats both. An arm whose controls failed, that was not judged, or that only
+measures is never recommended.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.config.schema import Params
+from pipeline.evaluation.statistics import SEEDS_FOR_A_CLAIM
 from pipeline.report.formatting import (
     Row,
     format_budget,
@@ -29,7 +31,9 @@ from pipeline.report.verdicts import (
     VERDICTS,
     label_equivalent,
     needed_seeds,
+    unusable,
 )
+from pipeline.trials.layout import filter_teacher
 
 ACCURACY = "accuracy"
 MAKING_STAGES = ("train_teacher", "train_generator", "tune", "synthesize")
@@ -119,9 +123,14 @@ def _recommend(cell: Sequence[Row], tables: Tables, params: Params) -> Recommend
 
 
 def _is_shown(row: Row, references: dict[str, Row]) -> bool:
-    """Whether an arm is a gain over the baseline and over its reference, where it has one."""
+    """Whether an arm is a gain over the baseline and beats its reference, where it has one.
+
+    A reference below the baseline is no evidence for the added images, but it takes nothing from a
+    gain over the baseline.
+    """
     reference = references.get(row["arm"])
-    return row["verdict"] == "gain" and (reference is None or reference["verdict"] == "gain")
+    beaten = ("gain", "weak reference")
+    return row["verdict"] == "gain" and (reference is None or reference["verdict"] in beaten)
 
 
 def _use(
@@ -136,14 +145,15 @@ def _use(
     seconds = cost(arm, row["budget"], tables.timings, params)
     price = "" if math.isnan(seconds) else f"{format_seconds(seconds)} per replicate"
     sentences = [first + "."]
-    if reference := references.get(arm):
-        made = _made_images(arm, params)
-        what = f"{made} contribute" if made else "change contributes"
-        contribution = f"Of this, the {what} {_change(reference)} over {reference['baseline']}"
+    made = _made_images(arm, params)
+    reference = references.get(arm)
+    if reference and reference["verdict"] != "weak reference":
+        contribution = _contribution(reference, made, params)
         sentences.append(f"{contribution}{f' for {price}' if price else ''}.")
     else:
-        made = _made_images(arm, params)
-        if made and params.reference(arm) is None:
+        if reference:
+            sentences.append(_worse_than_nothing(row, reference, made))
+        elif made and params.reference(arm) is None:
             sentences.append(f"It has no reference, so what the {made} contribute is unknown.")
         if price:
             sentences.append(f"It takes {price}.")
@@ -155,6 +165,28 @@ def _use(
             labels = label_equivalent(equivalent)
             sentences.append(f"That is the accuracy of {labels} labels per class alone.")
     return sentences
+
+
+def _contribution(reference: Row, made: str, params: Params) -> str:
+    """How much better the recommended arm is than its reference.
+
+    That is the part of the added images only if both arms have the same transform.
+    """
+    arm, other = reference["arm"], reference["baseline"]
+    if params.arms[arm].transform != params.arms[other].transform:
+        return f"This is {_change(reference)} better than {other}"
+    what = f"{made} contribute" if made else "change contributes"
+    return f"Of this, the {what} {_change(reference)} over {other}"
+
+
+def _worse_than_nothing(row: Row, reference: Row, made: str) -> str:
+    """That a reference below the baseline does not show what the added images contribute."""
+    accuracy, nothing = percent(reference["mean_baseline"]), percent(row["mean_baseline"])
+    worse = "worse" if accuracy != nothing else "no better"
+    return (
+        f"Its reference {reference['baseline']} ({accuracy}) is itself {worse} than doing nothing "
+        f"({nothing}), so what the {made or 'change'} contribute{'' if made else 's'} is unknown."
+    )
 
 
 def _without_unlabeled(best: Row, by_accuracy: Sequence[Row], params: Params) -> list[str]:
@@ -197,10 +229,13 @@ def _nothing(
         if row["baseline"] == params.report.baseline:
             accuracy = row["mean_baseline"]
     keep = f"keep {params.report.baseline} ({percent(accuracy)})"
-    if any(row["verdict"] == "exploratory" for row in claims):
-        seeds = format_seeds(cell[0]["n"])
-        are = "is" if cell[0]["n"] == 1 else "are"
-        sentences = [f"{scope}: {seeds} {are} too few to recommend an arm; {keep} for now."]
+    n = cell[0]["n"]
+    if n < SEEDS_FOR_A_CLAIM:
+        are = "is" if n == 1 else "are"
+        sentences = [
+            f"{scope}: {format_seeds(n)} {are} too few to show that an arm helps, at least "
+            f"{_fewest_seeds(claims)} are needed; {keep} for now."
+        ]
     else:
         sentences = [f"{scope}: nothing that was tried is shown to help; {keep}."]
     judged = [row for row in claims if row["verdict"] != "invalid"]
@@ -210,15 +245,21 @@ def _nothing(
     return sentences
 
 
+def _fewest_seeds(claims: Sequence[Row]) -> int:
+    """The smallest number of seeds at which any of the claims can be decided."""
+    known = [row["seeds_to_decide"] for row in claims if math.isfinite(row["seeds_to_decide"])]
+    return int(min(known, default=SEEDS_FOR_A_CLAIM))
+
+
 def _judgment(row: Row, references: dict[str, Row]) -> str:
     """The comparison that keeps an arm from being recommended, with its numbers."""
     reference = references.get(row["arm"], row)
-    if row["verdict"] != "gain" and reference["verdict"] not in ("harm", "weak reference"):
+    if row["verdict"] != "gain" and reference["verdict"] != "harm":
         reference = row
     if reference["verdict"] == "not judged":
         return (
-            f"{row['arm']} is not judged, since no synthetic image was used in "
-            f"{row['num_without_images']} of {format_seeds(row['n'])}"
+            f"{row['arm']} against {reference['baseline']} is not judged, since "
+            f"{unusable(reference)}"
         )
     if reference["verdict"] == "exploratory":
         return (
@@ -227,8 +268,7 @@ def _judgment(row: Row, references: dict[str, Row]) -> str:
             "seeds are needed to decide"
         )
     relation = VERDICTS[reference["verdict"]].relation
-    weak = ", which is worse than the baseline" if reference["verdict"] == "weak reference" else ""
-    return f"{row['arm']} {relation} {reference['baseline']}{weak} ({_change(reference)})"
+    return f"{row['arm']} {relation} {reference['baseline']} ({_change(reference)})"
 
 
 def _invalid(claims: Sequence[Row]) -> list[str]:
@@ -306,12 +346,15 @@ def cost(arm: str, budget: int, timings: pd.DataFrame, params: Params) -> float:
     """Seconds of the models and images that an arm needs, for one replicate; NaN where unknown.
 
     The sum over stages of the median trial at `budget`: train_teacher, train_generator, tune and
-    synthesize, of the arm's teacher and generator.
+    synthesize, of the arm's generator and of the teachers that label or filter its images.
     """
     recipe = params.arms[arm]
     generator = recipe.generator or recipe.discriminator_of
     teacher = params.generators[generator].teacher if generator else recipe.teacher
     items = {generator, teacher} - {None}
+    if generator and recipe.filter != "none":
+        items.add(filter_teacher(params, generator))
+
     used = timings[
         timings["stage"].isin(MAKING_STAGES)
         & timings["item"].isin(items)

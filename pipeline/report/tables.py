@@ -25,7 +25,7 @@ from pipeline.report.ranking import only_arm
 from pipeline.runtime.errors import IntegrityError
 from pipeline.runtime.files import file_digest, read_json, read_npz
 from pipeline.trials.grid import Replicate, Trial, curve_replicates, expected_trials, replicates
-from pipeline.trials.layout import MANIFEST, artifacts
+from pipeline.trials.layout import JUDGE, MANIFEST, artifacts
 from pipeline.trials.provenance import failure_of, manifest_of, read_manifest
 from pipeline.trials.store import TIMINGS
 
@@ -375,16 +375,19 @@ def confusions(scored: ScoredTrials, budget: int) -> dict[tuple[str, str], NDArr
 def timings_table(params: Params, root: Path) -> pd.DataFrame:
     """Seconds of every trial whose output lies here; empty where outputs came from a cache.
 
-    A generator trial has its images per second as well: real images seen in training.
+    The judge is one of them. A generator trial has its images per second as well: real images seen
+    in training.
     """
     rows = [row for file in sorted((root / TIMINGS).glob("*.json")) for row in read_json(file)]
-    items = {*params.arms, *params.generators, *params.teachers}
+    items = {*params.arms, *params.generators, *params.teachers, JUDGE}
     present = [
         {**row, "images_per_s": _images_per_s(row, root)}
         for row in rows
         if row["item"] in items and _is_present(root / row["file"], row["sha256"])
     ]
-    return pd.DataFrame(present, columns=TIMING_COLUMNS).astype({"images_per_s": float})
+    table = pd.DataFrame(present, columns=TIMING_COLUMNS)
+    # The judge has no budget and no seed, and they stay whole numbers for the others.
+    return table.astype({"budget": "Int64", "seed": "Int64", "images_per_s": float})
 
 
 def _images_per_s(row: dict[str, Any], root: Path) -> float | None:

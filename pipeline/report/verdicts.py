@@ -79,8 +79,8 @@ VERDICTS: dict[str, Verdict] = {
         "{no_evidence}",
     ),
     "exploratory": Verdict(
-        "a difference seen in fewer than ten seeds, or fewer than six seeds altogether: run more "
-        "seeds before relying on it",
+        "fewer than six seeds, or a difference or its absence seen in six to nine: run more seeds "
+        "before relying on it",
         "has too few seeds to be judged against",
         "{exploratory}",
         AMBER,
@@ -118,7 +118,8 @@ VERDICTS: dict[str, Verdict] = {
         RED,
     ),
     "not judged": Verdict(
-        "too few seeds with synthetic images, or a control with fewer than ten seeds",
+        "too few seeds that finished, with images where the arm adds them, or a control with fewer "
+        "than ten seeds",
         "is a control with too few seeds to be judged against",
         "{not_judged}",
     ),
@@ -155,8 +156,8 @@ def markdown() -> str:
 def answer(row: Row) -> str:
     """The verdict of one row of the table of deltas as a sentence, without numbers."""
     scope = f"for {row['classifier']}, {format_budget(row['budget'])}"
-    if row["verdict"] == "not judged" and _lacks_images(row):
-        return f"{row['arm']} against {row['baseline']}, {scope}, is {_without_images(row)}"
+    if row["verdict"] == "not judged" and _lacks_usable_seeds(row):
+        return f"{row['arm']} against {row['baseline']}, {scope}, is not judged: {unusable(row)}"
     aside = ""
     baseline_regime = row.get("baseline_regime", "labeled")
     if row.get("regime", "labeled") != baseline_regime:
@@ -252,22 +253,27 @@ def needed_seeds(row: Row) -> int:
     return max([SEEDS_FOR_A_CLAIM, *(int(value) for value in known)])
 
 
-def _lacks_images(row: Row) -> bool:
-    """Whether a comparison has seeds enough, but too few of them with synthetic images."""
-    without = row.get("num_without_images", 0)
-    return bool(row["n"] - without < SEEDS_FOR_A_TEST <= row["n"])
+def _lacks_usable_seeds(row: Row) -> bool:
+    """Whether a comparison has seeds enough, but too few that finished with their images."""
+    return bool(row["n"] - row.get("num_unusable", 0) < SEEDS_FOR_A_TEST <= row["n"])
 
 
-def _without_images(row: Row) -> str:
-    return (
-        f"not judged: no synthetic image was used in {row['num_without_images']} of {row['n']} "
-        "seeds"
-    )
+def unusable(row: Row) -> str:
+    """Why too few seeds of a comparison can be judged: `9 of 10 seeds failed`."""
+    of_all = f"of {format_seeds(row['n'])}"
+    failed = row.get("num_failed", 0)
+    # A table of an earlier version has no `num_unusable`.
+    count = row.get("num_unusable", row.get("num_without_images", 0))
+    if count == failed:
+        return f"{failed} {of_all} failed"
+    if not failed:
+        return f"no synthetic image was used in {count} {of_all}"
+    return f"{count} {of_all} failed or had no synthetic image"
 
 
 def _not_judged(row: Row) -> str:
-    if _lacks_images(row):
-        return f"It is {_without_images(row)}, so the number says nothing about such images."
+    if _lacks_usable_seeds(row):
+        return f"It is not judged: {unusable(row)}, so the number says nothing about this arm."
     return f"This arm tests the study itself, for which {SEEDS_FOR_A_CLAIM} seeds are needed."
 
 
@@ -296,7 +302,7 @@ def beyond(value: float, row: Row) -> str:
 # Verdicts against the baseline under which a label equivalent means nothing.
 NO_LABEL_EQUIVALENT = {
     "invalid": "is unknown, because a control failed",
-    "not judged": "is unknown, because too few seeds had synthetic images",
+    "not judged": "is unknown, because too few seeds finished with the images of the arm",
 }
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from pipeline.config.validation import Count, Section
+from pipeline.config.validation import Count, Section, Width
 from pipeline.data.images import Images, ImageSpec
 from pipeline.nn.augment import AffineConfig, ElasticConfig, affine, elastic, shared_affine
 from pipeline.nn.averaging import follow, warm_decay
@@ -42,8 +42,8 @@ class TeacherNetConfig(Section):
 
     # Of the first convolution; the others have twice as many. 32, or 2,600 steps in the second
     # round, gained nothing measurable (LOG.md).
-    channels: Count = 24
-    features: Count = 128  # width of the dense layer
+    channels: Width = 24
+    features: Width = 128  # width of the dense layer
     dropout: float = Field(default=0.3, ge=0, lt=1)
     # The peak of the one-cycle schedule. With all labels it gave 0.59 % errors, 0.003 gave 0.70
     # (one run each, with elastic bends).

@@ -30,7 +30,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from torch.optim.swa_utils import AveragedModel
 from typing_extensions import override
 
-from pipeline.config.validation import Count
+from pipeline.config.validation import Width
 from pipeline.data.images import Images, ImageSpec, LabeledImages
 from pipeline.nn.augment import AffineConfig, affine
 from pipeline.nn.averaging import moving_average
@@ -54,10 +54,10 @@ class SSGANConfig(TeacherConfig):
 
     steps: int = Field(default=2000, gt=1, le=1_000_000)
     batch_size: int = Field(default=64, gt=1, le=1_000_000)  # labeled, unlabeled, synthetic each
-    latent_dim: Count = 64
-    generator_channels: Count = 64  # at a quarter of the size; half as many at half of it
-    channels: Count = 32  # of the discriminator's first convolution; the others have twice as many
-    features: Count = 128  # width of its dense layer, whose mean the generator matches
+    latent_dim: Width = 64
+    generator_channels: Width = 64  # at a quarter of the size; half as many at half of it
+    channels: Width = 32  # of the discriminator's first convolution; the others have twice as many
+    features: Width = 128  # width of its dense layer, whose mean the generator matches
     noise_std: float = Field(default=0.1, ge=0)  # of the noise that is added to its input
     dropout: float = Field(default=0.1, ge=0, lt=1)
     # Of both networks; falls to zero over the second half of the steps. Errors: 0.001 gave 5.0 %,

@@ -157,10 +157,9 @@ def artifacts(params: Params) -> Iterator[Artifact]:
 def filter_teacher(params: Params, generator: str) -> str:
     """The teacher whose probabilities filter the images of a generator.
 
-    The teacher that labeled the images the generator learned from, else `synthesize.teacher`, which
-    is there when any generator needs it.
+    The teacher that labeled the images the generator learned from, else `synthesize.teacher`.
     """
-    return str(params.generators[generator].teacher or params.synthesize.teacher)
+    return params.generators[generator].teacher or params.synthesize.teacher
 
 
 def sections(params: Params, artifact: Artifact) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import calibration
 from benchmarks.wording import markdown
-from pipeline.config.schema import DataParams, Params, load_params
+from pipeline.config.schema import DataParams, Params, UnknownClassesParams, load_params
 from pipeline.data.datasets import DATASETS
 from pipeline.data.images import LabeledImages
 from pipeline.data.splits import canonical
@@ -81,7 +81,11 @@ def digits(monkeypatch) -> tuple[LabeledImages, Params]:
     monkeypatch.setattr(calibration, "STUDY_SEEDS", 2)
     monkeypatch.setitem(calibration.SECTIONS["cnn"], "steps", 3)
     monkeypatch.setitem(calibration.SECTIONS["lgbm"], "num_trees", 2)
-    source = DataParams(name="digits", test_per_class=calibration.TEST_PER_CLASS)
+    source = DataParams(
+        name="digits",
+        test_per_class=calibration.TEST_PER_CLASS,
+        unknown_classes=UnknownClassesParams(),
+    )
     data = canonical(DATASETS["digits"](source, calibration.ROOT).images)
     return data, load_params(calibration.ROOT)
 

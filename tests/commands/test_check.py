@@ -176,7 +176,7 @@ def test_every_teacher_and_classifier_is_built(
     expected = len(TEACHERS) - 1 + len(values["classifiers"])
     assert text.count("found 'no room in 28 x 28'") == expected
 
-    small = changed(values, "data", {"name": "digits", "test_per_class": 40})
+    small = changed(values, "data.name", "digits")
     assert "found 'no room in 8 x 8'" in refused(check, small)
 
 

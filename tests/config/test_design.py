@@ -69,24 +69,10 @@ def test_the_teacher_of_filters_exists_and_sees_no_unlabeled_images(semi: Values
     assert "synthesize.teacher: expected a teacher of family supervised" in text
 
     text = refused(changed(semi, "synthesize.teacher", None))
-    assert "since generators.dcgan learns from the labeled subset, found none" in text
+    assert "synthesize.teacher: expected the name of a teacher of family supervised" in text
 
     renamed = changed(semi, "teachers.lenet", {"family": "supervised"})
     read(changed(renamed, "synthesize.teacher", "lenet"))
-
-
-def test_without_a_generator_of_labeled_images_no_filter_needs_a_teacher(semi: Values) -> None:
-    del semi["generators"]["dcgan"]
-    semi["arms"] = {
-        name: arm for name, arm in semi["arms"].items() if "dcgan" not in arm["inputs"][-6:]
-    }
-    semi["arms"]["ss_dcgan"] = {
-        "kind": "synthetic",
-        "inputs": "data/synthetic/ss_dcgan",
-        "per_class": 6,
-    }
-    semi["report"]["primary"]["arm"] = "pseudo"
-    assert read(changed(semi, "synthesize.teacher", None)).synthesize.teacher is None
 
 
 # --- arms and their roles ------------------------------------------------------------------------
@@ -104,6 +90,8 @@ def test_a_control_is_built_so_that_its_outcome_is_known(values: Values) -> None
         ("arms.fresh_real.per_class", 3, "the largest budget (4)"),
         ("arms.fresh_real.real", False, "real: true"),
         ("arms.shuffled.permute_labels", False, "permute_labels: true"),
+        ("arms.shuffled.per_class", 0, "per_class: expected at least the largest budget (4)"),
+        ("arms.shuffled.per_class", 3, "per_class: expected at least the largest budget (4)"),
         ("arms.dcgan.permute_labels", True, "permute_labels: false"),
     ):
         text = refused(changed(values, place, value))

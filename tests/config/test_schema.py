@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from pathlib import Path
 from typing import get_args
 
 import pytest
 from edits import Values, changed, read, refused, with_unlabeled, written_out
+from pydantic import BaseModel
 
-from pipeline.config.arms import Role, SyntheticArm, TeacherArm
-from pipeline.config.schema import Params, family, load_params
-from pipeline.config.validation import Section
+from pipeline.config.arms import ArmParams, Role, SyntheticArm, TeacherArm
+from pipeline.config.schema import GeneratorParams, Params, family, load_params
+from pipeline.config.validation import Section, parse_yaml
 from pipeline.report import verdicts
 
 # Place: values outside the range, values inside.
@@ -79,12 +82,72 @@ def test_budgets_and_seeds_are_not_repeated(values: Values) -> None:
 def test_defaults_are_filled_in(values: Values) -> None:
     del values["study"]["curve_budgets"]
     del values["arms"]["dcgan"]["role"]
-    del values["bits"]
     params = read(values | {"report": values["report"] | {"reference": None}})
     assert params.study.curve_budgets == []
     assert params.arms["dcgan"].role == "claim"
-    assert params.bits == "portable"
     assert params.report.reference is None
+
+
+def test_candidates_and_classes_are_not_repeated(values: Values) -> None:
+    for place, value, repeated in (
+        ("tune.latent_std", [1.0, 0.5, 1.0], [1.0]),
+        ("tune.min_probability", [0.5, 0.9, 0.5], [0.5]),
+        ("data.unknown_classes", {"classes": [7, 8, 7], "frac": 0.1}, [7]),
+    ):
+        text = refused(changed(values, place, value))
+        assert place in text
+        assert f"expected different values, found {repeated} twice" in text
+
+
+def test_a_key_that_dvc_needs_has_no_default(values: Values) -> None:
+    for place, answer in (
+        ("bits", "the key bits is missing; add `bits: portable`"),
+        (
+            "teachers",
+            "the key teachers is missing; add `teachers: {supervised: {classifier: cnn}}`",
+        ),
+        (
+            "data.unknown_classes",
+            "the key data.unknown_classes is missing; add `unknown_classes: {classes: [], frac: "
+            "0.0}`",
+        ),
+        ("synthesize.teacher", "the key synthesize.teacher is missing; add `teacher: supervised`"),
+    ):
+        edited = section = copy.deepcopy(values)
+        *above, key = place.split(".")
+        for name in above:
+            section = section[name]
+        del section[key]
+        assert answer in refused(edited)
+
+
+def required(section: type[BaseModel], place: list[str]) -> bool:
+    """Whether every key on the way `place` is required."""
+    field = section.model_fields[place[0]]
+    inner = field.annotation
+    is_section = isinstance(inner, type) and issubclass(inner, BaseModel)
+    return field.is_required() and (not is_section or len(place) == 1 or required(inner, place[1:]))
+
+
+def test_every_key_that_dvc_names_is_required(root: Path) -> None:
+    stages = parse_yaml((root / "dvc.yaml").read_text("utf-8"), "dvc.yaml")["stages"]
+    members = {"arms": get_args(ArmParams), "generators": [GeneratorParams]}
+    named: set[str] = set()
+    for stage in stages.values():
+        body = stage.get("do", stage)
+        named |= {key.partition(".$")[0] for key in body["params"]}
+
+        templates = set(re.findall(r"\$\{([\w.]+)\}", str(stage))) - {"key"}
+        of_item = {name for name in templates if name.startswith("item.")}
+        named |= templates - of_item
+        for name in of_item:
+            group = stage["foreach"].strip("${}")
+            for member in members[group]:
+                assert member.model_fields[name.removeprefix("item.")].is_required(), name
+
+    assert {"bits", "data.unknown_classes", "synthesize.teacher", "teachers"} <= named
+    for place in sorted(named):
+        assert required(Params, place.split(".")), place
 
 
 def test_bits_are_portable_or_native(values: Values) -> None:
@@ -119,7 +182,7 @@ def test_every_kind_answers_the_same_questions(semi: Values) -> None:
     params = read(semi)
     questions = (
         "kind inputs classifiers per_class real real_share filter transform permute_labels role "
-        "is_control adds_made_images teacher_itself start_from_discriminator"
+        "is_control adds_made_images teacher_itself"
     )
     for arm in params.arms.values():
         for question in questions.split():

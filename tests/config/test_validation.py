@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from edits import SEMI, Values, changed, read, refused, with_unlabeled, written_out
@@ -20,6 +20,7 @@ from pipeline.config.schema import Params, load_params
 from pipeline.config.validation import (
     FILE,
     MAX_BYTES,
+    MAX_WIDTH,
     RENAMED_KEYS,
     RENAMED_VALUES,
     member_config,
@@ -28,6 +29,7 @@ from pipeline.config.validation import (
     unknown_name,
     validate,
 )
+from pipeline.generators import GENERATORS
 from pipeline.runtime.errors import ParamsError
 from pipeline.teachers import TEACHERS
 
@@ -159,6 +161,23 @@ def test_a_value_of_another_type_is_refused_by_name(values: Values) -> None:
     for place in [*(key for key in fields(Params) if "." in key), *arms]:
         for value in ({"a": 1}, [["a"]], math.nan):
             assert place in refused(changed(values, place, value))
+
+
+@pytest.mark.parametrize("registry", [CLASSIFIERS, GENERATORS, TEACHERS])
+def test_a_width_that_would_exhaust_memory_is_refused(registry: dict[str, Any]) -> None:
+    widths = ("channels", "features", "width", "latent_dim", "_channels", "_widths", "_dim")
+    found = 0
+    for name, member in registry.items():
+        for key, field in member.Config.model_fields.items():
+            if not key.endswith(widths):
+                continue
+            size = len(field.default) if isinstance(field.default, list) else 0
+            for value in (MAX_WIDTH + 1, 1_000_000):
+                wrong = [value] * size if size else value
+                with pytest.raises(ParamsError, match=rf"mine: .*{key}.*4096|mine: code_dim"):
+                    member_config(member.Config, {key: wrong}, f"{name}.mine")
+            found += 1
+    assert found >= 4
 
 
 def test_numbers_are_never_converted(values: Values) -> None:

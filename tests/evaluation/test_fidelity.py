@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
 
-from pipeline.config.schema import DataParams
+from pipeline.config.schema import DataParams, UnknownClassesParams
 from pipeline.data.datasets import DATASETS
 from pipeline.data.images import LabeledImages, flat
 from pipeline.data.splits import split_subset
@@ -241,7 +241,9 @@ def test_the_reference_is_what_the_subset_has() -> None:
 @pytest.mark.parametrize("name", ["digits", "toy"])
 @pytest.mark.parametrize("budget", [1, 3, 10])
 def test_real_images_never_count_as_collapsed(name: str, budget: int, root: Path) -> None:
-    data = DATASETS[name](DataParams(name=name, test_per_class=1), root).images
+    data = DATASETS[name](
+        DataParams(name=name, test_per_class=1, unknown_classes=UnknownClassesParams()), root
+    ).images
     for seed in range(20):
         rng = np.random.default_rng(seed)
         drawn = data.take(split_subset(data.labels, budget, rng))
@@ -262,7 +264,9 @@ def test_coverage_counts_the_drawn_images_that_are_come_near_to(budget: int) -> 
 
 @pytest.mark.parametrize("name", ["digits", "toy"])
 def test_two_images_in_turns_count_as_collapsed(name: str, root: Path) -> None:
-    data = DATASETS[name](DataParams(name=name, test_per_class=1), root).images
+    data = DATASETS[name](
+        DataParams(name=name, test_per_class=1, unknown_classes=UnknownClassesParams()), root
+    ).images
     found = []
     for seed in range(10):
         rng = np.random.default_rng(seed)
@@ -275,7 +279,9 @@ def test_two_images_in_turns_count_as_collapsed(name: str, root: Path) -> None:
 @pytest.mark.parametrize("name", ["digits", "toy"])
 @pytest.mark.parametrize("budget", [1, 3, 10])
 def test_one_noisy_image_per_class_counts_as_collapsed(name: str, budget: int, root: Path) -> None:
-    data = DATASETS[name](DataParams(name=name, test_per_class=1), root).images
+    data = DATASETS[name](
+        DataParams(name=name, test_per_class=1, unknown_classes=UnknownClassesParams()), root
+    ).images
     rng = np.random.default_rng(0)
     drawn = data.take(split_subset(data.labels, budget, rng))
     one = data.take(np.repeat(split_subset(data.labels, 1, rng), 20))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from pipeline.config.schema import DataParams
+from pipeline.config.schema import DataParams, UnknownClassesParams
 from pipeline.data.datasets import digits
 from pipeline.data.images import LabeledImages, flat
 from pipeline.data.splits import split_subset
@@ -33,7 +33,9 @@ def distances(*values: float) -> np.ndarray:
 @pytest.fixture(scope="module")
 def real(root: Path) -> LabeledImages:
     """All 1,797 real digits of 8 x 8 pixels."""
-    return digits.load(DataParams(name="digits", test_per_class=1), root).images
+    return digits.load(
+        DataParams(name="digits", test_per_class=1, unknown_classes=UnknownClassesParams()), root
+    ).images
 
 
 def parts(

@@ -587,7 +587,10 @@ def judged(n: int, low: float, high: float, p: float, **other: bool) -> Evidence
         (1, math.nan, math.nan, 1.0, "exploratory"),
         (5, 0.02, 0.04, 0.0, "exploratory"),
         (5, -0.001, 0.001, 1.0, "exploratory"),
-        (6, -0.005, 0.005, 1.0, "equivalent"),
+        (6, -0.005, 0.005, 1.0, "exploratory"),
+        (9, -0.005, 0.005, 1.0, "exploratory"),
+        (9, -0.005, 0.0051, 1.0, "no evidence"),
+        (10, -0.005, 0.005, 1.0, "equivalent"),
         (6, 0.02, 0.04, 0.0, "exploratory"),
         (6, -0.04, -0.02, 1.0, "exploratory"),
         (6, -0.01, 0.04, 0.0, "no evidence"),
@@ -612,6 +615,29 @@ def test_the_verdict_follows_the_rules_row_by_row(
 ) -> None:
     assert decide(judged(n, low, high, p), RULES) == expected
     assert decide(judged(n, low, high, p, controls_hold=False), RULES) == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("n", "low", "high", "p", "expected"),
+    [
+        (5, 0.02, 0.04, 0.01, "exploratory"),
+        (6, 0.02, 0.04, 1.0, "weak reference"),
+        (9, 0.02, 0.04, 1.0, "weak reference"),
+        (9, -0.04, -0.02, 1.0, "exploratory"),
+        (9, -0.01, 0.04, 1.0, "no evidence"),
+        (10, 0.02, 0.04, 0.01, "weak reference"),
+        (10, 0.02, 0.04, 1.0, "no evidence"),
+        (10, 0.001, 0.004, 0.01, "equivalent"),
+        (10, -0.04, -0.02, 0.01, "harm"),
+    ],
+)
+def test_a_weak_reference_comes_before_an_exploratory_difference(
+    n: int, low: float, high: float, p: float, expected: str
+) -> None:
+    assert decide(judged(n, low, high, p, reference_holds=False), RULES) == expected
+
+    lower = Rules(RULES.confidence_level, RULES.smallest_effect, higher_is_better=False)
+    assert decide(judged(n, -high, -low, p, reference_holds=False), lower) == expected
 
 
 def test_a_comparison_without_spread_is_degenerate_before_it_is_anything_else() -> None:

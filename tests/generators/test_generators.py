@@ -370,12 +370,13 @@ from pipeline.data.datasets import toy
 from pipeline.generators import GENERATORS, base
 from pipeline.generators.fit import fit
 from pipeline.nn import fit as loop
-from pipeline.config.schema import DataParams
+from pipeline.config.schema import DataParams, UnknownClassesParams
 from pipeline.runtime.determinism import deterministic
 name, folder, kill_at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 section = json.loads(sys.argv[4])
 loop.CHECKPOINT_S = 0.0
-data = toy.load(DataParams(name="toy", test_per_class=1), Path.cwd()).images
+source = DataParams(name="toy", test_per_class=1, unknown_classes=UnknownClassesParams())
+data = toy.load(source, Path.cwd()).images
 with deterministic():
     config = GENERATORS[name].Config.model_validate(section)
     generator = base.create(GENERATORS[name], config, data.spec(), 0)

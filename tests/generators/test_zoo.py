@@ -18,7 +18,7 @@ from torch.nn import functional
 from pipeline.classifiers.base import plain
 from pipeline.classifiers.cnn import CNN, CNNConfig
 from pipeline.classifiers.discriminator_cnn import DiscriminatorCNN
-from pipeline.config.validation import Member
+from pipeline.config.validation import Member, member_config, parse_yaml
 from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators import GENERATORS
 from pipeline.generators.autoencoder import Autoencoder
@@ -355,8 +355,8 @@ def test_settings_of_the_fit_are_refused_for_half_the_size(
     key: str, sections: dict[str, Member]
 ) -> None:
     half = {**following("cvae", sections), key: sections["cvae"][key]}
-    with pytest.raises(ParamsError, match=rf"half: expected .*, found {key}"):
-        SRGAN.Config.model_validate({**sections["srgan"], "half": half})
+    with pytest.raises(ParamsError, match=rf"generators.mine: half: expected .*, found {key}"):
+        member_config(SRGAN.Config, {**sections["srgan"], "half": half}, "generators.mine")
 
 
 def test_half_has_its_familys_defaults_and_the_fit_of_the_whole() -> None:
@@ -370,13 +370,46 @@ def test_half_has_its_familys_defaults_and_the_fit_of_the_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "half", [{}, {"family": "srgan"}, {"family": ["cvae"]}, {"family": "cvae", "beta": -1.0}]
+    ("half", "place"),
+    [
+        ({"family": "srgan"}, "half.family: expected one of acgan, "),
+        ({"family": ["cvae"]}, "half.family: expected one of acgan, "),
+        ({"family": "cvae", "beta": -1.0}, "half.beta: "),
+    ],
 )
-def test_a_wrong_generator_of_half_the_size_is_refused(
-    half: Member, sections: dict[str, Member]
+def test_a_wrong_generator_of_half_the_size_is_refused_with_all_other_problems(
+    half: Member, place: str, sections: dict[str, Member]
 ) -> None:
-    with pytest.raises(ParamsError, match=r"half: .*(family|beta)"):
-        SRGAN.Config.model_validate({**sections["srgan"], "half": half})
+    section = {**sections["srgan"], "half": half, "double_channels": 0}
+    with pytest.raises(ParamsError) as error:
+        member_config(SRGAN.Config, section, "generators.mine")
+    assert str(error.value).startswith("params.yaml: generators.mine: ")
+    assert place in str(error.value)
+    assert "double_channels: " in str(error.value)
+
+
+def test_half_without_a_family_is_a_plain_dcgan() -> None:
+    generator = {"channels": [16, 16, 8]}
+    named, unnamed = (
+        SRGAN.Config.model_validate({"half": {**family, "generator": generator}}).smaller()
+        for family in ({"family": "plain_dcgan"}, {})
+    )
+    assert named == unnamed
+    assert unnamed[0] is PlainDCGAN
+    assert unnamed[1].generator.channels == [16, 16, 8]
+
+
+def test_the_half_of_the_shipped_zoo_stays_as_it_is(root: Path) -> None:
+    preset = parse_yaml((root / "presets/zoo.yaml").read_text("utf-8"), "zoo")
+    section = {
+        key: value for key, value in preset["generators"]["srgan"].items() if key != "inputs"
+    }
+    family, half = SRGAN.Config.model_validate(section).smaller()
+    assert family is PlainDCGAN
+    generator = {"channels": [128, 64, 32]}
+    shared = {key: getattr(SRGAN.Config(), key) for key in GeneratorConfig.model_fields}
+    latent_dim = SRGAN.Config().latent_dim
+    assert half == PlainDCGAN.Config(**shared, latent_dim=latent_dim, generator=generator)
 
 
 @pytest.mark.proof
@@ -442,7 +475,7 @@ def test_a_classifier_refuses_a_discriminator_of_another_make() -> None:
     classifier = DiscriminatorCNN(CNNConfig.model_validate(BRIEF), 0)
     with pytest.raises(ParamsError, match=r"convolutions of .* found none"):
         classifier.start_from({})
-    with pytest.raises(ParamsError, match="discriminator_cnn"):
+    with pytest.raises(ParamsError, match=r"`classifiers: \[discriminator_cnn\]`"):
         CNN(CNNConfig.model_validate(BRIEF), 0).start_from({})
 
 

@@ -405,12 +405,14 @@ def test_an_arm_without_images_in_too_many_seeds_is_not_judged(
     made = table["arm"].isin(["dcgan", "shuffled"])
     assert set(table[made]["num_without_images"]) == {lost}
     assert set(table[~made]["num_without_images"]) == {0}
-    assert table.columns[-1] == "num_without_images"
+    assert list(table.columns[-2:]) == ["num_without_images", "num_unusable"]
     accuracy = table[(table["metric"] == "accuracy") & made]
     assert len(accuracy) == 3
     if lost > 4:
         assert set(accuracy["verdict"]) == {"not judged"}
         words = f"not judged: no synthetic image was used in {lost} of 10 seeds"
+        if lose is failed:
+            words = f"not judged: {lost} of 10 seeds failed"
         for row in comparisons.rows_of(accuracy):
             assert words in sentence(row, 0.95)
             assert words in explanation(row, 0.005)
@@ -418,6 +420,50 @@ def test_an_arm_without_images_in_too_many_seeds_is_not_judged(
         assert "not judged" not in set(accuracy["verdict"])
     judged_still = table[(table["metric"] == "accuracy") & ~made].set_index("arm")["verdict"]
     assert dict(judged_still) == {"real": "baseline", "classical": "harm", "fresh_real": "passed"}
+
+
+@pytest.mark.parametrize(("lost", "verdict"), [(4, "gain"), (5, "not judged"), (9, "not judged")])
+def test_a_reference_that_failed_in_too_many_seeds_gives_no_gain_over_it(
+    lost: int, verdict: str, trials: pd.DataFrame, study: Params
+) -> None:
+    rows = rigged(trials, {"classical": 0.05, "dcgan": 0.3}, seeds=10)
+    rows = failed(rows, "classical", list(range(lost)))
+    row = compared(
+        comparisons.deltas_table(rows, against_reference(study), NO_OVERLAP), "classical"
+    )
+    assert (row["num_failed"], row["num_without_images"], row["num_unusable"]) == (lost, 0, lost)
+    assert row["verdict"] == verdict
+    if verdict == "not judged":
+        text = sentence(dict(row), 0.95)
+        assert f"is not judged: {lost} of 10 seeds failed" in text
+
+
+def test_failed_seeds_and_seeds_without_images_count_once(
+    trials: pd.DataFrame, study: Params
+) -> None:
+    rows = rigged(trials, {"classical": 0.05, "dcgan": 0.3}, seeds=10)
+    rows = imageless(failed(rows, "classical", [0, 1, 2]), "dcgan", [2, 3, 4])
+    row = compared(
+        comparisons.deltas_table(rows, against_reference(study), NO_OVERLAP), "classical"
+    )
+    assert (row["num_failed"], row["num_without_images"], row["num_unusable"]) == (3, 3, 5)
+    assert row["verdict"] == "not judged"
+    assert "5 of 10 seeds failed or had no synthetic image" in sentence(dict(row), 0.95)
+
+
+@pytest.mark.parametrize(
+    ("lost", "verdict"), [(4, "no evidence"), (5, "not judged"), (10, "not judged")]
+)
+def test_a_warm_start_whose_generator_failed_is_not_judged(
+    lost: int, verdict: str, trials: pd.DataFrame, study: Params
+) -> None:
+    per_class = study.arms["classical"].per_class
+    warm = WarmStartArm.model_validate({"inputs": "models/dcgan", "per_class": per_class})
+    params = small(study)
+    params = params.model_copy(update={"arms": params.arms | {"warm": warm}})
+    added = trials[trials["arm"] == "classical"].assign(arm="warm")
+    rows = rigged(pd.concat([trials, added], ignore_index=True), {"warm": 0.3}, seeds=10)
+    assert judged(failed(rows, "warm", list(range(lost))), params)["warm"] == verdict
 
 
 def test_an_arm_that_measures_stays_a_measure_without_images(

@@ -30,6 +30,7 @@ def row(arm: str, baseline: str = "real", verdict: str = "gain", **changes: Any)
         "n": 10,
         "num_failed": 0,
         "num_without_images": 0,
+        "num_unusable": 0,
         "mean_baseline": mean_baseline,
         "mean_arm": mean_baseline + delta,
         "delta": delta,
@@ -140,15 +141,77 @@ def test_a_weaker_arm_that_helps_is_named(study: Params) -> None:
     assert found.sentences[1] == "dcgan helps as well, but less: 80.0 to 83.0 %."
 
 
-def test_a_gain_over_a_weak_reference_is_no_gain(study: Params) -> None:
-    poor = row("classical", verdict="harm", delta=-0.1)
-    over = row("dcgan_classical", "classical", "weak reference", delta=0.18, mean_baseline=0.7)
-    found = only(study, poor, BOTH, over)
-    assert found.arm is None
+@pytest.mark.parametrize(
+    ("verdict", "accuracy", "words"),
+    [
+        ("harm", 0.8, "classical (80.0 %) is itself worse than doing nothing (86.6 %)"),
+        (
+            "equivalent",
+            0.8656,
+            "classical (86.6 %) is itself no better than doing nothing (86.6 %)",
+        ),
+    ],
+)
+def test_a_reference_below_the_baseline_blocks_no_gain(
+    verdict: str, accuracy: float, words: str, study: Params
+) -> None:
+    base = {"mean_baseline": 0.866}
+    rows = [
+        row("real", verdict="baseline", delta=0.0, **base),
+        row("classical", verdict=verdict, delta=accuracy - 0.866, **base),
+    ]
+    for arm, mean in (("dcgan", 0.946), ("dcgan_classical", 0.95)):
+        rows.append(row(arm, delta=mean - 0.866, **base))
+        delta = mean - accuracy
+        over = row(arm, "classical", "weak reference", delta=delta, mean_baseline=accuracy)
+        rows.append(over)
+    (found,) = recommend(tables(rows), study)
+    assert found.arm == "dcgan_classical"
     assert found.sentences == (
-        "cnn with 2 labels per class: nothing that was tried is shown to help; keep real (80.0 %).",
-        "The most accurate arm: dcgan_classical is better than classical, which is worse than the "
-        "baseline (+18.0 [+17.5, +18.6] points).",
+        "cnn with 2 labels per class: use dcgan_classical (affine augmentation plus images of "
+        "dcgan), 86.6 to 95.0 %, +8.4 [+7.9, +9.0] points.",
+        f"Its reference {words}, so what the synthetic images contribute is unknown.",
+    )
+
+
+def test_an_arm_with_another_transform_is_better_than_its_reference_as_a_whole(
+    study: Params,
+) -> None:
+    timings = seconds(
+        ("train_generator", "dcgan", 20.0),
+        ("synthesize", "dcgan", 2.0),
+        ("train_teacher", "supervised", 5.0),
+    )
+    over = row("dcgan", "classical", delta=0.0103, mean_baseline=0.87)
+    found = only(study, CLASSICAL, row("dcgan", delta=0.08), over, timings=timings)
+    assert found.arm == "dcgan"
+    assert found.sentences[1] == (
+        "This is +1.0 [+0.5, +1.6] points better than classical for 27 s per replicate."
+    )
+
+
+def test_a_reference_that_failed_is_named_with_its_seeds(study: Params) -> None:
+    over = {**BOTH_OVER, "verdict": "not judged", "num_failed": 9, "num_unusable": 9}
+    found = only(study, BOTH, over)
+    assert found.arm is None
+    assert found.sentences[1] == (
+        "The most accurate arm: dcgan_classical against classical is not judged, since 9 of 10 "
+        "seeds failed."
+    )
+
+
+@pytest.mark.parametrize("verdict", ["no evidence", "exploratory", "not judged"])
+def test_few_seeds_can_not_show_anything_yet(verdict: str, study: Params) -> None:
+    lost = {"num_failed": 7, "num_unusable": 7} if verdict == "not judged" else {}
+    claims = [
+        row(arm, verdict=verdict, n=9, seeds_to_decide=needed, **lost)
+        for arm, needed in (("classical", 12), ("dcgan", 11))
+    ]
+    found = recommend(tables([{**REAL, "n": 9}, *claims]), study)[0]
+    assert found.arm is None
+    assert found.sentences[0] == (
+        "cnn with 2 labels per class: 9 seeds are too few to show that an arm helps, at least 11 "
+        "are needed; keep real (80.0 %) for now."
     )
 
 
@@ -181,8 +244,8 @@ def test_few_seeds_are_exploratory_and_say_how_many_decide(study: Params) -> Non
     found = recommend(tables([{**REAL, "n": 6}, few]), study)[0]
     assert found.arm is None
     assert found.sentences[0] == (
-        "cnn with 2 labels per class: 6 seeds are too few to recommend an arm; keep real (80.0 %) "
-        "for now."
+        "cnn with 2 labels per class: 6 seeds are too few to show that an arm helps, at least 11 "
+        "are needed; keep real (80.0 %) for now."
     )
     assert found.sentences[1] == (
         "The most accurate arm: dcgan against real, +20.6 [+16.9, +24.3] points over 6 seeds, is "
@@ -195,11 +258,11 @@ def test_few_seeds_are_exploratory_and_say_how_many_decide(study: Params) -> Non
 
 
 def test_an_arm_without_images_is_not_judged(study: Params) -> None:
-    lost = {"verdict": "not judged", "num_without_images": 7}
+    lost = {"verdict": "not judged", "num_without_images": 7, "num_unusable": 7}
     found = only(study, CLASSICAL, {**BOTH, **lost}, {**BOTH_OVER, **lost})
     assert found.sentences[1] == (
-        "Synthetic images are not shown to add to this: dcgan_classical is not judged, since no "
-        "synthetic image was used in 7 of 10 seeds."
+        "Synthetic images are not shown to add to this: dcgan_classical against real is not "
+        "judged, since no synthetic image was used in 7 of 10 seeds."
     )
 
 
@@ -220,7 +283,7 @@ def test_without_any_generator_there_is_no_word_on_images(study: Params) -> None
 def test_without_a_reference_the_part_of_the_images_is_unknown(study: Params) -> None:
     report = study.report.model_copy(update={"reference": None})
     params = study.model_copy(update={"report": report})
-    timings = seconds(("train_generator", "dcgan", 300.0))
+    timings = seconds(("train_generator", "dcgan", 270.0), ("train_teacher", "supervised", 30.0))
     found = only(params, row("dcgan"), timings=timings)
     assert found.arm == "dcgan"
     assert found.sentences[1:] == (
@@ -328,9 +391,15 @@ def test_an_arm_is_described_by_what_it_trains_on(study: Params) -> None:
 
 
 def test_the_cost_is_unknown_unless_every_model_was_timed(study: Params) -> None:
-    timings = seconds(("synthesize", "dcgan", 2.0), ("train_generator", "dcgan", 20.0))
-    assert cost("dcgan", 2, timings, study) == 22
-    assert math.isnan(cost("dcgan", 2, timings[:1], study))
+    timings = seconds(
+        ("train_teacher", "supervised", 5.0),
+        ("synthesize", "dcgan", 2.0),
+        ("train_generator", "dcgan", 20.0),
+    )
+    assert cost("dcgan", 2, timings, study) == 27
+    assert cost("dcgan_only", 2, timings, study) == 22  # no filter, so no teacher
+    assert math.isnan(cost("dcgan", 2, timings[1:], study))
+    assert math.isnan(cost("dcgan", 2, timings[:2], study))
     assert math.isnan(cost("dcgan", 4, timings, study))
     assert math.isnan(cost("classical", 2, timings, study))
     assert math.isnan(cost("taught", 2, timings, semi(study)))

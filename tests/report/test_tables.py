@@ -12,9 +12,10 @@ from pipeline.config.schema import Params, TeacherParams, load_params
 from pipeline.evaluation.metrics import METRICS
 from pipeline.report import tables
 from pipeline.runtime.errors import DivergedError, IntegrityError
-from pipeline.runtime.files import read_json, read_npz, write_json, write_npz
+from pipeline.runtime.files import file_digest, read_json, read_npz, write_json, write_npz
 from pipeline.trials.grid import Replicate, Trial, expected_trials, replicates
 from pipeline.trials.provenance import manifest_of
+from pipeline.trials.store import TIMINGS
 
 FAILED = Trial("cnn", "dcgan", Replicate(2, 1))
 
@@ -150,6 +151,24 @@ def test_seconds_of_outputs_that_came_from_elsewhere_are_left_out(
     file = next((project / "models/dcgan").rglob("*.manifest.json"))
     file.write_bytes(b"restored from another run")
     assert len(tables.timings_table(study, project)) == 7
+
+
+def test_the_seconds_of_the_judge_are_there(project: Path, study: Params) -> None:
+    before = tables.timings_table(study, project)
+    file = project / "data/judge/judge.manifest.json"
+    write_json(file, {})
+    row = {"stage": "train_judge", "item": "judge", "seconds": 3.0, "sha256": file_digest(file)}
+    write_json(
+        project / TIMINGS / "train_judge.json", [row | {"file": "data/judge/judge.manifest.json"}]
+    )
+    table = tables.timings_table(study, project)
+    assert len(table) == len(before) + 1
+    judge = table[table["item"] == "judge"].iloc[0]
+    assert (judge["stage"], judge["seconds"]) == ("train_judge", 3.0)
+    assert judge[["budget", "seed"]].isna().all()
+    others = table[table["item"] != "judge"]
+    assert set(others["budget"]) == set(before["budget"])
+    assert str(table["budget"].dtype) == "Int64"  # whole numbers in the file
 
 
 def test_without_recorded_seconds_the_table_is_empty(study: Params, tmp_path: Path) -> None:

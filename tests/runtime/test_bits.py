@@ -20,7 +20,7 @@ from test_teachers import SECTIONS, taught
 from pipeline.classifiers.base import plain
 from pipeline.classifiers.cnn import CNN, CNNConfig
 from pipeline.classifiers.lgbm import LightGBM, LightGBMConfig
-from pipeline.config.schema import DataParams, Params
+from pipeline.config.schema import DataParams, Params, UnknownClassesParams
 from pipeline.config.validation import Member
 from pipeline.data.datasets import digits
 from pipeline.data.images import UNLABELED, LabeledImages
@@ -89,9 +89,9 @@ def check(name: str, found: str) -> None:
 @pytest.fixture(scope="module")
 def images() -> LabeledImages:
     """600 digits of 8 x 8 pixels."""
-    return digits.load(DataParams(name="digits", test_per_class=1), ROOT).images.take(
-        np.arange(600)
-    )
+    return digits.load(
+        DataParams(name="digits", test_per_class=1, unknown_classes=UnknownClassesParams()), ROOT
+    ).images.take(np.arange(600))
 
 
 @portable

@@ -122,8 +122,8 @@ def changed(text: str, old: str, new: str) -> str:
         ("teacher: supervised}", "teacher: graph}", ["synthesize.teacher", "supervised"]),
         ("latent_std: [1.0]", "latent_std: [1.0, 1.5]", ["tune", "generators.taught"]),
         (
-            "test_per_class: 20}",
-            "test_per_class: 20, unknown_classes: {frac: 0.2}}",
+            "unknown_classes: {classes: [], frac: 0.0}",
+            "unknown_classes: {frac: 0.2}",
             ["unknown_classes"],
         ),
     ],

@@ -418,7 +418,7 @@ STUDY_OF_ALL = (
     )
     .replace("{cnn: {}", "{cnn: {steps: 20, dropout: 0.1}")
     .replace(
-        "test_per_class: 20}", "test_per_class: 20, unknown_classes: {classes: [2], frac: 0.1}}"
+        "unknown_classes: {classes: [], frac: 0.0}", "unknown_classes: {classes: [2], frac: 0.1}"
     )
 )
 

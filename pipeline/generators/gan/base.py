@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pipeline.config.validation import Count
+from pipeline.config.validation import Count, Width
 from pipeline.data.images import ImageSpec
 from pipeline.generators.base import Generator, GeneratorConfig
 from pipeline.nn.optimizing import descend
@@ -32,7 +32,7 @@ MIN_SHARE = 2  # images per update: batch norm needs two
 class AdversarialConfig(GeneratorConfig):
     """Settings that all these families have."""
 
-    latent_dim: Count = 100
+    latent_dim: Width = 100
     noise: Literal["normal", "uniform"] = "normal"  # uniform: from -1 to 1
     optimizer: Literal["adam", "rmsprop"] = "adam"
     momentum: float = Field(default=0.5, ge=0, lt=1)  # of Adam (beta 1); 0 with RMSprop

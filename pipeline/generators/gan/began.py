@@ -22,7 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pipeline.config.validation import Count
+from pipeline.config.validation import Width
 from pipeline.data.images import ImageSpec
 from pipeline.generators.gan.base import Adversarial, AdversarialConfig
 from pipeline.generators.gan.blocks import (
@@ -36,10 +36,10 @@ from pipeline.generators.labels import LabelEmbedding
 class BEGANConfig(AdversarialConfig, NetworksConfig):
     """Of `began`; the discriminator's decoder has the settings of `generator`."""
 
-    latent_dim: Count = 32
+    latent_dim: Width = 32
     noise: Literal["normal", "uniform"] = "uniform"
     discriminator_learning_rate: float = Field(default=0.0005, gt=0)
-    code_dim: Count = 8  # width of the discriminator's bottleneck
+    code_dim: Width = 8  # width of the discriminator's bottleneck
     # Target error of synthetic images, as a share of that of real ones. 1 gives the most diversity;
     # with 0.7 every class became one image.
     gamma: float = Field(default=1.0, gt=0, le=1)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from pipeline.config.validation import Count, Section
+from pipeline.config.validation import MAX_WIDTH, Section, Width
 from pipeline.data.images import ImageSpec
 from pipeline.generators.labels import LabelEmbedding
 from pipeline.nn.layers import KERNEL, SLOPE, downsampling_blocks, dropout
@@ -30,8 +30,8 @@ class GeneratorNetConfig(Section):
     """Settings of `ConvolutionalGeneratorNet`."""
 
     # At quarter, quarter and half size.
-    channels: list[Count] = Field(default=[64, 64, 32], min_length=3, max_length=3)
-    label_dim: int = Field(default=10, ge=0, le=1_000_000)  # of the label's embedding; 0: no label
+    channels: list[Width] = Field(default=[64, 64, 32], min_length=3, max_length=3)
+    label_dim: int = Field(default=10, ge=0, le=MAX_WIDTH)  # of the label's embedding; 0: no label
     upsample: bool = False  # enlarge, then convolve, in place of transposed convolutions
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
@@ -40,10 +40,10 @@ class DiscriminatorConfig(Section):
     """Settings of `ConvolutionalFeatures`."""
 
     # At half and quarter size.
-    channels: list[Count] = Field(default=[32, 64], min_length=2, max_length=2)
+    channels: list[Width] = Field(default=[32, 64], min_length=2, max_length=2)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     # Of minibatch discrimination; 0: none.
-    minibatch_kernels: int = Field(default=0, ge=0, le=1_000_000)
+    minibatch_kernels: int = Field(default=0, ge=0, le=MAX_WIDTH)
 
 
 # Without minibatch discrimination these generators sample one image per class (LOG.md).

@@ -28,7 +28,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 from typing_extensions import override
 
-from pipeline.config.validation import Count
+from pipeline.config.validation import Count, Width
 from pipeline.data.images import ImageSpec
 from pipeline.generators.base import Generator, GeneratorConfig
 from pipeline.generators.labels import LabelEmbedding
@@ -54,12 +54,12 @@ class DCGANConfig(GeneratorConfig):
     steps: Count = 700
     steps_per_image: float = Field(default=2.0, ge=0)
     max_steps: Count = 10_000
-    latent_dim: Count = 64  # not tuned; the paper has 100
-    label_dim: Count = 6  # of the label's embedding; larger values reduce diversity
+    latent_dim: Width = 64  # not tuned; the paper has 100
+    label_dim: Width = 6  # of the label's embedding; larger values reduce diversity
     # At a quarter, at half and, if there is a third width, at the full size.
-    generator_channels: list[Count] = Field(default=[64, 32], min_length=2, max_length=3)
-    discriminator_channels: Count = 24  # at half the size; doubled at each halving
-    features: Count = 128  # width of the discriminator's dense layer; not tuned
+    generator_channels: list[Width] = Field(default=[64, 32], min_length=2, max_length=3)
+    discriminator_channels: Width = 24  # at half the size; doubled at each halving
+    features: Width = 128  # width of the discriminator's dense layer; not tuned
     generator_learning_rate: float = Field(default=0.002, gt=0)  # ten times the paper's
     discriminator_learning_rate: float = Field(default=0.004, gt=0)
     mode_seeking: float = Field(default=0.2, ge=0)  # more: more diversity, more wrong labels

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from pipeline.config.validation import Count
+from pipeline.config.validation import MAX_WIDTH, Width
 from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators.gan.base import CrossEntropyConfig, CrossEntropyGame
 from pipeline.generators.gan.blocks import MinibatchDiscrimination, resized
@@ -39,12 +39,12 @@ NUM_LEVELS = 3
 class LAPGANConfig(CrossEntropyConfig):
     """Of `lapgan`."""
 
-    latent_dim: Count = 32  # of each of the three levels
-    width: Count = 256  # of the dense layers at the smallest size
-    channels: Count = 32  # of the convolutions at the other sizes
+    latent_dim: Width = 32  # of each of the three levels
+    width: Width = 256  # of the dense layers at the smallest size
+    channels: Width = 32  # of the convolutions at the other sizes
     # Of minibatch discrimination; 0: none. Without it (learning rates 0.004) a class became one
     # image in 8 of 10 labeled subsets.
-    minibatch_kernels: int = Field(default=20, ge=0, le=1_000_000)
+    minibatch_kernels: int = Field(default=20, ge=0, le=MAX_WIDTH)
 
 
 class SmallestGeneratorNet(nn.Module):

@@ -22,7 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pipeline.config.validation import Count
+from pipeline.config.validation import Count, Width
 from pipeline.data.images import ImageSpec
 from pipeline.generators.gan.base import CrossEntropyConfig, CrossEntropyGame
 from pipeline.generators.labels import as_shares
@@ -36,8 +36,8 @@ class MLPGANConfig(CrossEntropyConfig):
     ema_decay: float = Field(default=0.998, ge=0, lt=1)
     generator_learning_rate: float = Field(default=0.001, gt=0)
     discriminator_learning_rate: float = Field(default=0.001, gt=0)
-    generator_widths: list[Count] = Field(default=[256, 512, 1024])
-    discriminator_widths: list[Count] = Field(default=[512, 256])
+    generator_widths: list[Width] = Field(default=[256, 512, 1024])
+    discriminator_widths: list[Width] = Field(default=[512, 256])
     output: Literal["tanh", "linear"] = "tanh"
 
 

@@ -14,16 +14,17 @@ real images that were made smaller; the smaller generator can be of any other fa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from pipeline.config.validation import Count, Member, member_config
+from pipeline.config.validation import Member, Width, member_config
 from pipeline.data.images import ImageSpec, LabeledImages
 from pipeline.generators.base import Generator, GeneratorConfig, Loss
 from pipeline.generators.gan.base import CrossEntropyConfig, CrossEntropyGame
@@ -39,19 +40,19 @@ from pipeline.runtime.errors import ParamsError
 
 NUM_BLOCKS = 2
 DOUBLED_ROWS = 3  # of ten images, in a figure
-WHERE = "a generator of the family srgan: half"
+HALF_FAMILY = "plain_dcgan"  # of half, unless it names another
 
 
 class SRGANConfig(CrossEntropyConfig):
     """Of `srgan`; the settings of the fit, `latent_dim` and `noise` also hold for `half`."""
 
     discriminator: DiscriminatorConfig = REGULARIZED
-    double_channels: Count = 24  # of the doubling network
+    double_channels: Width = 24  # of the doubling network
     adversarial_weight: float = Field(default=0.001, ge=0)  # the content loss has 1
     # The generator of half the size: its family, and what differs from that family's defaults.
     half: Member = Field(
         default={
-            "family": "plain_dcgan",
+            "family": HALF_FAMILY,
             "generator": {
                 "channels": [128, 64, 32],
                 "label_dim": 10,
@@ -61,8 +62,17 @@ class SRGANConfig(CrossEntropyConfig):
         }
     )
 
+    @field_validator("half")
+    @classmethod
+    def _half_is_valid(cls, half: Member, info: ValidationInfo) -> Member:
+        try:
+            smaller(half, info.data)
+        except ParamsError as error:
+            raise ValueError(error.args[1]) from None
+        return half
+
     @model_validator(mode="after")
-    def _half_is_valid(self) -> SRGANConfig:
+    def _noise_is_read(self) -> SRGANConfig:
         family, _ = self.smaller()
         is_read = "noise" in family.Config.model_fields and "noise" not in self.half
         if self.noise != "normal" and not is_read:
@@ -73,33 +83,39 @@ class SRGANConfig(CrossEntropyConfig):
         return self
 
     def smaller(self) -> tuple[type[Generator], GeneratorConfig]:
-        """The family of half the size and its settings; raises `ParamsError` for wrong ones."""
-        # Imported here, since the registry imports this module.
-        from pipeline.generators import GENERATORS
-
-        settings = dict(self.half)
-        name = str(settings.pop("family", None))
-        if name not in GENERATORS or name == "srgan":
-            names = ", ".join(sorted(GENERATORS.keys() - {"srgan"}))
-            raise ParamsError(
-                WHERE, f"expected family: one of {names}, found {name}", "name one of these"
-            )
-        if repeated := ", ".join(sorted(GeneratorConfig.model_fields.keys() & settings.keys())):
-            raise ParamsError(
-                WHERE,
-                f"expected no settings of the fit, which both share, found {repeated}",
-                "set them beside half",
-            )
-
-        family = GENERATORS[name]
-        shared = {*GeneratorConfig.model_fields, "latent_dim", "noise"}
-        shared &= family.Config.model_fields.keys()
-        settings = {**self.model_dump(include=shared), **settings}
-        return family, member_config(family.Config, settings, WHERE)
+        """The family of half the size and its settings."""
+        return smaller(self.half, self.model_dump())
 
     def parts(self) -> list[tuple[type[Generator], GeneratorConfig]]:
         """The members that decide a trial as well: the family of half and its settings."""
         return [self.smaller()]
+
+
+def smaller(half: Member, whole: Mapping[str, Any]) -> tuple[type[Generator], GeneratorConfig]:
+    """The family and the settings of `half`, which shares those of the fit with the `whole`.
+
+    Raises `ParamsError` for wrong ones.
+    """
+    # Imported here, since the registry imports this module.
+    from pipeline.generators import GENERATORS
+
+    settings = dict(half)
+    name = str(settings.pop("family", HALF_FAMILY))
+    if name not in GENERATORS or name == "srgan":
+        names = ", ".join(sorted(GENERATORS.keys() - {"srgan"}))
+        raise ParamsError("half", f"family: expected one of {names}, found {name}", "name one")
+    if repeated := ", ".join(sorted(GeneratorConfig.model_fields.keys() & settings.keys())):
+        raise ParamsError(
+            "half",
+            f"expected no settings of the fit, which both share, found {repeated}",
+            "set them beside half",
+        )
+
+    family = GENERATORS[name]
+    shared = {*GeneratorConfig.model_fields, "latent_dim", "noise"}
+    shared &= family.Config.model_fields.keys() & whole.keys()
+    settings = {**{key: whole[key] for key in shared}, **settings}
+    return family, member_config(family.Config, settings, "half")
 
 
 class Doubler(nn.Module):
