@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # and the relative paths keep folders with spaces working.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
-# Where Python may not keep what it compiled, every stage compiles torch anew: seconds each time.
+# Without a bytecode cache every stage compiles torch again, which takes seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
-# Without a git repository DVC must be told so; once there is one, that must not stand in the way.
+# Without a git repository DVC needs `core.no_scm`; with one, that setting is removed again.
 NO_SCM := [core]\n    no_scm = true\n
 setup: $(READY) ## create .venv and install the locked dependencies, nothing else
 	@if test -e .git; then printf '$(NO_SCM)' | cmp -s - .dvc/config.local && rm .dvc/config.local || true; \
@@ -40,7 +40,7 @@ lint: setup ## check format, lint and types
 	@ruff check .
 	@mypy
 
-calibrate: setup ## measure how often the verdicts are wrong where the truth is known (minutes)
+calibrate: setup ## measure the error rates of the verdicts in simulated and real studies (minutes)
 	@python -m benchmarks.calibration
 
 DATA ?= mnist

@@ -1,6 +1,6 @@
 """Will synthetic images make my classifier better, by how much, and at what cost?
 
-The rooms, by floor. Imports only go down, and rooms on one floor do not know each other:
+The packages, by layer. Imports only go down; packages of one layer do not import each other:
 
 * 0  `runtime/`: errors, seeds, determinism, files, progress; knows nothing of images
 * 1  `config/`: params.yaml as frozen objects, and what is compared with what

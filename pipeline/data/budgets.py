@@ -23,7 +23,7 @@ def refuse_budgets(params: Params, pool: LabeledImages) -> None:
     if needs_unlabeled and max(study.budgets) * pool.num_classes >= len(pool):
         raise ParamsError(
             "params.yaml: study.budgets",
-            "expected unlabeled images beside the labeled subset, since teachers learn from them, "
+            "expected more images than the labeled subset, since teachers learn from the rest, "
             f"found that {max(study.budgets)} labels per class take all {len(pool)} images of the "
             "pool",
             "lower that budget or remove the teachers",

@@ -70,7 +70,7 @@ def add_unknown_classes(
         raise ParamsError(
             "params.yaml: data.unknown_classes.frac",
             f"expected at most {most:.3f}, since data.unknown_classes.classes have only "
-            f"{len(unknown)} images beside {len(pool)} others, found {frac}",
+            f"{len(unknown)} images and the other classes {len(pool)}, found {frac}",
             "lower it or name more classes",
         )
     added = unknown.take(rng.permutation(len(unknown))[:count])

@@ -20,7 +20,7 @@ END_FRAC = 0.2  # share of the rows at the end: about twelve batches
 EARLY_FRAC = 0.1  # share of the steps at the start: the texts say "quickly"
 # Accuracy above which a discriminator trained with cross-entropy is saturated: it misclassifies ten
 # of a thousand images and gives the generator almost no gradient.
-SURE = 0.99
+SATURATED = 0.99
 LOST_FRAC = 0.1  # of the median of a generator's loss, where the texts say "goes to zero"
 CHANCE = 0.5  # accuracy of guessing
 # Half of 60 rows of 128 images each: the standard error of their mean is 0.008.
@@ -70,10 +70,10 @@ def _broken(game: pd.DataFrame, is_cost: bool) -> list[str]:
     broken = {}
     if "accuracy" in game:
         broken = {
-            "discriminator_wins": is_cost and _end(game)["accuracy"].mean() > SURE,
-            "discriminator_falls_fast": is_cost and _falls_fast(game),
-            "generator_collapses": is_cost and _passes_with_garbage(game),
-            "discriminator_blind": _is_blind(game["accuracy"]),
+            "discriminator_wins": is_cost and _end(game)["accuracy"].mean() > SATURATED,
+            "discriminator_falls_fast": is_cost and _saturates_early(game),
+            "generator_collapses": is_cost and _generator_loss_collapsed(game),
+            "discriminator_blind": _is_at_chance(game["accuracy"]),
         }
     if "k" in game:
         k = _end(game)["k"]
@@ -88,17 +88,17 @@ def _end(history: pd.DataFrame) -> pd.DataFrame:
     return history.tail(max(1, round(END_FRAC * len(history))))
 
 
-def _falls_fast(history: pd.DataFrame) -> bool:
+def _saturates_early(history: pd.DataFrame) -> bool:
     """Whether the discriminator was saturated in the first tenth of training.
 
     The texts speak of its loss. Accuracy is used instead, since its range is the same for all
     families; the minimum of a loss is not, for example with smoothed labels.
     """
     early = history[history["step"] <= EARLY_FRAC * history["step"].iloc[-1]]["accuracy"]
-    return len(early) > 1 and bool(early.tail(len(early) // 2).mean() > SURE)
+    return len(early) > 1 and bool(early.tail(len(early) // 2).mean() > SATURATED)
 
 
-def _passes_with_garbage(history: pd.DataFrame) -> bool:
+def _generator_loss_collapsed(history: pd.DataFrame) -> bool:
     """Whether the generator's loss collapsed with a discriminator that is no better than chance.
 
     A loss is compared with its median, and only if that is positive.
@@ -108,6 +108,6 @@ def _passes_with_garbage(history: pd.DataFrame) -> bool:
     return bool(collapsed and _end(history)["accuracy"].mean() <= CHANCE)
 
 
-def _is_blind(accuracy: pd.Series) -> bool:
+def _is_at_chance(accuracy: pd.Series) -> bool:
     """Whether the discriminator was at chance over the second half of training."""
     return bool(abs(accuracy.tail(max(1, len(accuracy) // 2)).mean() - CHANCE) <= NEAR_CHANCE)

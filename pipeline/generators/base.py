@@ -101,7 +101,7 @@ class Generator(ABC):
         return {}
 
     def discriminator_convolutions(self) -> list[nn.Conv2d]:
-        """Convolutions from the image on that the classifier `critic` can start from."""
+        """Convolutions, from the image on, that a warm-started classifier can start from."""
         return []
 
     def to_latent(self, normal: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ WARNINGS = {
     "balance_lost": (
         "balance lost",
         "k stayed at 1 (at least 0.99), its upper limit, at the end of training: synthetic images "
-        "are reconstructed better than the balance asks for, and k cannot correct that.",
+        "are reconstructed better than the target balance, and k cannot correct this.",
     ),
 }
 
@@ -91,5 +91,5 @@ def distance_warning(row: Row) -> str:
     return (
         f"With {format_budget(row['budget'])}, the labeled images are farther from the unlabeled "
         f"ones than {100 * row['distance_rank']:.0f} % of these are from each other: most of the "
-        f"unlabeled images may be of other classes, to which {row['teacher']} gives known labels."
+        f"unlabeled images may be of other classes, and {row['teacher']} labels them wrongly."
     )

@@ -51,8 +51,8 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
 
     Besides the declared baseline, arms with a generator are compared with their reference. Holm's
     correction runs over all claims that answer the same question (same baseline, metric and regime)
-    but the primary one, which was chosen beforehand, and over the controls that must show nothing.
-    An arm that only measures has an interval and a p-value, neither a corrected one nor a verdict.
+    except the primary one, which is declared before the run, and over the controls without an
+    effect. An arm with role `measure` has an interval and an uncorrected p-value, but no verdict.
     `num_without_images`: seeds in which the arm or its baseline should have added made images and
     had none. `num_unusable`: seeds of that kind and seeds in which one of both failed. Where
     fewer than six are left, the verdict is `not judged`. A gain over a reference whose mean
@@ -97,7 +97,7 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
 def least_adjusted_p(params: Params) -> float:
     """The smallest p that Holm's correction can leave of the study's largest family.
 
-    Above 1 - confidence, no comparison but the primary one could be called a gain, whatever it is.
+    If it is above 1 - confidence_level, only the primary comparison can become a gain.
     """
     baseline = params.report.baseline
     sizes: Counter[str] = Counter()
@@ -144,7 +144,7 @@ def _compare(
 
 
 def _adjusted(table: pd.DataFrame, params: Params) -> pd.Series:
-    """Corrected p-values: as they are for the primary and for controls that must help."""
+    """Corrected p-values; the primary comparison and `must_help` controls keep their own."""
     role = table["arm"].map(lambda arm: params.arms[arm].role)
     adjusted = table["p_value"].mask(role == "measure")
     for members in holm_families(table, params):
@@ -193,8 +193,8 @@ def _judge(
         higher_is_better=metric.higher_is_better,
     )
     interval = statistics.Interval(row["delta"], row["ci_low"], row["ci_high"])
-    found = statistics.evidence(deltas, interval, row["p_holm"], controls_hold, reference_holds)
-    return statistics.decide(found, rules)
+    evidence = statistics.evidence(deltas, interval, row["p_holm"], controls_hold, reference_holds)
+    return statistics.decide(evidence, rules)
 
 
 def _outcome(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params) -> str | None:
@@ -217,7 +217,7 @@ def _outcome(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params
 def _failed_controls_of(
     row: Mapping[Any, Any], failed: set[tuple[str, int, str]], params: Params
 ) -> list[str]:
-    """The failed controls that forbid a verdict on this row.
+    """The failed controls that make this row invalid.
 
     A control of real images covers all arms of its classifier and budget, one of synthetic images
     the arms that add the same images.

@@ -33,33 +33,33 @@ def differences(scores: Cells, row: Mapping[Any, Any], params: Params) -> NDArra
     """Arm minus baseline in the order of seeds, (num_seeds,), in the unit of the row's metric.
 
     Against the declared baseline a failed trial counts as the baseline: no difference. Against a
-    reference that score would make a gain for an arm that gave nothing, wherever the reference
-    harms. So a seed in which the arm failed or had no made image counts as min(0, baseline minus
+    reference that is worse than the baseline, this score would be a gain for an arm that added
+    nothing. So a seed in which the arm failed or had no added image counts as min(0, baseline minus
     reference), and where lower is better as max(0, baseline minus reference).
     """
     reference = paired(scores, row, row["baseline"])
-    found = paired(scores, row, row["arm"]) - reference
+    delta = paired(scores, row, row["arm"]) - reference
     if row["baseline"] == params.report.baseline:
-        return found
+        return delta
 
-    stand_in = paired(scores, row, params.report.baseline) - reference
+    baseline_delta = paired(scores, row, params.report.baseline) - reference
     is_higher_better = METRICS[row["metric"]].higher_is_better
-    no_gain = np.minimum(stand_in, 0) if is_higher_better else np.maximum(stand_in, 0)
-    gave_nothing = _failed(scores, row, "arm") | _imageless(scores, row, "arm", params)
-    return np.where(gave_nothing, no_gain, found)
+    no_gain = np.minimum(baseline_delta, 0) if is_higher_better else np.maximum(baseline_delta, 0)
+    added_nothing = _failed(scores, row, "arm") | _no_images(scores, row, "arm", params)
+    return np.where(added_nothing, no_gain, delta)
 
 
 def failures(scores: Cells, row: Mapping[Any, Any]) -> NDArray[np.bool_]:
-    """Which seeds of a comparison rest on a failed trial, (num_seeds,)."""
+    """In which seeds of a comparison a trial failed, (num_seeds,)."""
     return _failed(scores, row, "arm") | _failed(scores, row, "baseline")
 
 
 def without_images(scores: Cells, row: Mapping[Any, Any], params: Params) -> NDArray[np.bool_]:
-    """Seeds in which one of the two should have added made images and had none, (num_seeds,).
+    """Seeds in which one of the two arms has none of the images that it adds, (num_seeds,).
 
-    Made are images of a generator and those that a teacher labeled; a trial that failed had none.
+    Only images of a generator or with labels of a teacher count; a failed trial has none.
     """
-    return _imageless(scores, row, "arm", params) | _imageless(scores, row, "baseline", params)
+    return _no_images(scores, row, "arm", params) | _no_images(scores, row, "baseline", params)
 
 
 def unusable(scores: Cells, row: Mapping[Any, Any], params: Params) -> NDArray[np.bool_]:
@@ -67,7 +67,7 @@ def unusable(scores: Cells, row: Mapping[Any, Any], params: Params) -> NDArray[n
     return failures(scores, row) | without_images(scores, row, params)
 
 
-def _imageless(
+def _no_images(
     scores: Cells, row: Mapping[Any, Any], side: str, params: Params
 ) -> NDArray[np.bool_]:
     cell = scores[row["classifier"], row[side], row["budget"]]

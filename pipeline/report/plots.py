@@ -129,7 +129,7 @@ def pictures(reports: Path, params: Params) -> Pictures:
             plots / f"losses-{name}.png"
         )
     headline = reports / "deltas.png"
-    caption = "Accuracy against the baseline, with intervals; the gray band is too small to matter."
+    caption = "Accuracy against the baseline, with intervals; gray: differences that do not matter."
     side_by_side = plots / "side_by_side.png"
     return Pictures(
         headline=(caption, headline) if headline.exists() else None,

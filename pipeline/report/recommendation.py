@@ -116,7 +116,7 @@ def _recommend(cell: Sequence[Row], tables: Tables, params: Params) -> Recommend
     else:
         sentences += _use(scope, best, references, tables, params)
         sentences += _without_unlabeled(best, by_accuracy, params)
-        sentences += _no_made_images(best, claims, references, params)
+        sentences += _why_no_added_images(best, claims, references, params)
     sentences += _invalid(claims)
     sentences += _more_labels(cell, tables, params)
     return Recommendation(classifier, budget, best["arm"] if best else None, tuple(sentences))
@@ -136,7 +136,7 @@ def _is_shown(row: Row, references: dict[str, Row]) -> bool:
 def _use(
     scope: str, row: Row, references: dict[str, Row], tables: Tables, params: Params
 ) -> list[str]:
-    """The recommended arm, what its made images contribute and cost, and its label equivalent."""
+    """The recommended arm, what its added images contribute and cost, its label equivalent."""
     arm = row["arm"]
     failed = f" ({row['num_failed']} of {row['n']} seeds failed)" if row["num_failed"] else ""
     first = (
@@ -145,7 +145,7 @@ def _use(
     seconds = cost(arm, row["budget"], tables.timings, params)
     price = "" if math.isnan(seconds) else f"{format_seconds(seconds)} per replicate"
     sentences = [first + "."]
-    made = _made_images(arm, params)
+    made = _added_images(arm, params)
     reference = references.get(arm)
     if reference and reference["verdict"] != "weak reference":
         contribution = _contribution(reference, made, params)
@@ -197,23 +197,23 @@ def _without_unlabeled(best: Row, by_accuracy: Sequence[Row], params: Params) ->
         if row["regime"] == "labeled":
             text = f"use {row['arm']} ({describe(row['arm'], params)}), {_accuracies(row)}"
             return [f"Without unlabeled images: {text}, {_change(row)}."]
-    return ["Without unlabeled images, nothing that was tried is shown to help."]
+    return ["Without unlabeled images, no arm is shown to help."]
 
 
-def _no_made_images(
+def _why_no_added_images(
     best: Row, claims: Sequence[Row], references: dict[str, Row], params: Params
 ) -> list[str]:
-    """Why no arm with made images is recommended, by the most accurate of them."""
-    made = [row for row in claims if _made_images(row["arm"], params)]
-    if _made_images(best["arm"], params) or not made:
+    """Why no arm with synthetic or pseudo-labeled images is recommended, by the best of them."""
+    made = [row for row in claims if _added_images(row["arm"], params)]
+    if _added_images(best["arm"], params) or not made:
         return []
     shown = [row for row in made if _is_shown(row, references)]
     if shown:
         row = max(shown, key=lambda row: row["mean_arm"])
         return [f"{row['arm']} helps as well, but less: {_accuracies(row)}."]
     row = max(made, key=lambda row: row["mean_arm"])
-    what = _made_images(row["arm"], params).capitalize()
-    return [f"{what} are not shown to add to this: {_judgment(row, references)}."]
+    what = _added_images(row["arm"], params).capitalize()
+    return [f"{what} are not shown to improve this: {_judgment(row, references)}."]
 
 
 def _nothing(
@@ -237,7 +237,7 @@ def _nothing(
             f"{_fewest_seeds(claims)} are needed; {keep} for now."
         ]
     else:
-        sentences = [f"{scope}: nothing that was tried is shown to help; {keep}."]
+        sentences = [f"{scope}: no arm is shown to help; {keep}."]
     judged = [row for row in claims if row["verdict"] != "invalid"]
     if judged:
         row = max(judged, key=lambda row: row["mean_arm"])
@@ -252,7 +252,7 @@ def _fewest_seeds(claims: Sequence[Row]) -> int:
 
 
 def _judgment(row: Row, references: dict[str, Row]) -> str:
-    """The comparison that keeps an arm from being recommended, with its numbers."""
+    """Why an arm is not recommended: the comparison that decides it, with its numbers."""
     reference = references.get(row["arm"], row)
     if row["verdict"] != "gain" and reference["verdict"] != "harm":
         reference = row
@@ -332,8 +332,8 @@ def describe(arm: str, params: Params) -> str:
     return text if params.regime(arm) == "labeled" else f"{text}, using unlabeled images"
 
 
-def _made_images(arm: str, params: Params) -> str:
-    """What kind of made images an arm adds; empty if none."""
+def _added_images(arm: str, params: Params) -> str:
+    """`synthetic images` or `pseudo-labeled images`, if an arm adds such; else empty."""
     recipe = params.arms[arm]
     if not recipe.per_class:
         return ""

@@ -1,7 +1,7 @@
 """From results on disk to tables: every trial, failures, fidelity, filters, seconds.
 
-Reads exactly the trials that params.yaml asks for: a missing one stops the report, a stray one is
-ignored. Samples nothing and writes nothing. A renamed column stands under both names for one
+Reads exactly the trials that params.yaml asks for: a missing one stops the report, others are
+ignored. Samples nothing and writes nothing. A renamed column has both names for one
 version (`ALIASES`).
 """
 
@@ -99,7 +99,7 @@ def read_trials(params: Params, root: Path) -> Iterator[tuple[Trial, dict[str, n
         if failure_of(baseline):
             raise IntegrityError(
                 str(baseline),
-                f"expected a baseline to fall back on, found that it failed ({failure})",
+                f"expected a trial of the baseline that did not fail, found a failure ({failure})",
                 "change that classifier's settings in params.yaml",
             )
         none = {name: np.array(0) for name in ("num_made", "num_candidates", "num_rejected")}
@@ -107,7 +107,7 @@ def read_trials(params: Params, root: Path) -> Iterator[tuple[Trial, dict[str, n
 
 
 def trials_table(dataset: str, scored: ScoredTrials) -> pd.DataFrame:
-    """One row per trial: its names, every metric, the size of its training set, did it fail."""
+    """One row per trial: its names, every metric, the training set size, and whether it failed."""
     rows = [
         {
             "dataset": dataset,
@@ -301,7 +301,7 @@ def read_losses(name: str, params: Params, root: Path) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Family:
-    """What a generator's family says of itself; empty where its manifest says nothing."""
+    """Kind and loss of a generator's family; empty if the manifest has none."""
 
     kind: str = ""  # gan, autoencoder, variational autoencoder or diffusion
     loss: str = ""  # of the discriminator: cross-entropy, hinge, wasserstein, ...

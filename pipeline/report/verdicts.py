@@ -1,6 +1,6 @@
 """The verdicts: one table of names, meanings, relations, colors and explanations.
 
-The only home of these words. Figures, the page, the terminal and the documents take them from
+These words are defined only here. Figures, the page, the terminal and the documents take them from
 `VERDICTS`; `statistics.DECISIONS` decides by name which one applies. The sentences that go with a
 row of the table of deltas are made here as well.
 """
@@ -39,7 +39,7 @@ GRAY = Color("#5b6b76", "#a9b6bf")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one verdict says, and how.
+    """The texts and the color of one verdict.
 
     `relation` stands between an arm and its baseline: "dcgan *is better than* real". `explanation`
     is the second of two sentences for readers without statistics, with the fields of `_fields`.
@@ -55,15 +55,15 @@ VERDICTS: dict[str, Verdict] = {
     "gain": Verdict(
         "better than the baseline, by more than chance explains",
         "is better than",
-        "All {seeds} together put the true difference {between}, above zero throughout, so it is "
-        "hardly the luck of one labeled subset.",
+        "All {seeds} together put the true difference {between}, which is above zero, so chance "
+        "is an unlikely explanation.",
         GREEN,
     ),
     "harm": Verdict(
         "worse than the baseline, by more than chance explains",
         "is worse than",
-        "All {seeds} together put the true difference {between}, below zero throughout, so it is "
-        "hardly the bad luck of one labeled subset.",
+        "All {seeds} together put the true difference {between}, which is below zero, so chance "
+        "is an unlikely explanation.",
         RED,
     ),
     "equivalent": Verdict(
@@ -81,7 +81,7 @@ VERDICTS: dict[str, Verdict] = {
     "exploratory": Verdict(
         "fewer than six seeds, or a difference or its absence seen in six to nine: run more seeds "
         "before relying on it",
-        "has too few seeds to be judged against",
+        "has too few seeds for a comparison with",
         "{exploratory}",
         AMBER,
     ),
@@ -96,36 +96,36 @@ VERDICTS: dict[str, Verdict] = {
     "degenerate": Verdict(
         "every seed gave the same difference, so that its variation cannot be estimated",
         "differs by the same amount in every seed from",
-        "Every seed gave exactly this difference, so nothing can be said about luck.",
+        "Every seed gave exactly this difference, so the role of chance cannot be estimated.",
     ),
     "invalid": Verdict(
         "a control failed, so this comparison cannot be trusted",
         "cannot be compared, because a control failed, with",
-        "A test of the study itself failed, so do not rely on this number: {failed_controls}.",
+        "A control arm failed, so do not rely on this number: {failed_controls}.",
         RED,
     ),
     "passed": Verdict(
         "a control with the outcome that it must have",
         "passed as a control against",
-        "This arm tests the study itself, and its outcome is as it must be.",
+        "This is a control arm, and it has the expected outcome.",
         GREEN,
     ),
     "failed": Verdict(
         "a control without the outcome that it must have",
         "failed as a control against",
-        "This arm tests the study itself and should have another outcome, so the comparisons that "
-        "depend on it cannot be trusted.",
+        "This is a control arm without the expected outcome, so the comparisons that depend on it "
+        "cannot be trusted.",
         RED,
     ),
     "not judged": Verdict(
         "too few seeds that finished, with images where the arm adds them, or a control with fewer "
         "than ten seeds",
-        "is a control with too few seeds to be judged against",
+        "is a control with too few seeds for a comparison with",
         "{not_judged}",
     ),
     "measure": Verdict(
         "an arm that is measured and makes no claim",
-        "is measured, without a claim, against",
+        "is measured, without a claim, in comparison with",
         "{measure}",
     ),
     "baseline": Verdict(
@@ -135,10 +135,10 @@ VERDICTS: dict[str, Verdict] = {
 
 # What a control must show; the text follows the arm's name where it does not.
 ROLES = {
-    "must_not_differ": "must not differ from the baseline, or repeating images is a change",
-    "must_not_help": "must not be better than the baseline, or wrong labels help",
-    "must_help": "must be better than the baseline, or the study is too small to detect the effect "
-    "of twice as many labels",
+    "must_not_differ": "must not differ from the baseline (else repeating images has an effect)",
+    "must_not_help": "must not be better than the baseline (else wrong labels help)",
+    "must_help": "must be better than the baseline (else the study is too small to detect "
+    "the effect of twice as many labels)",
 }
 
 
@@ -185,13 +185,15 @@ def sentence(row: Row, confidence_level: float) -> str:
 
 def explanation(row: Row, smallest_effect: float) -> str:
     """Two sentences for a reader without statistics: the result, and how far to trust it."""
-    arm, baseline = row["mean_arm"], row["mean_baseline"]
-    word = "better" if arm > baseline else "worse"
-    change = f"{word} on average by {size(arm - baseline)} points"
-    change = change if arm != baseline else "no difference"
+    arm, baseline, delta = row["mean_arm"], row["mean_baseline"], row["delta"]
+    word = "better" if delta > 0 else "worse"
+    change = f"{word} on average by {size(delta)} points" if delta else "no difference"
     failed = ""
     if row.get("num_failed"):
         failed = f", where {row['num_failed']} of {row['n']} seeds failed and count as the baseline"
+    elif not math.isclose(delta, arm - baseline, abs_tol=1e-9):
+        count = f"{row['num_without_images']} of {row['n']}"
+        failed = f", where {count} seeds without added images count as no gain"
     first = (
         f"With {format_budget(row['budget'])}, {row['classifier']} classifies {percent(arm)} of "
         f"the test images correctly with {row['arm']} and {percent(baseline)} with "
@@ -220,8 +222,8 @@ def _fields(row: Row, smallest_effect: float) -> dict[str, str]:
 def _no_evidence(row: Row, between: str) -> str:
     if row["ci_low"] > 0 or row["ci_high"] < 0:
         return (
-            "Taken alone that would look like more than luck, but among so many comparisons one "
-            "like it occurs by chance."
+            "For this comparison alone, chance would be unlikely, but among so many comparisons a "
+            "difference of this size can occur by chance."
         )
     if math.isnan(row["ci_low"]):
         return "All seeds had the same labeled images, so they cannot show what others would give."
@@ -274,15 +276,15 @@ def unusable(row: Row) -> str:
 def _not_judged(row: Row) -> str:
     if _lacks_usable_seeds(row):
         return f"It is not judged: {unusable(row)}, so the number says nothing about this arm."
-    return f"This arm tests the study itself, for which {SEEDS_FOR_A_CLAIM} seeds are needed."
+    return f"This is a control arm; {SEEDS_FOR_A_CLAIM} seeds are needed to judge it."
 
 
 def _measure(row: Row, between: str) -> str:
     if math.isnan(row["ci_low"]):
-        return "This arm is measured without a claim, and nothing can be said about luck."
+        return "This arm is measured without a claim, and the role of chance cannot be estimated."
     return (
-        f"Taken alone, the true difference most likely lies {between}, but of many arms like this "
-        "one some look good by chance, and it makes no claim."
+        f"For this arm alone, the true difference most likely lies {between}, but among many such "
+        "arms some look good by chance, so this arm makes no claim."
     )
 
 
@@ -299,7 +301,7 @@ def beyond(value: float, row: Row) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
-# Verdicts against the baseline under which a label equivalent means nothing.
+# Verdicts against the baseline for which a label equivalent has no meaning.
 NO_LABEL_EQUIVALENT = {
     "invalid": "is unknown, because a control failed",
     "not judged": "is unknown, because too few seeds finished with the images of the arm",

@@ -77,7 +77,7 @@ def accuracies(results: ReportTables, params: Params) -> list[Table]:
 
 
 def diagnostics(results: ReportTables, params: Params) -> Table:
-    """What else a careful reader asks about every comparison."""
+    """Diagnostics of every comparison: new test images, single seeds, power."""
     columns = [
         left("arm", "marked"),
         left("against", "against"),
@@ -119,7 +119,7 @@ def failures(results: ReportTables) -> Table:
     """Failed trials with their reasons."""
     columns = [
         left("stage", "stage"),
-        left("of", "item"),
+        left("item", "item"),
         left("classifier", "classifier"),
         BUDGET,
         Column("seed", "seed"),
@@ -129,7 +129,7 @@ def failures(results: ReportTables) -> Table:
 
 
 def without_failures(results: ReportTables, params: Params) -> list[str]:
-    """The comparisons with failed seeds once more, without these."""
+    """The comparisons with failed seeds, repeated without those seeds."""
     rows = comparison_rows(results)
     sentences = []
     for row in comparisons.rows_of(rows[rows["num_failed"] > 0]):
@@ -189,7 +189,7 @@ def run_time(timings: pd.DataFrame) -> Table:
     """Seconds by stage and item; empty where results came from a cache."""
     columns = [
         left("stage", "stage"),
-        left("of", "item"),
+        left("item", "item"),
         Column("trials", "n"),
         Column("core seconds, all", "total", number("%.0f")),
         Column("seconds, median trial", "median", number("%.1f")),

@@ -47,7 +47,7 @@ def refuse_other_bits(mode: str) -> None:
         raise MachineError(
             "bits",
             f"expected a process with {mode} bits, as params.yaml says, found {current_bits()} "
-            "ones",
+            "bits",
             "start with `python -m pipeline.stages`, or call `pipeline.runtime.bits.set_bits` "
             "before numpy and torch are imported",
         )
@@ -66,7 +66,7 @@ def refuse_other_bits(mode: str) -> None:
     if other:
         raise MachineError(
             "bits",
-            "expected numpy and torch to be held to AVX2, found that they were imported before "
+            "expected numpy and torch to be limited to AVX2, found that they were imported before "
             f"`pipeline` and use {', '.join(sorted(map(str, other)))}",
             "import `pipeline` first, or set `bits: native` in params.yaml",
         )

@@ -1,7 +1,7 @@
 """The errors that a user can meet, in one line: place, what was expected and found, a fix.
 
 `exit_on_error` turns them into exit codes in the `main` of stages and of the command line; nothing
-else catches them, but for `TrialError`. Knows nothing of the rest of the project.
+else catches them, except for `TrialError`. Knows nothing of the rest of the project.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class IntegrityError(PipelineError):
 
 
 class TrialError(PipelineError):
-    """A trial failed, as it may for a user: the failure is recorded as its result."""
+    """A trial failed for a reason that users can meet; the failure is recorded as its result."""
 
     exit_code = 6
 
@@ -64,7 +64,7 @@ class DivergedError(TrialError):
 
 
 class CollapsedError(TrialError):
-    """The images of a generator hardly differ."""
+    """The images of a generator are almost identical."""
 
 
 def from_os_error(error: OSError) -> PipelineError:

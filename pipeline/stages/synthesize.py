@@ -3,7 +3,7 @@
 `data/synthetic/<generator>/` gets one `.npz` per replicate: `images` uint8 (n, c, h, w) and
 `labels` int64 (n,), classes alternating; `probabilities` float32 (n, classes), those of the teacher
 that filters use; `latent_std`, the standard deviation of the noise; `min_probability`, the minimum
-that filters ask for. The last two were chosen by stage `tune`, but a teacher that labeled the
+that filters require. The last two were chosen by stage `tune`, but a teacher that labeled the
 images the generator learned from has a minimum of its own.
 """
 
@@ -35,19 +35,19 @@ from pipeline.trials.specs import MemberSpec, Spec, member
 
 @dataclass(frozen=True)
 class SynthesizeSpec(Spec):
-    """What decides a set of images; `own_minimum`: the teacher's `min_probability` is used."""
+    """What decides a set of images; `teacher_minimum`: the teacher's `min_probability` is used."""
 
     per_class: int
     generator: MemberSpec
     teacher: TeacherSpec
-    own_minimum: bool
+    teacher_minimum: bool
 
 
 def plans(params: Params, name: str) -> list[TrialPlan]:
     """One trial per replicate."""
     section, teacher = params.generators[name], filter_teacher(params, name)
     generator = member(GENERATORS, params.family(name), section.settings, f"generators.{name}")
-    taught_by = teacher_spec(params, teacher, TEACHERS, CLASSIFIERS)
+    filter_spec = teacher_spec(params, teacher, TEACHERS, CLASSIFIERS)
     made = []
     for replicate in replicates(params.study):
         inputs = {
@@ -57,8 +57,8 @@ def plans(params: Params, name: str) -> list[TrialPlan]:
             "teacher": Artifact("train_teacher", teacher, replicate).output(".safetensors"),
         }
         seed = derive_seed("synthesize", name, replicate.budget, replicate.seed)
-        own = section.teacher is not None
-        spec = SynthesizeSpec(seed, params.synthesize.per_class, generator, taught_by, own)
+        is_pseudo = section.teacher is not None
+        spec = SynthesizeSpec(seed, params.synthesize.per_class, generator, filter_spec, is_pseudo)
         artifact = Artifact("synthesize", name, replicate)
         made.append(TrialPlan(artifact, synthesize, spec, inputs))
     return made
@@ -83,7 +83,7 @@ def synthesize(spec: SynthesizeSpec, paths: Mapping[str, Path], scratch: Path) -
     refuse_collapse(synthetic, labeled)
 
     teacher = spec.teacher.build(spec.seed).load(read_weights(paths["teacher"]), labeled.spec())
-    minimum = teacher.config.min_probability if spec.own_minimum else choice["min_probability"]
+    minimum = teacher.config.min_probability if spec.teacher_minimum else choice["min_probability"]
     images = to_npz(
         images=synthetic.images,
         labels=synthetic.labels,

@@ -46,11 +46,11 @@ class TrainGeneratorSpec(Spec):
 def plans(params: Params, name: str) -> list[TrialPlan]:
     """One trial per replicate."""
     section = params.generators[name]
-    chosen = member(GENERATORS, params.family(name), section.settings, f"generators.{name}")
+    model = member(GENERATORS, params.family(name), section.settings, f"generators.{name}")
     tags = {
-        "batch_size": chosen.config.batch_size,
-        "kind": chosen.family.kind,
-        "loss": chosen.family.losses(chosen.config)[""],  # of the networks that are sampled from
+        "batch_size": model.config.batch_size,
+        "kind": model.family.kind,
+        "loss": model.family.losses(model.config)[""],  # of the networks that are sampled from
     }
     made = []
     for replicate in replicates(params.study):
@@ -60,7 +60,7 @@ def plans(params: Params, name: str) -> list[TrialPlan]:
             inputs["pseudo"] = teacher.output(".npz")
         seed = derive_seed("generator", name, replicate.budget, replicate.seed)
         artifact = Artifact("train_generator", name, replicate)
-        spec = TrainGeneratorSpec(seed, chosen)
+        spec = TrainGeneratorSpec(seed, model)
         made.append(TrialPlan(artifact, train, spec, inputs, tags=tags))
     return made
 

@@ -7,7 +7,7 @@ teacher) and `.npz`, in the form of synthetic images:
 * `images` uint8 (n, c, h, w): the pool without the subset and, by `keep_frac`, without the images
   of the highest OOD scores; `index` (n,) are their positions in the pool
 * `labels` int64 (n,), the most probable class; `probabilities` float32 (n, classes);
-  `min_probability`, the minimum that filters ask for
+  `min_probability`, the minimum that filters require
 * `unlabeled` (m,): the positions of all images of the pool outside the subset; `ood_score` float32
   (m,); `distance_rank`: how far the subset lies from them, NaN for a supervised teacher
 """

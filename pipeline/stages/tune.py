@@ -1,4 +1,4 @@
-"""tune@<generator>: per replicate, how wide the noise is and how strict the filter.
+"""tune@<generator>: per replicate, standard deviation of the noise and threshold of the filter.
 
 `data/tuning/<generator>/` gets one `.json` per replicate with `latent_std` and `min_probability`:
 the only candidates of params.yaml, or those with the least log loss in a cross-validation inside

@@ -40,8 +40,8 @@ def refuse_unusable(labeled: LabeledImages, unlabeled: Images) -> float:
     if problem := _mismatch(rows, others, rank):
         raise TrialError(
             "the pool",
-            f"expected unlabeled images like the labeled ones, found that {problem}, as if the "
-            "others were of another kind",
+            f"expected unlabeled images like the labeled ones, found that {problem}: the "
+            "others seem to have another distribution",
             "remove those images from the pool, or label some of every kind",
         )
     return rank

@@ -1,7 +1,7 @@
 """From a labeled subset, added images and the recipe of an arm to a training set.
 
 Every arm adds `per_class` images to the labeled subset: its own images again, fresh real ones,
-a generator's, or images that a teacher labeled, as far as they pass the filter. So arms with equal
+generated images, or images labeled by a teacher, if they pass the filter. So arms with equal
 `per_class` differ in which images they add, not in how many. Knows no classifier.
 """
 
@@ -53,7 +53,7 @@ class Candidates:
     """Images with the labels of their generator or teacher, from which a filter selects.
 
     `probabilities`, (n, num_classes), are those of the teacher that filters; `min_probability` is
-    the minimum that the filter asks for.
+    the minimum that the filter requires.
     """
 
     data: LabeledImages
@@ -84,8 +84,8 @@ def assemble(
     """The training set of one replicate.
 
     `added` is what the arm adds: candidates, real images, or None for those of the subset. Real
-    images are repeated up to `per_class`. Candidates are not: of a class with fewer selected
-    images there are only these, and the counts say so. `seed` decides the order of permuted
+    images are repeated up to `per_class`. Candidates are not: a class with fewer selected
+    images stays smaller, which the counts record. `seed` decides the order of permuted
     labels. Raises `TrialError` when no image is left, `DataError` when there are too few real
     images to add.
     """
@@ -103,7 +103,7 @@ def assemble(
     positions = first_of_each_class(source.labels, recipe.per_class, repeat=not is_filtered)
     extra = source.take(positions)
     base = subset if recipe.real else subset.take(np.arange(0))
-    # What is recorded as learned from: before labels are permuted, without images that were made.
+    # The manifest records real images only, with their labels before they are permuted.
     real = base if is_filtered else joined(base, extra)
 
     if recipe.permute_labels:

@@ -14,7 +14,7 @@ from pipeline.trials.layout import Artifact, File, fresh
 
 
 def added_files(arm: ArmParams, replicate: Replicate) -> dict[str, File]:
-    """The files of one replicate that an arm reads beside the labeled subset."""
+    """The files of one replicate that an arm reads in addition to the labeled subset."""
     if arm.discriminator_of is not None:
         generator = Artifact("train_generator", arm.discriminator_of, replicate)
         return {"discriminator": generator.output(".discriminator.safetensors")}

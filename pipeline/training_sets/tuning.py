@@ -1,4 +1,4 @@
-"""Cross-validation inside a replicate: the width of the noise and the strictness of the filter.
+"""Cross-validation in a replicate: standard deviation of the noise, threshold of the filter.
 
 Only the replicate's labeled subset is used. For each fold a generator and a teacher are trained on
 the other folds; with every pair of candidates images are sampled and filtered, a classifier learns

@@ -11,10 +11,10 @@ from pathlib import Path
 from pipeline.runtime.files import file_digest
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# Rooms that name, schedule and check trials: a change there does not change a result. What a spec
+# Packages that name, schedule and check trials: a change there changes no result. What a spec
 # takes from params.yaml counts by its value.
 NOT_DECISIVE = ("trials", "config")
-# Decisive all the same: how a trial runs, what it is given, and the form of its manifest.
+# Decisive nevertheless: how a trial runs, what it is given, and the form of its manifest.
 ALWAYS = (
     "runtime/bits.py",
     "runtime/determinism.py",

@@ -1,7 +1,7 @@
 """Running trials: finished ones are reused, the rest is distributed over processes.
 
 A worker receives a `Job`: a function, its frozen spec, the paths of its inputs and a folder for
-checkpoints. It gives back the contents of its files; this process alone writes the store and the
+checkpoints. It returns the contents of its files; this process alone writes the store and the
 outputs. An engine changes how fast trials run, never their results, because each of them runs in
 `deterministic()` with one thread. A new engine is one function and one line here.
 """
@@ -192,7 +192,7 @@ def processes(calls: Sequence[Call], workers: int) -> Iterator[Outcome]:
 
 
 def _end_with(parent: int) -> None:
-    """End this worker soon after `parent` ends: a parent that was killed cannot tell it to."""
+    """End this worker soon after `parent` ends: a killed parent cannot end it."""
 
     def watch() -> None:
         while os.getppid() == parent:

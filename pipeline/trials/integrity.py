@@ -143,7 +143,7 @@ def check_settings(record: StudyRecord, artifact: Artifact, manifest: dict[str, 
         if key not in present or key not in recorded or present[key] != recorded[key]:
             raise IntegrityError(
                 str(artifact.manifest),
-                f"expected results with the present {key}, found results with other settings",
+                f"expected results with the current {key}, found results with other settings",
                 "run `dvc repro`",
             )
 
@@ -160,7 +160,7 @@ def check_files(record: StudyRecord, artifact: Artifact, manifest: dict[str, Any
             record.digests[file] = file_digest(path) if is_readable else digest
         if record.digests[file] != digest:
             raise IntegrityError(
-                str(artifact.manifest), f"expected the present {file}, found another version", RERUN
+                str(artifact.manifest), f"expected the current {file}, found another version", RERUN
             )
 
 

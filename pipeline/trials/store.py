@@ -2,7 +2,7 @@
 
 DVC deletes the outputs of a stage before it runs the stage, so finished trials are also kept in
 `.trials/<stage>/<fingerprint>/`, outside every output: a trial with an unchanged fingerprint is
-reused, whatever else was added to the study. Only the process that hands out trials writes here.
+reused, whatever else was added to the study. Only the process that schedules trials writes here.
 The marker `done.json` is written last and has the digest of every file, so a folder without a
 marker, or with a file that does not match it, is an unfinished trial. Knows no file's meaning.
 """
@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from pipeline.runtime.files import file_digest, read_json, write_bytes, write_json
 
 MARKER = "done.json"
-RECORD = "record.json"  # what the manifest says of the trial, but for its names and settings
+RECORD = "record.json"  # the manifest without names and settings
 SCRATCH = "scratch"  # checkpoints of a trial that is running or was killed
 # Seconds differ between runs, so they are kept out of every output: equal results have equal bytes.
 TIMINGS = Path(".trials/timings")

@@ -121,8 +121,8 @@ def test_a_short_training_can_be_read(rows: int) -> None:
 
 def test_every_warning_has_words_with_its_threshold() -> None:
     texts = {word: text for word, (_, text) in WARNINGS.items()}
-    assert f"above {100 * gan_diagnostics.SURE:.0f} %" in texts["discriminator_wins"]
-    assert f"above {100 * gan_diagnostics.SURE:.0f} %" in texts["discriminator_falls_fast"]
+    assert f"above {100 * gan_diagnostics.SATURATED:.0f} %" in texts["discriminator_wins"]
+    assert f"above {100 * gan_diagnostics.SATURATED:.0f} %" in texts["discriminator_falls_fast"]
     low, high = (
         100 * (gan_diagnostics.CHANCE + sign * gan_diagnostics.NEAR_CHANCE) for sign in (-1, 1)
     )

@@ -218,7 +218,7 @@ def test_the_recommendation_comes_first(page: Page) -> None:
     headings = [heading for heading in page.sections if heading]
     assert headings[:3] == [
         "Recommendation",
-        "The declared comparison",
+        "Primary comparison",
         "Test accuracy of every arm",
     ]
     lead = page.source.partition('<div class="lead">')[2].partition("</div>")[0]
@@ -228,8 +228,8 @@ def test_the_recommendation_comes_first(page: Page) -> None:
 
 
 def test_the_primary_comparison_is_the_declared_one(page: Page) -> None:
-    text = page.sections["The declared comparison"].text.strip()
-    assert text.startswith("dcgan has too few seeds to be judged against real for cnn, 2 labels")
+    text = page.sections["Primary comparison"].text.strip()
+    assert text.startswith("dcgan has too few seeds for a comparison with real for cnn, 2 labels")
 
 
 def test_every_arm_of_every_classifier_and_budget_has_its_row(page: Page, study: Params) -> None:
@@ -266,7 +266,7 @@ def test_verdicts_have_their_class_and_are_all_explained(page: Page) -> None:
 
 
 def test_the_assumptions_are_one_click_away_from_the_answer(page: Page) -> None:
-    part = page.source.partition("<h2>The declared comparison</h2>")[2]
+    part = page.source.partition("<h2>Primary comparison</h2>")[2]
     shown, _, hidden = part.partition("<details>")
     assert "Student" not in shown
     assert "Assumed:" in hidden.partition("</details>")[0]
@@ -277,12 +277,12 @@ def test_every_answer_has_its_explanation(page: Page, finished_study: Path) -> N
     main = comparisons.main_rows(results.deltas, params)
     claims = [arm for arm, recipe in params.arms.items() if recipe.role == "claim"]
     rows = main[main["arm"].isin(claims) & (main["arm"] != "real")]
-    text = " ".join(page.sections["The declared comparison"].text.split())
+    text = " ".join(page.sections["Primary comparison"].text.split())
     for row in comparisons.rows_of(rows):
         needed = {"seeds_to_decide": 10}
         first = explanation({**row, **needed}, 0.005).partition(". ")[0]
         assert first in text
-    items = [item for item in page.sections["The declared comparison"].items if "too few" in item]
+    items = [item for item in page.sections["Primary comparison"].items if "too few" in item]
     assert len(items) == 3 * 2 * 2 - 1 + 2 * 2 * 2
 
 
@@ -294,7 +294,7 @@ def test_controls_have_a_table_of_their_own(page: Page) -> None:
 
 
 def test_label_equivalents_are_in_words(page: Page) -> None:
-    items = page.sections["The declared comparison"].items
+    items = page.sections["Primary comparison"].items
     equivalents = [item for item in items if "labels per class alone" in item]
     assert len(equivalents) == 3 * 2 * 2
     assert not [item for item in equivalents if "inf" in item or "nan" in item]
@@ -376,7 +376,7 @@ def test_a_study_without_controls_reference_or_curve_has_a_page(
     page = page_with(finished_study, params)
     assert "Control arms" not in page.sections
     assert "Label equivalents" not in page.text
-    assert "dcgan has too few seeds to be judged against real" in page.text
+    assert "dcgan has too few seeds for a comparison with real" in page.text
     assert "its arms pass on part of what augmentation alone would give" in page.text
     assert "what the generator itself contributes" not in page.text
 
@@ -546,7 +546,7 @@ def test_few_seeds_name_the_seeds_that_would_decide(finished_study: Path) -> Non
     _, results, _ = results_of(finished_study)
     primary = results.diagnostics.iloc[0]
     assert primary["seeds_to_decide"] >= 10
-    assert "so run at least" in page.sections["The declared comparison"].text
+    assert "so run at least" in page.sections["Primary comparison"].text
     head = page.sections["Diagnostics"].tables[0][0]
     assert head[-2:] == ["seeds to decide", "seeds for 80 % power"]
     assert "minimum detectable effect (80 % power), points" in head

@@ -130,7 +130,7 @@ def test_a_generator_that_does_not_beat_its_reference_is_not_recommended(
     assert found.sentences == (
         "cnn with 2 labels per class: use classical (affine augmentation), 80.0 to 87.0 %, +7.0 "
         "[+6.5, +7.6] points.",
-        f"Synthetic images are not shown to add to this: {words} (+1.0 [+0.5, +1.6] points).",
+        f"Synthetic images are not shown to improve this: {words} (+1.0 [+0.5, +1.6] points).",
     )
 
 
@@ -225,7 +225,7 @@ def test_an_arm_whose_controls_failed_is_never_recommended(study: Params) -> Non
     found = only(study, {**CLASSICAL, **broken})
     assert found.arm is None
     assert found.sentences == (
-        "cnn with 2 labels per class: nothing that was tried is shown to help; keep real (80.0 %).",
+        "cnn with 2 labels per class: no arm is shown to help; keep real (80.0 %).",
         "Not considered, because a control failed: classical (shuffled must not be better).",
     )
 
@@ -261,7 +261,7 @@ def test_an_arm_without_images_is_not_judged(study: Params) -> None:
     lost = {"verdict": "not judged", "num_without_images": 7, "num_unusable": 7}
     found = only(study, CLASSICAL, {**BOTH, **lost}, {**BOTH_OVER, **lost})
     assert found.sentences[1] == (
-        "Synthetic images are not shown to add to this: dcgan_classical against real is not "
+        "Synthetic images are not shown to improve this: dcgan_classical against real is not "
         "judged, since no synthetic image was used in 7 of 10 seeds."
     )
 
@@ -307,9 +307,7 @@ def test_arms_with_unlabeled_images_are_marked_and_the_best_without_follows(
         "[+6.5, +7.6] points."
     )
     alone = only(params, taught)
-    assert alone.sentences[-1] == (
-        "Without unlabeled images, nothing that was tried is shown to help."
-    )
+    assert alone.sentences[-1] == "Without unlabeled images, no arm is shown to help."
 
 
 def semi(study: Params) -> Params:

@@ -215,7 +215,7 @@ def test_a_failed_trial_is_listed_with_its_reason(project: Path, study: Params) 
 
 def test_a_failed_baseline_stops_the_report_when_it_is_needed(project: Path, study: Params) -> None:
     fail(project, Trial("cnn", "real", Replicate(2, 1)))
-    with pytest.raises(IntegrityError, match="a baseline to fall back on"):
+    with pytest.raises(IntegrityError, match="a trial of the baseline that did not fail"):
         list(tables.read_trials(study, project))
 
 

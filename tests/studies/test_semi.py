@@ -269,7 +269,7 @@ def test_a_subset_that_takes_the_whole_pool_leaves_nothing_to_a_teacher(
 ) -> None:
     study = small.study.model_copy(update={"budgets": [40]})
     arms = {name: arm for name, arm in small.arms.items() if name != "fresh_real"}
-    with pytest.raises(ParamsError, match="expected unlabeled images beside the labeled subset"):
+    with pytest.raises(ParamsError, match="expected more images than the labeled subset"):
         prepare.run(small.model_copy(update={"study": study, "arms": arms}), tmp_path)
 
 
