@@ -191,7 +191,7 @@ def explanation(row: Row, smallest_effect: float) -> str:
     failed = ""
     if row.get("num_failed"):
         failed = f", where {row['num_failed']} of {row['n']} seeds failed and count as the baseline"
-    elif not math.isclose(delta, arm - baseline, abs_tol=1e-9):
+    elif row.get("num_without_images") and not math.isclose(delta, arm - baseline, abs_tol=1e-9):
         count = f"{row['num_without_images']} of {row['n']}"
         failed = f", where {count} seeds without added images count as no gain"
     first = (
