@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ from pipeline.report.diagnostics import diagnostics_table
 from pipeline.report.label_equivalents import label_equivalent_table
 from pipeline.runtime.files import write_text
 from pipeline.trials.integrity import verify
+
+DECIMALS = 6  # of the numbers in CSV files
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def build_tables(params: Params, root: Path, dataset: str) -> ReportTables:
     deltas = comparisons.deltas_table(trials, params, overlaps)
     fidelity = tables.fidelity_table(params, root, trials)
     families = tables.families(params, root)
-    return ReportTables(
+    results = ReportTables(
         trials=trials,
         deltas=deltas,
         diagnostics=diagnostics_table(trials, correct, params, overlaps),
@@ -75,6 +77,13 @@ def build_tables(params: Params, root: Path, dataset: str) -> ReportTables:
             if any(family.augmentation.values())
         },
     )
+    # The page shows the numbers of the CSV files, from which the terminal reads.
+    written = {
+        part.name: table.round(DECIMALS)
+        for part in fields(results)
+        if isinstance(table := getattr(results, part.name), pd.DataFrame)
+    }
+    return replace(results, **written)
 
 
 def write_tables(reports: Path, results: ReportTables) -> None:
@@ -86,4 +95,4 @@ def write_tables(reports: Path, results: ReportTables) -> None:
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table with six decimals and `\\n`, so that equal numbers give equal bytes."""
-    write_text(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6f"))
+    write_text(path, table.to_csv(index=False, lineterminator="\n", float_format=f"%.{DECIMALS}f"))
