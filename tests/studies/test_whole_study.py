@@ -58,6 +58,7 @@ DELTA_COLUMNS = [
     "verdict",
     "failed_controls",
     "num_without_images",
+    "num_unusable",
 ]
 pytestmark = pytest.mark.slow
 
