@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config.schema import Params
-from pipeline.report import comparisons, ranking, tables
+from pipeline.report import comparisons, families, ranking, tables
 from pipeline.report.diagnostics import diagnostics_table
 from pipeline.report.label_equivalents import label_equivalent_table
 from pipeline.runtime.files import write_text
@@ -21,7 +21,7 @@ DECIMALS = 6  # of the numbers in CSV files
 
 @dataclass(frozen=True)
 class ReportTables:
-    """All tables of the report, and what `tables.Family` says of every generator.
+    """All tables of the report, and what `families.Family` says of every generator.
 
     `augmentations` has the generators whose training images were augmented.
     """
@@ -55,7 +55,7 @@ def build_tables(params: Params, root: Path, dataset: str) -> ReportTables:
     correct = tables.correct_mask(scored)
     deltas = comparisons.deltas_table(trials, params, overlaps)
     fidelity = tables.fidelity_table(params, root, trials)
-    families = tables.families(params, root)
+    by_name = families.families(params, root)
     results = ReportTables(
         trials=trials,
         deltas=deltas,
@@ -68,12 +68,12 @@ def build_tables(params: Params, root: Path, dataset: str) -> ReportTables:
         filters=tables.filters_table(scored),
         failures=tables.failures_table(params, root),
         ranking=ranking.ranking_table(trials, deltas, fidelity, params, overlaps),
-        health=tables.health_table(params, root),
+        health=families.health_table(params, root),
         confusions=tables.confusions(scored, params.report.primary.budget),
-        kinds={name: family.kind for name, family in families.items() if family.kind},
+        kinds={name: family.kind for name, family in by_name.items() if family.kind},
         augmentations={
             name: family.augmentation
-            for name, family in families.items()
+            for name, family in by_name.items()
             if any(family.augmentation.values())
         },
     )

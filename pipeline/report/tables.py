@@ -7,8 +7,7 @@ version (`ALIASES`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.config.schema import MODELS, SUBSETS, SYNTHETIC, Params
-from pipeline.evaluation import gan_diagnostics
 from pipeline.evaluation.metrics import METRICS, confusion
 from pipeline.evaluation.statistics import mean_overlap
 from pipeline.report.comparisons import PRIMARY_METRIC
@@ -47,7 +45,6 @@ TEACHER_COLUMNS = [
     "strangeness_auroc",
     "remoteness",
 ]
-HEALTH_COLUMNS = ["generator", "budget", "seed", "accuracy", "least_spread", "warnings"]
 # Columns with two names, the former one and the present one.
 ALIASES = {
     "sure_frac": "confident_frac",
@@ -142,7 +139,7 @@ def failures_table(params: Params, root: Path) -> pd.DataFrame:
         record = read_manifest(root / artifact.manifest)
         if record["failure"]:
             where, what, _ = record["failure"]
-            rows.append({**tags_of(record), "reason": f"{where}: {what}"})
+            rows.append({**record["tags"], "reason": f"{where}: {what}"})
     return pd.DataFrame(rows, columns=FAILURE_COLUMNS)
 
 
@@ -297,68 +294,6 @@ def read_losses(name: str, params: Params, root: Path) -> pd.DataFrame:
         for replicate in finished(models, params)
     ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-
-
-@dataclass(frozen=True)
-class Family:
-    """Kind and loss of a generator's family; empty if the manifest has none."""
-
-    kind: str = ""  # gan, autoencoder, variational autoencoder or diffusion
-    loss: str = ""  # of the discriminator: cross-entropy, hinge, wasserstein, ...
-    # Ranges of the augmentation of its training images, by name.
-    augmentation: Mapping[str, float] = field(default_factory=dict)
-
-
-def tags_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The tags of a trial's manifest: stage, item, budget, seed and what its stage adds."""
-    return dict(manifest.get("tags", manifest.get("labels", {})))
-
-
-def family_facts(manifest: Mapping[str, Any]) -> Family:
-    """What a generator is and how it was trained, from the manifest of `train_generator`."""
-    tags = tags_of(manifest)
-    config = manifest.get("spec", {}).get("generator", {}).get("config", {})
-    return Family(
-        str(tags.get("kind", "")), str(tags.get("loss", "")), config.get("augmentation", {})
-    )
-
-
-def families(params: Params, root: Path) -> dict[str, Family]:
-    """The family of every generator of which a replicate finished."""
-    facts = {}
-    for name in params.generators:
-        models = root / MODELS / name
-        for replicate in finished(models, params)[:1]:
-            manifest = read_manifest(manifest_of(models / replicate.file(".npz")))
-            facts[name] = family_facts(manifest)
-    return facts
-
-
-def health_table(params: Params, root: Path) -> pd.DataFrame:
-    """One row per generator and replicate: `gan_diagnostics` of its training history.
-
-    `accuracy`: the discriminator's at the end, empty where there is none; columns for k and for a
-    second discriminator follow where some generator has them. `min_diversity`: that of the class
-    with the least, from the evaluation.
-    """
-    facts = families(params, root)
-    rows: list[dict[str, Any]] = []
-    for names, audit in audits(params, root):
-        name, replicate = names["generator"], Replicate(names["budget"], names["seed"])
-        history = read_history(root / MODELS / name, replicate)
-        loss = facts.get(name, Family()).loss
-        by_class = with_aliases(pd.DataFrame(audit.get("classes", ()))).get("diversity")
-        diversity = np.nan if by_class is None else pd.to_numeric(by_class).min()
-        rows.append(
-            {
-                **names,
-                "least_spread": diversity,
-                "warnings": "; ".join(gan_diagnostics.warnings(history, loss)),
-                **gan_diagnostics.at_the_end(history),
-            }
-        )
-    more = sorted({key for row in rows for key in row} - {*HEALTH_COLUMNS})
-    return with_aliases(pd.DataFrame(rows, columns=[*HEALTH_COLUMNS, *more]))
 
 
 def confusions(scored: ScoredTrials, budget: int) -> dict[tuple[str, str], NDArray[np.int64]]:

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.config.schema import Params, TeacherParams, load_params
 from pipeline.evaluation.metrics import METRICS
-from pipeline.report import tables
+from pipeline.report import families, tables
 from pipeline.runtime.errors import DivergedError, IntegrityError
 from pipeline.runtime.files import file_digest, read_json, read_npz, write_json, write_npz
 from pipeline.trials.grid import Replicate, Trial, expected_trials, replicates
@@ -252,11 +252,11 @@ def test_every_class_of_every_generator_is_listed(project: Path, study: Params) 
     assert {"label_fidelity", "label_fidelity_low", "coverage", "spread", "diversity"} <= set(table)
 
 
-def test_how_training_went_is_told_of_every_replicate(project: Path, study: Params) -> None:
+def test_every_replicate_has_diagnostics_of_its_training(project: Path, study: Params) -> None:
     failed = manifest_of(project / "models/dcgan/budget-0004/seed-00.npz")
     write_json(failed, read_json(failed) | {"failure": ["where", "what", "fix"]})
-    table = tables.health_table(study, project).set_index(["budget", "seed"])
-    assert list(table.reset_index()[tables.HEALTH_COLUMNS]) == tables.HEALTH_COLUMNS
+    table = families.health_table(study, project).set_index(["budget", "seed"])
+    assert list(table.reset_index()[families.HEALTH_COLUMNS]) == families.HEALTH_COLUMNS
     assert len(table) == 8
     assert np.isnan(table.loc[(4, 0), "accuracy"])
     assert (table.drop((4, 0))["accuracy"] == 0.75).all()
@@ -295,11 +295,12 @@ def test_a_teacher_is_read_under_either_name(project: Path, study: Params) -> No
     assert seen[0]["ood_auroc"].isna().all()
 
 
-@pytest.mark.parametrize("key", ["tags", "labels"])
-def test_a_family_says_what_it_is_in_its_manifest(key: str) -> None:
-    facts = {"stage": "train_generator", "kind": "gan", "loss": "wasserstein"}
-    assert tables.family_facts({key: facts}) == tables.Family("gan", "wasserstein")
-    assert tables.family_facts({key: {"stage": "train_generator"}}) == tables.Family()
+def test_a_family_says_what_it_is_in_its_manifest() -> None:
+    tags = {"stage": "train_generator", "kind": "gan", "loss": "wasserstein"}
+    ranges = {"degrees": 10.0}
+    spec = {"generator": {"config": {"augmentation": ranges}}}
+    manifest = {"tags": tags, "spec": spec}
+    assert families.family_facts(manifest) == families.Family("gan", "wasserstein", ranges)
 
 
 def test_families_are_those_of_finished_generators(zoo: Path) -> None:
@@ -308,7 +309,7 @@ def test_families_are_those_of_finished_generators(zoo: Path) -> None:
         write_json(path, read_json(path) | {"failure": ["a", "b", "c"]})
     first = manifest_of(zoo / "models/dcgan/budget-0002/seed-03.npz")
     write_json(first, read_json(first) | {"failure": ["a", "b", "c"]})
-    kinds = {name: family.kind for name, family in tables.families(params, zoo).items()}
+    kinds = {name: family.kind for name, family in families.families(params, zoo).items()}
     assert kinds == {"dcgan": "gan", "cvae": "variational autoencoder"}
 
 
@@ -316,13 +317,13 @@ def test_a_distance_is_not_judged_by_its_height(zoo: Path) -> None:
     params = load_params(zoo)
     history = zoo / "models/dcgan/budget-0002/seed-03.history.csv"
     history.write_text(history.read_text("utf-8").replace("0.75", "1.0"), "utf-8")
-    health = tables.health_table(params, zoo).set_index(["generator", "budget", "seed"])
+    health = families.health_table(params, zoo).set_index(["generator", "budget", "seed"])
     assert health.loc[("dcgan", 2, 3), "warnings"] == "discriminator_wins"
     manifest = manifest_of(zoo / "models/dcgan/budget-0002/seed-03.npz")
     record = read_json(manifest)
     record["tags"]["loss"] = "wasserstein"
     write_json(manifest, record)
-    health = tables.health_table(params, zoo).set_index(["generator", "budget", "seed"])
+    health = families.health_table(params, zoo).set_index(["generator", "budget", "seed"])
     assert health.loc[("dcgan", 2, 3), "warnings"] == ""
 
 

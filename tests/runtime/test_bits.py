@@ -210,7 +210,7 @@ def child(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def told(text: str) -> tuple[dict[str, str | None], str, list[str]]:
+def parse_report(text: str) -> tuple[dict[str, str | None], str, list[str]]:
     environment, capability, blas = json.loads(text)
     return {name: environment.get(name) for name in PORTABLE}, capability, blas
 
@@ -220,7 +220,7 @@ def test_settings_win_over_the_users_environment_in_a_child() -> None:
     done = child(f"import pipeline; file = None\n{TELL}", **USERS)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    found, capability, blas = told(done.stdout)
+    found, capability, blas = parse_report(done.stdout)
     assert found == PORTABLE
     assert capability == "AVX2"
     assert set(blas) == {"Haswell"}
@@ -239,11 +239,11 @@ if __name__ == "__main__":
 
 @portable
 def test_settings_win_in_a_worker(tmp_path: Path) -> None:
-    path = tmp_path / "told.json"
+    path = tmp_path / "found.json"
     code = WORKS.replace("sys.argv[1]", repr(str(path)))
     done = child(code, **USERS)
     assert done.returncode == 0, done.stderr
-    found, capability, blas = told(path.read_text("utf-8"))
+    found, capability, blas = parse_report(path.read_text("utf-8"))
     assert found == PORTABLE
     assert capability == "AVX2"
     assert set(blas) == {"Haswell"}
