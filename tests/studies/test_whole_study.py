@@ -324,8 +324,9 @@ def test_the_number_of_workers_changes_no_byte(finished: Path, study: Path) -> N
     for folder in (".trials", "models", "results"):
         shutil.rmtree(study / folder)
     edit(study, r"kind: serial", "kind: processes", r"workers: 0", "workers: 2")
-    for stage in ("train_generator", "train_classifiers"):
-        run(study, "python", "-m", "pipeline.stages", stage, "dcgan")
+    stages = {"train_teacher": "supervised", "train_generator": "dcgan"}
+    for stage, item in {**stages, "train_classifiers": "dcgan"}.items():
+        run(study, "python", "-m", "pipeline.stages", stage, item)
     assert digests(study / "models") == digests(finished / "models")
     assert digests(study / "results/dcgan") == digests(finished / "results/dcgan")
     assert digests(study / "results/dcgan")
