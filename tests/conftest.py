@@ -28,6 +28,7 @@ from pipeline.data.datasets import toy
 from pipeline.data.images import LabeledImages, read_images
 from pipeline.evaluation import audit
 from pipeline.generators import GENERATORS
+from pipeline.report.tables import TEACHER_COLUMNS
 from pipeline.runtime.errors import TrialError
 from pipeline.runtime.files import file_digest, write_json, write_npz, write_text
 from pipeline.runtime.seeds import derive_seed, library_versions, numpy_rng
@@ -119,16 +120,6 @@ FIDELITY = (
     "wrong_label_frac",
     "wrong_label_frac_low",
     "wrong_label_frac_high",
-)
-TEACHER_NUMBERS = (
-    "num_unlabeled",
-    "label_accuracy",
-    "sure_frac",
-    "sure_accuracy",
-    "foreign_frac",
-    "foreign_labeled_frac",
-    "foreign_sure_frac",
-    "remoteness",
 )
 PER_CLASS = ("coverage", "recall", "spread", "copying_pixels", "copying_features")
 CLASS_AUDIT = (
@@ -305,7 +296,7 @@ def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> None:
         case "train_generator":
             leave_generator(paths, artifact)
         case "evaluate_teacher":
-            numbers = dict.fromkeys(TEACHER_NUMBERS, 0.75)
+            numbers = dict.fromkeys(TEACHER_COLUMNS[3:], 0.75)
             write_json(paths[".json"], numbers | {"strangeness_auroc": None})
         case "evaluate_generator":
             write_json(paths[".json"], audited(artifact))
