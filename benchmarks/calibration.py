@@ -31,12 +31,11 @@ from pipeline.config.arms import RealArm
 from pipeline.config.schema import (
     FRESH,
     SUBSETS,
-    DataParams,
     Params,
-    UnknownClassesParams,
     load_params,
 )
-from pipeline.data.datasets import DATASETS
+from pipeline.data.datasets.base import BuiltIn
+from pipeline.data.datasets.digits import Digits
 from pipeline.data.images import LabeledImages
 from pipeline.data.splits import canonical, hold_out, split_subset
 from pipeline.evaluation import statistics
@@ -235,10 +234,7 @@ def outcome(classifier: str, arm: str, studies: Sequence[Scores]) -> Row:
 
 def digit_studies(num_replicates: int, workers: int) -> list[Scores]:
     """`replicate` for every number below `num_replicates`, `workers` at a time."""
-    source = DataParams(
-        name="digits", test_per_class=TEST_PER_CLASS, unknown_classes=UnknownClassesParams()
-    )
-    data = canonical(DATASETS["digits"](source, ROOT).images)
+    data = canonical(Digits(BuiltIn(), ROOT).load().images)
     params = load_params(ROOT)
     calls = (delayed(replicate)(number, data, params) for number in range(num_replicates))
     return list(Parallel(n_jobs=workers)(calls))

@@ -42,7 +42,7 @@ from benchmarks.command_line import (
 from benchmarks.textbook import AS_THEY_ARE, SETTINGS, TEXTBOOK
 from pipeline.classifiers.base import plain
 from pipeline.classifiers.cnn import CNN, CNNConfig
-from pipeline.config.schema import DataParams, UnknownClassesParams, load_params
+from pipeline.config.schema import load_params
 from pipeline.config.validation import member_config
 from pipeline.data.datasets import mnist
 from pipeline.data.images import ImageSpec, LabeledImages
@@ -200,15 +200,7 @@ def neighborhoods(judge: CNN, data: LabeledImages, test: LabeledImages) -> dict[
 
 def benchmark(run: Run) -> dict[str, Any]:
     """Run with these options; returns the result that is also in `OUT/result.json`."""
-    raw = mnist.load(
-        DataParams(
-            name="mnist",
-            path=str(run.data),
-            test_per_class=1,
-            unknown_classes=UnknownClassesParams(),
-        ),
-        Path.cwd(),
-    )
+    raw = mnist.Mnist(mnist.MnistConfig(path=str(run.data)), Path.cwd()).load()
     data, test = raw.images, cast("LabeledImages", raw.test)
     if run.held_out:
         places = np.arange(len(data))

@@ -40,7 +40,6 @@ from benchmarks.command_line import (
     num_threads,
     positive,
 )
-from pipeline.config.schema import DataParams, UnknownClassesParams
 from pipeline.data.datasets import mnist
 from pipeline.report import figures
 from pipeline.runtime.determinism import deterministic
@@ -91,13 +90,8 @@ PARTS = {
 
 def job_of(arguments: Namespace) -> Job:
     """The images in DIR, split in two, and the options."""
-    params = DataParams(
-        name="mnist",
-        path=str(arguments.data),
-        test_per_class=1,
-        unknown_classes=UnknownClassesParams(),
-    )
-    data = mnist.load(params, Path.cwd()).images
+    config = mnist.MnistConfig(path=str(arguments.data))
+    data = mnist.Mnist(config, Path.cwd()).load().images
     places = np.arange(len(data))
     return Job(
         pool=data.take(places[:-HELD_OUT]),

@@ -22,9 +22,10 @@ import torch
 from hypothesis import settings
 
 from pipeline.classifiers import judge
-from pipeline.config.schema import DataParams, Params, UnknownClassesParams, family
+from pipeline.config.schema import Params, family
 from pipeline.config.validation import Member, member_config, parse_yaml, validate
-from pipeline.data.datasets import toy
+from pipeline.data.datasets.base import BuiltIn
+from pipeline.data.datasets.toy import Toy
 from pipeline.data.images import LabeledImages, read_images
 from pipeline.evaluation import audit
 from pipeline.generators import GENERATORS
@@ -155,9 +156,7 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def bars() -> LabeledImages:
     """All images of the toy dataset: 180 of 8 x 8 pixels, three classes."""
-    return toy.load(
-        DataParams(name="toy", test_per_class=1, unknown_classes=UnknownClassesParams()), ROOT
-    ).images
+    return Toy(BuiltIn(), ROOT).load().images
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,7 @@ def check_params(root: Path) -> Params:
         **sections("teachers", params.teachers, TEACHERS),
         **sections("classifiers", params.classifiers, CLASSIFIERS),
     }
+    member_config(DATASETS[params.data.name].Config, params.data.settings, "data")
     for name, section in params.transforms.items():
         member_config(TRANSFORMS[name][0], section, f"transforms.{name}")
     refuse(teacher_problems(params, configs))

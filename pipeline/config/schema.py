@@ -6,8 +6,9 @@ stages check them against the `Config` of its family, so this module does not im
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -23,6 +24,7 @@ from pipeline.config.validation import (
     parse_yaml,
     read_text,
     refuse_repeats,
+    renamed_key,
     validate,
 )
 from pipeline.runtime.bits import Bits
@@ -45,13 +47,106 @@ class UnknownClassesParams(Section):
         return self
 
 
+Side = Annotated[int, Field(ge=4, le=128)]  # pixels
+Level = Annotated[int, Field(ge=0, le=255)]
+
+
+class ResizeParams(Section):
+    """The size of all images in pixels, one side or (height, width), and how they get it.
+
+    `crop` cuts the longer side at both ends, `pad` adds the background at both ends of the shorter
+    one, `stretch` changes the aspect ratio.
+    """
+
+    size: Side | tuple[Side, Side]
+    policy: Literal["crop", "pad", "stretch"] = "crop"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width)."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+class TestParams(Section):
+    """A test set that is held out, as a share of the images of every class.
+
+    `per_seed`: another test set for every seed, for datasets too small for a single large one.
+    """
+
+    frac: float = Field(gt=0, lt=1)
+    per_seed: bool = False
+
+
+class GroupParams(Section):
+    """Which images belong together and are never on both sides of a split; one of four rules.
+
+    `column`: equal values in a column of the table. `name`: equal matches of a regular expression
+    in the file name (its first group, if it has one). `folder`: equal sub-folders of the class
+    folder. `twins`: images whose pixels correlate at least this much, directly or through others.
+    """
+
+    column: str | None = None
+    name: str | None = None
+    folder: bool = False
+    twins: float | None = Field(default=None, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> GroupParams:
+        rules = [key for key in type(self).model_fields if getattr(self, key)]
+        if len(rules) != 1:
+            raise ValueError(
+                f"expected exactly one of column, name, folder and twins, found "
+                f"{', '.join(rules) or 'none'}"
+            )
+        return self
+
+
 class DataParams(Section):
-    """The dataset, and how many of its images form the test set."""
+    """The dataset, how its images are read, and how they are split.
+
+    Keys that are not here become `settings` of the dataset, which its `Config` checks, unless they
+    look like a misspelled or renamed key.
+    """
 
     name: str
-    path: str | None = None
-    test_per_class: Count
+    settings: Member = Field(default_factory=dict)
+    resize: ResizeParams | None = None  # None: as they are, all of one size
+    # Color of the background, a value per channel; auto: measured; none: photos without one.
+    background: Literal["auto", "none"] | list[Level] = "auto"
+
+    # The test set of a dataset without its own: one of both.
+    test_per_class: Count | None = None
+    test: TestParams | None = None
+    group: GroupParams | None = None
     unknown_classes: UnknownClassesParams = Field(examples=["{classes: [], frac: 0.0}"])
+    # Labeled images of the largest class for one of the smallest; natural: as in the dataset.
+    imbalance: Literal["natural"] | Annotated[float, Field(ge=1, le=1000)] = 1.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _separate_settings(cls, section: Any) -> Any:
+        if not isinstance(section, dict) or "settings" in section:
+            return section
+        settings = {
+            key: value
+            for key, value in section.items()
+            if key not in cls.model_fields
+            and renamed_key(f"data.{key}") is None
+            and not difflib.get_close_matches(str(key), cls.model_fields, n=1)
+        }
+        own = {key: value for key, value in section.items() if key not in settings}
+        return {**own, "settings": settings}
+
+    @model_validator(mode="after")
+    def _one_test(self) -> DataParams:
+        if self.test is not None and self.test_per_class is not None:
+            raise ValueError("test: expected none beside test_per_class, found both")
+        return self
+
+    @property
+    def per_seed(self) -> bool:
+        """Whether every seed has a test set, and so a pool, of its own."""
+        return self.test is not None and self.test.per_seed
 
 
 class StudyParams(Section):

@@ -6,8 +6,9 @@ Knows arrays and the `.npz` format, but no torch and no model.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +22,26 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 
+# The color of the empty space around an object, 0..255 per channel: what moves into view when an
+# image is shifted or rotated. None: a photo, which has no such color.
+Background = tuple[int, ...] | None
+BLACK: Background = (0,)  # a single value stands for all channels
+
+
 @dataclass(frozen=True)
 class ImageSpec:
-    """What a model needs to know about a dataset: image shape and number of classes."""
+    """What a model needs to know about a dataset: image shape, number of classes, background."""
 
     channels: int
     height: int
     width: int
     num_classes: int
+    background: Background = BLACK
 
 
 @dataclass(frozen=True)
 class LabeledImages:
-    """`images` uint8 (n, c, h, w), 0 background, 255 foreground; `labels` int64 (n,), -1 unlabeled.
+    """`images` uint8 (n, c, h, w); `labels` int64 (n,), -1 unlabeled; the background of all images.
 
     Raises `DataError` for other shapes, dtypes or label values.
     """
@@ -41,6 +49,7 @@ class LabeledImages:
     images: Images
     labels: Labels
     source: str = "images"
+    background: Background = BLACK
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -75,22 +84,25 @@ class LabeledImages:
 
     def take(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> LabeledImages:
         """The images at `index` (positions or a mask), in that order."""
-        return LabeledImages(self.images[index], self.labels[index], self.source)
+        return replace(self, images=self.images[index], labels=self.labels[index])
 
     def spec(self) -> ImageSpec:
         """The shape of one image and the number of classes."""
         _, channels, height, width = self.images.shape
-        return ImageSpec(channels, height, width, self.num_classes)
+        return ImageSpec(channels, height, width, self.num_classes, self.background)
 
 
 def joined(first: LabeledImages, second: LabeledImages) -> LabeledImages:
-    """The images of `first`, then those of `second`."""
+    """The images of `first`, then those of `second`; source and background are those of `first`."""
     images = np.concatenate([first.images, second.images])
-    return LabeledImages(images, np.concatenate([first.labels, second.labels]), first.source)
+    return replace(first, images=images, labels=np.concatenate([first.labels, second.labels]))
 
 
 def read_images(path: Path) -> LabeledImages:
-    """The `images` and `labels` of an `.npz` file; raises `DataError` if it lacks them."""
+    """The `images` and `labels` of an `.npz` file; raises `DataError` if it lacks them.
+
+    A file without `background` has black images; an empty one means photos.
+    """
     arrays = read_npz(path)
     if not {"images", "labels"} <= set(arrays):
         raise DataError(
@@ -98,7 +110,18 @@ def read_images(path: Path) -> LabeledImages:
             f"expected the arrays images and labels, found {', '.join(arrays) or 'none'}",
             "run the stage that writes this file again",
         )
-    return LabeledImages(arrays["images"], arrays["labels"], str(path))
+    background = BLACK
+    if "background" in arrays:
+        background = tuple(arrays["background"].tolist()) or None
+    return LabeledImages(arrays["images"], arrays["labels"], str(path), background)
+
+
+def arrays_of(data: LabeledImages) -> dict[str, NDArray[Any]]:
+    """The arrays that `read_images` reads; the background is left out where it is black."""
+    arrays: dict[str, NDArray[Any]] = {"images": data.images, "labels": data.labels}
+    if data.background != BLACK:
+        arrays["background"] = np.array(data.background or (), dtype=np.int64)
+    return arrays
 
 
 def flat(images: Images) -> NDArray[np.float32]:

@@ -18,9 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.schema import Params
-from pipeline.config.validation import FILE, refuse_unknown
 from pipeline.data.budgets import refuse_budgets
-from pipeline.data.datasets import DATASETS
+from pipeline.data.datasets import load_dataset
 from pipeline.data.images import LabeledImages, content_ids
 from pipeline.data.splits import (
     Index,
@@ -41,12 +40,11 @@ from pipeline.trials.layout import IDS, LABELS, POOL, SPLITS, SUMMARY, TEST, fre
 def run(params: Params, root: Path) -> None:
     """Write `data/splits/`; raises `DataError` or `ParamsError` before anything is replaced."""
     name, unknown = params.data.name, params.data.unknown_classes
-    refuse_unknown(f"{FILE}: data.name", name, DATASETS)
-    raw = DATASETS[name](params.data, root)
+    raw = load_dataset(params.data, root)
     labeled_classes, others = without_classes(raw.images, unknown.classes)
     pool = canonical(labeled_classes)
     if raw.test is None:
-        pool, test = hold_out(pool, params.data.test_per_class, numpy_rng("test", name))
+        pool, test = hold_out(pool, params.data.test_per_class or 1, numpy_rng("test", name))
     else:
         test = canonical(without_classes(raw.test, unknown.classes)[0])
     pool = add_unknown_classes(pool, others, unknown.frac, numpy_rng("foreign", name))

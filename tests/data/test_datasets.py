@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.schema import DataParams, UnknownClassesParams
-from pipeline.data.datasets import DATASETS, mnist
+from pipeline.data.datasets import DATASETS, load_dataset, mnist
 from pipeline.data.datasets.base import RawDataset
 from pipeline.data.datasets.idx import find_idx, read_idx
 from pipeline.data.images import LabeledImages, digest
@@ -54,12 +54,10 @@ def loaded(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, li
     folder = tmp_path_factory.mktemp("mnist")
     tiny_mnist(folder)
     found = {}
-    for name, load in DATASETS.items():
+    for name in DATASETS:
         path = str(folder) if name == "mnist" else None
-        params = DataParams(
-            name=name, path=path, test_per_class=2, unknown_classes=UnknownClassesParams()
-        )
-        found[name] = [load(params, root), load(params, root)]
+        params = DataParams(name=name, path=path, unknown_classes=UnknownClassesParams())
+        found[name] = [load_dataset(params, root), load_dataset(params, root)]
     return found
 
 
@@ -146,22 +144,14 @@ def test_a_class_that_only_the_training_part_has_is_refused() -> None:
 @pytest.mark.parametrize("place", ["mnist", "my dátä (1)/set"])
 def test_mnist_is_read_pixel_for_pixel(packed: bool, place: str, tmp_path: Path) -> None:
     arrays = tiny_mnist(tmp_path / place, packed)
-    raw = mnist.load(
-        DataParams(
-            name="mnist", path=place, test_per_class=1, unknown_classes=UnknownClassesParams()
-        ),
-        tmp_path,
-    )
+    raw = mnist.Mnist(mnist.MnistConfig(path=place), tmp_path).load()
     for part, prefix in ((raw.images, "train"), (raw.test, "t10k")):
         np.testing.assert_array_equal(part.images[:, 0], arrays[f"{prefix}-images-idx3-ubyte"])
         np.testing.assert_array_equal(part.labels, arrays[f"{prefix}-labels-idx1-ubyte"])
 
 
 def read_mnist(folder: Path) -> RawDataset:
-    params = DataParams(
-        name="mnist", path=str(folder), test_per_class=1, unknown_classes=UnknownClassesParams()
-    )
-    return mnist.load(params, folder)
+    return mnist.Mnist(mnist.MnistConfig(path=str(folder)), folder).load()
 
 
 def test_a_folder_that_is_not_there_is_refused_by_its_key(tmp_path: Path) -> None:

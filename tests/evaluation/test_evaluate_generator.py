@@ -16,8 +16,9 @@ import safetensors.torch
 from pipeline.classifiers import judge
 from pipeline.classifiers.cnn import CNN, LeNet
 from pipeline.classifiers.judge import fit_judge
-from pipeline.config.schema import DataParams, UnknownClassesParams
-from pipeline.data.datasets import digits, mnist5k
+from pipeline.data.datasets.base import BuiltIn
+from pipeline.data.datasets.digits import Digits
+from pipeline.data.datasets.mnist5k import Mnist5k
 from pipeline.data.images import LabeledImages, content_ids
 from pipeline.data.splits import split_subset
 from pipeline.evaluation.audit import DISTANCES, Pool, audit, held_out, split_pool
@@ -98,9 +99,7 @@ def split(data: LabeledImages, fresh: LabeledImages, judge: CNN | None = None) -
 @pytest.fixture(scope="session")
 def splits(root: Path) -> Splits:
     """MNIST splits and their trained judge."""
-    data = mnist5k.load(
-        DataParams(name="mnist5k", test_per_class=1, unknown_classes=UnknownClassesParams()), root
-    ).images
+    data = Mnist5k(BuiltIn(), root).load().images
     order = split_subset(data.labels, 500, np.random.default_rng(0))
     held = POOL_PER_CLASS * 10
     # A third of the steps, after which it still detects cheaters.
@@ -255,9 +254,7 @@ def test_the_same_images_in_any_order_give_the_same_numbers(run: Audit, splits: 
 def test_small_and_colored_data_are_audited(
     run: Audit, root: Path, channels: int, per_class: int
 ) -> None:
-    data = digits.load(
-        DataParams(name="digits", test_per_class=1, unknown_classes=UnknownClassesParams()), root
-    ).images
+    data = Digits(BuiltIn(), root).load().images
     data = LabeledImages(np.repeat(data.images, channels, axis=1), data.labels)
     order = split_subset(data.labels, 60, np.random.default_rng(0))
     pool, fresh = data.take(order[: 10 * per_class]), data.take(order[10 * per_class :][:200])

@@ -13,7 +13,7 @@ from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
 
 from pipeline.config.schema import DataParams, UnknownClassesParams
-from pipeline.data.datasets import DATASETS
+from pipeline.data.datasets import load_dataset
 from pipeline.data.images import LabeledImages, flat
 from pipeline.data.splits import split_subset
 from pipeline.evaluation.fidelity import (
@@ -241,7 +241,7 @@ def test_the_reference_is_what_the_subset_has() -> None:
 @pytest.mark.parametrize("name", ["digits", "toy"])
 @pytest.mark.parametrize("budget", [1, 3, 10])
 def test_real_images_never_count_as_collapsed(name: str, budget: int, root: Path) -> None:
-    data = DATASETS[name](
+    data = load_dataset(
         DataParams(name=name, test_per_class=1, unknown_classes=UnknownClassesParams()), root
     ).images
     for seed in range(20):
@@ -264,7 +264,7 @@ def test_coverage_counts_the_drawn_images_that_are_come_near_to(budget: int) -> 
 
 @pytest.mark.parametrize("name", ["digits", "toy"])
 def test_two_images_in_turns_count_as_collapsed(name: str, root: Path) -> None:
-    data = DATASETS[name](
+    data = load_dataset(
         DataParams(name=name, test_per_class=1, unknown_classes=UnknownClassesParams()), root
     ).images
     found = []
@@ -279,7 +279,7 @@ def test_two_images_in_turns_count_as_collapsed(name: str, root: Path) -> None:
 @pytest.mark.parametrize("name", ["digits", "toy"])
 @pytest.mark.parametrize("budget", [1, 3, 10])
 def test_one_noisy_image_per_class_counts_as_collapsed(name: str, budget: int, root: Path) -> None:
-    data = DATASETS[name](
+    data = load_dataset(
         DataParams(name=name, test_per_class=1, unknown_classes=UnknownClassesParams()), root
     ).images
     rng = np.random.default_rng(0)

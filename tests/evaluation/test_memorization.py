@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from pipeline.config.schema import DataParams, UnknownClassesParams
-from pipeline.data.datasets import digits
+from pipeline.data.datasets.base import BuiltIn
+from pipeline.data.datasets.digits import Digits
 from pipeline.data.images import LabeledImages, flat
 from pipeline.data.splits import split_subset
 from pipeline.evaluation import fidelity, memorization
@@ -33,9 +33,7 @@ def distances(*values: float) -> np.ndarray:
 @pytest.fixture(scope="module")
 def real(root: Path) -> LabeledImages:
     """All 1,797 real digits of 8 x 8 pixels."""
-    return digits.load(
-        DataParams(name="digits", test_per_class=1, unknown_classes=UnknownClassesParams()), root
-    ).images
+    return Digits(BuiltIn(), root).load().images
 
 
 def parts(

@@ -366,17 +366,16 @@ def test_more_steps_than_the_limit_are_refused(sections: dict[str, Member]) -> N
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-from pipeline.data.datasets import toy
+from pipeline.data.datasets.base import BuiltIn
+from pipeline.data.datasets.toy import Toy
 from pipeline.generators import GENERATORS, base
 from pipeline.generators.fit import fit
 from pipeline.nn import fit as loop
-from pipeline.config.schema import DataParams, UnknownClassesParams
 from pipeline.runtime.determinism import deterministic
 name, folder, kill_at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 section = json.loads(sys.argv[4])
 loop.CHECKPOINT_S = 0.0
-source = DataParams(name="toy", test_per_class=1, unknown_classes=UnknownClassesParams())
-data = toy.load(source, Path.cwd()).images
+data = Toy(BuiltIn(), Path.cwd()).load().images
 with deterministic():
     config = GENERATORS[name].Config.model_validate(section)
     generator = base.create(GENERATORS[name], config, data.spec(), 0)

@@ -20,9 +20,10 @@ from test_teachers import SECTIONS, taught
 from pipeline.classifiers.base import plain
 from pipeline.classifiers.cnn import CNN, CNNConfig
 from pipeline.classifiers.lgbm import LightGBM, LightGBMConfig
-from pipeline.config.schema import DataParams, Params, UnknownClassesParams
+from pipeline.config.schema import Params
 from pipeline.config.validation import Member
-from pipeline.data.datasets import digits
+from pipeline.data.datasets.base import BuiltIn
+from pipeline.data.datasets.digits import Digits
 from pipeline.data.images import UNLABELED, LabeledImages
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import create
@@ -89,9 +90,7 @@ def check(name: str, found: str) -> None:
 @pytest.fixture(scope="module")
 def images() -> LabeledImages:
     """600 digits of 8 x 8 pixels."""
-    return digits.load(
-        DataParams(name="digits", test_per_class=1, unknown_classes=UnknownClassesParams()), ROOT
-    ).images.take(np.arange(600))
+    return Digits(BuiltIn(), ROOT).load().images.take(np.arange(600))
 
 
 @portable

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typing_extensions import override
 
-from pipeline.config.schema import FRESH, SUBSETS, DataParams, Params
-from pipeline.data.datasets import DATASETS, toy
-from pipeline.data.datasets.base import RawDataset
+from pipeline.config.schema import FRESH, SUBSETS, Params
+from pipeline.data.datasets import DATASETS
+from pipeline.data.datasets.base import BuiltIn, RawDataset
+from pipeline.data.datasets.toy import CLASS_NAMES, Toy
 from pipeline.data.images import LabeledImages, content_ids, digest, read_images
 from pipeline.runtime.errors import DataError, ParamsError
 from pipeline.runtime.files import file_digest, read_json, read_npz
@@ -72,7 +74,7 @@ def test_the_manifest_knows_files_that_the_report_may_not_read_by_their_bytes(ho
     assert found["test"]["per_class"] == [20, 20, 20]
     assert found["pool"]["per_class"] == [40, 40, 40]
     assert (found["dataset"], found["shape"]) == ("toy", [1, 8, 8])
-    assert found["class_names"] == list(toy.CLASS_NAMES)
+    assert found["class_names"] == list(CLASS_NAMES)
 
 
 def test_the_pool_has_no_labels_beside_its_images(home: Path) -> None:
@@ -199,20 +201,28 @@ def with_own_test(raw: RawDataset, shared: int) -> RawDataset:
     return replace(raw, images=raw.images.take(keep), test=test)
 
 
-def source(params: DataParams, root: Path) -> RawDataset:
-    return with_own_test(toy.load(params, root), 0)
+class WithOwnTest(Toy):
+    """Toy images with a test set."""
+
+    @override
+    def load(self) -> RawDataset:
+        return with_own_test(super().load(), 0)
 
 
-def leaking(params: DataParams, root: Path) -> RawDataset:
-    return with_own_test(toy.load(params, root), 2)
+class Leaking(Toy):
+    """Toy images with a test set that shares two images with the others."""
+
+    @override
+    def load(self) -> RawDataset:
+        return with_own_test(super().load(), 2)
 
 
 def test_a_source_with_its_own_test_set_keeps_it(
     study: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(DATASETS, "toy", source)
+    monkeypatch.setitem(DATASETS, "toy", WithOwnTest)
     prepare.run(study, tmp_path)
-    expected: LabeledImages | None = source(study.data, tmp_path).test
+    expected: LabeledImages | None = WithOwnTest(BuiltIn(), tmp_path).load().test
     assert expected is not None
     ids = read_npz(tmp_path / SPLITS / "ids.npz")
     assert sorted(ids["test"]) == sorted(content_ids(expected.images))
@@ -223,7 +233,7 @@ def test_a_source_whose_test_images_are_among_the_others_is_refused(
     home: Path, study: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(shutil.copytree(home, tmp_path / "copy"))
-    monkeypatch.setitem(DATASETS, "toy", leaking)
+    monkeypatch.setitem(DATASETS, "toy", Leaking)
     with pytest.raises(DataError, match="found 2 exact duplicates"):
         prepare.run(study, folder)
     assert contents(folder) == contents(home)

@@ -6,18 +6,21 @@ The proofs on its trials are in test_leaks.py.
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import STUDY, leave_study
 from test_html import rendered
+from typing_extensions import override
 
-from pipeline.config.schema import MODELS, DataParams, Params, TeacherParams, load_params
+from pipeline.config.schema import MODELS, Params, TeacherParams, load_params
 from pipeline.config.validation import FILE, parse_yaml, validate
-from pipeline.data.datasets import DATASETS, toy
+from pipeline.data.datasets import DATASETS
 from pipeline.data.datasets.base import RawDataset
-from pipeline.data.images import LabeledImages, read_images
+from pipeline.data.datasets.toy import Toy
+from pipeline.data.images import read_images
 from pipeline.report import terminal
 from pipeline.report.results import build_tables, write_csv
 from pipeline.report.verdicts import answer
@@ -207,14 +210,16 @@ def test_a_teacher_is_tested_on_unknown_images_and_labels_fewer_of_them(
 def partly_labeled(small: Params, monkeypatch: pytest.MonkeyPatch) -> Params:
     """The small study of a source that has a label for every fourth image alone."""
 
-    def load(params: DataParams, root: Path) -> RawDataset:
-        whole = toy.load(params, root)
-        labels = np.where(np.arange(len(whole.images)) % 4 == 0, whole.images.labels, -1)
-        return RawDataset(
-            LabeledImages(whole.images.images, labels, "a user's images"), None, whole.class_names
-        )
+    class PartlyLabeled(Toy):
+        """Toy images, a quarter of them labeled."""
 
-    monkeypatch.setitem(DATASETS, "toy", load)
+        @override
+        def load(self) -> RawDataset:
+            whole = super().load()
+            labels = np.where(np.arange(len(whole.images)) % 4 == 0, whole.images.labels, -1)
+            return replace(whole, images=replace(whole.images, labels=labels))
+
+    monkeypatch.setitem(DATASETS, "toy", PartlyLabeled)
     return small.model_copy(update={"data": small.data.model_copy(update={"test_per_class": 3})})
 
 
@@ -242,7 +247,7 @@ def test_unknown_classes_beside_images_that_nobody_labeled_are_refused(
 ) -> None:
     foreign = partly_labeled.data.unknown_classes.model_copy(update={"classes": [1], "frac": 0.1})
     data = partly_labeled.data.model_copy(update={"unknown_classes": foreign})
-    with pytest.raises(ParamsError, match="a user's images has unlabeled images itself"):
+    with pytest.raises(ParamsError, match="toy has unlabeled images itself"):
         prepare.run(partly_labeled.model_copy(update={"data": data}), tmp_path)
 
 

@@ -136,15 +136,14 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 import numpy as np
-from pipeline.config.schema import DataParams, UnknownClassesParams
-from pipeline.data.datasets import toy
+from pipeline.data.datasets.base import BuiltIn
+from pipeline.data.datasets.toy import Toy
 from pipeline.nn import fit
 from pipeline.runtime.determinism import deterministic
 from pipeline.teachers.ssgan import SSGAN
 folder, section = Path(sys.argv[1]), json.loads(sys.argv[2])
 fit.CHECKPOINT_S = 0.0
-source = DataParams(name="toy", test_per_class=1, unknown_classes=UnknownClassesParams())
-bars = toy.load(source, Path.cwd()).images
+bars = Toy(BuiltIn(), Path.cwd()).load().images
 index = np.concatenate([np.flatnonzero(bars.labels == label)[:6] for label in range(3)])
 rest = np.setdiff1d(np.arange(len(bars)), index)
 teacher = SSGAN(SSGAN.Config.model_validate(section), 3)

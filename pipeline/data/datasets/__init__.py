@@ -1,15 +1,30 @@
-"""The registry of datasets: one file and one line per dataset.
+"""The registry of datasets: one file and one line per dataset."""
 
-A dataset is a function from `DataParams` and the project's folder to `RawDataset`. It reads or
-downloads images; it does not split, shuffle or scale them.
-"""
+from pathlib import Path
 
-from pipeline.data.datasets import digits, mnist, mnist5k, toy
-from pipeline.data.datasets.base import Source
+from pipeline.config.schema import DataParams
+from pipeline.config.validation import FILE, member_config, refuse_unknown
+from pipeline.data.datasets.base import Dataset, RawDataset
+from pipeline.data.datasets.digits import Digits
+from pipeline.data.datasets.mnist import Mnist
+from pipeline.data.datasets.mnist5k import Mnist5k
+from pipeline.data.datasets.toy import Toy
 
-DATASETS: dict[str, Source] = {
-    "digits": digits.load,
-    "mnist": mnist.load,
-    "mnist5k": mnist5k.load,
-    "toy": toy.load,
+DATASETS: dict[str, type[Dataset]] = {
+    "digits": Digits,
+    "mnist": Mnist,
+    "mnist5k": Mnist5k,
+    "toy": Toy,
 }
+
+
+def open_dataset(params: DataParams, root: Path) -> Dataset:
+    """The dataset of params.yaml; raises `ParamsError` for an unknown name or wrong settings."""
+    refuse_unknown(f"{FILE}: data.name", params.name, DATASETS)
+    family = DATASETS[params.name]
+    return family(member_config(family.Config, params.settings, "data"), root, params.resize)
+
+
+def load_dataset(params: DataParams, root: Path) -> RawDataset:
+    """The images of the dataset of params.yaml; raises `DataError` as the dataset does."""
+    return open_dataset(params, root).load()

@@ -5,22 +5,27 @@ Source: Alpaydin and Kaynak (1998), Optical Recognition of Handwritten Digits, U
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
+from typing_extensions import override
 
-from pipeline.config.schema import DataParams
-from pipeline.data.datasets.base import DIGIT_NAMES, RawDataset
+from pipeline.data.datasets.base import DIGIT_NAMES, BuiltIn, Dataset, RawDataset
 from pipeline.data.images import LabeledImages
 
 LEVELS = 16  # gray levels of the original: counts of black pixels in blocks of 4 x 4
 
 
-def load(params: DataParams, root: Path) -> RawDataset:
-    """All 1,797 images, scaled from 0..16 to 0..255; no test set."""
-    from sklearn.datasets import load_digits  # slow to load
+class Digits(Dataset):
+    """All 1,797 images."""
 
-    source = load_digits()
-    pixels = np.round(source.images * (255 / LEVELS)).astype(np.uint8)
-    images = LabeledImages(pixels[:, None], source.target.astype(np.int64), "scikit-learn's digits")
-    return RawDataset(images, None, DIGIT_NAMES)
+    Config = BuiltIn
+
+    @override
+    def load(self) -> RawDataset:
+        """All 1,797 images, scaled from 0..16 to 0..255; no test set."""
+        from sklearn.datasets import load_digits  # slow to load
+
+        source = load_digits()
+        pixels = np.round(source.images * (255 / LEVELS)).astype(np.uint8)
+        labels = source.target.astype(np.int64)
+        images = LabeledImages(pixels[:, None], labels, "scikit-learn's digits")
+        return RawDataset(images, None, DIGIT_NAMES)

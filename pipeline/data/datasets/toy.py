@@ -6,12 +6,10 @@ with random brightness and noise. A few images per class suffice to learn it, bu
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
+from typing_extensions import override
 
-from pipeline.config.schema import DataParams
-from pipeline.data.datasets.base import RawDataset
+from pipeline.data.datasets.base import BuiltIn, Dataset, RawDataset
 from pipeline.data.images import LabeledImages
 from pipeline.runtime.seeds import numpy_rng
 
@@ -20,20 +18,26 @@ PER_CLASS = 60
 CLASS_NAMES = ("horizontal", "vertical", "diagonal")
 
 
-def load(params: DataParams, root: Path) -> RawDataset:
-    """180 images, the same at every call; no test set."""
-    rng = numpy_rng("toy")
-    labels = np.repeat(np.arange(len(CLASS_NAMES)), PER_CLASS)
-    pixels = rng.uniform(0, 40, (len(labels), SIZE, SIZE))
-    place = rng.integers(1, SIZE - 1, len(labels))
-    ink = rng.uniform(150, 255, len(labels))
-    steps = np.arange(SIZE)
-    for image, label, where, level in zip(pixels, labels, place, ink, strict=True):
-        rows, columns = [
-            (np.full(SIZE, where), steps),
-            (steps, np.full(SIZE, where)),
-            (steps, (steps + where) % SIZE),
-        ][label]
-        image[rows, columns] = level
-    images = LabeledImages(pixels.astype(np.uint8)[:, None], labels.astype(np.int64), "toy")
-    return RawDataset(images, None, CLASS_NAMES)
+class Toy(Dataset):
+    """180 images."""
+
+    Config = BuiltIn
+
+    @override
+    def load(self) -> RawDataset:
+        """180 images, the same at every call; no test set."""
+        rng = numpy_rng("toy")
+        labels = np.repeat(np.arange(len(CLASS_NAMES)), PER_CLASS)
+        pixels = rng.uniform(0, 40, (len(labels), SIZE, SIZE))
+        place = rng.integers(1, SIZE - 1, len(labels))
+        ink = rng.uniform(150, 255, len(labels))
+        steps = np.arange(SIZE)
+        for image, label, where, level in zip(pixels, labels, place, ink, strict=True):
+            rows, columns = [
+                (np.full(SIZE, where), steps),
+                (steps, np.full(SIZE, where)),
+                (steps, (steps + where) % SIZE),
+            ][label]
+            image[rows, columns] = level
+        images = LabeledImages(pixels.astype(np.uint8)[:, None], labels.astype(np.int64), "toy")
+        return RawDataset(images, None, CLASS_NAMES)
