@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline.classifiers.judge import fit_judge
 from pipeline.config.schema import Params
+from pipeline.data.images import background_of
 from pipeline.evaluation.audit import split_pool
 from pipeline.nn.weights import to_safetensors
 from pipeline.runtime.files import read_npz
@@ -34,6 +35,7 @@ def run(params: Params, root: Path) -> None:
 
 def train(spec: Spec, paths: Mapping[str, Path], scratch: Path) -> Result:
     """Train the judge on its part of the pool."""
-    pool = split_pool(read_npz(paths["pool"])["images"], read_npz(paths["labels"])["labels"])
+    arrays, labels = read_npz(paths["pool"]), read_npz(paths["labels"])["labels"]
+    pool = split_pool(arrays["images"], labels, background_of(arrays))
     data = pool.data.take(pool.judge)
     return Result({".safetensors": to_safetensors(fit_judge(data).state())}, data)

@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from test_teachers import SECTIONS, Halves, brief, halves, taught
 
-from pipeline.data.images import Images, ImageSpec, LabeledImages, flat
+from pipeline.data.images import BLACK, Images, ImageSpec, LabeledImages, flat
 from pipeline.nn.augment import AffineConfig
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import ParamsError
@@ -119,7 +119,7 @@ def test_deslanting_undoes_a_slant_and_a_shift() -> None:
         image[0, 0, row, 13:15] = 255
         column = 13 + round((row - 14) * 0.4) + 3
         slanted[0, 0, row, column : column + 2] = 255
-    difference = np.abs(deslant(image) - deslant(slanted)).mean()
+    difference = np.abs(deslant(image, BLACK) - deslant(slanted, BLACK)).mean()
     assert difference < 0.35 * np.abs(flat(image) - flat(slanted)).mean()
 
 
@@ -147,7 +147,10 @@ def labeled_images(
     """The pseudo-labels of images whose first pixel is their number, as [number, label]."""
     still = AffineConfig(degrees=0, translate=0, scale=0, shear=0)
     student = SimpleNamespace(
-        config=SimpleNamespace(weak=still), average=None, scores=lambda *_: probabilities.log()
+        config=SimpleNamespace(weak=still),
+        background=BLACK,
+        average=None,
+        scores=lambda *_: probabilities.log(),
     )
     images = torch.arange(len(probabilities)).float()[:, None, None, None].expand(-1, 1, 2, 2)
     section = FixMatchConfig(threshold=0.8, alignment_decay=alignment_decay)
@@ -189,7 +192,7 @@ def test_pseudo_labels_are_given_from_a_share_of_the_steps_on(halves: Halves) ->
         given = (labeled.images, targets, np.ones(len(labeled), np.float32))
         phase = Phase(steps=10, batch_size=4, fixmatch=settings)
         with deterministic(), mock.patch.object(fixmatch, "pseudo_labels", spy):
-            student = fixmatch.train(config.network, phase, given, rest.images, 1)
+            student = fixmatch.train(config.network, phase, given, rest.images, 1, BLACK)
         return torch.cat([value.flatten() for value in student.average.parameters()])
 
     with_pseudo_labels = weights(section)
@@ -209,4 +212,4 @@ def test_images_too_small_to_pool_twice_are_refused_and_oblong_ones_are_not() ->
         refuse_small(spec)
     tall = numpy_rng("oblong").integers(0, 256, (3, 1, 30, 9)).astype(np.uint8)
     wide = tall.transpose(0, 1, 3, 2)
-    assert hog_features(tall).shape == hog_features(wide).shape == (3, 8 * 10 * 9)
+    assert hog_features(tall, BLACK).shape == hog_features(wide, BLACK).shape == (3, 8 * 10 * 9)
