@@ -6,7 +6,6 @@ Knows arrays and the `.npz` format, but no torch and no model.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,14 +110,10 @@ def read_images(path: Path) -> LabeledImages:
             f"expected the arrays images and labels, found {', '.join(arrays) or 'none'}",
             "run the stage that writes this file again",
         )
-    return LabeledImages(arrays["images"], arrays["labels"], str(path), background_of(arrays))
-
-
-def background_of(arrays: Mapping[str, NDArray[Any]]) -> Background:
-    """The background of images in an `.npz` file; see `read_images`."""
-    if "background" not in arrays:
-        return BLACK
-    return tuple(arrays["background"].tolist()) or None
+    background = BLACK
+    if "background" in arrays:
+        background = tuple(arrays["background"].tolist()) or None
+    return LabeledImages(arrays["images"], arrays["labels"], str(path), background)
 
 
 def arrays_of(data: LabeledImages) -> dict[str, NDArray[Any]]:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.images import UNLABELED, Background, Images, LabeledImages, Labels, flat
+from pipeline.data.images import UNLABELED, Images, LabeledImages, Labels, flat
 from pipeline.evaluation import fidelity, memorization
 from pipeline.evaluation.fidelity import Features
 from pipeline.evaluation.metrics import share
@@ -49,9 +49,9 @@ class Pool:
     floor: NDArray[np.int64]
 
 
-def split_pool(images: Images, labels: Labels, background: Background) -> Pool:
+def split_pool(images: Images, labels: Labels) -> Pool:
     """The pool with its parts, the same at every call; unlabeled images are in none of them."""
-    data = LabeledImages(images, labels, "the pool", background)
+    data = LabeledImages(images, labels)
     labeled = np.flatnonzero(labels != UNLABELED)
     order = numpy_rng("audit", len(data)).permutation(labeled)
     half, quarter = len(order) // 2, len(order) // 4

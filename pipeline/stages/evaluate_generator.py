@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.classifiers.judge import load_judge
 from pipeline.config.schema import Params
-from pipeline.data.images import background_of, read_images
+from pipeline.data.images import read_images
 from pipeline.evaluation.audit import audit, held_out, split_pool
 from pipeline.nn.weights import read_weights
 from pipeline.runtime.files import read_npz, to_json
@@ -51,8 +51,7 @@ def run(params: Params, root: Path, name: str) -> None:
 
 def evaluate(spec: Spec, paths: Mapping[str, Path], scratch: Path) -> Result:
     """Compare the synthetic images of one replicate with held-out real ones."""
-    arrays, labels = read_npz(paths["pool"]), read_npz(paths["labels"])["labels"]
-    pool = split_pool(arrays["images"], labels, background_of(arrays))
+    pool = split_pool(read_npz(paths["pool"])["images"], read_npz(paths["labels"])["labels"])
     judge = load_judge(read_weights(paths["judge"]), pool.data.spec())
     labeled, index = read_images(paths["subset"]), read_npz(paths["subset"])["index"]
     rng = np.random.default_rng(spec.seed)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from pipeline.classifiers.judge import fit_judge
 from pipeline.config.schema import Params
-from pipeline.data.images import background_of
 from pipeline.evaluation.audit import split_pool
 from pipeline.nn.weights import to_safetensors
 from pipeline.runtime.files import read_npz
@@ -35,7 +34,6 @@ def run(params: Params, root: Path) -> None:
 
 def train(spec: Spec, paths: Mapping[str, Path], scratch: Path) -> Result:
     """Train the judge on its part of the pool."""
-    arrays, labels = read_npz(paths["pool"]), read_npz(paths["labels"])["labels"]
-    pool = split_pool(arrays["images"], labels, background_of(arrays))
+    pool = split_pool(read_npz(paths["pool"])["images"], read_npz(paths["labels"])["labels"])
     data = pool.data.take(pool.judge)
     return Result({".safetensors": to_safetensors(fit_judge(data).state())}, data)

@@ -88,7 +88,7 @@ class Splits:
 
 
 def split(data: LabeledImages, fresh: LabeledImages, judge: CNN | None = None) -> Splits:
-    pool = split_pool(data.images, data.labels, data.background)
+    pool = split_pool(data.images, data.labels)
     subsets = {}
     for budget in (1, 10):
         index = split_subset(data.labels, budget, np.random.default_rng(0))
@@ -292,7 +292,7 @@ def test_judge_reference_and_floor_share_no_image(splits: Splits) -> None:
     pool = splits.pool
     used = np.concatenate([pool.judge, pool.reference, pool.floor])
     np.testing.assert_array_equal(np.sort(used), np.arange(10 * POOL_PER_CLASS))
-    again = split_pool(pool.data.images, pool.data.labels, pool.data.background)
+    again = split_pool(pool.data.images, pool.data.labels)
     np.testing.assert_array_equal(pool.floor, again.floor)
 
 
