@@ -89,6 +89,9 @@ def test_dvc_prepares_again_after_a_change_and_only_then(folder: Path) -> None:
     for name in ("pipeline", "dvc.yaml", ".dvcignore"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / name)
+    leave_images(
+        folder / "set", [f"{kind}/{at}.png" for kind in ("cat", "dog") for at in range(40)]
+    )
     leave(folder / ".dvc/config", (ROOT / ".dvc/config").read_bytes())
     leave(folder / ".dvc/config.local", "[core]\n    no_scm = true\n")
     yaml = YAML()
@@ -99,15 +102,19 @@ def test_dvc_prepares_again_after_a_change_and_only_then(folder: Path) -> None:
         "test_per_class": 1,
         "unknown_classes": {"classes": [], "frac": 0.0},
     }
-    params["study"] = {"budgets": [1], "curve_budgets": [], "seeds": [0]}
-    params["arms"] = {"baseline": {"kind": "real", "inputs": "data/splits/subsets", "per_class": 0}}
-    params["report"] |= {"baseline": "baseline", "reference": None}
-    params["report"]["primary"] |= {"arm": "baseline", "budget": 1}
     yaml.dump(params, folder / "params.yaml")
 
     def repro() -> str:
         command = [sys.executable, "-m", "dvc", "repro", "prepare"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
