@@ -6,7 +6,8 @@ from abc import abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from os.path import splitext
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -161,7 +162,7 @@ def find_masks(examples: Sequence[Example], facts: Sequence[Facts]) -> set[int]:
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for at, each in enumerate(examples):
-        groups[str(PurePosixPath(each.file.name).with_suffix(""))].append(at)
+        groups[splitext(each.file.name)[0]].append(at)
 
     by_suffix: dict[str, list[int]] = defaultdict(list)
     for members in groups.values():

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,7 @@ from pipeline.runtime.progress import Progress
 
 CACHE = Path(".trials/images")
 CHUNK = 256  # images decoded between two writes
+MAX_STORES = 3  # kept in a project: disk space against decoding again
 MAX_WORKERS = 4  # every worker may hold one large image
 TWO_VALUED = 0.98  # share of the pixels of a mask that are near its two values
 LUMA = np.array([19595, 38470, 7471], dtype=np.uint32)  # ITU-R 601-2 in 1/65536, as Pillow has it
@@ -142,6 +144,7 @@ def decode_files(
         facts = _write(path, files, copies, read, decoding.resize, progress)
         record = {"digests": digests, "facts": [asdict(each) for each in facts]}
         write_json(temporary / "facts.json", record)
+    _forget(parent, folder)
     return Store(folder, tuple(facts))
 
 
@@ -274,6 +277,14 @@ def _earlier(parent: Path, key: str) -> dict[str, Copy]:
         ):
             found.setdefault(digest, (folder / "images.npy", row, _facts(values)))
     return found
+
+
+def _forget(parent: Path, newest: Path) -> None:
+    """Delete all but the last stores: one that was copied from is of no more use."""
+    others = [path for path in parent.iterdir() if path.is_dir() and path != newest]
+    others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for path in others[MAX_STORES - 1 :]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _copied(path: Path, row: int, facts: Facts) -> Row:

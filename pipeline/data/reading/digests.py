@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -29,7 +30,7 @@ class Digests:
 
     def look_up(self, key: str, path: Path, compute: Callable[[], str]) -> str:
         """The digest called `key`, computed if the file at `path` has changed since."""
-        status = path.stat()
+        status = os.stat(path)
         found = self.known.get(key)
         if found and found[:2] == [status.st_size, status.st_mtime_ns]:
             return found[2]

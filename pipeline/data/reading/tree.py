@@ -54,7 +54,7 @@ class File:
     @property
     def suffix(self) -> str:
         """The extension in lower case, with its dot; empty if there is none."""
-        return PurePosixPath(self.name).suffix.lower()
+        return os.path.splitext(self.name)[1].lower()
 
 
 @dataclass(frozen=True)

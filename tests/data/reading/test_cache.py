@@ -164,3 +164,10 @@ def test_what_a_killed_run_leaves_does_no_harm(folder: Path, tmp_path: Path) -> 
     (tmp_path / cache.CACHE / key / "facts.json").unlink()
     leave(tmp_path / ".trials/file-digests.json", "[")
     np.testing.assert_array_equal(everything(stored(folder, tmp_path)), before)
+
+
+def test_only_the_last_stores_are_kept(folder: Path, tmp_path: Path) -> None:
+    for side in range(4, 10):
+        store = stored(folder, tmp_path, Decoding(ResizeParams(size=side)))
+        assert everything(store).shape[2] == side
+    assert len(list((tmp_path / cache.CACHE).iterdir())) == cache.MAX_STORES
