@@ -33,6 +33,7 @@ class File:
     manifest: Path | None = None
 
 
+SOURCE = File(Path("data/source.json"), "list_images")  # sizes and digests of the user's files
 SPLITS = Path("data/splits")
 POOL = File(SPLITS / "pool.npz", PREPARE)  # images without labels
 LABELS = File(SPLITS / "labels.npz", PREPARE)  # all labels of the pool, for evaluation only
