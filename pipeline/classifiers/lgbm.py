@@ -9,6 +9,7 @@ hardly a split; and with any minimum, repeating images at equal total weight cha
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from typing import Self
 
@@ -72,7 +73,10 @@ class LightGBM(Classifier):
         )
 
         rows = _rows(expanded(training_set, self.seed))
-        model.fit(rows, training_set.data.labels, sample_weight=training_set.weights)
+        with warnings.catch_warnings():
+            # With one or two images per class the library asks whether this is a regression.
+            warnings.filterwarnings("ignore", message="The number of unique classes")
+            model.fit(rows, training_set.data.labels, sample_weight=training_set.weights)
         self._set(model.booster_.model_to_string(), model.classes_, training_set.num_classes)
         return self
 

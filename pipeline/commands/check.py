@@ -1,18 +1,18 @@
 """`check`: the whole of params.yaml against every registry, before hours of computation.
 
-Every generator, teacher and classifier is built once, untrained and without memory, so that
-settings which only a network refuses are found here.
+Every generator, teacher and classifier is built once for the dataset's image shape, untrained and
+without memory, so that settings which only a network refuses are found here.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.classifiers import CLASSIFIERS
+from pipeline.commands.image_shape import described, image_spec
 from pipeline.config.design import is_supervised
 from pipeline.config.schema import MemberParams, Params, family, load_params
 from pipeline.config.validation import FILE, Section, member_config, unknown_name
@@ -31,8 +31,6 @@ from pipeline.training_sets.transforms import TRANSFORMS
 from pipeline.trials.engine import ENGINES
 from pipeline.trials.grid import expected_trials
 
-SPEC = ImageSpec(channels=1, height=28, width=28, num_classes=10)  # the shape of MNIST
-SMALL_SIDE = {"digits": 8, "toy": 8}  # datasets with smaller images
 Result = TypeVar("Result")
 
 
@@ -50,7 +48,9 @@ def check_params(root: Path) -> Params:
     for name, section in params.transforms.items():
         member_config(TRANSFORMS[name][0], section, f"transforms.{name}")
     refuse(teacher_problems(params, configs))
-    refuse(build_problems(params, configs))
+    spec, origin = image_spec(params.data, root)
+    if problems := build_problems(params, configs, spec):
+        refuse([*problems, f"models are built for images of {described(spec)}, {origin}"])
     return params
 
 
@@ -102,10 +102,8 @@ def teacher_problems(params: Params, configs: Mapping[str, Section]) -> Iterator
             yield from unknown_name(where, settings["transform"], ["none", *params.transforms])
 
 
-def build_problems(params: Params, configs: Mapping[str, Any]) -> list[str]:
-    """Networks that cannot be built, and warm starts that do not fit."""
-    side = SMALL_SIDE.get(params.data.name, SPEC.height)
-    spec = replace(SPEC, height=side, width=side)
+def build_problems(params: Params, configs: Mapping[str, Any], spec: ImageSpec) -> list[str]:
+    """Networks that cannot be built for images of `spec`, and warm starts that do not fit."""
     problems: list[str] = []
 
     generators: dict[str, Generator | None] = {}

@@ -133,6 +133,8 @@ def propagate_labels(
     with warnings.catch_warnings():
         # The number of steps is fixed, so convergence is not expected.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        # With few images, most of them labels: the library asks whether this is a regression.
+        warnings.filterwarnings("ignore", message="The number of unique classes")
         library.fit(np.arange(len(labels))[:, None], labels)
 
     result = np.full((len(labels), num_classes), 1 / num_classes, dtype=np.float32)

@@ -193,7 +193,7 @@ def refuse_small(spec: ImageSpec) -> None:
         raise ParamsError(
             "teachers (label_propagation)",
             f"expected image sides of at least {MIN_SIDE}, found {spec.height} x {spec.width}",
-            "pad the images, or use another teacher",
+            "enlarge the images with data.resize, or use another teacher",
         )
 
 

@@ -45,6 +45,7 @@ from pipeline.runtime.seeds import derive_seed, numpy_rng
 from pipeline.teachers.base import ADVICE, Teacher, TeacherConfig, in_batches
 
 SLOPE = 0.2  # of leaky ReLU
+MIN_SIDE = 8  # the discriminator halves sides three times, rounding down
 BETAS = (0.5, 0.999)
 DECAY_FROM = 0.5  # share of the steps after which learning rates fall to 0
 RAMP = 0.3  # share of the steps over which the weight of agreement rises
@@ -115,7 +116,8 @@ class GeneratorNet(nn.Module):
     def __init__(self, config: SSGANConfig, spec: ImageSpec) -> None:
         super().__init__()
         width = config.generator_channels
-        start = (width, spec.height // 4, spec.width // 4)
+        self.size = (spec.height, spec.width)  # cropped where 4 does not divide it
+        start = (width, -(-spec.height // 4), -(-spec.width // 4))
         self.layers = nn.Sequential(
             nn.Linear(config.latent_dim, math.prod(start), bias=False),
             nn.BatchNorm1d(math.prod(start)),
@@ -129,7 +131,8 @@ class GeneratorNet(nn.Module):
 
     @override
     def forward(self, z: Tensor) -> Tensor:
-        return cast("Tensor", self.layers(z)).sigmoid()
+        images = cast("Tensor", self.layers(z)).sigmoid()
+        return images[:, :, : self.size[0], : self.size[1]]
 
 
 class SSGAN(Teacher):
@@ -142,12 +145,11 @@ class SSGAN(Teacher):
 
     @override
     def build(self, spec: ImageSpec) -> None:
-        if spec.height % 4 or spec.width % 4 or min(spec.height, spec.width) < 8:
+        if min(spec.height, spec.width) < MIN_SIDE:
             raise ParamsError(
                 "teachers (ssgan)",
-                "expected image sides that are divisible by 4 and at least 8, found "
-                f"{spec.height} x {spec.width}",
-                "pad the images to the next multiple of 4, or use another teacher",
+                f"expected image sides of at least {MIN_SIDE}, found {spec.height} x {spec.width}",
+                "enlarge the images with data.resize, or use another teacher",
             )
         config = self.config
         with seeded(derive_seed("initial", self.seed)):

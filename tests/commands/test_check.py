@@ -178,6 +178,35 @@ def test_every_teacher_and_classifier_is_built(
 
     small = changed(values, "data.name", "digits")
     assert "found 'no room in 8 x 8'" in refused(check, small)
+    assert "models are built for images of 1 x 8 x 8 pixels and 10 classes, as of digits" in (
+        refused(check, small)
+    )
+
+
+def test_models_are_built_for_the_shape_of_the_splits(
+    check: Any, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Any, spec: ImageSpec) -> None:
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(CLASSIFIERS["cnn"], "build", fail)
+    spec = ImageSpec(channels=3, height=40, width=32, num_classes=5)
+    monkeypatch.setattr("pipeline.commands.check.image_spec", lambda *_: (spec, "as prepared"))
+    text = refused(check, values)
+    assert "classifiers.cnn: expected settings that a network can have, found 'no room'" in text
+    assert text.count("images of 3 x 40 x 32 pixels and 5 classes, as prepared") == 1
+
+
+def test_a_family_that_needs_larger_images_says_so(
+    check: Any, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = ImageSpec(channels=3, height=40, width=6, num_classes=2)
+    monkeypatch.setattr("pipeline.commands.check.image_spec", lambda *_: (small, "as prepared"))
+    for name in TEACHERS.keys() - {design.SUPERVISED}:
+        values["teachers"][f"mine-{name}"] = {"family": name}
+    text = refused(check, values)
+    assert text.count("expected image sides of at least 8, found 40 x 6") == len(TEACHERS)
+    assert "resize" in text
 
 
 def test_only_the_family_of_filters_learns_from_labeled_images_alone() -> None:

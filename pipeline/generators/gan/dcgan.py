@@ -161,7 +161,7 @@ class DCGAN(Generator):
             raise ParamsError(
                 "a generator of the family dcgan",
                 f"expected image sides of at least {MIN_SIDE}, found {spec.height} x {spec.width}",
-                f"pad the images to {MIN_SIDE} x {MIN_SIDE}",
+                f"enlarge the images with `resize: {{size: {MIN_SIDE}}}` in data",
             )
         self.noise_dim = config.latent_dim
         self.generator_net = GeneratorNet(config, spec).to(memory_format=torch.channels_last)
