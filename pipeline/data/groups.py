@@ -22,10 +22,8 @@ from pipeline.data.images import Images, LabeledImages
 from pipeline.runtime.errors import DataError, ParamsError
 
 WHERE = "params.yaml: data.group"
-SPLIT_FOLDERS = frozenset(
-    ["train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"]
-    + ["evaluation", "unlabeled"]
-)
+TRAIN = ("train", "training", "val", "valid", "validation", "dev")
+SPLIT_FOLDERS = frozenset((*TRAIN, "test", "testing", "eval", "evaluation", "unlabeled"))
 SIDE = 16  # pixels to which images are shrunk before they are compared
 MAX_TWINS = 50_000  # images that are compared with each other
 ROWS = 512  # compared with all others at a time
