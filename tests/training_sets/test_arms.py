@@ -331,5 +331,5 @@ def test_the_first_of_each_class_equal_a_plain_count(
             places = by_class[label]
             if repeat or rank < len(places):
                 expected.append(places[rank % len(places)])
-    found = first_of_each_class(np.array(labels, dtype=np.int64), count, repeat)
+    found = first_of_each_class(np.array(labels, dtype=np.int64), np.full(4, count), repeat)
     assert found.tolist() == expected
