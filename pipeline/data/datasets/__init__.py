@@ -6,12 +6,14 @@ from pipeline.config.schema import DataParams
 from pipeline.config.validation import FILE, member_config, refuse_unknown
 from pipeline.data.datasets.base import Dataset, RawDataset
 from pipeline.data.datasets.digits import Digits
+from pipeline.data.datasets.image_folder import ImageFolder
 from pipeline.data.datasets.mnist import Mnist
 from pipeline.data.datasets.mnist5k import Mnist5k
 from pipeline.data.datasets.toy import Toy
 
 DATASETS: dict[str, type[Dataset]] = {
     "digits": Digits,
+    "image_folder": ImageFolder,
     "mnist": Mnist,
     "mnist5k": Mnist5k,
     "toy": Toy,
