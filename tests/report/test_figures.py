@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.schema import Params
-from pipeline.report import comparisons, figures, tables
+from pipeline.report import comparisons, figures, sheets, tables
 from pipeline.report.verdicts import VERDICTS
 
 
@@ -23,7 +23,7 @@ def trials(finished_study: Path, study: Params) -> pd.DataFrame:
 
 def test_a_mosaic_fills_rows_first_and_leaves_a_pixel_between() -> None:
     images = np.arange(1, 7, dtype=np.uint8).repeat(4).reshape(6, 1, 2, 2)
-    picture = figures.mosaic(images, columns=3)
+    picture = sheets.mosaic(images, columns=3)
     assert picture.shape == (6, 9)
     assert picture[0].tolist() == [1, 1, 0, 2, 2, 0, 3, 3, 0]
     assert picture[3].tolist() == [4, 4, 0, 5, 5, 0, 6, 6, 0]
@@ -33,7 +33,7 @@ def test_a_mosaic_fills_rows_first_and_leaves_a_pixel_between() -> None:
 def test_a_mosaic_keeps_colors_apart() -> None:
     images = np.zeros((2, 3, 4, 4), dtype=np.uint8)
     images[1, 2] = 9
-    picture = figures.mosaic(images, columns=2)
+    picture = sheets.mosaic(images, columns=2)
     assert picture.shape == (5, 10, 3)
     assert picture[0, 5].tolist() == [0, 0, 9]
 
@@ -114,7 +114,7 @@ def test_a_confusion_matrix_shows_shares_of_the_true_class() -> None:
 
 def test_rows_of_a_sheet_are_named_after_their_class() -> None:
     images = np.zeros((6, 1, 4, 4), dtype=np.uint8)
-    axes = figures.sheets({"real": images, "made": images}, 2, ["a", "b", "c"]).axes
+    axes = sheets.sheets({"real": images, "made": images}, 2, ["a", "b", "c"]).axes
     assert [axis.get_title() for axis in axes] == ["real", "made"]
     assert [label.get_text() for label in axes[0].get_yticklabels()] == ["a", "b", "c"]
 
