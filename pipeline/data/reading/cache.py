@@ -36,6 +36,7 @@ from pipeline.runtime.progress import Progress
 CACHE = Path(".trials/images")
 CHUNK = 256  # images decoded between two writes
 MAX_WORKERS = 4  # every worker may hold one large image
+TWO_VALUED = 0.98  # share of the pixels of a mask that are near its two values
 LUMA = np.array([19595, 38470, 7471], dtype=np.uint32)  # ITU-R 601-2 in 1/65536, as Pillow has it
 # The code that decides the arrays.
 CODE = ("cache.py", "decoding.py", "resizing.py")
@@ -60,8 +61,8 @@ class Decoding:
 class Facts:
     """What was found in one file; `error` says why it could not be read.
 
-    `size` (height, width) is the file's own. `gray`: all channels are equal; `two_valued`: no more
-    than two gray levels, as in a mask.
+    `size` (height, width) is the file's own. `gray`: all channels are equal; `two_valued`: as
+    a mask, see `is_two_valued`.
     """
 
     mode: str = ""
@@ -227,7 +228,6 @@ def _read(tree: Tree, decoding: Decoding, file: File) -> Row:
     resized = resize(pixels, params, decoded.size) if params else Resized(pixels)
     final = resized.pixels
     is_gray = bool((final == final[:, :, :1]).all())
-    low, high = pixels.min(), pixels.max()
     facts = Facts(
         decoded.mode,
         decoded.size,
@@ -235,10 +235,18 @@ def _read(tree: Tree, decoding: Decoding, file: File) -> Row:
         resized.enlarged,
         round(resized.lost_area, 4),
         is_gray,
-        two_valued=is_gray and bool(((pixels == low) | (pixels == high)).all()),
+        two_valued=is_gray and is_two_valued(pixels),
     )
     channels_first = np.moveaxis(final, 2, 0)
     return np.broadcast_to(channels_first, (3, *final.shape[:2])), facts
+
+
+def is_two_valued(pixels: Pixels) -> bool:
+    """Whether almost all values are the lowest or the highest one, as in masks drawn by hand."""
+    low, high = int(pixels.min()), int(pixels.max())
+    margin = (high - low) // 10
+    near = (pixels <= low + margin) | (pixels >= high - margin)
+    return bool(near.mean() >= TWO_VALUED)
 
 
 def refuse_unreadable(files: Sequence[File], facts: Sequence[Facts]) -> None:

@@ -52,7 +52,7 @@ def resize(
     if params.policy == "crop":
         # The largest box of the new shape, in the middle.
         scale = max(target_height / height, target_width / width)
-        tall, wide = target_height / scale, target_width / scale
+        tall, wide = min(target_height / scale, height), min(target_width / scale, width)
         left, top = (width - wide) / 2, (height - tall) / 2
         cut = _resampled(pixels, target, (left, top, left + wide, top + tall))
         return Resized(cut, max(scales) > 1, 1 - tall * wide / (height * width))
