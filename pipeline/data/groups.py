@@ -19,11 +19,10 @@ from scipy.sparse.csgraph import connected_components
 from pipeline.config.schema import GroupParams
 from pipeline.data.datasets.base import Origins
 from pipeline.data.images import Images, LabeledImages
+from pipeline.data.reading.listing import PARTS
 from pipeline.runtime.errors import DataError, ParamsError
 
 WHERE = "params.yaml: data.group"
-TRAIN = ("train", "training", "val", "valid", "validation", "dev")
-SPLIT_FOLDERS = frozenset((*TRAIN, "test", "testing", "eval", "evaluation", "unlabeled"))
 SIDE = 16  # pixels to which images are shrunk before they are compared
 MAX_TWINS = 50_000  # images that are compared with each other
 ROWS = 512  # compared with all others at a time
@@ -111,7 +110,7 @@ def _folders(origins: Origins) -> list[str]:
     """The first folder below the class folder of every file; nothing for files without one."""
     parts = [PurePosixPath(path).parts for path in origins.paths]
     # <split>/<class>/<group>/x.png, or without the split.
-    split = all(part[0].lower() in SPLIT_FOLDERS for part in parts if part)
+    split = all(part[0].casefold() in {*PARTS, "unlabeled"} for part in parts if part)
     depth = 2 if split else 1
     found = [part[depth] if len(part) > depth + 1 else "" for part in parts]
     if not any(found):

@@ -60,7 +60,9 @@ class Options:
                 "keep one of the --group flags",
             )
         if self.seeds is not None and self.seeds < 1:
-            raise ParamsError("init: --seeds", f"expected at least 1, found {self.seeds}", "raise it")
+            raise ParamsError(
+                "init: --seeds", f"expected at least 1, found {self.seeds}", "raise it"
+            )
 
 
 def listed(text: str | None) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ def propose(description: Description, options: Options) -> Proposal:
     group = _group(description, options, reasons)
     budgets, curve = _budgets(description, options, test, natural, reasons, bool(group))
     seeds = options.seeds or SEEDS
-    reasons["study.seeds"] = "10 are the fewest for the verdict gain, 6 for a p-value below 0.05"
+    reasons["study.seeds"] = "at least 10 for the verdict gain"
 
     # Small budgets need fewer steps, large images cannot have as many.
     largest, classes = max(budgets), len(counts)
@@ -95,7 +95,7 @@ def propose(description: Description, options: Options) -> Proposal:
     uneven = test_images.max() > UNEVEN_TEST * max(1, test_images.min())
     if uneven:
         reasons["report.metric"] = (
-            f"the test set has {int(test_images.min())} to {int(test_images.max())} images per class"
+            f"{int(test_images.min())} to {int(test_images.max())} test images per class"
         )
     return Proposal(
         test,
@@ -192,7 +192,7 @@ def _budgets(
         )
     wanted = (2 * largest, 5 * largest if left >= 5 * largest else 4 * largest)
     curve = tuple(budget for budget in wanted if left >= budget)
-    reasons["study.budgets"] = f"the pool has about {left} images of the class that limits it"
+    reasons["study.budgets"] = f"at most {left // 2} fit the smallest class"
     return tuple(budgets), curve
 
 

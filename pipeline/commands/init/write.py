@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.commands import presets
 from pipeline.commands.init.propose import Proposal
-from pipeline.config.schema import Params
+from pipeline.config.schema import Params, ReportParams
 from pipeline.config.validation import FILE, parse_yaml, validate
 from pipeline.report.names import readable
 
@@ -30,7 +30,8 @@ BALANCE_ARMS = """\
   oversample_balance: {kind: real, inputs: data/splits/subsets, per_class: balance}
   augment_balance: {kind: real, inputs: data/splits/subsets, per_class: balance, transform: affine}
   smote: {kind: smote, inputs: data/splits/subsets, per_class: balance}
-  dcgan_balance: {kind: synthetic, inputs: data/synthetic/dcgan, per_class: balance, filter: agreement}
+  dcgan_balance: {kind: synthetic, inputs: data/synthetic/dcgan, per_class: balance, \
+filter: agreement}
 """
 
 
@@ -68,7 +69,7 @@ def _with_sections(
         ),
         line(
             f"  seeds: {scalar(list(range(proposal.seeds)))}",
-            f"one replicate each; {reasons['study.seeds']}; --seeds N",
+            f"a replicate each; {reasons['study.seeds']}; --seeds N",
         ),
     ]
     text = _replaced(text, r"(?<=^study:\n)(  .*\n)+", "".join(study))
@@ -94,8 +95,10 @@ def _with_numbers(text: str, proposal: Proposal) -> str:
         f"differences below this do not matter; {reasons['report.smallest_effect']}",
     )
     text = _replaced(text, r"^  smallest_effect: .*\n", effect)
-    text = _replaced(text, r"arm: dcgan, budget: 10}", f"arm: dcgan, budget: {proposal.budgets[0]}}}")
-    if proposal.metric != "accuracy":
+    text = _replaced(
+        text, r"arm: dcgan, budget: 10}", f"arm: dcgan, budget: {proposal.budgets[0]}}}"
+    )
+    if proposal.metric != "accuracy" and "metric" in ReportParams.model_fields:
         metric = line(f"  metric: {proposal.metric}", reasons["report.metric"])
         text = _replaced(text, r"(?<=^report:\n)(  metric: .*\n)?", metric)
     return text
@@ -104,7 +107,8 @@ def _with_numbers(text: str, proposal: Proposal) -> str:
 def _replaced(text: str, pattern: str, new: str) -> str:
     """`text` with the one match of `pattern` replaced; the preset has exactly one."""
     changed, count = re.subn(pattern, lambda _: new, text, flags=re.MULTILINE)
-    assert count == 1, f"the default preset has {count} places like {pattern}"
+    if count != 1:
+        raise RuntimeError(f"the default preset has {count} places like {pattern}")
     return changed
 
 
@@ -116,7 +120,8 @@ def line(code: str, comment: str | None) -> str:
     if len(beside) <= WIDTH + 1:
         return beside
     indent = code[: len(code) - len(code.lstrip())]
-    rows, row = [], f"{indent}#"
+    rows: list[str] = []
+    row = f"{indent}#"
     for word in readable(comment).split():
         if len(row) + 1 + len(word) > WIDTH and row.strip() != "#":
             rows, row = [*rows, row], f"{indent}#"
@@ -146,4 +151,3 @@ def written_path(path: Path, root: Path) -> str:
     if absolute.is_relative_to(project.parent) and project.parent != Path(project.anchor):
         return (Path("..") / absolute.relative_to(project.parent)).as_posix()
     return absolute.as_posix()
-
