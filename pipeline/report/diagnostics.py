@@ -27,12 +27,13 @@ def diagnostics_table(
 ) -> pd.DataFrame:
     """One row per comparison of accuracies: diagnostics beyond its interval and verdict.
 
-    `new_images_*`: the two-level interval, over seeds and test images. `mcnemar_*`: in how many
-    seeds McNemar's test finds the arm better or worse on this test set. `overlap`: share of images
-    that two seeds' subsets share. `completed_*`: the comparison without failed seeds.
-    `seeds_to_decide`: the smallest number of seeds at which the corrected sign-flip test can reach
-    the level; `seeds_for_power`: how many a paired t test needs to detect the observed mean delta
-    with 80 % power, blank where that mean is zero.
+    `new_images_*`: the two-level interval, over seeds and test images, blank where every seed has
+    its own test set and so there is no table of seeds by images. `mcnemar_*`: in how many seeds
+    McNemar's test finds the arm better or worse on its test set. `overlap`: share of images that
+    two seeds' subsets, or their test sets, share. `completed_*`: the comparison without failed
+    seeds. `seeds_to_decide`: the smallest number of seeds at which the corrected sign-flip test can
+    reach the level; `seeds_for_power`: how many a paired t test needs to detect the observed mean
+    delta with 80 % power, blank where that mean is zero.
     `correct` maps trials to whether each test image was classified correctly, (num_test,).
     """
     keys: list[dict[str, Any]] = [
@@ -68,25 +69,21 @@ def _diagnose(
 ) -> dict[str, object]:
     confidence_level = params.report.confidence_level
     arm, baseline = (
-        np.stack(
-            [
-                correct[Trial(key["classifier"], key[side], replicate)]
-                for replicate in arm_replicates(params, key[side])
-                if replicate.budget == key["budget"]
-            ]
-        )
+        [
+            correct[Trial(key["classifier"], key[side], replicate)]
+            for replicate in arm_replicates(params, key[side])
+            if replicate.budget == key["budget"]
+        ]
         for side in ("arm", "baseline")
     )
-    new_images = statistics.two_level_interval(
-        arm.astype(np.int8) - baseline, confidence_level, overlap
-    )
-    significant = np.array(
-        [
-            statistics.mcnemar_p(*pair) <= 1 - confidence_level
-            for pair in zip(arm, baseline, strict=True)
-        ]
-    )
-    better = (arm.astype(np.int8) - baseline).mean(axis=1)
+    both = list(zip(arm, baseline, strict=True))  # by seed
+    gains = [one.astype(np.int8) - other for one, other in both]
+    new_images = statistics.Interval(np.nan, np.nan, np.nan)
+    if not params.data.per_seed:
+        table = np.stack(gains)  # (num_seeds, num_test)
+        new_images = statistics.two_level_interval(table, confidence_level, overlap)
+    significant = np.array([statistics.mcnemar_p(*pair) <= 1 - confidence_level for pair in both])
+    better = np.array([gain.mean() for gain in gains])
     key = {**key, "metric": PRIMARY_METRIC}
     deltas = differences(scores, key, params)
     completed = deltas[~failures(scores, key)]

@@ -58,7 +58,7 @@ def test_there_is_a_file_for_every_replicate_and_nothing_else(home: Path, study:
 
 
 def test_the_ids_are_those_of_the_pool_and_the_test_set(home: Path) -> None:
-    found = read_npz(home / SPLITS / "ids.npz")
+    found = read_npz(home / SPLITS / "ids/all.npz")
     assert set(found) == {"pool", "test"}
     for part, ids in found.items():
         images = read_npz(home / SPLITS / f"{part}.npz")["images"]
@@ -70,7 +70,7 @@ def test_the_manifest_knows_files_that_the_report_may_not_read_by_their_bytes(ho
     found = read_json(home / SPLITS / "manifest.json")
     names = [SPLITS / name for name in ("test.npz", "pool.npz", "labels.npz")]
     assert found["files"] == {name.as_posix(): file_digest(home / name) for name in names}
-    assert found["test"]["sha256"] == digest(read_images(home / SPLITS / "test.npz"))
+    assert found["test"]["sha256"] == digest(read_images(home / SPLITS / "test/all.npz"))
     assert found["test"]["per_class"] == [20, 20, 20]
     assert found["pool"]["per_class"] == [40, 40, 40]
     assert (found["dataset"], found["shape"]) == ("toy", [1, 8, 8])
@@ -78,16 +78,16 @@ def test_the_manifest_knows_files_that_the_report_may_not_read_by_their_bytes(ho
 
 
 def test_the_pool_has_no_labels_beside_its_images(home: Path) -> None:
-    assert set(read_npz(home / SPLITS / "pool.npz")) == {"images"}
-    assert set(read_npz(home / SPLITS / "labels.npz")) == {"labels"}
+    assert set(read_npz(home / SPLITS / "pool/all.npz")) == {"images"}
+    assert set(read_npz(home / SPLITS / "labels/all.npz")) == {"labels"}
 
 
 @pytest.mark.parametrize("folder", [SUBSETS, FRESH])
 def test_draws_and_fresh_labels_are_of_the_pool_in_equal_shares(
     folder: str, home: Path, study: Params
 ) -> None:
-    pool = read_npz(home / SPLITS / "pool.npz")["images"]
-    labels = read_npz(home / SPLITS / "labels.npz")["labels"]
+    pool = read_npz(home / SPLITS / "pool/all.npz")["images"]
+    labels = read_npz(home / SPLITS / "labels/all.npz")["labels"]
     for each in replicates(study.study):
         found = read_npz(home / folder / each.file(".npz"))
         np.testing.assert_array_equal(found["images"], pool[found["index"]])
@@ -224,7 +224,7 @@ def test_a_source_with_its_own_test_set_keeps_it(
     prepare.run(study, tmp_path)
     expected: LabeledImages | None = WithOwnTest(BuiltIn(), tmp_path).load().test
     assert expected is not None
-    ids = read_npz(tmp_path / SPLITS / "ids.npz")
+    ids = read_npz(tmp_path / SPLITS / "ids/all.npz")
     assert sorted(ids["test"]) == sorted(content_ids(expected.images))
     assert len(ids["pool"]) == 120
 
