@@ -7,10 +7,11 @@ terminal and CSV files, `FigureNames` for figures, where a font must have the gl
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
+import pandas as pd
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 from rich.cells import cell_len
@@ -67,6 +68,18 @@ def for_csv(text: str) -> str:
 def from_csv(cell: str) -> str:
     """The text of a cell that `for_csv` wrote, with what it wrote out."""
     return cell[1:] if cell[:1] == "'" and cell[1:].startswith(FORMULA_STARTS) else cell
+
+
+def with_text(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    """The table with `change` applied to every cell of text; numbers keep their types."""
+    columns = {
+        name: column.map(lambda cell: change(cell) if isinstance(cell, str) else cell).astype(
+            column.dtype
+        )
+        for name, column in table.items()
+        if isinstance(column.dtype, pd.StringDtype) or column.dtype == object
+    }
+    return table.assign(**{str(name): column for name, column in columns.items()})
 
 
 def shortened(name: object, width: int = FIGURE_WIDTH) -> str:

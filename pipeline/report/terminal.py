@@ -13,12 +13,14 @@ from typing import Literal
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.config.schema import Params
 from pipeline.report import formatting, verdicts
 from pipeline.report.captions import UNLABELED_NOTE, UNTUNED
 from pipeline.report.comparisons import table_rows
 from pipeline.report.html import PAGE
+from pipeline.report.names import from_csv, with_text
 from pipeline.report.ranking import learners, with_places
 from pipeline.report.recommendation import Recommendation, Tables, recommend
 from pipeline.runtime.files import require
@@ -58,7 +60,9 @@ def read_table(path: Path) -> pd.DataFrame:
 
     Only an empty cell is missing: an arm may be called `nan` or `null`.
     """
-    return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""])
+    types = dict.fromkeys(TEXT, str)
+    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+    return with_text(table, from_csv)
 
 
 def read_deltas(root: Path) -> pd.DataFrame:
@@ -178,7 +182,7 @@ def show(root: Path, params: Params) -> None:
     table = empty_table(f"Test accuracy, {about}", COLUMNS)
     cells = lines(deltas, params)
     for row, following in zip(cells, [*cells[1:], cells[0]], strict=True):
-        table.add_row(*row, end_section=row[:2] != following[:2])
+        table.add_row(*map(Text, row), end_section=row[:2] != following[:2])
     console.width = max(console.width, WIDTH)
     console.print(table)
     if any(row[2].endswith("*") for row in cells):
@@ -199,7 +203,7 @@ def show_ranking(root: Path, params: Params, about: str) -> None:
     """Print the generators, the best CAS first."""
     table = empty_table(f"Generators by CAS, {about}", ranking_columns(params))
     for row in ranking_lines(root, params):
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     console = Console()
     console.width = max(console.width, RANKING_WIDTH)
     console.print(table)
