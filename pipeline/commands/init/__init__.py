@@ -12,11 +12,18 @@ from pipeline.commands import presets
 from pipeline.commands.init.describe import Description, describe
 from pipeline.commands.init.detect import section_of
 from pipeline.commands.init.options import Options
-from pipeline.commands.init.propose import Proposal, propose
+from pipeline.commands.init.propose import BUDGETS, Proposal, propose
 from pipeline.commands.init.reading import Loaded, load
 from pipeline.commands.init.sheet import write_contact_sheet, write_twin_sheet
 from pipeline.commands.init.show import show
 from pipeline.commands.init.write import params_text
+from pipeline.config.schema import Params
+from pipeline.config.validation import FILE, parse_yaml, validate
+from pipeline.data.catalog import catalog
+from pipeline.data.datasets.base import RawDataset
+from pipeline.data.holdout import refuse_test_setting
+from pipeline.data.splits import split
+from pipeline.runtime.errors import PipelineError
 
 __all__ = ["Options", "run"]
 
@@ -37,8 +44,7 @@ def run(path: Path, options: Options, root: Path) -> None:
     description = replace(description, background=loaded.background(description.background))
     show(description, section["path"], layout)
 
-    proposal = propose(description, options)
-    text = params_text(*data_section(loaded, layout, description, proposal), proposal)
+    proposal, text = fitting(loaded, layout, description, options)
     sheet = write_contact_sheet(description, root)
     twins = write_twin_sheet(description, root) if len(description.twins.pairs) else None
     backup = presets.replace(root, text)
@@ -53,6 +59,37 @@ def run(path: Path, options: Options, root: Path) -> None:
     cores = os.cpu_count() or 1
     minutes = proposal.minutes(description, cores)
     print(f"next: `make run`, about {minutes:.0f} minutes on {cores} cores (a rough estimate)")
+
+
+def fitting(
+    loaded: Loaded, layout: str, description: Description, options: Options
+) -> tuple[Proposal, str]:
+    """The largest settings that the splits of every seed allow, and their params.yaml.
+
+    Where whole groups are held out, a class may have fewer images left than were counted on.
+    """
+    choices: tuple[int, ...] = BUDGETS
+    while True:
+        proposal = propose(description, options, choices)
+        section, comments = data_section(loaded, layout, description, proposal)
+        text = params_text(section, comments, proposal)
+        try:
+            try_splits(validate(Params, parse_yaml(text, FILE), FILE), loaded.raw)
+        except PipelineError:
+            smaller = tuple(budget for budget in choices if budget < proposal.budgets[0])
+            if options.budgets or not smaller:
+                raise
+            choices = smaller
+        else:
+            return proposal, text
+
+
+def try_splits(params: Params, raw: RawDataset) -> None:
+    """Raise `ParamsError` or `DataError` if `prepare` would refuse these settings."""
+    refuse_test_setting(params, raw.test is not None)
+    found = catalog(params, raw)
+    for seed in params.study.seeds if params.data.per_seed else [None]:
+        split(params, found, seed)
 
 
 def data_section(

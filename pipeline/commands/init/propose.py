@@ -49,7 +49,7 @@ class Proposal:
         """About how long the whole study takes."""
         _, height, width = description.shape
         classes = len(description.counts)
-        pixels = height * width / 32**2
+        pixels = max(0.2, height * width / 32**2)  # small images are not as much faster
         budgets = self.seeds * len(self.budgets)
         curve = self.seeds * len(self.curve_budgets)
         real = self.steps + 2 * classes * max(self.budgets)
@@ -64,8 +64,10 @@ class Proposal:
         return (generators + networks + trees) / cores / 60 + STAGES / 60
 
 
-def propose(description: Description, options: Options) -> Proposal:
-    """The settings for a dataset; flags come before guesses.
+def propose(
+    description: Description, options: Options, choices: tuple[int, ...] = BUDGETS
+) -> Proposal:
+    """The settings for a dataset; flags come before guesses. `choices` are budgets to choose from.
 
     Raises `DataError` naming classes that are too small.
     """
@@ -80,7 +82,7 @@ def propose(description: Description, options: Options) -> Proposal:
 
     test = _test(description, options, reasons)
     group = _group(description, options, reasons)
-    budgets, curve = _budgets(description, options, test, natural, reasons, bool(group))
+    budgets, curve = _budgets(description, options, choices, test, natural, reasons)
     seeds = options.seeds or SEEDS
     reasons["study.seeds"] = "at least 10 for the verdict gain"
 
@@ -169,18 +171,17 @@ def _group(description: Description, options: Options, reasons: dict[str, str]) 
 def _budgets(
     description: Description,
     options: Options,
+    choices: tuple[int, ...],
     test: dict[str, Any],
     natural: bool,
     reasons: dict[str, str],
-    has_groups: bool,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Budgets and those of the curve, as large as the pool allows."""
     counts = description.counts
     pool = counts - _held_out(counts, test)
-    # Whole groups are held out, so a class may lose more images than wanted.
-    left = int((pool.max() if natural else pool.min()) * (0.8 if has_groups else 1.0))
+    left = int(pool.max() if natural else pool.min())
     budgets = options.budgets or (
-        next((budget for budget in BUDGETS if left >= 4 * budget), BUDGETS[-1]),
+        next((budget for budget in choices if left >= 4 * budget), choices[-1]),
     )
     largest = max(budgets)
     if left < 2 * largest:
