@@ -19,7 +19,7 @@ from pipeline.runtime.errors import DataError
 Pixels = NDArray[np.uint8]
 
 # Raster formats only: others start programs (EPS) or have no content to recognize them by (TGA).
-Image.init()  # registers all formats, which `formats=` needs
+
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 EXTENSIONS = frozenset(
     {".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm"}
@@ -77,6 +77,7 @@ def decode(
     while decoding as long as both sides keep this many pixels, which is many times faster. Raises
     `DataError` for what is no image, damaged, cut off, too large or not of 8 or 16 bits.
     """
+    Image.init()  # once: registers all formats, which `formats=` needs
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             return _decode(image, where, alpha_onto, at_least)
