@@ -72,6 +72,9 @@ def init(  # noqa: PLR0913, PLR0917 (an argument per flag)
     label_column: Annotated[str | None, typer.Option(help="of a table")] = None,
     classes: Annotated[str | None, typer.Option(help="those to use: A,B,C")] = None,
     class_names: Annotated[str | None, typer.Option(help="of numbered labels: A,B,C")] = None,
+    more: Annotated[
+        list[str] | None, typer.Option("--set", help="another key of data: KEY=VALUE")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="replace an edited params.yaml")] = False,
 ) -> None:
     """Look at your own images, say what was understood, and write params.yaml for them.
@@ -83,7 +86,7 @@ def init(  # noqa: PLR0913, PLR0917 (an argument per flag)
         set_bits("portable")
         # Imports torch, through the report's figures.
         from pipeline.commands import init
-        from pipeline.commands.init.options import listed
+        from pipeline.commands.init.options import keys_and_values, listed
 
         options = init.Options(
             size=size,
@@ -104,6 +107,7 @@ def init(  # noqa: PLR0913, PLR0917 (an argument per flag)
             classes=listed(classes),
             class_names=listed(class_names),
             alpha_onto=alpha_onto,
+            settings=keys_and_values(more or ()),
             force=force,
         )
         init.run(path, options, root)

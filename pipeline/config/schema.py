@@ -51,6 +51,11 @@ Side = Annotated[int, Field(ge=4, le=128)]  # pixels
 Level = Annotated[int, Field(ge=0, le=255)]
 
 
+# Similarity from which a key of `data` is taken for a misspelled one: `classes`, a setting of
+# datasets, has 0.64 with `unknown_classes`.
+MISSPELLED = 0.8
+
+
 class ResizeParams(Section):
     """The size of all images in pixels, one side or (height, width), and how they get it.
 
@@ -132,7 +137,7 @@ class DataParams(Section):
             for key, value in section.items()
             if key not in cls.model_fields
             and renamed_key(f"data.{key}") is None
-            and not difflib.get_close_matches(str(key), cls.model_fields, n=1)
+            and not difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=MISSPELLED)
         }
         own = {key: value for key, value in section.items() if key not in settings}
         return {**own, "settings": settings}

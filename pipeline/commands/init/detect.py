@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import gzip
-import os
 import zipfile
-from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.commands.init.options import Options
 from pipeline.commands.init.write import written_path
+from pipeline.data.datasets import DATASETS
+from pipeline.data.datasets.idx import find_pairs
+from pipeline.data.datasets.image_folder import top
+from pipeline.data.datasets.table import find_tables
+from pipeline.data.datasets.torchvision import NAMES, known
+from pipeline.data.reading.cells import EXTENSIONS as TABLES
+from pipeline.data.reading.decoding import EXTENSIONS as IMAGES
+from pipeline.data.reading.tree import File, Tree, open_tree
 from pipeline.runtime.errors import DataError, ParamsError
 
-TABLES = {".csv", ".tsv", ".jsonl", ".parquet"}
-TABLE_NAMES = ("metadata", "labels", "train", "_classes")
-IDX_IMAGES = b"\x00\x00\x08\x03"  # bytes, three dimensions
-PICKLED = {"cifar-10-batches-py": "CIFAR10", "cifar-100-python": "CIFAR100"}
+USUAL_TABLES = ("metadata", "_classes", "label", "labels", "train", "train_list")
+LIST_FILES = {".txt", ".lst"}
 EXPECTED = (
     "a folder or zip with a folder of images per class (or train/ and test/ with these), a table "
     "(.csv, .tsv, .jsonl, .parquet) beside its images, an .npz, IDX files, or a folder of "
@@ -30,13 +33,11 @@ def section_of(path: Path, options: Options, root: Path) -> tuple[dict[str, Any]
     Raises `ParamsError` or `DataError` saying what was seen instead.
     """
     refuse_no_data(path, root)
-    name, layout, found = detect(path)
-    section = {"name": name, "path": written_path(found, root)}
-    if name == "torchvision":
-        section = {"name": name, "class": layout, "path": section["path"]}
-        layout = f"files of torchvision's {layout}"
-    section |= given(name, options)
-    return section, layout
+    name, layout, more = detect(path)
+    if "name" in options.settings:
+        name, layout, more = str(options.settings["name"]), "as --set name says", {}
+    section = {"name": name, "path": written_path(more.pop("path", path), root), **more}
+    return {**section, **given(name, options)}, layout
 
 
 def refuse_no_data(path: Path, root: Path) -> None:
@@ -51,67 +52,86 @@ def refuse_no_data(path: Path, root: Path) -> None:
         )
 
 
-def detect(path: Path) -> tuple[str, str, Path]:
-    """The name of the dataset's reader, the layout in words, and the path that it reads."""
+def detect(path: Path) -> tuple[str, str, dict[str, Any]]:
+    """The name of the dataset's reader, the layout in words, and further keys of `data`."""
+    suffix = path.suffix.lower()
     if path.is_dir():
         return _detect_folder(path)
-    if zipfile.is_zipfile(path) and path.suffix.lower() == ".npz":
-        return "npz", "arrays in an .npz", path
+    if suffix == ".npz":
+        return "npz", "arrays in an .npz", {}
     if zipfile.is_zipfile(path):
-        return "image_folder", "a zip with a folder per class", path
-    if path.suffix.lower() in TABLES:
-        return "table", "a table beside its images", path
-    if starts_like_idx(path):
-        return "idx", "IDX files", path.parent
-    raise DataError(
-        str(path),
-        f"expected {EXPECTED}, found a file {path.suffix or 'without extension'}",
-        "correct PATH",
-    )
+        return _detect_images(open_tree(path), "a zip with ")
+    if suffix in TABLES:
+        return "table", "a table beside its images", {}
+    if suffix not in IMAGES and _idx_pairs(path.parent, having=path):
+        return "idx", "IDX files", {"path": path.parent}
+    kind = "an image" if suffix in IMAGES else f"a file {suffix or 'without extension'}"
+    raise DataError(str(path), f"expected {EXPECTED}, found {kind}", "correct PATH")
 
 
-def _detect_folder(folder: Path) -> tuple[str, str, Path]:
-    for name, family in PICKLED.items():
-        if (folder / name).is_dir():
-            return "torchvision", family, folder
-    files = sorted(file for file in folder.iterdir() if file.is_file() and file.name[0] != ".")
-    inside = [file for file in folder.iterdir() if (file / "raw").is_dir()]
-    if len(inside) == 1 and any(map(starts_like_idx, (inside[0] / "raw").iterdir())):
-        return "torchvision", inside[0].name, folder
-    if any(map(starts_like_idx, files)):
-        return "idx", "IDX files", folder
-    if table := _table_of(files):
-        return "table", f"the table {table.name} beside its images", table
-    archives = [file for file in files if file.suffix.lower() == ".npz"]
-    if len(archives) == 1 and not any(each.is_dir() for each in folder.iterdir()):
-        return "npz", "arrays in an .npz", archives[0]
-    return "image_folder", "a folder per class", folder
+def _detect_folder(folder: Path) -> tuple[str, str, dict[str, Any]]:
+    if found := torchvision_name(folder):
+        name, base = found
+        return "torchvision", f"files of torchvision's {name}", {"path": base, "dataset": name}
+    if _idx_pairs(folder):
+        return "idx", "IDX files", {}
+
+    tree = open_tree(folder)
+    archives = [file for file in tree.files if file.suffix == ".npz" and "/" not in file.name]
+    images = [file for file in tree.files if file.suffix in IMAGES]
+    if len(archives) == 1 and not images:
+        return "npz", "arrays in an .npz", {"path": Path(archives[0].path)}
+    return _detect_images(tree, "")
 
 
-def _table_of(files: list[Path]) -> Path | None:
-    """The table that says which image has which label: by its usual name, or the only one."""
-    tables = [file for file in files if file.suffix.lower() in TABLES]
-    for stem in TABLE_NAMES:
-        for table in tables:
-            if table.stem.lower() == stem:
-                return table
-    has_folders = any(file.parent.is_dir() for file in tables) and any(
-        each.is_dir() and each.name[0] not in "._" for each in tables[0].parent.iterdir()
-    )
-    return tables[0] if len(tables) == 1 and not has_folders else None
+def torchvision_name(folder: Path) -> tuple[str, Path] | None:
+    """The dataset of torchvision whose files are where torchvision puts them, and its root."""
+    for name in NAMES:
+        folders = [each for each in known(name, "balanced").folders if each != "raw"]
+        own = [folder / each for each in folders if each.partition("/")[0] not in ("raw", "gzip")]
+        if any(each.is_dir() for each in own):
+            return name, folder
+        if not folders and all(file.is_file() for file in known(name, "balanced").names(folder)):
+            return name, folder
+    if folder.name in NAMES and (folder / "raw").is_dir():
+        return folder.name, folder.parent
+    return None
 
 
-def starts_like_idx(path: Path) -> bool:
-    """Whether a file, gzipped or not, begins like images in the format of MNIST."""
-    if not path.is_file():
-        return False
+def _idx_pairs(folder: Path, having: Path | None = None) -> bool:
+    """Whether a folder has IDX files of images with their labels, `having` among them."""
     try:
-        with path.open("rb") as file:
-            is_packed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if is_packed else path.open("rb") as stream:
-            return stream.read(4) == IDX_IMAGES
-    except (OSError, EOFError):
+        pairs = find_pairs(file for file in folder.iterdir() if file.is_file())
+    except DataError:
         return False
+    return having is None or any(having in pair for pair in pairs.values())
+
+
+def _detect_images(tree: Tree, words: str) -> tuple[str, str, dict[str, Any]]:
+    """A table where there is one that names the images, else a folder per class."""
+    if has_table(tree):
+        tables = ", ".join(file.name for file in find_tables(str(tree.root), tree))
+        return "table", f"{words}the table {tables} beside its images", {}
+    return "image_folder", f"{words}a folder per class", {}
+
+
+def has_table(tree: Tree) -> bool:
+    """Whether a table at the top says which image has which label.
+
+    One by its usual name counts, one of another name only where folders cannot be classes.
+    """
+    at_top = [file for file in tree.files if "/" not in file.name]
+    if any(_is_usual(file) for file in at_top):
+        return True
+    tables = [file for file in at_top if file.suffix in TABLES]
+    folders = {top(file.name) for file in tree.files if file.suffix in IMAGES}
+    return len(tables) == 1 and len(folders) == 1
+
+
+def _is_usual(file: File) -> bool:
+    stem = PurePosixPath(file.name).stem.casefold()
+    is_list = file.suffix in LIST_FILES and stem == "train_list"
+    return stem in USUAL_TABLES and (file.suffix in TABLES or is_list)
 
 
 def given(name: str, options: Options) -> dict[str, Any]:
@@ -124,28 +144,11 @@ def given(name: str, options: Options) -> dict[str, Any]:
         "alpha_onto": options.alpha_onto,
     }
     section = {key: value for key, value in values.items() if value}
-    known = settings_of(name)
+    keys = set(DATASETS[name].Config.model_fields) if name in DATASETS else set(values)
     for key in section:
-        if key not in known:
+        if key not in keys:
             flag = f"--{key.replace('_', '-')}"
             raise ParamsError(
                 f"init: {flag}", f"expected none with data of the kind {name}", "drop that flag"
             )
-    return section
-
-
-def settings_of(name: str) -> set[str]:
-    """The keys that a reader has."""
-    from pipeline.data.datasets import DATASETS
-
-    return set(DATASETS[name].Config.model_fields)
-
-
-def seen(folder: Path) -> str:
-    """What a folder has, by extension, for messages."""
-    counts = Counter(
-        Path(name).suffix.lower() or "no extension"
-        for _, _, names in os.walk(folder)
-        for name in names
-    )
-    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5)) or "no file"
+    return {**section, **{key: value for key, value in options.settings.items() if key != "name"}}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.config.validation import parse_yaml
 from pipeline.runtime.errors import ParamsError
 
 
@@ -30,6 +32,7 @@ class Options:
     classes: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
     alpha_onto: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)  # further keys of `data`
     force: bool = False
 
     @property
@@ -68,3 +71,14 @@ class Options:
 def listed(text: str | None) -> tuple[str, ...]:
     """The names in a text that separates them by commas."""
     return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
+def keys_and_values(pairs: Iterable[str]) -> dict[str, Any]:
+    """The values of `--set KEY=VALUE`, read as in params.yaml."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key.isidentifier():
+            raise ParamsError("init: --set", f"expected KEY=VALUE, found {pair!r}", "correct it")
+        found |= parse_yaml(f"{key}: {value}", "init: --set")
+    return found
