@@ -91,7 +91,7 @@ def test_flags_override_guesses(project: Path, init: Init) -> None:
         three_classes(project.parent / "photos"),
         *("--size", "24", "--policy", "stretch", "--background", "250,245,240"),
         *("--test-frac", "0.5", "--shared-test", "--budget", "2", "--budget", "4"),
-        *("--seeds", "3", "--classes", f"{PLAIN},{ARABIC}", "--set", "channels=gray"),
+        *("--seeds", "3", "--classes", f"{PLAIN},{ARABIC}", "--set", "channels=rgb"),
         *("--group-name", r"^\d+"),
     )
     assert result.exit_code == 0, result.output
@@ -100,7 +100,7 @@ def test_flags_override_guesses(project: Path, init: Init) -> None:
     assert data.resize is not None
     assert (data.resize.shape, data.resize.policy) == ((24, 24), "stretch")
     assert data.settings["classes"] == [PLAIN, ARABIC]
-    assert data.settings["channels"] == "gray"
+    assert data.settings["channels"] == "rgb"
     assert (data.test.frac, data.per_seed) == (0.5, False) if data.test else False
     assert data.group is not None
     assert data.group.name == r"^\d+"
@@ -253,6 +253,7 @@ def test_what_cannot_be_used_is_one_sentence_and_changes_nothing(
         ("--test-frac", "0.3", "--test-per-class", "5"),
         ("--group-folder", "--group-twins", "0.9"),
         ("--background", "blue"),
+        ("--background", "1,2"),
         ("--policy", "squash"),
         ("--budget", "400"),
         ("--class-names", "a,b"),
@@ -308,7 +309,7 @@ def test_arrays_and_tables_are_recognized(project: Path, init: Init) -> None:
 
 def test_numbered_beginnings_are_sequences_where_a_folder_has_several() -> None:
     frames = [f"cat/walk{take}_{number}.png" for take in "ab" for number in range(4)]
-    assert sequences(frames) == ("cat/walka_", "cat/walkb_")[:0] or len(sequences(frames)) == 2
+    assert sequences(frames) == ("walka_", "walkb_")
     assert not sequences([f"cat/IMG_{number}.JPG" for number in range(9)])
     assert not sequences([f"cat/{number}.png" for number in range(9)])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +39,7 @@ def run(path: Path, options: Options, root: Path) -> None:
         presets.refuse_edited(root)
     section, layout = section_of(path, options, root)
     loaded = load(section, options, root)
-    description = describe(loaded.raw)
-    description = replace(description, background=loaded.background(description.background))
+    description = describe(loaded.raw, loaded.background)
     show(description, section["path"], layout)
 
     proposal, text = fitting(loaded, layout, description, options)

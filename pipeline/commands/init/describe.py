@@ -12,7 +12,6 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.background import measured_background
 from pipeline.data.datasets.base import RawDataset
 from pipeline.data.duplicates import Duplicates, not_in, without_copies
 from pipeline.data.groups import twin_pairs
@@ -83,7 +82,7 @@ class Description:
         return self.twins.num_images / max(1, int(self.kept.sum()))
 
 
-def describe(raw: RawDataset) -> Description:
+def describe(raw: RawDataset, background: Background) -> Description:
     """Look at all images of `raw` once."""
     found = Duplicates()
     ids, labels = content_ids(raw.images.images), raw.images.labels
@@ -99,7 +98,7 @@ def describe(raw: RawDataset) -> Description:
         found,
         near_twins(raw.images, kept),
         sequences(raw.origins.paths),
-        measured_background(raw.images.images),
+        background,
     )
 
 

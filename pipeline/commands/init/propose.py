@@ -88,7 +88,7 @@ def propose(
 
     # Small budgets need fewer steps, large images cannot have as many.
     largest, classes = max(budgets), len(counts)
-    effort = 1.0 if largest >= BUDGETS[0] else 0.6
+    effort = 1.0 if largest >= BUDGETS[0] else 0.5
     _, height, width = description.shape
     steps = round(700 * effort * min(1.0, LARGE / (height * width)), -1)
     share = min(1.0, MANY_CLASSES / classes)
@@ -106,7 +106,7 @@ def propose(
         budgets,
         curve,
         seeds,
-        steps=max(300, int(steps)),
+        steps=max(250, int(steps)),
         cnn_steps=int(500 * effort),
         num_trees=max(40, round(100 * share)),
         per_class=int(per_class),

@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from pipeline.commands.init.options import Options
 from pipeline.config.schema import DataParams, ResizeParams
 from pipeline.config.validation import FILE, validate
+from pipeline.data.background import resolve_background
 from pipeline.data.datasets import open_dataset
 from pipeline.data.datasets.base import RawDataset
 from pipeline.data.datasets.image_files import ImageFiles
 from pipeline.data.images import Background
 from pipeline.runtime.errors import DataError, ParamsError
+from pipeline.runtime.files import Rows
 
 SIDE = 32  # pixels, unless images are smaller
 KEPT = 40  # pixels; images of one size up to this keep it
@@ -31,12 +35,11 @@ class Loaded:
     section: dict[str, Any]
     comments: Mapping[str, str] = field(default_factory=dict)
 
-    def background(self, measured: Background) -> Background:
-        """The background that params.yaml says, or what was measured."""
-        value = self.section["background"]
-        if value == "auto":
-            return measured
-        return None if value == "none" else tuple(value)
+    @property
+    def background(self) -> Background:
+        """The background that params.yaml says, or what is measured."""
+        images = self.raw.images.images
+        return resolve_background(self.section["background"], Rows(images, np.arange(len(images))))
 
 
 def load(section: dict[str, Any], options: Options, root: Path) -> Loaded:

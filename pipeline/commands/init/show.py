@@ -92,8 +92,8 @@ def _background(description: Description) -> str:
     levels = description.background
     if levels is None:
         return "none: most borders have no common color, as in photos"
-    words = "black" if levels == (0,) else "white" if levels == (255,) else "at most borders"
-    return f"{', '.join(map(str, levels))} ({words})"
+    word = {0: " (black)", 255: " (white)"}.get(levels[0], "") if len(levels) == 1 else ""
+    return f"{', '.join(map(str, levels))}{word}"
 
 
 def _copies(description: Description) -> Iterator[tuple[str, str]]:
