@@ -16,7 +16,7 @@ from pipeline.data.datasets import DATASETS
 from pipeline.data.datasets.base import BuiltIn, RawDataset
 from pipeline.data.datasets.toy import CLASS_NAMES, Toy
 from pipeline.data.images import LabeledImages, content_ids, digest, read_images
-from pipeline.runtime.errors import DataError, ParamsError
+from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.files import file_digest, read_json, read_npz
 from pipeline.stages import prepare
 from pipeline.trials.grid import Replicate, curve_replicates, replicates
@@ -52,7 +52,7 @@ def test_there_is_a_file_for_every_replicate_and_nothing_else(home: Path, study:
     files = {
         f"{part}/{each.file('.npz').as_posix()}" for part, grid in grids.items() for each in grid
     }
-    alone = {"pool.npz", "labels.npz", "test.npz", "ids.npz", "manifest.json"}
+    alone = {*(f"{part}/all.npz" for part in ("pool", "labels", "test", "ids")), "manifest.json"}
     assert set(contents(home / SPLITS)) == files | alone
     assert len(files) == (3 + 2) * 4
 
@@ -61,14 +61,14 @@ def test_the_ids_are_those_of_the_pool_and_the_test_set(home: Path) -> None:
     found = read_npz(home / SPLITS / "ids/all.npz")
     assert set(found) == {"pool", "test"}
     for part, ids in found.items():
-        images = read_npz(home / SPLITS / f"{part}.npz")["images"]
+        images = read_npz(home / SPLITS / f"{part}/all.npz")["images"]
         assert ids.tolist() == content_ids(images).tolist()
     assert not set(found["pool"]) & set(found["test"])
 
 
 def test_the_manifest_knows_files_that_the_report_may_not_read_by_their_bytes(home: Path) -> None:
     found = read_json(home / SPLITS / "manifest.json")
-    names = [SPLITS / name for name in ("test.npz", "pool.npz", "labels.npz")]
+    names = [SPLITS / part / "all.npz" for part in ("test", "pool", "labels")]
     assert found["files"] == {name.as_posix(): file_digest(home / name) for name in names}
     assert found["test"]["sha256"] == digest(read_images(home / SPLITS / "test/all.npz"))
     assert found["test"]["per_class"] == [20, 20, 20]
@@ -229,11 +229,12 @@ def test_a_source_with_its_own_test_set_keeps_it(
     assert len(ids["pool"]) == 120
 
 
-def test_a_source_whose_test_images_are_among_the_others_is_refused(
-    home: Path, study: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_images_of_a_test_set_of_its_own_are_dropped_from_the_others(
+    study: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = Path(shutil.copytree(home, tmp_path / "copy"))
     monkeypatch.setitem(DATASETS, "toy", Leaking)
-    with pytest.raises(DataError, match="found 2 exact duplicates"):
-        prepare.run(study, folder)
-    assert contents(folder) == contents(home)
+    prepare.run(study, tmp_path)
+    assert read_json(tmp_path / SPLITS / "manifest.json")["duplicates"]["from_train"] == 2
+    ids = read_npz(tmp_path / SPLITS / "ids/all.npz")
+    assert (len(ids["pool"]), len(ids["test"])) == (120, 60)
+    assert not set(ids["pool"]) & set(ids["test"])
