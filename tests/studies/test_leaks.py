@@ -199,9 +199,7 @@ def learned(folder: Path) -> dict[str, list[Any]]:
         arrays = read_npz(path)
         kept = [str(arrays[name]) for name in arrays if name not in ("probabilities", "labels")]
         record = read_json(manifest_of(path))
-        inputs = {
-            k: v for k, v in record["inputs"].items() if not k.startswith("data/splits/test/")
-        }
+        inputs = {k: v for k, v in record["inputs"].items() if "splits/test/" not in k}
         rest = {k: v for k, v in record.items() if k not in ("inputs", "outputs")}
         found[path.relative_to(folder).as_posix()] = [kept, inputs, rest]
     return found
