@@ -158,7 +158,7 @@ def summary(
 
     `pool` and `test` are those of the first seed; `color` is the background.
     """
-    first, budgets = splits[0], {*params.study.budgets, *params.study.curve_budgets}
+    first = splits[0]
     sizes = [len(each.test) for each in splits]
     num_repeated = len(first.pool) - len(np.unique(first.pool.ids))
     return {
@@ -167,10 +167,8 @@ def summary(
         "shape": list(first.pool.images.shape[1:]),
         "background": None if color is None else list(color),
         "imbalance": params.data.imbalance,
-        "labels_per_class": {
-            str(budget): class_budgets(params.data.imbalance, budget, catalog.counts).tolist()
-            for budget in sorted(budgets)
-        },
+        # Labeled images outside a test set of the dataset's own.
+        "class_counts": catalog.counts.tolist(),
         "per_seed": params.data.per_seed,
         "pool": _counts(first.pool, catalog) | {"num_duplicates": num_repeated},
         "test": _counts(first.test, catalog),

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.schema import FRESH, SUBSETS, Params
+from pipeline.data.budgets import class_budgets
 from pipeline.data.images import read_images
 from pipeline.runtime.errors import IntegrityError
 from pipeline.runtime.files import file_digest, read_json, read_npz, require
@@ -48,7 +49,7 @@ class StudyRecord:
     root: Path
     test_ids: Mapping[int, frozenset[str]]  # by seed
     digests: dict[str, str]  # of files that were read by trials, by path
-    labels_per_class: Mapping[int, list[int]]  # by budget
+    class_counts: list[int]  # labeled images of the dataset, by class
     subsets: dict[Replicate, Labeled] = field(default_factory=dict)
     fresh: dict[Replicate, Labeled] = field(default_factory=dict)
     code: dict[tuple[str, str], tuple[str, Path]] = field(default_factory=dict)
@@ -71,9 +72,8 @@ def verify(params: Params, root: Path) -> None:
 def read_study(params: Params, root: Path) -> StudyRecord:
     """The record of the splits of a study; raises `IntegrityError` for a subset that breaks it."""
     summary = read_json(require(root / SUMMARY.path, SUMMARY.stage))
-    per_class = {int(budget): counts for budget, counts in summary["labels_per_class"].items()}
     test_ids = read_test_ids(params, root)
-    record = StudyRecord(params, root, test_ids, dict(summary["files"]), per_class)
+    record = StudyRecord(params, root, test_ids, dict(summary["files"]), summary["class_counts"])
     for replicate in curve_replicates(params.study):
         record.subsets[replicate] = read_labeled(record, subset(replicate), replicate, every=True)
     for replicate in replicates(params.study):
@@ -120,7 +120,8 @@ def read_labeled(record: StudyRecord, file: File, replicate: Replicate, every: b
     path = record.root / file.path
     data = read_images(require(path, file.stage))
     ids = short_ids(data)
-    allowed = np.array(record.labels_per_class[replicate.budget])
+    imbalance = record.params.data.imbalance
+    allowed = class_budgets(imbalance, replicate.budget, np.array(record.class_counts))
     counts = np.bincount(data.labels, minlength=len(allowed))
     if len(counts) > len(allowed) or (every and not counts.all()):
         raise IntegrityError(

@@ -199,7 +199,7 @@ def learned(folder: Path) -> dict[str, list[Any]]:
         arrays = read_npz(path)
         kept = [str(arrays[name]) for name in arrays if name not in ("probabilities", "labels")]
         record = read_json(manifest_of(path))
-        inputs = {k: v for k, v in record["inputs"].items() if not k.endswith("test.npz")}
+        inputs = {k: v for k, v in record["inputs"].items() if "splits/test/" not in k}
         rest = {k: v for k, v in record.items() if k not in ("inputs", "outputs")}
         found[path.relative_to(folder).as_posix()] = [kept, inputs, rest]
     return found
@@ -229,7 +229,7 @@ def test_noise_for_a_test_set_changes_nothing_but_scores(
     for part in unchanged:
         assert digests(honest / part)
         assert digests(poisoned / part) == digests(honest / part), part
-    for file in ("pool.npz", "labels.npz"):
+    for file in ("pool/all.npz", "labels/all.npz"):
         ours, theirs = (read_npz(study / "data/splits" / file) for study in (honest, poisoned))
         assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
     assert learned(poisoned) == learned(honest)
@@ -450,7 +450,7 @@ def refuse_undeclared(stage: str, item: str | None, study: Path, params: Params)
     declared = declared_inputs(stage, item, params)
     assert all(dep.startswith(("data/", "models", "results")) for dep in declared)
     assert not {name for name in read if not name.startswith(declared)}, (stage, item)
-    test_files = {name for name in read if name.endswith("test.npz")}
+    test_files = {name for name in read if "splits/test/" in name}
     assert bool(test_files) == (stage == "train_classifiers")
 
 

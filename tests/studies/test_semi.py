@@ -231,7 +231,7 @@ def test_images_that_nobody_labeled_are_for_teachers_alone(
     labels = read_npz(splits / "labels/all.npz")["labels"]
     assert (labels == -1).sum() > (labels != -1).sum()
     assert read_json(splits / "manifest.json")["pool"]["num_unlabeled"] == (labels == -1).sum()
-    for file in ("test", f"subsets/{place}", f"fresh/{place}"):
+    for file in ("test/all", f"subsets/{place}", f"fresh/{place}"):
         assert set(read_images(splits / f"{file}.npz").labels) == {0, 1, 2}
     train_teacher.run(partly_labeled, tmp_path, "graph")
     evaluate_teacher.run(partly_labeled, tmp_path, "graph")

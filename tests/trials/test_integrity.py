@@ -167,11 +167,11 @@ def test_the_test_set_must_be_the_same_for_all_without_being_read(
     record = read_study(study, project)
     manifest = read_manifest(project / RESULT.manifest)
     check(record, RESULT, manifest | {"inputs": {"data/splits/test/all.npz": digest}})
-    with pytest.raises(IntegrityError, match=r"data/splits/test\.npz"):
+    with pytest.raises(IntegrityError, match=r"data/splits/test/all\.npz"):
         check(record, RESULT, manifest | {"inputs": {"data/splits/test/all.npz": "0" * 64}})
 
 
-@pytest.mark.parametrize("file", ["pool.npz", "labels.npz"])
+@pytest.mark.parametrize("file", ["pool/all.npz", "labels/all.npz"])
 def test_an_audit_of_another_pool_is_refused(file: str, refused: Check) -> None:
     assert f"data/splits/{file}" in refused(AUDIT, inputs={f"data/splits/{file}": "0" * 64})
 
