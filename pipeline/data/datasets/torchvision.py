@@ -246,7 +246,16 @@ class ArraysOnly(pickle.Unpickler):
             return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
         if module == "numpy" and name in ("ndarray", "dtype"):
             return getattr(np, name)
+        if (module, name) == ("_codecs", "encode"):
+            return latin1
         raise pickle.UnpicklingError(f"{module}.{name}")
+
+
+def latin1(text: str, encoding: str) -> bytes:
+    """The bytes of an array that Python 3 pickled as text; no other encoding is looked up."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"the encoding {encoding}")
+    return text.encode("latin1")
 
 
 def read_pickle(path: Path, md5: str) -> dict[str, Any]:
