@@ -16,7 +16,16 @@ import jinja2
 import pandas as pd
 
 from pipeline.config.schema import Params
-from pipeline.report import captions, comparisons, generator_views, ranking, verdicts, views
+from pipeline.report import (
+    captions,
+    class_views,
+    comparisons,
+    formatting,
+    generator_views,
+    ranking,
+    verdicts,
+    views,
+)
 from pipeline.report.plots import Pictures
 from pipeline.report.recommendation import Tables, recommend
 from pipeline.report.results import ReportTables
@@ -44,6 +53,7 @@ def render_page(
     return template.render(
         params=params,
         confidence=f"{100 * params.report.confidence_level:g} %",
+        metric=formatting.metric_name(params.report.metric),
         manifest=manifest,
         stamp=stamp(root),
         pictures=pictures,
@@ -73,13 +83,15 @@ def environment() -> jinja2.Environment:
 def answers(results: ReportTables, timings: pd.DataFrame, params: Params) -> dict[str, Any]:
     """What the page says in words: the recommendation first, then every comparison."""
     needed = results.diagnostics[[*comparisons.KEYS, "seeds_to_decide", "seeds_for_power"]]
-    accuracy = results.deltas[results.deltas["metric"] == comparisons.PRIMARY_METRIC]
-    rows = accuracy.merge(needed, on=comparisons.KEYS, how="left")
+    declared = results.deltas[results.deltas["metric"] == params.report.metric]
+    rows = declared.merge(needed, on=comparisons.KEYS, how="left")
     is_claim = rows["arm"].map(lambda arm: params.arms[arm].role == "claim")
     is_main = rows["baseline"] == params.report.baseline
     claims = rows[is_main & is_claim & (rows["arm"] != rows["baseline"])]
     equivalents: list[dict[Any, Any]] = results.worth.to_dict("records")
-    found = Tables(results.deltas, results.diagnostics, results.worth, results.trials, timings)
+    found = Tables(
+        results.deltas, results.diagnostics, results.worth, results.trials, timings, results.classes
+    )
     return {
         "recommendations": recommend(found, params),
         "answers": [_answer(row, params) for row in primary_first(claims, params)],
@@ -107,6 +119,8 @@ def evidence(
         "learners": ranking.learners(params),
         "untuned": captions.UNTUNED,
         "best": generator_views.best_of_kinds(results, timings, params),
+        "class_recalls": class_views.class_recalls(results, params),
+        "class_sentences": class_views.class_sentences(results, params),
         "failures": views.failures(results),
         "without_failures": views.without_failures(results, params),
         "fidelity": generator_views.fidelity(results),
