@@ -130,7 +130,8 @@ def test_confusion_has_a_row_for_a_class_without_images() -> None:
 @given(seed=SEEDS)
 def test_balanced_accuracy_is_that_of_scikit_learn_and_the_mean_recall(seed: int) -> None:
     labels, probabilities = predictions(seed)
-    probabilities[:, np.setdiff1d(np.arange(4), labels)] = 0  # the library warns of such classes
+    kept = (labels < 2) | (np.arange(len(labels)) % 3 == 0) | (np.arange(len(labels)) < 20)
+    labels, probabilities = labels[kept], probabilities[kept]
     found = balanced_accuracy(labels, probabilities)
     predicted = probabilities.argmax(axis=1)
     assert found == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
