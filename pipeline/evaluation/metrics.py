@@ -54,9 +54,11 @@ def recall_per_class(labels: Labels, probabilities: Probabilities) -> NDArray[np
 
     NaN for a class without images.
     """
-    counts = confusion(labels, probabilities)
-    sizes = counts.sum(axis=1)
-    return np.where(sizes > 0, counts.diagonal() / np.maximum(sizes, 1), np.nan)
+    num_classes = probabilities.shape[1]
+    is_right = probabilities.argmax(axis=1) == labels
+    sizes = np.bincount(labels, minlength=num_classes)
+    num_right = np.bincount(labels[is_right], minlength=num_classes)
+    return np.where(sizes > 0, num_right / np.maximum(sizes, 1), np.nan)
 
 
 def log_loss(labels: Labels, probabilities: Probabilities) -> float:
