@@ -69,15 +69,17 @@ def t_interval(values: Numbers, confidence_level: float, correlation: float = 0.
     """Student's t interval of the mean; the ends are NaN for fewer than two values.
 
     `correlation`, rho in 0..1, is the correlation of any two values, from `mean_overlap` of the
-    labeled subsets. The half width is t * sqrt(S^2 * (1 / n + rho / (1 - rho))), which is exact for
-    equally correlated normal values. Below `OVERLAP_THAT_MATTERS` there is no correction. With
-    rho = 1 all subsets are the same one, and the ends are NaN.
+    labeled subsets, or of the test sets where every seed has its own. The half width is
+    t * sqrt(S^2 * (1 / n + rho / (1 - rho))), which is exact for equally correlated normal values.
+    Below `OVERLAP_THAT_MATTERS` there is no correction. With rho = 1 all subsets are the same one,
+    and the ends are NaN.
 
-    Source: Nadeau and Bengio (2003), "Inference for the generalization error", corrected t.
-    Deviation: their rho is n_test / (n_test + n_train), for resampled test sets; here the test set
-    is fixed. To first order, a score is a sum over the labeled images (its Hoeffding projection),
-    so the correlation of two subsets is the fraction of images that they share. The randomness of
-    training lowers the correlation, so the interval is conservative.
+    Source: Nadeau and Bengio (2003), "Inference for the generalization error", corrected t. Their
+    rho for resampled test sets is n_test / (n_test + n_train), the share of test images that two of
+    them have in common. Deviation: where the test set is fixed, rho is the share of labeled images.
+    To first order, a score is a sum over the labeled images (its Hoeffding projection), so the
+    correlation of two subsets is the fraction of images that they share. The randomness of training
+    lowers the correlation, so the interval is conservative.
 
     Bootstrap intervals are not used: with ten seeds, those of nominal 95 % cover about 90 %.
     """

@@ -29,13 +29,13 @@ def diagnostics_table(
     """One row per comparison: diagnostics beyond its interval and verdict.
 
     `new_images_*`: the two-level interval, over seeds and test images; blank for macro F1, which is
-    no mean over images, and where every seed has test images of its own, so that the interval over
-    seeds is over both. `mcnemar_*`: in how many seeds McNemar's test finds the arm better or worse
-    on the test images of that seed, all counting the same. `overlap`: share of images
-    that two seeds' subsets share. `completed_*`: the comparison without failed seeds.
-    `seeds_to_decide`: the smallest number of seeds at which the corrected sign-flip test can reach
-    the level; `seeds_for_power`: how many a paired t test needs to detect the observed mean delta
-    with 80 % power, blank where that mean is zero.
+    no mean over images, and where every seed has its own test set and so there is no table of seeds
+    by images. `mcnemar_*`: in how many seeds McNemar's test finds the arm better or worse on its
+    test set, all images counting the same. `overlap`: share of images that two seeds' subsets, or
+    their test sets, share. `completed_*`: the comparison without failed seeds. `seeds_to_decide`:
+    the smallest number of seeds at which the corrected sign-flip test can reach the level;
+    `seeds_for_power`: how many a paired t test needs to detect the observed mean delta with 80 %
+    power, blank where that mean is zero.
     `correct` maps trials to whether each test image was classified correctly, (num_test,); with
     `weights`, (num_test,), its mean is `report.metric`, without them it is the plain mean.
     """
@@ -80,18 +80,14 @@ def _diagnose(
         ]
         for side in ("arm", "baseline")
     )
-    changes = [one.astype(np.int8) - other for one, other in zip(arm, baseline, strict=True)]
+    both = list(zip(arm, baseline, strict=True))  # by seed
+    gains = [one.astype(np.int8) - other for one, other in both]
     new_images = statistics.Interval(np.nan, np.nan, np.nan)
     if not params.data.per_seed and params.report.metric != "macro_f1":
-        table = np.stack(changes) * (1 if weights is None else weights)
+        table = np.stack(gains) * (1 if weights is None else weights)  # (num_seeds, num_test)
         new_images = statistics.two_level_interval(table, confidence_level, overlap)
-    significant = np.array(
-        [
-            statistics.mcnemar_p(*pair) <= 1 - confidence_level
-            for pair in zip(arm, baseline, strict=True)
-        ]
-    )
-    better = np.array([change.mean() for change in changes])
+    significant = np.array([statistics.mcnemar_p(*pair) <= 1 - confidence_level for pair in both])
+    better = np.array([gain.mean() for gain in gains])
     key = {**key, "metric": params.report.metric}
     deltas = differences(scores, key, params)
     completed = deltas[~failures(scores, key)]

@@ -22,7 +22,7 @@ from pipeline.report.ranking import only_arm
 from pipeline.runtime.errors import IntegrityError
 from pipeline.runtime.files import file_digest, read_json, read_npz
 from pipeline.trials.grid import Replicate, Trial, curve_replicates, expected_trials, replicates
-from pipeline.trials.layout import JUDGE, MANIFEST, artifacts
+from pipeline.trials.layout import MANIFEST, artifacts, ids_file, judges
 from pipeline.trials.provenance import failure_of, manifest_of, read_manifest
 from pipeline.trials.store import TIMINGS
 
@@ -59,7 +59,7 @@ ALIASES = {
     "confidence": "min_probability",
 }
 # What an evaluation says per class or in words; all else is a number per replicate.
-NOT_NUMBERS = ("classes", "flags")
+NOT_NUMBERS = ("classes", "flags", "unknown")
 
 ScoredTrials = list[tuple[Trial, dict[str, np.ndarray]]]
 Audit = dict[str, Any]
@@ -164,12 +164,27 @@ def failures_table(params: Params, root: Path) -> pd.DataFrame:
 
 
 def subset_overlaps(params: Params, root: Path) -> dict[int, float]:
-    """The mean share of images that the subsets of two seeds have in common, by budget."""
+    """The correlation of the scores of two seeds, at most, by budget.
+
+    The mean share of images that their labeled subsets have in common, or their test sets, where
+    every seed has its own and that share is larger. To first order a score is a sum of effects of
+    labeled images, of test images and of pairs of both (its Hoeffding decomposition); the parts of
+    two seeds correlate by the share of the one, of the other, and by the product of both. The
+    correlation of the scores is a mean of these, weighted by variance: at most the largest.
+
+    Source: Nadeau and Bengio (2003), whose rho for repeated hold-outs, n_test / (n_test + n_train),
+    is the expected share of common test images.
+    """
+    # Positions in pools of different seeds mean different images, content ids do not.
+    seeds = params.study.seeds if params.data.per_seed else ()
+    ids = {seed: read_npz(root / ids_file(params, seed).path) for seed in seeds}
+    tests = mean_overlap([each["test"] for each in ids.values()])
     by_budget: dict[int, list[np.ndarray]] = {}
     for replicate in curve_replicates(params.study):
         index = read_npz(root / SUBSETS / replicate.file(".npz"))["index"]
-        by_budget.setdefault(replicate.budget, []).append(index)
-    return {budget: mean_overlap(subsets) for budget, subsets in by_budget.items()}
+        subset = ids[replicate.seed]["pool"][index] if params.data.per_seed else index
+        by_budget.setdefault(replicate.budget, []).append(subset)
+    return {budget: max(mean_overlap(subsets), tests) for budget, subsets in by_budget.items()}
 
 
 def filters_table(scored: ScoredTrials) -> pd.DataFrame:
@@ -263,16 +278,19 @@ def fidelity_table(params: Params, root: Path, trials: pd.DataFrame) -> pd.DataF
     """One row per generator and replicate: the numbers of its evaluation, and its CAS.
 
     CAS (classification accuracy score; Ravuri and Vinyals 2019) is the first classifier's accuracy
-    in an arm of unfiltered synthetic images alone; empty when no arm is of that kind.
+    in an arm of unfiltered synthetic images alone; empty when no arm is of that kind. Where the
+    pool cannot train a judge, what depends on it is empty, and a column `unknown` says why.
     """
     scores = {name: _cas(params, name, trials) for name in params.generators}
-    rows, flags = [], []
+    rows, flags, unknown = [], [], []
     for names, audit in audits(params, root):
         numbers = {key: value for key, value in audit.items() if key not in NOT_NUMBERS}
         cas = scores[names["generator"]].get((names["budget"], names["seed"]))
         rows.append({**names, **numbers, "cas": cas})
         flags.append("; ".join(audit.get("flags", ())))
-    return as_table(rows, text=["generator"]).assign(flags=flags)
+        unknown.append(audit.get("unknown", ""))
+    table = as_table(rows, text=["generator"]).assign(flags=flags)
+    return table.assign(unknown=unknown) if any(unknown) else table
 
 
 def classes_table(params: Params, root: Path) -> pd.DataFrame:
@@ -334,7 +352,8 @@ def timings_table(params: Params, root: Path) -> pd.DataFrame:
     in training.
     """
     rows = [row for file in sorted((root / TIMINGS).glob("*.json")) for row in read_json(file)]
-    items = {*params.arms, *params.generators, *params.teachers, JUDGE}
+    trained = {artifact.item for artifact in judges(params)}
+    items = {*params.arms, *params.generators, *params.teachers, *trained}
     present = [
         {**row, "images_per_s": _images_per_s(row, root)}
         for row in rows

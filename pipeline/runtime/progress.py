@@ -24,10 +24,13 @@ LINE_EVERY_S = 15.0
 
 
 class Progress:
-    """Counts the trials of `stage`: `total` to compute; `reused` more come from the store."""
+    """Counts the trials of `stage`: `total` to compute; `reused` more come from the store.
 
-    def __init__(self, stage: str, total: int, reused: int) -> None:
-        self.stage, self.total, self.reused = stage, total, reused
+    `unit` names what is counted in place of trials, none of which is reused.
+    """
+
+    def __init__(self, stage: str, total: int, reused: int, unit: str = "trials") -> None:
+        self.stage, self.total, self.reused, self.unit = stage, total, reused, unit
         self.done = 0
         self.started = self.printed = time.monotonic()
         console = Console(stderr=True)
@@ -45,7 +48,10 @@ class Progress:
             self.task = self.bar.add_task(stage, total=total)
 
     def __enter__(self) -> Progress:
-        self._print(f"{self.total} trials to compute, {self.reused} reused")
+        if self.unit == "trials":
+            self._print(f"{self.total} trials to compute, {self.reused} reused")
+        else:
+            self._print(f"{self.total} {self.unit}")
         if self.bar is not None:
             self.bar.start()
         return self
@@ -61,12 +67,12 @@ class Progress:
         if kind is None and self.total:
             self._print(f"done in {duration(time.monotonic() - self.started)}")
 
-    def advance(self) -> None:
-        """One more trial is finished."""
-        self.done += 1
+    def advance(self, count: int = 1) -> None:
+        """`count` more are finished."""
+        self.done += count
         now = time.monotonic()
         if self.bar is not None:
-            self.bar.advance(self.task)
+            self.bar.advance(self.task, count)
         elif now - self.printed >= LINE_EVERY_S and self.done < self.total:
             left = (now - self.started) / self.done * (self.total - self.done)
             self._print(f"{self.done} of {self.total}, about {duration(left)} left")
