@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from pipeline.config.schema import SUBSETS, Params
 from pipeline.data.images import read_images
 from pipeline.report import comparisons, figures, gallery, ranking, tables
+from pipeline.report.captions import PER_SEED
 from pipeline.report.gallery import SHEET_PER_CLASS
+from pipeline.report.names import readable
 from pipeline.report.results import ReportTables, write_csv
 from pipeline.report.sheets import Subject
 from pipeline.runtime.files import replacing
@@ -85,7 +87,7 @@ def _plot_classes(folder: Path, results: ReportTables, params: Params, subject: 
         figures.confusion_matrices(matrices, subject.class_names), folder / "confusion.png"
     )
     recall = {arm: counts.diagonal() / counts.sum(axis=1) for arm, counts in matrices.items()}
-    shares = pd.DataFrame(recall, index=subject.class_names)
+    shares = pd.DataFrame(recall, index=[*map(readable, subject.class_names)])
     figures.save(figures.recalls(shares), folder / "recall.png")
 
 
@@ -133,6 +135,8 @@ def pictures(reports: Path, params: Params) -> Pictures:
         )
     headline = reports / "deltas.png"
     caption = "Accuracy against the baseline, with intervals; gray: differences that do not matter."
+    if params.data.per_seed:
+        caption += f" {PER_SEED}"
     side_by_side = plots / "side_by_side.png"
     return Pictures(
         headline=(caption, headline) if headline.exists() else None,

@@ -16,14 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.config.schema import Params
-from pipeline.report import formatting, verdicts
-from pipeline.report.captions import UNLABELED_NOTE, UNTUNED
+from pipeline.report import formatting, resolution, verdicts
+from pipeline.report.captions import PER_SEED, UNLABELED_NOTE, UNTUNED
 from pipeline.report.comparisons import table_rows
 from pipeline.report.html import PAGE
 from pipeline.report.names import from_csv, with_text
 from pipeline.report.ranking import learners, with_places
 from pipeline.report.recommendation import Recommendation, Tables, recommend
-from pipeline.runtime.files import require
+from pipeline.runtime.files import read_json, require
 
 COLUMNS = (
     "classifier",
@@ -51,6 +51,7 @@ TEXT = (
     "item",
 )
 TEXT_COLUMNS = ("classifier", "arm", "verdict", "generator")
+TABLES_OF_LIMITS = ("deltas", "diagnostics")
 WIDTH = 130  # characters; outside a terminal the library would cut tables to 80
 RANKING_WIDTH = 200
 
@@ -85,6 +86,16 @@ def recommendations(root: Path, params: Params) -> list[Recommendation]:
     )
     tables = Tables(deltas, diagnostics, equivalents, trials, read_timings(root))
     return recommend(tables, params)
+
+
+def limits(root: Path, params: Params) -> str:
+    """What the study cannot show, and the note on test sets of every seed; empty if neither."""
+    path = root / "data/splits/manifest.json"
+    if not path.exists():  # results of others, without the images
+        return ""
+    deltas, diagnostics = (read_table(root / f"reports/{name}.csv") for name in TABLES_OF_LIMITS)
+    sentences = resolution.sentences(deltas, diagnostics, read_json(path), params)
+    return " ".join([*sentences, *([PER_SEED] if params.data.per_seed else [])])
 
 
 def lines(deltas: pd.DataFrame, params: Params) -> list[tuple[str, ...]]:
@@ -175,7 +186,9 @@ def _number(value: float, form: str) -> str:
 def show(root: Path, params: Params) -> None:
     """Print what to do, the table, the ranking, comparisons with references, the page's path."""
     deltas = read_deltas(root)
-    for found in recommendations(root, params):
+    for recommendation in recommendations(root, params):
+        print(f"{recommendation}\n")
+    if found := limits(root, params):
         print(f"{found}\n")
     console = Console()
     about = f"{len(params.study.seeds)} seeds, {100 * params.report.confidence_level:g} % intervals"
