@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from test_html import Page, changed_page, manifest, render, results_of
 from test_names import NAMES
 
 from pipeline.config.schema import Params
-from pipeline.report import data_views, resolution
+from pipeline.report import data_views, resolution, terminal
 from pipeline.report.captions import PER_SEED
 from pipeline.report.names import readable
 from pipeline.report.sheets import subject_of
+from pipeline.runtime.files import read_json, write_json
+from pipeline.stages import report
 
 PART = {"num_images": 60, "sha256": "0" * 64, "per_class": [30, 20, 10], "num_unlabeled": 4}
 OWN: dict[str, Any] = {
@@ -220,3 +223,20 @@ def test_without_a_judge_its_numbers_are_unknown(finished_study: Path) -> None:
         "unknown"
     }
     assert "The pool leaves 3 images." in section.text
+
+
+def test_a_whole_report_has_names_of_every_kind(project: Path, study: Params) -> None:
+    path = project / "data/splits/manifest.json"
+    names = ["مرحبا", "<b>bold", "$5_x^2"]
+    background = [255]
+    write_json(path, read_json(path) | {"class_names": names, "background": background})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Glyph")
+        report.run(study, project)
+    page = Page((project / "reports/report.html").read_text("utf-8"))
+    assert [row["class"] for row in page.table("Your data", 1)] == names
+    assert not page.unbalanced
+    assert "white background" in page.sections["Your data"].text
+    limits = terminal.limits(project, study)
+    assert limits.startswith("The smallest effect of interest, 0.50 points, is below")
+    assert limits in " ".join(page.text.split())
