@@ -20,6 +20,7 @@ from pipeline.report.columns import (
     table,
 )
 from pipeline.report.formatting import format_budget
+from pipeline.report.names import readable
 from pipeline.report.results import ReportTables
 
 
@@ -38,7 +39,7 @@ def class_recalls(results: ReportTables, params: Params) -> list[Table]:
     The worst class first; where classes differ in size, the one with the fewest labels first.
     """
     columns = [
-        left("class", "class_name"),
+        left("class", "class_name", lambda row, key: readable(row[key])),
         Column("labeled images", "num_labeled", number("%.0f")),
         Column("test images", "num_test", number("%.0f")),
         Column("recall of the baseline", "recall_baseline", PERCENT),

@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipeline.config.schema import Params
 from pipeline.report.formatting import Row, format_budget, points
+from pipeline.report.names import in_sentence
 
 MOST_NAMED = 5  # classes in a sentence; the table has all
 
@@ -82,4 +83,4 @@ def _with_delta(row: Row) -> str:
     ends = ""
     if not pd.isna(row["ci_low"]):
         ends = f" [{points(row['ci_low'], 1)}, {points(row['ci_high'], 1)}]"
-    return f"class {row['class_name']} ({points(row['delta'], 1)}{ends} points)"
+    return f"class {in_sentence(row['class_name'])} ({points(row['delta'], 1)}{ends} points)"

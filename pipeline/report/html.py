@@ -20,12 +20,15 @@ from pipeline.report import (
     captions,
     class_views,
     comparisons,
+    data_views,
     formatting,
     generator_views,
     ranking,
+    resolution,
     verdicts,
     views,
 )
+from pipeline.report.names import figure_names, readable
 from pipeline.report.plots import Pictures
 from pipeline.report.recommendation import Tables, recommend
 from pipeline.report.results import ReportTables
@@ -61,6 +64,7 @@ def render_page(
         css_class=verdicts.css_class,
         **answers(results, timings, params),
         **evidence(results, timings, params, manifest["class_names"]),
+        **dataset(manifest, results, params),
         commit=commit(root),
         versions=library_versions(),
         params_text=(root / "params.yaml").read_text(encoding="utf-8"),
@@ -76,7 +80,9 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(embedded=embedded, showcase_caption=captions.showcase_caption)
+    environment.filters.update(
+        embedded=embedded, readable=readable, showcase_caption=captions.showcase_caption
+    )
     return environment
 
 
@@ -136,6 +142,20 @@ def evidence(
         "distance_warnings": [text for row in teachers if (text := captions.distance_warning(row))],
         "filters": views.filters(results, params),
         "run_time": views.run_time(timings),
+    }
+
+
+def dataset(manifest: Mapping[str, Any], results: ReportTables, params: Params) -> dict[str, Any]:
+    """What the page says of the images themselves, and of what a test set of their size shows."""
+    return {
+        "data_facts": data_views.facts(manifest),
+        "data_notes": data_views.notes(manifest),
+        "data_classes": data_views.classes(manifest),
+        "data_conflicts": data_views.conflicts(manifest),
+        "resolution": resolution.sentences(results.deltas, results.diagnostics, manifest, params),
+        "per_seed": captions.PER_SEED if params.data.per_seed else "",
+        "numbered": figure_names(manifest["class_names"]).numbered,
+        "why_unknown": generator_views.why_unknown(results),
     }
 
 

@@ -13,6 +13,7 @@ from pipeline.config.schema import Params
 from pipeline.report import classes, comparisons, families, ranking, tables
 from pipeline.report.diagnostics import diagnostics_table
 from pipeline.report.label_equivalents import label_equivalent_table
+from pipeline.report.names import for_csv, with_text
 from pipeline.runtime.files import write_text
 from pipeline.trials.integrity import verify
 
@@ -97,5 +98,9 @@ def write_tables(reports: Path, results: ReportTables) -> None:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table with six decimals and `\\n`, so that equal numbers give equal bytes."""
-    write_text(path, table.to_csv(index=False, lineterminator="\n", float_format=f"%.{DECIMALS}f"))
+    """Write a table with six decimals and `\\n`, so that equal numbers give equal bytes.
+
+    No cell of text is a formula for a spreadsheet (`names.for_csv`).
+    """
+    cells = with_text(table, for_csv)
+    write_text(path, cells.to_csv(index=False, lineterminator="\n", float_format=f"%.{DECIMALS}f"))

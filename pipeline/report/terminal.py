@@ -13,15 +13,17 @@ from typing import Literal
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.config.schema import Params
-from pipeline.report import class_words, formatting, verdicts
-from pipeline.report.captions import UNLABELED_NOTE, UNTUNED
+from pipeline.report import class_words, formatting, resolution, verdicts
+from pipeline.report.captions import PER_SEED, UNLABELED_NOTE, UNTUNED
 from pipeline.report.comparisons import table_rows
 from pipeline.report.html import PAGE
+from pipeline.report.names import from_csv, with_text
 from pipeline.report.ranking import learners, with_places
 from pipeline.report.recommendation import Recommendation, Tables, recommend
-from pipeline.runtime.files import require
+from pipeline.runtime.files import read_json, require
 
 COLUMNS = (
     "classifier",
@@ -50,6 +52,7 @@ TEXT = (
     "class_name",
 )
 TEXT_COLUMNS = ("classifier", "arm", "verdict", "generator")
+TABLES_OF_LIMITS = ("deltas", "diagnostics")
 WIDTH = 130  # characters; outside a terminal the library would cut tables to 80
 RANKING_WIDTH = 200
 
@@ -59,7 +62,9 @@ def read_table(path: Path) -> pd.DataFrame:
 
     Only an empty cell is missing: an arm may be called `nan` or `null`.
     """
-    return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""])
+    types = dict.fromkeys(TEXT, str)
+    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+    return with_text(table, from_csv)
 
 
 def read_deltas(root: Path) -> pd.DataFrame:
@@ -90,6 +95,16 @@ def recommendations(root: Path, params: Params) -> list[Recommendation]:
         deltas, diagnostics, equivalents, trials, read_timings(root), read_classes(root)
     )
     return recommend(tables, params)
+
+
+def limits(root: Path, params: Params) -> str:
+    """What the study cannot show, and the note on test sets of every seed; empty if neither."""
+    path = root / "data/splits/manifest.json"
+    if not path.exists():  # results of others, without the images
+        return ""
+    deltas, diagnostics = (read_table(root / f"reports/{name}.csv") for name in TABLES_OF_LIMITS)
+    sentences = resolution.sentences(deltas, diagnostics, read_json(path), params)
+    return " ".join([*sentences, *([PER_SEED] if params.data.per_seed else [])])
 
 
 def lines(deltas: pd.DataFrame, params: Params) -> list[tuple[str, ...]]:
@@ -186,7 +201,9 @@ def _number(value: float, form: str) -> str:
 def show(root: Path, params: Params) -> None:
     """Print what to do, the table, the ranking, comparisons with references, the page's path."""
     deltas = read_deltas(root)
-    for found in recommendations(root, params):
+    for recommendation in recommendations(root, params):
+        print(f"{recommendation}\n")
+    if found := limits(root, params):
         print(f"{found}\n")
     console = Console()
     about = f"{len(params.study.seeds)} seeds, {100 * params.report.confidence_level:g} % intervals"
@@ -194,7 +211,7 @@ def show(root: Path, params: Params) -> None:
     table = empty_table(f"Test {metric}, {about}", columns(params))
     cells = lines(deltas, params)
     for row, following in zip(cells, [*cells[1:], cells[0]], strict=True):
-        table.add_row(*row, end_section=row[:2] != following[:2])
+        table.add_row(*map(Text, row), end_section=row[:2] != following[:2])
     console.width = max(console.width, WIDTH)
     console.print(table)
     if any(row[2].endswith("*") for row in cells):
@@ -217,7 +234,7 @@ def show_ranking(root: Path, params: Params, about: str) -> None:
     """Print the generators, the best CAS first."""
     table = empty_table(f"Generators by CAS, {about}", ranking_columns(params))
     for row in ranking_lines(root, params):
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     console = Console()
     console.width = max(console.width, RANKING_WIDTH)
     console.print(table)
