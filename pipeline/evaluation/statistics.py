@@ -127,10 +127,10 @@ def two_level_interval(
     """Interval of the mean difference over both seeds and test images.
 
     `differences` is (num_seeds, num_test) of -1, 0 or 1: for every test image, whether the arm is
-    correct minus whether the baseline is. Seeds and test images are resampled independently, as
-    rows and columns of a crossed table. The interval is never narrower than `t_interval`;
-    `correlation` widens the seeds' part as it does there. The ends are NaN for fewer than two
-    seeds.
+    correct minus whether the baseline is, times the weight of the image if there are weights. Seeds
+    and test images are resampled independently, as rows and columns of a crossed table. The
+    interval is never narrower than `t_interval`; `correlation` widens the seeds' part as it does
+    there. The ends are NaN for fewer than two seeds.
 
     Source: Owen (2007), "The pigeonhole bootstrap"; McCullagh (2000). Deviations: the variance is
     that of all resamples in closed form, so nothing is sampled. Percentile ends cover about 90 %

@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from pipeline.report.formatting import metric_name
 from pipeline.report.names import FigureNames, figure_names
 from pipeline.report.verdicts import VERDICTS
 from pipeline.runtime.files import atomic
@@ -74,7 +75,7 @@ def subplots(
         return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def forest(rows: pd.DataFrame, smallest_effect: float) -> Figure:
+def forest(rows: pd.DataFrame, smallest_effect: float, metric: str = "accuracy") -> Figure:
     """Deltas with their intervals: a panel per classifier, a line per arm and budget.
 
     At the right of every line stand its delta in points and its verdict.
@@ -103,7 +104,8 @@ def forest(rows: pd.DataFrame, smallest_effect: float) -> Figure:
         axis.set_ylim(-0.6, len(selected) - 0.4)
         axis.set_title(classifier)
         note = f"\n{UNLABELED}" if any("*" in name for name in names) else ""
-        axis.set_xlabel(f"accuracy minus baseline, percentage points{note}")
+        what = f"{metric_name(metric)} minus baseline"
+        axis.set_xlabel(f"{what}, percentage points{note}")
     return figure
 
 
@@ -117,8 +119,8 @@ def _label_right(axis: Axes, text: str, height: float, color: str) -> None:
     axis.text(1.02, height, text, color=color, transform=transform, va="center", fontsize=9)
 
 
-def learning_curves(trials: pd.DataFrame) -> Figure:
-    """Mean accuracy by budget, a line per arm, a panel per classifier; every seed as a dot.
+def learning_curves(trials: pd.DataFrame, metric: str = "accuracy") -> Figure:
+    """Mean of `metric` by budget, a line per arm, a panel per classifier; every seed as a dot.
 
     Every line is named at the right, in the order of its last mean. Arms are shifted a little to
     the sides of their budgets, so that dots do not hide each other.
@@ -135,10 +137,10 @@ def learning_curves(trials: pd.DataFrame) -> Figure:
             selected = trials[(trials["classifier"] == classifier) & (trials["arm"] == arm)]
             if selected.empty:
                 continue
-            means = selected.groupby("budget")["accuracy"].mean()
+            means = selected.groupby("budget")[metric].mean()
             line = LINES[place // len(COLORS) % len(LINES)]
             axis.plot(factor * means.index, 100 * means, line, color=color, label=arm, markersize=5)
-            scores = 100 * selected["accuracy"]
+            scores = 100 * selected[metric]
             axis.plot(factor * selected["budget"], scores, ".", color=color, alpha=0.35)
             ends.append((float(100 * means.iloc[-1]), arm, color))
         axis.set_xscale("log")
@@ -147,7 +149,7 @@ def learning_curves(trials: pd.DataFrame) -> Figure:
         axis.minorticks_off()
         axis.set_xlim(budgets[0] / 1.2, budgets[-1] * 1.2)
         axis.set_title(classifier)
-        axis.set_ylabel("test accuracy, %")
+        axis.set_ylabel(f"test {metric_name(metric)}, %")
         note = f"\n{UNLABELED}" if any("*" in arm for arm in arms) else ""
         axis.set_xlabel(f"labeled images per class{note}")
         low, high = axis.get_ylim()

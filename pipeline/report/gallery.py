@@ -55,7 +55,7 @@ def plot_samples(
     """
     for replicate in finished(root / SYNTHETIC / name, params)[:1]:
         data = read_images(root / SYNTHETIC / name / replicate.file(".npz"))
-        cells = {name: grid(data, subject.num_classes, subject.paper)}
+        cells = {name: grid(data, subject.num_classes, subject.paper(data.images))}
         figure = sheets.sheets(cells, GRID_SIDE, None, subject.background)
         figures.save(figure, folder / "gallery" / name / "sheet.png")
         synthetic = sheet(data, subject)
@@ -78,7 +78,7 @@ def sheet(data: LabeledImages, subject: Subject) -> Images:
     The row of a class without an image is blank.
     """
     shape = (subject.num_classes, SHEET_PER_CLASS, *data.images.shape[1:])
-    rows = np.full(shape, subject.paper, dtype=np.uint8)
+    rows = np.full(shape, subject.paper(data.images), dtype=np.uint8)
     for label in np.unique(data.labels):
         rows[label] = data.images[np.resize(np.flatnonzero(data.labels == label), SHEET_PER_CLASS)]
     return rows.reshape(-1, *data.images.shape[1:])

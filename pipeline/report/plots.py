@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 
 from pipeline.config.schema import SUBSETS, Params
 from pipeline.data.images import read_images
-from pipeline.report import comparisons, figures, gallery, ranking, tables
+from pipeline.report import comparisons, figures, formatting, gallery, ranking, tables
+from pipeline.report.captions import PER_SEED
 from pipeline.report.gallery import SHEET_PER_CLASS
+from pipeline.report.names import readable
 from pipeline.report.results import ReportTables, write_csv
 from pipeline.report.sheets import Subject
 from pipeline.runtime.files import replacing
@@ -40,7 +42,8 @@ def write_plots(
         _plot_classes(folder, results, params, subject)
         samples = _plot_generators(folder, results, params, root, subject)
     rows = comparisons.main_rows(results.deltas, params)
-    figures.save(figures.forest(rows, params.report.smallest_effect), reports / "deltas.png")
+    forest = figures.forest(rows, params.report.smallest_effect, params.report.metric)
+    figures.save(forest, reports / "deltas.png")
     figures.save(samples, reports / "samples.png")
 
 
@@ -66,12 +69,13 @@ def _write_plot_data(folder: Path, results: ReportTables, params: Params, root: 
 
 
 def _plot_accuracies(folder: Path, results: ReportTables, params: Params) -> None:
-    """Accuracy by budget of all arms that are not controls, the baseline first."""
+    """`report.metric` by budget of all arms that are not controls, the baseline first."""
     names = [name for name, arm in params.arms.items() if not arm.is_control]
     order = sorted(names, key=lambda name: name != params.report.baseline)
     trials = results.trials
     selected = [trials[trials["arm"] == name].assign(arm=params.marked(name)) for name in order]
-    figures.save(figures.learning_curves(pd.concat(selected)), folder / "accuracy.png")
+    curves = figures.learning_curves(pd.concat(selected), params.report.metric)
+    figures.save(curves, folder / "accuracy.png")
 
 
 def _plot_classes(folder: Path, results: ReportTables, params: Params, subject: Subject) -> None:
@@ -85,7 +89,7 @@ def _plot_classes(folder: Path, results: ReportTables, params: Params, subject: 
         figures.confusion_matrices(matrices, subject.class_names), folder / "confusion.png"
     )
     recall = {arm: counts.diagonal() / counts.sum(axis=1) for arm, counts in matrices.items()}
-    shares = pd.DataFrame(recall, index=subject.class_names)
+    shares = pd.DataFrame(recall, index=[*map(readable, subject.class_names)])
     figures.save(figures.recalls(shares), folder / "recall.png")
 
 
@@ -114,8 +118,9 @@ def pictures(reports: Path, params: Params) -> Pictures:
     primary = params.report.primary
     scope = f"{primary.classifier}, {primary.budget} labels per class, all seeds"
     plots = reports / "plots"
+    metric = formatting.capitalized(formatting.metric_name(params.report.metric))
     captions = {
-        "Accuracy by label budget; dots are seeds, lines are means; controls are left out.": plots
+        f"{metric} by label budget; dots are seeds, lines are means; controls are left out.": plots
         / "accuracy.png",
         f"Recall of every class ({scope}).": plots / "recall.png",
         f"Confusion matrices ({scope}).": plots / "confusion.png",
@@ -132,7 +137,11 @@ def pictures(reports: Path, params: Params) -> Pictures:
             plots / f"losses-{name}.png"
         )
     headline = reports / "deltas.png"
-    caption = "Accuracy against the baseline, with intervals; gray: differences that do not matter."
+    caption = (
+        f"{metric} against the baseline, with intervals; gray: differences that do not matter."
+    )
+    if params.data.per_seed:
+        caption += f" {PER_SEED}"
     side_by_side = plots / "side_by_side.png"
     return Pictures(
         headline=(caption, headline) if headline.exists() else None,

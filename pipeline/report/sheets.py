@@ -35,10 +35,9 @@ class Subject:
         """The number of classes."""
         return len(self.class_names)
 
-    @property
-    def paper(self) -> int:
-        """The value that is white in figures, for gray images on black 0: they are inverted."""
-        return 0 if self.background == BLACK else WHITE
+    def paper(self, images: Images) -> int:
+        """The value that is white where `images` are shown, for cells without an image."""
+        return 0 if is_inverted(images, self.background) else WHITE
 
 
 def subject_of(manifest: Mapping[str, Any]) -> Subject:
@@ -70,9 +69,9 @@ def sheets(
     for axis in axes.ravel()[len(panels) :]:
         axis.set_axis_off()
     for axis, (title, images) in zip(axes.ravel(), panels.items(), strict=False):
-        is_inverted = images.shape[1] == 1 and background == BLACK
-        picture = mosaic(images, columns, line_value(background, is_inverted=is_inverted))
-        axis.imshow(picture, cmap="gray_r" if is_inverted else "gray", vmin=0, vmax=255)
+        picture = mosaic(images, columns, line_value(images, background))
+        colors = "gray_r" if is_inverted(images, background) else "gray"
+        axis.imshow(picture, cmap=colors, vmin=0, vmax=255)
         axis.set_title(title)
         axis.grid(visible=False)
         axis.set_xticks([])
@@ -100,9 +99,14 @@ def line_pixels(images: Images) -> int:
     return max(1, round(max(images.shape[2:]) / 32))
 
 
-def line_value(background: Background, *, is_inverted: bool) -> int:
-    """The value of the line between images, white on paper unless the images are bright."""
-    if is_inverted:
+def is_inverted(images: Images, background: Background) -> bool:
+    """Whether images are shown as ink on paper: gray ones on black."""
+    return images.shape[1] == 1 and background == BLACK
+
+
+def line_value(images: Images, background: Background) -> int:
+    """The value of the line between images: white, or silver where images may be bright."""
+    if is_inverted(images, background):
         return 0
     is_dark = background is not None and max(background) < BRIGHT
     return WHITE if is_dark else SILVER

@@ -16,9 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.config.schema import MODELS, SUBSETS, SYNTHETIC, Params
-from pipeline.evaluation.metrics import METRICS, confusion
+from pipeline.evaluation.metrics import METRICS, computed_metrics, confusion
 from pipeline.evaluation.statistics import mean_overlap
-from pipeline.report.comparisons import PRIMARY_METRIC
 from pipeline.report.ranking import only_arm
 from pipeline.runtime.errors import IntegrityError
 from pipeline.runtime.files import file_digest, read_json, read_npz
@@ -103,8 +102,14 @@ def read_trials(params: Params, root: Path) -> Iterator[tuple[Trial, dict[str, n
         yield trial, read_npz(baseline) | none | {"failed": np.array(True)}
 
 
-def trials_table(dataset: str, scored: ScoredTrials) -> pd.DataFrame:
-    """One row per trial: its names, every metric, the training set size, and whether it failed."""
+def trials_table(dataset: str, scored: ScoredTrials, declared: str = "accuracy") -> pd.DataFrame:
+    """One row per trial: its names, every metric, the training set size, and whether it failed.
+
+    Balanced accuracy is the last column, where it is the `declared` metric or the classes of a test
+    set differ in size.
+    """
+    needed = {name for _, arrays in scored for name in computed_metrics(arrays["labels"], declared)}
+    names = [name for name in METRICS if name in needed]
     rows = [
         {
             "dataset": dataset,
@@ -112,8 +117,8 @@ def trials_table(dataset: str, scored: ScoredTrials) -> pd.DataFrame:
             "arm": trial.arm,
             **trial.replicate.columns(),
             **{
-                name: metric.compute(arrays["labels"], arrays["probabilities"])
-                for name, metric in METRICS.items()
+                name: METRICS[name].compute(arrays["labels"], arrays["probabilities"])
+                for name in names
             },
             "num_train": int(arrays["num_train"]),
             "num_made": int(arrays["num_made"]),
@@ -121,7 +126,9 @@ def trials_table(dataset: str, scored: ScoredTrials) -> pd.DataFrame:
         }
         for trial, arrays in scored
     ]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    last = [name for name in names if name == "balanced_accuracy"]
+    return table[[*table.columns.drop(last), *last]]
 
 
 def correct_mask(scored: ScoredTrials) -> dict[Trial, NDArray[np.bool_]]:
@@ -130,6 +137,19 @@ def correct_mask(scored: ScoredTrials) -> dict[Trial, NDArray[np.bool_]]:
         trial: arrays["probabilities"].argmax(axis=1) == arrays["labels"]
         for trial, arrays in scored
     }
+
+
+def image_weights(scored: ScoredTrials, metric: str) -> NDArray[np.float64] | None:
+    """Weights of the test images, (num_test,) with mean 1, for balanced accuracy; else None.
+
+    The mean of weight times correctness is balanced accuracy. Of the first trial: without a test
+    set per seed, all have the same test images.
+    """
+    if metric != "balanced_accuracy":
+        return None
+    labels = scored[0][1]["labels"]
+    sizes = np.bincount(labels)
+    return len(labels) / (np.count_nonzero(sizes) * sizes[labels])
 
 
 def failures_table(params: Params, root: Path) -> pd.DataFrame:
@@ -288,7 +308,7 @@ def _cas(params: Params, generator: str, trials: pd.DataFrame) -> dict[object, f
     first = next(iter(params.classifiers))
     rows = trials[(trials["arm"] == only_arm(params, generator)) & ~trials["failed"]]
     rows = rows[rows["classifier"] == first]
-    return dict(rows.set_index(["budget", "seed"])[PRIMARY_METRIC])
+    return dict(rows.set_index(["budget", "seed"])["accuracy"])
 
 
 def read_history(folder: Path, replicate: Replicate) -> pd.DataFrame:

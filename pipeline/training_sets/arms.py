@@ -10,7 +10,7 @@ every class is filled up to the largest. Knows no classifier.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -123,7 +123,7 @@ def assemble(
 
     if recipe.permute_labels:
         order = numpy_rng("permute", seed).permutation(len(extra))
-        extra = LabeledImages(extra.images, extra.labels[order])
+        extra = replace(extra, labels=extra.labels[order])
     data = joined(base, extra)
     if len(data) == 0:
         raise TrialError(
@@ -139,7 +139,7 @@ def assemble(
         extra=is_extra,
         weights=sample_weights(recipe, is_extra, once, data.labels),
         num_classes=subset.num_classes,
-        transform=build_transform(recipe.transform),
+        transform=build_transform(recipe.transform, subset.background),
     )
     num_made = len(extra) if is_made else 0
     return ArmSet(training_set, real, num_made, num_candidates, num_candidates - num_kept)
