@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.commands import presets
 from pipeline.commands.init.propose import Proposal
-from pipeline.config.schema import Params, ReportParams
+from pipeline.config.schema import Params
 from pipeline.config.validation import FILE, parse_yaml, validate
 from pipeline.report.names import readable
 
@@ -98,9 +98,10 @@ def _with_numbers(text: str, proposal: Proposal) -> str:
     text = _replaced(
         text, r"arm: dcgan, budget: 10}", f"arm: dcgan, budget: {proposal.budgets[0]}}}"
     )
-    if proposal.metric != "accuracy" and "metric" in ReportParams.model_fields:
-        metric = line(f"  metric: {proposal.metric}", reasons["report.metric"])
-        text = _replaced(text, r"(?<=^report:\n)(  metric: .*\n)?", metric)
+    if proposal.metric != "accuracy":
+        why = f"{reasons['report.metric']}; or accuracy, macro_f1"
+        metric = line(f"  metric: {proposal.metric}", why)
+        text = _replaced(text, r"^  # metric: .*\n", metric)
     return text
 
 
