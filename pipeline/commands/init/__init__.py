@@ -22,6 +22,7 @@ from pipeline.data.catalog import catalog
 from pipeline.data.datasets.base import RawDataset
 from pipeline.data.holdout import refuse_test_setting
 from pipeline.data.splits import split
+from pipeline.report.names import figure_names, in_sentence
 from pipeline.runtime.errors import PipelineError
 
 __all__ = ["Options", "run"]
@@ -48,6 +49,8 @@ def run(path: Path, options: Options, root: Path) -> None:
     backup = presets.replace(root, text)
 
     print(f"\nlook at {sheet.relative_to(root)}: a row per class")
+    for label, name in figure_names(loaded.raw.class_names).numbered.items():
+        print(f"  {label} in that picture is {in_sentence(name)}")
     if twins is not None:
         print(f"and at {twins.relative_to(root)}: pairs of near twins")
     kept = f"; the one before is {backup.name}" if backup else ""

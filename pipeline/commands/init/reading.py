@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+from PIL import Image
 
 from pipeline.commands.init.options import Options
 from pipeline.config.schema import DataParams, ResizeParams
@@ -17,12 +19,16 @@ from pipeline.data.datasets import open_dataset
 from pipeline.data.datasets.base import RawDataset
 from pipeline.data.datasets.image_files import ImageFiles
 from pipeline.data.images import Background
+from pipeline.data.reading.decoding import DAMAGES, FORMATS
+from pipeline.data.reading.resizing import MUCH
 from pipeline.runtime.errors import DataError, ParamsError
 from pipeline.runtime.files import Rows
 
 SIDE = 32  # pixels, unless images are smaller
 KEPT = 40  # pixels; images of one size up to this keep it
 MUCH_CUT = 0.1  # share of images that lose much of their area, from which `pad` is better
+SAMPLED = 500  # files whose sizes are looked at before all are decoded
+HEADER = 2**18  # bytes of a file that have its size
 MOST_UNREADABLE = 0.05  # share of the files; more is a problem of the whole folder
 MAX_CLASSES = 100
 
@@ -56,6 +62,13 @@ def load(section: dict[str, Any], options: Options, root: Path) -> Loaded:
             section["on_error"] = "skip"
 
     resize, why = first_resize(options, has_files)
+    if isinstance(dataset, ImageFiles) and resize is not None and options.policy is None:
+        # Before all images are decoded, since a second time takes as long.
+        sizes = sampled_sizes(dataset)
+        cut = sum(loss_of_crop(size, resize) > MUCH for size in sizes)
+        if cut > MUCH_CUT * len(sizes):
+            resize = resize.model_copy(update={"policy": "pad"})
+            why = f"crop would cut more than 20 % of {cut} of {len(sizes)} images; --size, --policy"
     raw = open_dataset(_params(section, resize), root).load()
     refuse_many_classes(str(section["path"]), raw.class_names)
     other, reason = better_resize(raw, resize, options, has_files)
@@ -118,7 +131,28 @@ def better_resize(
         padded = resize.model_copy(update={"policy": "pad"})
         return padded, f"crop would cut more than 20 % of {cut} of {total} images; --size, --policy"
     words = f"crop cuts more than 20 % of {cut} of {total} images; --size, --policy"
-    return resize, words if resize is not None and resize.policy == "crop" else "--size, --policy"
+    return resize, words if resize is not None and resize.policy == "crop" else ""
+
+
+def sampled_sizes(dataset: ImageFiles) -> list[tuple[int, int]]:
+    """(height, width) of at most `SAMPLED` files at equal steps, by their first bytes."""
+    listing = dataset.listing
+    sizes = []
+    for example in listing.examples[:: -(-len(listing.examples) // SAMPLED)]:
+        try:
+            start = io.BytesIO(listing.tree.read(example.file, HEADER))
+            with Image.open(start, formats=FORMATS) as image:
+                sizes.append((image.height, image.width))
+        except DAMAGES:
+            continue  # decoding says what is wrong with it
+    return sizes
+
+
+def loss_of_crop(size: tuple[int, int], resize: ResizeParams) -> float:
+    """The share of the area that lies outside the largest box of the final shape."""
+    (height, width), (tall, wide) = size, resize.shape
+    scale = max(tall / height, wide / width)
+    return 1 - (tall * wide) / (scale**2 * height * width)
 
 
 def refuse_many_classes(path: str, names: tuple[str, ...]) -> None:
