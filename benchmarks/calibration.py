@@ -36,8 +36,9 @@ from pipeline.config.schema import (
 )
 from pipeline.data.datasets.base import BuiltIn
 from pipeline.data.datasets.digits import Digits
+from pipeline.data.holdout import hold_out
 from pipeline.data.images import LabeledImages
-from pipeline.data.splits import canonical, hold_out, split_subset
+from pipeline.data.splits import canonical, split_subset
 from pipeline.evaluation import statistics
 from pipeline.evaluation.metrics import accuracy
 from pipeline.runtime.determinism import deterministic
@@ -185,7 +186,9 @@ def replicate(number: int, data: LabeledImages, params: Params) -> Scores:
     arms = [arm for arm in ARMS if number % 2 == 0 or ARMS[arm].role != "must_help"]
     scores: dict[tuple[str, str], list[float]] = {}
     with deterministic():
-        pool, test = hold_out(data, TEST_PER_CLASS, numpy_rng(*names, "test"))
+        wanted = np.full(data.num_classes, TEST_PER_CLASS)
+        held = hold_out(data.labels, wanted, numpy_rng(*names, "test"))
+        pool, test = data.take(~held), data.take(held)
         for seed in range(STUDY_SEEDS):
             index = split_subset(pool.labels, 2 * BUDGET, numpy_rng(*names, "draw", seed))
             subset, fresh = (pool.take(part) for part in np.split(index, 2))

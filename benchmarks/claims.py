@@ -41,7 +41,7 @@ from pipeline.nn.augment import affine
 from pipeline.nn.checkpoint import History
 from pipeline.nn.fit import Clock, passes_mark
 from pipeline.nn.tensors import to_pixels, to_signed_input
-from pipeline.report import figures
+from pipeline.report import figures, sheets
 from pipeline.runtime.errors import TrialError
 from pipeline.runtime.seeds import derive_seed, numpy_rng
 from pipeline.training_sets.transforms import build_transform, transform_spec
@@ -282,7 +282,7 @@ def doubling_run(job: Job, seed: int) -> Result:
             ("doubled", "bicubic"), map(to_pixels, doubled(gan, to_signed_input(real))), strict=True
         )
     )
-    figures.save(figures.sheets({"real": real, **panels}, 10, None), job.out / "srgan.png")
+    figures.save(sheets.sheets({"real": real, **panels}, 10, None), job.out / "srgan.png")
     return {
         "doubled_db": float(ours.mean()),
         "bicubic_db": float(bicubic.mean()),

@@ -35,7 +35,7 @@ from pipeline.evaluation.metrics import accuracy
 from pipeline.evaluation.statistics import Numbers, t_interval
 from pipeline.nn.backend import stream
 from pipeline.nn.tensors import to_input
-from pipeline.report import figures
+from pipeline.report import figures, sheets
 from pipeline.runtime.errors import exit_on_error
 from pipeline.runtime.files import read_npz, write_npz, write_text
 from pipeline.runtime.seeds import derive_seed
@@ -272,9 +272,9 @@ def benchmark(arguments: argparse.Namespace) -> str:
     arguments.out.mkdir(parents=True, exist_ok=True)
     write_text(arguments.out / "inverted.md", text)
     panels = {polarity: run.images for polarity, run in runs.items()}
-    figures.save(
-        figures.sheets(panels, SHOWN_PER_ROW, class_names=None), arguments.out / "inverted.png"
-    )
+    # Both polarities as they are: gray images on black would be shown as ink on paper.
+    figure = sheets.sheets(panels, SHOWN_PER_ROW, class_names=None, background=None)
+    figures.save(figure, arguments.out / "inverted.png")
     return text
 
 

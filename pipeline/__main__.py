@@ -46,6 +46,74 @@ def check() -> None:
 
 
 @app.command()
+def init(  # noqa: PLR0913, PLR0917 (an argument per flag)
+    path: Annotated[Path, typer.Argument(help="a folder, zip, table, .npz or IDX file")],
+    size: Annotated[int | None, typer.Option(help="pixels of a side")] = None,
+    policy: Annotated[str | None, typer.Option(help="crop, pad or stretch")] = None,
+    background: Annotated[
+        str | None, typer.Option(help="auto, none (photos), or levels: 255 or 250,245,240")
+    ] = None,
+    alpha_onto: Annotated[str | None, typer.Option(help="color behind transparency")] = None,
+    test_frac: Annotated[float | None, typer.Option(help="share that is held out")] = None,
+    test_per_class: Annotated[int | None, typer.Option(help="held-out images per class")] = None,
+    per_seed: Annotated[
+        bool | None, typer.Option("--per-seed/--shared-test", help="test set of every seed or all")
+    ] = None,
+    group_column: Annotated[str | None, typer.Option(help="equal cells stay together")] = None,
+    group_name: Annotated[str | None, typer.Option(help="equal matches of file names")] = None,
+    group_folder: Annotated[bool, typer.Option("--group-folder", help="equal sub-folders")] = False,
+    group_twins: Annotated[float | None, typer.Option(help="least correlation, as 0.98")] = None,
+    no_groups: Annotated[bool, typer.Option("--no-groups", help="near twins apart")] = False,
+    budget: Annotated[
+        list[int] | None, typer.Option(help="labels per class; several times")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="number of replicates")] = None,
+    file_column: Annotated[str | None, typer.Option(help="of a table")] = None,
+    label_column: Annotated[str | None, typer.Option(help="of a table")] = None,
+    classes: Annotated[str | None, typer.Option(help="those to use: A,B,C")] = None,
+    class_names: Annotated[str | None, typer.Option(help="of numbered labels: A,B,C")] = None,
+    more: Annotated[
+        list[str] | None, typer.Option("--set", help="another key of data: KEY=VALUE")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="replace an edited params.yaml")] = False,
+) -> None:
+    """Look at your own images, say what was understood, and write params.yaml for them.
+
+    Example: python -m pipeline init ../photos --size 64 --budget 5 --budget 10
+    """
+    with exit_on_error():
+        root = Path.cwd()
+        set_bits("portable")
+        # Imports torch, through the report's figures.
+        from pipeline.commands import init
+        from pipeline.commands.init.options import keys_and_values, listed
+
+        options = init.Options(
+            size=size,
+            policy=policy,
+            background=background,
+            test_frac=test_frac,
+            test_per_class=test_per_class,
+            per_seed=per_seed,
+            group_column=group_column,
+            group_name=group_name,
+            group_folder=group_folder,
+            group_twins=group_twins,
+            no_groups=no_groups,
+            budgets=tuple(budget or ()),
+            seeds=seeds,
+            label_column=label_column,
+            file_column=file_column,
+            classes=listed(classes),
+            class_names=listed(class_names),
+            alpha_onto=alpha_onto,
+            settings=keys_and_values(more or ()),
+            force=force,
+        )
+        init.run(path, options, root)
+
+
+@app.command()
 def show(
     markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown.")] = False,
 ) -> None:

@@ -1,14 +1,18 @@
-"""`preset NAME`: replace params.yaml with a file of `presets/`."""
+"""`preset NAME`: replace params.yaml with a file of `presets/`; how a file of one's own is kept."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from pathlib import Path
 
 from pipeline.config.validation import FILE, refuse_unknown
+from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.files import write_text
 
 FOLDER = Path(__file__).resolve().parents[2] / "presets"
+# The last line of a file that was made for a dataset.
+MARK = "# `init` and `preset` replace this file without a backup while this fits the text above: "
 
 
 def names() -> list[str]:
@@ -24,12 +28,45 @@ def apply(name: str, root: Path) -> Path | None:
     preset.
     """
     refuse_unknown("preset", name, names())
-    texts = {preset: (FOLDER / f"{preset}.yaml").read_text("utf-8") for preset in names()}
+    return replace(root, (FOLDER / f"{name}.yaml").read_text("utf-8"))
 
-    file, backup = root / FILE, None
-    if file.is_file() and file.read_text("utf-8-sig", errors="replace") not in texts.values():
+
+def replace(root: Path, text: str) -> Path | None:
+    """Write `root`/params.yaml; the backup of the old file, if somebody had edited it."""
+    backup = None
+    if is_edited(root):
         places = (root / f"{FILE}.bak{number or ''}" for number in itertools.count())
         backup = next(place for place in places if not place.exists())
-        file.replace(backup)
-    write_text(file, texts[name])
+        (root / FILE).replace(backup)
+    write_text(root / FILE, text)
     return backup
+
+
+def is_edited(root: Path) -> bool:
+    """Whether the params.yaml of `root` is neither a preset nor as `init` wrote it."""
+    file = root / FILE
+    if not file.is_file():
+        return False
+    text = file.read_text("utf-8-sig", errors="replace")
+    shipped = (FOLDER / f"{preset}.yaml" for preset in names())
+    return text != signed_again(text) and text not in [each.read_text("utf-8") for each in shipped]
+
+
+def refuse_edited(root: Path) -> None:
+    """Raise `ParamsError` if replacing params.yaml would lose what somebody wrote."""
+    if is_edited(root):
+        raise ParamsError(
+            FILE,
+            "expected a preset or what `init` wrote, found a file that was edited",
+            f"add --force to replace it; it is kept as {FILE}.bak",
+        )
+
+
+def signed(text: str) -> str:
+    """`text` with a last line that tells whether somebody edited it since."""
+    return f"{text}\n{MARK}{hashlib.sha256(text.encode()).hexdigest()[:16]}\n"
+
+
+def signed_again(text: str) -> str:
+    """`text` with the last line that it should have."""
+    return signed(text.rpartition(f"\n{MARK}")[0])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from typing_extensions import override
 
 from pipeline.config.validation import Section
@@ -20,9 +20,26 @@ MODELS = "models/"
 
 # What an arm is for. The last three are controls: their outcome is known, so they test the study.
 Role = Literal["claim", "measure", "must_not_differ", "must_not_help", "must_help"]
-Kind = Literal["real", "synthetic", "pseudo", "teacher", "warm_start"]
+Kind = Literal["real", "synthetic", "pseudo", "smote", "teacher", "warm_start"]
+# `balanced`: every class has the same total weight, as in scikit-learn.
+ClassWeights = Literal["none", "balanced"]
 
-PerClass = Annotated[int, Field(ge=0, le=1_000_000)]
+BALANCE = "balance"
+MAX_PER_CLASS = 1_000_000
+
+
+def _number_or_balance(value: Any) -> Any:
+    """`value` itself; raises `ValueError` for what is neither a number of images nor `balance`."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if value != BALANCE and not (is_number and 0 <= value <= MAX_PER_CLASS):
+        raise ValueError(
+            f"expected a number of images from 0 to {MAX_PER_CLASS} or {BALANCE}, found {value!r}"
+        )
+    return value
+
+
+PerClass = Annotated[int, Field(ge=0, le=MAX_PER_CLASS)]
+PerClassOrBalance = Annotated[int | Literal["balance"], PlainValidator(_number_or_balance)]
 RealShare = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -51,9 +68,15 @@ class Arm(Section):
 
 
 class TrainingArm(Arm):
-    """An arm that trains classifiers on the labeled subset and added images."""
+    """An arm that trains classifiers on the labeled subset and added images.
 
-    per_class: PerClass  # images added per class
+    `per_class` images are added to the largest class of the labeled subset, and to the others in
+    proportion to their size, so that the shares of the classes stay as they are. `balance`: every
+    class is filled up to the size of the largest one, and all images count equally.
+    """
+
+    per_class: PerClassOrBalance
+    class_weights: ClassWeights = "none"
     real: bool = True  # whether the labeled subset stays in
     real_share: RealShare = 0.5  # share of the training weight of the labeled subset
     transform: str = "none"
@@ -66,6 +89,32 @@ class TrainingArm(Arm):
             raise ValueError("per_class: expected more than 0 with real: false, found 0")
         return self
 
+    @model_validator(mode="after")
+    def _can_balance(self) -> TrainingArm:
+        if not self.balances:
+            return self
+        if not self.real:
+            raise ValueError(
+                "real: expected true with per_class: balance, since the added images complete the "
+                "labeled subset, found false"
+            )
+        if "real_share" in self.model_fields_set:
+            raise ValueError(
+                "real_share: expected none with per_class: balance, since all images count "
+                f"equally, found {self.real_share}"
+            )
+        return self
+
+    @property
+    def balances(self) -> bool:
+        """Whether every class is filled up to the size of the largest one."""
+        return self.per_class == BALANCE
+
+    @property
+    def adds_images(self) -> bool:
+        """Whether the training set has more than the labeled subset."""
+        return self.per_class != 0
+
     @property
     def is_control(self) -> bool:
         """Whether the arm tests the study itself."""
@@ -74,7 +123,7 @@ class TrainingArm(Arm):
     @property
     def adds_made_images(self) -> bool:
         """Whether images are added that a generator made or a teacher labeled."""
-        return self.per_class > 0 and (self.generator is not None or self.teacher is not None)
+        return self.adds_images and (self.generator is not None or self.teacher is not None)
 
 
 class RealArm(TrainingArm):
@@ -109,12 +158,26 @@ class PseudoArm(TrainingArm):
         return self.inputs.removeprefix(MODELS)
 
 
+class SmoteArm(TrainingArm):
+    """Adds images interpolated between labeled ones of a class: `inputs: data/splits/subsets`.
+
+    `k_neighbors`: how many neighbors of an image are interpolated with, at most the other images
+    of its class. A class with a single image gets copies of it.
+    """
+
+    kind: Literal["smote"] = "smote"
+    k_neighbors: int = Field(default=5, gt=0, le=1000)
+
+    filter: ClassVar[str] = "none"
+
+
 class TeacherArm(Arm):
     """Scores a teacher in place of a classifier: `inputs: models/<teacher>`."""
 
     kind: Literal["teacher"] = "teacher"
 
     per_class: ClassVar[int] = 0
+    class_weights: ClassVar[ClassWeights] = "none"
     real: ClassVar[bool] = True
     real_share: ClassVar[float] = 0.5
     transform: ClassVar[str] = "none"
@@ -122,6 +185,8 @@ class TeacherArm(Arm):
     permute_labels: ClassVar[bool] = False
     role: ClassVar[Role] = "measure"
     is_control: ClassVar[bool] = False
+    balances: ClassVar[bool] = False
+    adds_images: ClassVar[bool] = False
     adds_made_images: ClassVar[bool] = False
     teacher_itself: ClassVar[bool] = True
 
@@ -134,11 +199,12 @@ class TeacherArm(Arm):
 class WarmStartArm(Arm):
     """Classifiers start from the discriminator of `inputs: models/<generator>`.
 
-    They train on the labeled subset, repeated up to `per_class` more images.
+    They train on the labeled subset, repeated up to `per_class` more images of its largest class.
     """
 
     kind: Literal["warm_start"] = "warm_start"
     per_class: PerClass
+    class_weights: ClassWeights = "none"
     real_share: RealShare = 0.5
     transform: str = "none"
     role: Literal["claim", "measure"] = "claim"
@@ -147,7 +213,13 @@ class WarmStartArm(Arm):
     filter: ClassVar[str] = "none"
     permute_labels: ClassVar[bool] = False
     is_control: ClassVar[bool] = False
+    balances: ClassVar[bool] = False
     adds_made_images: ClassVar[bool] = False
+
+    @property
+    def adds_images(self) -> bool:
+        """Whether the labeled subset is repeated."""
+        return self.per_class != 0
 
     @property
     @override
@@ -178,5 +250,5 @@ def _require_kind(section: Any) -> Any:
     return section
 
 
-ArmParams = RealArm | SyntheticArm | PseudoArm | TeacherArm | WarmStartArm
+ArmParams = RealArm | SyntheticArm | PseudoArm | SmoteArm | TeacherArm | WarmStartArm
 AnyArm = Annotated[ArmParams, Field(discriminator="kind"), BeforeValidator(_require_kind)]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.config.arms import (
+    BALANCE,
     FRESH,
     MODELS,
     SUBSETS,
@@ -141,6 +142,7 @@ def _source_problems(params: Params) -> Iterator[str]:
         "real": [SUBSETS, FRESH],
         "synthetic": generators,
         "pseudo": teachers,
+        "smote": [SUBSETS],
         "teacher": teachers,
         "warm_start": [f"{MODELS}{name}" for name in params.generators],
     }
@@ -170,11 +172,12 @@ def _arm_problems(params: Params) -> Iterator[str]:
     limit = params.synthesize.per_class
     for name, arm in params.arms.items():
         where = f"arms.{name}"
-        if arm.generator is not None and arm.per_class > limit:
+        count = arm.per_class
+        if arm.generator is not None and isinstance(count, int) and count > limit:
             yield (
-                f"{where}.per_class: expected at most synthesize.per_class ({limit}), found "
-                f"{arm.per_class}"
+                f"{where}.per_class: expected at most synthesize.per_class ({limit}), found {count}"
             )
+        yield from _balance_problems(params, where, arm)
         for classifier in arm.classifiers or ():
             yield from unknown_name(f"{where}.classifiers", classifier, params.classifiers)
         transforms = ["none", *params.transforms]
@@ -182,17 +185,47 @@ def _arm_problems(params: Params) -> Iterator[str]:
         yield from _role_problems(params, where, arm)
 
 
+def _balance_problems(params: Params, where: str, arm: ArmParams) -> Iterator[str]:
+    """Arms that balance classes need classes of different sizes, and images enough."""
+    is_balanced = params.data.imbalance == 1
+    for key, value in (("per_class", BALANCE), ("class_weights", "balanced")):
+        if is_balanced and getattr(arm, key) == value:
+            yield (
+                f"{where}.{key}: expected no {value} with data.imbalance 1.0, since all classes of "
+                f"the labeled subset have the same size, found {value}"
+            )
+
+    # The smallest class has at least one labeled image.
+    needed = max(params.study.budgets) - 1
+    if arm.balances and arm.generator is not None and params.synthesize.per_class < needed:
+        yield (
+            f"synthesize.per_class: expected at least {needed}, the largest budget less one, since "
+            f"{where} fills every class up to the largest, found {params.synthesize.per_class}"
+        )
+    if arm.balances and arm.is_control:
+        yield (
+            f"{where}.per_class: expected a number with role {arm.role}, since other shares of the "
+            f"classes have an effect of their own, found {BALANCE}"
+        )
+
+
 def _role_problems(params: Params, where: str, arm: ArmParams) -> Iterator[str]:
     """A control must be built so that its outcome is known; no other arm may be built so."""
     baseline = params.arms.get(params.report.baseline)
-    transform = baseline.transform if baseline else "none"
+    alike: dict[str, object] = {
+        "permute_labels": False,
+        "transform": baseline.transform if baseline else "none",
+    }
+    weights = baseline.class_weights if baseline else "none"
     expected: dict[str, dict[str, object]] = {
-        "must_not_differ": {"inputs": SUBSETS, "permute_labels": False, "transform": transform},
-        "must_help": {"inputs": FRESH, "permute_labels": False, "transform": transform},
+        "must_not_differ": {"kind": "real", "inputs": SUBSETS, **alike},
+        "must_help": {"inputs": FRESH, **alike},
         "must_not_help": {"permute_labels": True},
         "measure": {},
         "claim": {"permute_labels": False},
     }
+    if arm.is_control:
+        expected[arm.role]["class_weights"] = weights
     for key, value in expected[arm.role].items():
         if getattr(arm, key) != value:
             yield (
@@ -205,17 +238,20 @@ def _role_problems(params: Params, where: str, arm: ArmParams) -> Iterator[str]:
             f"found {arm.role}"
         )
 
-    least = max(params.study.budgets)
-    if arm.role == "must_not_help" and arm.per_class < least:
+    # A control that balances is refused already.
+    least, count = max(params.study.budgets), arm.per_class
+    if not isinstance(count, int):
+        return
+    if arm.role == "must_not_help" and count < least:
         yield (
             f"{where}.per_class: expected at least the largest budget ({least}) with role "
             f"{arm.role}, since few images with wrong labels cannot show anything, found "
-            f"{arm.per_class}"
+            f"{count}"
         )
-    if arm.role in ("must_not_differ", "must_help") and (not arm.real or arm.per_class < least):
+    if arm.role in ("must_not_differ", "must_help") and (not arm.real or count < least):
         yield (
             f"{where}: expected real: true and per_class of at least the largest budget ({least}) "
-            f"with role {arm.role}, found real: {_yaml(arm.real)} and per_class: {arm.per_class}"
+            f"with role {arm.role}, found real: {_yaml(arm.real)} and per_class: {count}"
         )
 
 

@@ -257,6 +257,8 @@ class ReportParams(Section):
     baseline: str
     reference: str | None = None
     primary: Comparison
+    # What verdicts, recommendation and figures are about.
+    metric: Literal["accuracy", "balanced_accuracy", "macro_f1"] = "accuracy"
     confidence_level: float = Field(gt=0.5, lt=1)
     smallest_effect: float = Field(ge=0, lt=1)
 

@@ -1,33 +1,98 @@
-"""Whether the pool is large enough for the budgets of a study, before anything is trained."""
+"""How many labels a class has in a subset, and whether the pool is large enough for all of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.config.design import is_supervised
 from pipeline.config.schema import FRESH, Params
-from pipeline.data.images import LabeledImages
-from pipeline.data.splits import refuse_large_budget
+from pipeline.data.images import UNLABELED, Labels
 from pipeline.runtime.errors import ParamsError
 
+Counts = NDArray[np.int64]  # (num_classes,)
 
-def refuse_budgets(params: Params, pool: LabeledImages) -> None:
-    """Raise `ParamsError` when the pool has too few images for a budget.
+
+def class_counts(labels: Labels, num_classes: int) -> Counts:
+    """How many images of every class there are."""
+    return np.bincount(labels[labels != UNLABELED], minlength=num_classes).astype(np.int64)
+
+
+def class_budgets(imbalance: Literal["natural"] | float, budget: int, natural: Counts) -> Counts:
+    """The labels per class of a subset, at least one of each; the largest class has `budget`.
+
+    `imbalance` is the number of labels of the first class for one of the last: class k of K gets
+    budget * imbalance ** (-k / (K - 1)), in the order of the classes. `natural`: in proportion to
+    the counts `natural`, those of the dataset. A larger budget has no fewer labels of any class.
+
+    Source: Cui et al. (2019), "Class-balanced loss based on effective number of samples", the
+    long-tailed version of a dataset.
+    """
+    if imbalance == "natural":
+        shares = natural / natural.max()
+    else:
+        steps = np.arange(len(natural)) / max(1, len(natural) - 1)
+        shares = np.float64(imbalance) ** -steps
+    return np.maximum(1, np.round(budget * shares)).astype(np.int64)
+
+
+def needed_counts(params: Params, natural: Counts) -> Counts:
+    """How many images of every class the pool must have for all budgets, fresh labels included."""
+    study, imbalance = params.study, params.data.imbalance
+    wanted = [*study.budgets, *study.curve_budgets]
+    needed = class_budgets(imbalance, max(wanted), natural)
+    if uses_fresh(params):
+        needed = np.maximum(needed, 2 * class_budgets(imbalance, max(study.budgets), natural))
+    return needed
+
+
+def uses_fresh(params: Params) -> bool:
+    """Whether an arm adds as many labels again."""
+    return any(arm.inputs == FRESH for arm in params.arms.values())
+
+
+def refuse_budgets(
+    params: Params, labels: Labels, natural: Counts, class_names: Sequence[str]
+) -> None:
+    """Raise `ParamsError` when a pool with these labels has too few images for a budget.
 
     It needs as many again where an arm adds fresh labels, and one more where a teacher learns from
     unlabeled images. These are checks, not inputs: the stages that train would refuse the same, but
     hours later.
     """
-    study = params.study
-    refuse_large_budget(pool.labels, study.budgets, "study.budgets")
-    refuse_large_budget(pool.labels, study.curve_budgets, "study.curve_budgets")
+    study, imbalance = params.study, params.data.imbalance
+    counts = class_counts(labels, len(class_names))
+    largest = max(study.budgets)
+    own = class_budgets(imbalance, largest, natural)
+    refuse_large_budget(counts, own, "study.budgets", class_names)
+    if study.curve_budgets:
+        curve = class_budgets(imbalance, max(study.curve_budgets), natural)
+        refuse_large_budget(counts, curve, "study.curve_budgets", class_names)
     needs_unlabeled = any(not is_supervised(params, name) for name in params.teachers)
-    if needs_unlabeled and max(study.budgets) * pool.num_classes >= len(pool):
+    if needs_unlabeled and own.sum() >= len(labels):
         raise ParamsError(
             "params.yaml: study.budgets",
             "expected more images than the labeled subset, since teachers learn from the rest, "
-            f"found that {max(study.budgets)} labels per class take all {len(pool)} images of the "
-            "pool",
+            f"found that {largest} labels per class take all {len(labels)} images of the pool",
             "lower that budget or remove the teachers",
         )
-    if any(arm.inputs == FRESH for arm in params.arms.values()):
-        twice = [2 * budget for budget in study.budgets]
-        refuse_large_budget(pool.labels, twice, f"study.budgets, twice, for arms with {FRESH}")
+    if uses_fresh(params):
+        key = f"study.budgets, twice, for arms with {FRESH}"
+        refuse_large_budget(counts, 2 * own, key, class_names)
+
+
+def refuse_large_budget(
+    counts: Counts, wanted: Counts, key: str, class_names: Sequence[str]
+) -> None:
+    """Raise `ParamsError` naming `key` when `wanted` labels of a class exceed those of the pool."""
+    scarce = int((counts - wanted).argmin())
+    if wanted[scarce] > counts[scarce]:
+        raise ParamsError(
+            f"params.yaml: {key}",
+            f"expected at most {counts[scarce]} labeled images per class (the pool has no more of "
+            f"class {class_names[scarce]}), found {wanted[scarce]}",
+            "lower that budget or use a larger dataset",
+        )

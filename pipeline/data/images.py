@@ -6,6 +6,7 @@ Knows arrays and the `.npz` format, but no torch and no model.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.runtime.errors import DataError
-from pipeline.runtime.files import read_npz
+from pipeline.runtime.files import Rows, read_npz
 
 UNLABELED = -1
 
@@ -110,18 +111,27 @@ def read_images(path: Path) -> LabeledImages:
             f"expected the arrays images and labels, found {', '.join(arrays) or 'none'}",
             "run the stage that writes this file again",
         )
-    background = BLACK
-    if "background" in arrays:
-        background = tuple(arrays["background"].tolist()) or None
+    background = background_of(arrays)
     return LabeledImages(arrays["images"], arrays["labels"], str(path), background)
+
+
+def background_of(arrays: Mapping[str, NDArray[Any]]) -> Background:
+    """The background that arrays of images or labels name: black without one, None if empty."""
+    if "background" not in arrays:
+        return BLACK
+    return tuple(arrays["background"].tolist()) or None
+
+
+def background_arrays(background: Background) -> dict[str, NDArray[np.int64]]:
+    """The array that `background_of` reads; none where it is black."""
+    if background == BLACK:
+        return {}
+    return {"background": np.array(background or (), dtype=np.int64)}
 
 
 def arrays_of(data: LabeledImages) -> dict[str, NDArray[Any]]:
     """The arrays that `read_images` reads; the background is left out where it is black."""
-    arrays: dict[str, NDArray[Any]] = {"images": data.images, "labels": data.labels}
-    if data.background != BLACK:
-        arrays["background"] = np.array(data.background or (), dtype=np.int64)
-    return arrays
+    return {"images": data.images, "labels": data.labels, **background_arrays(data.background)}
 
 
 def flat(images: Images) -> NDArray[np.float32]:
@@ -131,13 +141,23 @@ def flat(images: Images) -> NDArray[np.float32]:
 
 def content_ids(images: Images) -> NDArray[np.str_]:
     """SHA-256 of each image's bytes as hex, (n,): equal if and only if the pixels are equal."""
-    contiguous = np.ascontiguousarray(images)
-    return np.array([hashlib.sha256(image.tobytes()).hexdigest() for image in contiguous])
+    ids = [
+        hashlib.sha256(image.tobytes()).hexdigest()
+        for chunk in Rows(images, np.arange(len(images))).chunks()
+        for image in chunk
+    ]
+    return np.array(ids)
 
 
 def digest(data: LabeledImages) -> str:
     """SHA-256 over all pixels and labels in order, as hex."""
-    running = hashlib.sha256(repr(data.images.shape).encode())
-    running.update(np.ascontiguousarray(data.images).tobytes())
-    running.update(np.ascontiguousarray(data.labels).tobytes())
+    return digest_of(Rows(data.images, np.arange(len(data))), data.labels)
+
+
+def digest_of(images: Rows, labels: Labels) -> str:
+    """See `digest`: that of images which are not all in memory."""
+    running = hashlib.sha256(repr(images.shape).encode())
+    for chunk in images.chunks():
+        running.update(chunk.tobytes())
+    running.update(labels.tobytes())
     return running.hexdigest()

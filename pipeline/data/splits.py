@@ -1,20 +1,33 @@
 """Test sets and labeled subsets, stratified by class and nested across budgets.
 
-Functions of arrays. Images are first put into an order that depends on their content alone, so the
-order in which a dataset lists its images does not matter.
+Functions of arrays and of a catalog. Images are first put into an order that depends on their
+content alone, so the order in which a dataset lists its images does not matter.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-from pipeline.data.images import UNLABELED, LabeledImages, content_ids, digest
+from pipeline.config.schema import Params
+from pipeline.data.budgets import Counts, class_budgets, class_counts, refuse_budgets
+from pipeline.data.catalog import Catalog, Index, Part, group_record
+from pipeline.data.datasets.base import RawDataset
+from pipeline.data.holdout import hold_out, hold_out_groups, test_counts
+from pipeline.data.images import (
+    UNLABELED,
+    Background,
+    LabeledImages,
+    Labels,
+    content_ids,
+    digest_of,
+)
 from pipeline.runtime.errors import DataError, ParamsError
-
-Index = NDArray[np.int64]
+from pipeline.runtime.seeds import derive_seed, numpy_rng
 
 
 def canonical(data: LabeledImages) -> LabeledImages:
@@ -22,44 +35,55 @@ def canonical(data: LabeledImages) -> LabeledImages:
     return data.take(np.lexsort((data.labels, content_ids(data.images))))
 
 
-def without_classes(data: LabeledImages, unknown: list[int]) -> tuple[LabeledImages, LabeledImages]:
-    """`data` without the classes `unknown`, renumbered from 0, and the removed images, unlabeled.
+@dataclass(frozen=True)
+class Split:
+    """The pool and the test set of one seed, or of all seeds; both in canonical order."""
 
-    Raises `ParamsError` when one of `unknown` is not a class of `data`, when fewer than two classes
-    would be left, or when `data` has unlabeled images, which may be of those classes.
+    pool: Part
+    test: Part
+
+
+def split(params: Params, catalog: Catalog, seed: int | None) -> Split:
+    """The pool and the test set of a seed, or those of all seeds (None).
+
+    Raises `DataError` or `ParamsError` when a class or the pool is too small.
     """
-    if not unknown:
-        return data, data.take(np.zeros(len(data), dtype=bool))
-    if (data.labels == UNLABELED).any():
-        raise ParamsError(
-            "params.yaml: data.unknown_classes.classes",
-            f"expected none, since {data.source} has unlabeled images itself, found {unknown}",
-            "remove them or use a dataset in which all images are labeled",
+    name, pool, unknown = params.data.name, catalog.known, catalog.unknown
+    names = (name,) if seed is None else (name, seed)
+    test = catalog.test
+    if test is None:
+        wanted, rng = test_counts(params, catalog), numpy_rng("test", *names)
+        held = (
+            hold_out(pool.labels, wanted, rng)
+            if pool.groups is None
+            else hold_out_groups(pool, pool.groups, wanted, catalog.class_names, rng)
         )
-    classes = np.unique(data.labels)
-    classes_left = np.setdiff1d(classes, unknown)
-    absent = sorted({*unknown} - {*classes.tolist()})
-    if absent or len(classes_left) < 2:
-        problem = f"{absent[0]}" if absent else f"only {len(classes_left)} others"
-        raise ParamsError(
-            "params.yaml: data.unknown_classes.classes",
-            f"expected some of {classes.tolist()} and at least two others, found {problem}",
-            "name fewer or other classes",
-        )
-    inside = np.isin(data.labels, classes_left)
-    inside_images = data.take(inside)
-    others = data.images[~inside]
-    return (
-        LabeledImages(
-            inside_images.images, np.searchsorted(classes_left, inside_images.labels), data.source
-        ),
-        LabeledImages(others, np.full(len(others), UNLABELED), data.source),
-    )
+        test, pool = pool.take(held), pool.take(~held)
+        # Nor are unlabeled images of the groups in the test set in the pool.
+        pool, unknown = pool.apart_from(test), unknown.apart_from(test)
+    refuse_empty_classes(pool, catalog)
+    frac = params.data.unknown_classes.frac
+    pool = add_unknown_classes(pool, unknown, frac, numpy_rng("foreign", *names))
+    refuse_budgets(params, pool.labels, catalog.counts, catalog.class_names)
+    return Split(pool, test)
 
 
-def add_unknown_classes(
-    pool: LabeledImages, unknown: LabeledImages, frac: float, rng: np.random.Generator
-) -> LabeledImages:
+def refuse_empty_classes(pool: Part, catalog: Catalog) -> None:
+    """Raise `DataError` when the pool or a test set of the dataset's own lacks a class."""
+    for part in (pool, catalog.test):
+        if part is None:
+            continue
+        counts = class_counts(part.labels, len(catalog.class_names))
+        if not counts.all():
+            raise DataError(
+                part.source,
+                f"expected different images of every class, found none of class "
+                f"{catalog.class_names[int(counts.argmin())]} after duplicates were dropped",
+                "add images of that class or remove the class",
+            )
+
+
+def add_unknown_classes(pool: Part, unknown: Part, frac: float, rng: np.random.Generator) -> Part:
     """`pool` with random images of `unknown` added, up to the share `frac` of all images.
 
     Raises `ParamsError` when `unknown` has too few images.
@@ -74,102 +98,91 @@ def add_unknown_classes(
             "lower it or name more classes",
         )
     added = unknown.take(rng.permutation(len(unknown))[:count])
-    return canonical(
-        LabeledImages(
-            np.concatenate([pool.images, added.images]),
-            np.concatenate([pool.labels, added.labels]),
-            pool.source,
-        )
+    groups = pool.groups
+    if groups is not None and added.groups is not None:
+        groups = np.concatenate([groups, added.groups])
+    both = replace(
+        pool,
+        positions=np.concatenate([pool.positions, added.positions]),
+        labels=np.concatenate([pool.labels, added.labels]),
+        ids=np.concatenate([pool.ids, added.ids]),
+        groups=groups,
     )
+    return both.ordered()
 
 
-def hold_out(
-    data: LabeledImages, per_class: int, rng: np.random.Generator
-) -> tuple[LabeledImages, LabeledImages]:
-    """(pool, test) with `per_class` random test images of every class.
+def split_subset(labels: Labels, counts: ArrayLike, rng: np.random.Generator) -> Index:
+    """Positions of a stratified random subset, (sum of `counts`,).
 
-    Images that occur more than once stay in the pool, so no copy of a test image is in it. Raises
-    `ParamsError` when a class would have no image left for the pool, `DataError` when it has too
-    few images for any split.
-    """
-    _, which, counts = np.unique(content_ids(data.images), return_inverse=True, return_counts=True)
-    single = counts[which] == 1
-    held = np.zeros(len(data), dtype=bool)
-    for label in np.unique(data.labels[data.labels != UNLABELED]):
-        available = np.flatnonzero((data.labels == label) & single)
-        if len(available) < 2:
-            raise DataError(
-                data.source,
-                f"expected at least 2 different images of class {label}, found {len(available)}",
-                "add images of that class or remove the class",
-            )
-        if len(available) <= per_class:
-            raise ParamsError(
-                "data.test_per_class",
-                f"expected fewer than the {len(available)} different images of class {label}, "
-                f"found {per_class}",
-                f"set it to at most {len(available) - 1}",
-            )
-        held[rng.permutation(available)[:per_class]] = True
-    return data.take(~held), data.take(held)
-
-
-def refuse_overlap(pool: LabeledImages, test: LabeledImages) -> None:
-    """Raise `DataError` when an image of `test` is also in `pool`, pixel for pixel."""
-    shared = np.isin(content_ids(test.images), content_ids(pool.images))
-    if shared.any():
-        raise DataError(
-            test.source,
-            f"expected no test image among the training images, found {shared.sum()} exact "
-            f"duplicates (test rows {np.flatnonzero(shared)[:5].tolist()})",
-            "remove them from one of the two sets",
-        )
-
-
-def refuse_large_budget(labels: NDArray[np.int64], budgets: list[int], key: str) -> None:
-    """Raise `ParamsError` naming `key` when a budget exceeds the pool's smallest class."""
-    classes, counts = np.unique(labels[labels != UNLABELED], return_counts=True)
-    smallest = int(counts.argmin())
-    if max(budgets, default=0) > counts[smallest]:
-        raise ParamsError(
-            f"params.yaml: {key}",
-            f"expected at most {counts[smallest]} labeled images per class (the pool has no more "
-            f"of class {classes[smallest]}), found {max(budgets)}",
-            "lower that budget or use a larger dataset",
-        )
-
-
-def split_subset(labels: NDArray[np.int64], budget: int, rng: np.random.Generator) -> Index:
-    """Positions of a stratified random subset with `budget` images per class, (budget * classes,).
-
-    The order is the first image of every class, then the second of every class and so on: with an
-    equal `rng`, a smaller budget is the beginning of a larger one. It ends with the smallest class.
-    Unlabeled images are not chosen.
+    `counts` are the images of every class, (num_classes,), or a single number for all classes,
+    which ends with the smallest class. The order is the first image of every class, then the second
+    of every class and so on: with an equal `rng`, a smaller budget is the beginning of a larger one
+    if all classes have equal counts, and otherwise a part of it. Unlabeled images are not chosen.
     """
     classes = np.unique(labels[labels != UNLABELED])
     ranked = [rng.permutation(np.flatnonzero(labels == label)) for label in classes]
-    budget = min(budget, *map(len, ranked))
-    return np.stack([positions[:budget] for positions in ranked], axis=1).reshape(-1)
+    sizes = np.array([len(positions) for positions in ranked])
+    wanted = np.asarray(counts)
+    wanted = np.minimum(wanted, sizes if wanted.ndim else sizes.min())
+    chosen = [
+        positions[:count]
+        for positions, count in zip(ranked, np.broadcast_to(wanted, sizes.shape), strict=True)
+    ]
+    ranks = np.concatenate([np.arange(len(positions)) for positions in chosen])
+    return np.concatenate(chosen)[np.argsort(ranks, kind="stable")]
+
+
+def split_replicate(
+    params: Params, pool: Part, natural: Counts, budget: int, seed: int
+) -> tuple[Index, Index]:
+    """Positions of the labeled subset of a replicate, and of as many fresh labels beyond it.
+
+    Fresh labels continue the order of the subset in the same proportions, up to the end of the
+    pool: the class that is used up first ends them.
+    """
+    seeds = derive_seed("draw", params.data.name, seed)
+    counts = class_budgets(params.data.imbalance, budget, natural)
+    own = split_subset(pool.labels, counts, np.random.default_rng(seeds))
+
+    left = class_counts(pool.labels, len(natural)) - counts
+    scarce = int((left / counts).argmin())
+    fresh = np.minimum(counts, counts * left[scarce] // counts[scarce])
+    both = split_subset(pool.labels, counts + fresh, np.random.default_rng(seeds))
+    return own, both[~np.isin(both, own)]
 
 
 def summary(
-    name: str, class_names: tuple[str, ...], pool: LabeledImages, test: LabeledImages
+    params: Params, raw: RawDataset, catalog: Catalog, splits: Sequence[Split], color: Background
 ) -> dict[str, Any]:
-    """Names, shape, counts per class and digests of a split dataset."""
-    ids = content_ids(pool.images)
+    """The record of a split dataset: names, shape, counts, digests and what was dropped.
+
+    `pool` and `test` are those of the first seed; `color` is the background.
+    """
+    first = splits[0]
+    sizes = [len(each.test) for each in splits]
+    num_repeated = len(first.pool) - len(np.unique(first.pool.ids))
     return {
-        "dataset": name,
-        "class_names": list(class_names),
-        "shape": list(pool.images.shape[1:]),
-        "pool": _counts(pool) | {"num_duplicates": len(ids) - len(np.unique(ids))},
-        "test": _counts(test),
+        "dataset": params.data.name,
+        "class_names": list(catalog.class_names),
+        "shape": list(first.pool.images.shape[1:]),
+        "background": None if color is None else list(color),
+        "imbalance": params.data.imbalance,
+        # Labeled images outside a test set of the dataset's own.
+        "class_counts": catalog.counts.tolist(),
+        "per_seed": params.data.per_seed,
+        "pool": _counts(first.pool, catalog) | {"num_duplicates": num_repeated},
+        "test": _counts(first.test, catalog),
+        "test_images": {"min": min(sizes), "max": max(sizes)},
+        "reading": dict(raw.reading),
+        "duplicates": catalog.duplicates.record(raw.class_names),
+        "groups": group_record(params.data.group, [first.pool, first.test]),
     }
 
 
-def _counts(data: LabeledImages) -> dict[str, object]:
+def _counts(part: Part, catalog: Catalog) -> dict[str, object]:
     return {
-        "num_images": len(data),
-        "per_class": np.bincount(data.labels[data.labels != UNLABELED]).tolist(),
-        "num_unlabeled": int((data.labels == UNLABELED).sum()),
-        "sha256": digest(data),
+        "num_images": len(part),
+        "per_class": class_counts(part.labels, len(catalog.class_names)).tolist(),
+        "num_unlabeled": int((part.labels == UNLABELED).sum()),
+        "sha256": digest_of(part.rows(), part.labels),
     }

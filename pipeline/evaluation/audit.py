@@ -4,7 +4,8 @@ A judge, a classifier trained on half of the pool with all its labels, gives fea
 predictions; it never filters and never teaches. The other half of the pool is split in two:
 `reference`, which synthetic images are compared with, and `floor`, real images in place of the
 synthetic ones, so that every number has a value that real images get. The images of the
-replicate's labeled subset are left out of both. Arrays in, numbers out; knows no file.
+replicate's labeled subset are left out of both. Where the pool is too small to train a judge, what
+depends on it is unknown (None), and the report says why. Arrays in, numbers out; knows no file.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.images import UNLABELED, Images, LabeledImages, Labels, flat
+from pipeline.data.images import BLACK, UNLABELED, Background, Images, LabeledImages, Labels, flat
+from pipeline.data.parts import Groups, assign_groups
 from pipeline.evaluation import fidelity, memorization
 from pipeline.evaluation.fidelity import Features
 from pipeline.evaluation.metrics import share
@@ -24,6 +26,11 @@ from pipeline.runtime.seeds import derive_seed, numpy_rng
 DISTANCES = ("frechet", "kernel", "precision", "recall", "density", "coverage")
 SPACES = ("pixels", "features")
 MAX_COMPARED = 2000  # images per set: pairwise distances need n * n numbers
+SHARES = (0.5, 0.25, 0.25)  # of judge, reference and floor in the labeled images of the pool
+# A judge needs this many images of every class to learn from. Then it must be right on images that
+# it has not seen: by this share of what always saying the most frequent class leaves to be gained.
+MIN_JUDGE_IMAGES = 10
+MIN_JUDGE_SKILL = 0.75
 
 Mask = NDArray[np.bool_]
 Report = dict[str, Any]  # numbers by name, None where there are too few images to compute one
@@ -49,13 +56,55 @@ class Pool:
     floor: NDArray[np.int64]
 
 
-def split_pool(images: Images, labels: Labels) -> Pool:
-    """The pool with its parts, the same at every call; unlabeled images are in none of them."""
-    data = LabeledImages(images, labels)
+def split_pool(
+    images: Images, labels: Labels, groups: Groups | None = None, background: Background = BLACK
+) -> Pool:
+    """The pool with its parts, the same at every call; unlabeled images are in none of them.
+
+    With `groups` (n,), no group is in two parts.
+    """
+    data = LabeledImages(images, labels, background=background)
     labeled = np.flatnonzero(labels != UNLABELED)
-    order = numpy_rng("audit", len(data)).permutation(labeled)
+    rng = numpy_rng("audit", len(data))
+    if groups is not None:
+        wanted = np.outer(SHARES, np.bincount(labels[labeled]))
+        parts = assign_groups(labels[labeled], groups[labeled], wanted, rng)
+        return Pool(data, *(labeled[parts == part] for part in range(len(SHARES))))
+    order = rng.permutation(labeled)
     half, quarter = len(order) // 2, len(order) // 4
     return Pool(data, order[:half], order[half : half + quarter], order[half + quarter :])
+
+
+def why_untrained(pool: Pool) -> str | None:
+    """Why the pool cannot train a judge, in words, or None."""
+    counts = np.bincount(pool.data.labels[pool.judge], minlength=pool.data.num_classes)
+    if counts.min() >= MIN_JUDGE_IMAGES:
+        return None
+    return (
+        f"the pool leaves {counts.min()} images of a class to train a judge, and it needs "
+        f"{MIN_JUDGE_IMAGES} of each"
+    )
+
+
+def why_unknown(pool: Pool, judge: Judge | None) -> str | None:
+    """Why the judge cannot be trusted, in words, or None.
+
+    It is measured on the part `floor`. Its skill is (accuracy - chance) / (1 - chance), where
+    chance is the share of the most frequent class, and at least `MIN_JUDGE_SKILL`.
+    """
+    if judge is None:
+        return why_untrained(pool)
+    floor = pool.data.take(pool.floor)
+    if len(floor) == 0:
+        return "the pool leaves no image to test the judge with"
+    accuracy = float(agrees(judge, floor).mean())
+    chance = float(np.bincount(floor.labels).max() / len(floor))
+    if accuracy - chance >= MIN_JUDGE_SKILL * (1 - chance):
+        return None
+    return (
+        f"the judge is right on {accuracy:.0%} of {len(floor)} real images that it has not seen, "
+        f"and the most frequent class alone is {chance:.0%} of them"
+    )
 
 
 @dataclass(frozen=True)
@@ -83,7 +132,7 @@ def held_out(pool: Pool, index: NDArray[np.int64]) -> LabeledImages:
 
 def audit(
     pool: Pool,
-    judge: Judge,
+    judge: Judge | None,
     subset: LabeledImages,
     index: NDArray[np.int64],
     synthetic: LabeledImages,
@@ -92,7 +141,10 @@ def audit(
     """All measures of one replicate's synthetic images, and the flags that follow from them.
 
     `index` are the positions of `subset` in the pool; `rng` chooses which images are compared.
+    Without a judge that can be trusted, what depends on it is None and `unknown` says why.
     """
+    if unknown := why_unknown(pool, judge):
+        judge = None
     reference = pool.data.take(np.setdiff1d(pool.reference, index))
     floor = pool.data.take(np.setdiff1d(pool.floor, index))
     near = embed(judge, subset.images)
@@ -101,13 +153,13 @@ def audit(
         for data in (reference, floor, synthetic)
     )
 
-    correct, correct_floor = agrees(judge, synthetic), agrees(judge, floor)
+    correct, correct_floor = (agrees(judge, data) if judge else None for data in (synthetic, floor))
     collapsed = fidelity.collapsed_classes(synthetic, subset)
     rows = [
         {
             "label": label,
-            **label_row(correct[synthetic.labels == label]),
-            "label_fidelity_floor": share(correct_floor[floor.labels == label]),
+            **label_row(correct, synthetic.labels == label),
+            "label_fidelity_floor": share_of(correct_floor, floor.labels == label),
             **variety_row(real.of(label), other.of(label), fake.of(label)),
             "collapsed": label in collapsed,
         }
@@ -122,7 +174,8 @@ def audit(
         "exact_copies_floor": memorization.exact_copies(floor.images, subset.images),
         "classes": rows,
     }
-    return report | {"flags": flags(report, len(synthetic))}
+    reason = {"unknown": unknown} if unknown else {}
+    return report | {"flags": flags(report, len(synthetic))} | reason
 
 
 def subsample(data: LabeledImages, count: int, rng: np.random.Generator) -> LabeledImages:
@@ -130,20 +183,21 @@ def subsample(data: LabeledImages, count: int, rng: np.random.Generator) -> Labe
     return data.take(rng.permutation(len(data))[:count])
 
 
-def embed(judge: Judge, images: Images) -> dict[str, Features]:
-    """`images` as rows, in both spaces in which distances are computed."""
+def embed(judge: Judge | None, images: Images) -> dict[str, Features]:
+    """`images` as rows, in both spaces in which distances are computed; in pixels alone without."""
     if len(images) == 0:
-        return dict.fromkeys(SPACES, np.zeros((0, 1), dtype=np.float32))
-    return {"pixels": flat(images), "features": judge.embed(images)}
+        return dict.fromkeys(SPACES if judge else SPACES[:1], np.zeros((0, 1), dtype=np.float32))
+    features = {"features": judge.embed(images)} if judge else {}
+    return {"pixels": flat(images), **features}
 
 
 def embed_images(
-    judge: Judge, data: LabeledImages, reference: dict[str, Features]
+    judge: Judge | None, data: LabeledImages, reference: dict[str, Features]
 ) -> EmbeddedImages:
     """`data` with its distances to the subset, whose rows by space are `reference`."""
     points = embed(judge, data.images)
     nearest = {
-        space: fidelity.nearest_distance(points[space], reference[space]) for space in SPACES
+        space: fidelity.nearest_distance(points[space], reference[space]) for space in points
     }
     return EmbeddedImages(data, points, nearest)
 
@@ -162,11 +216,10 @@ def distance_report(real: EmbeddedImages, other: EmbeddedImages, fake: EmbeddedI
     """
     count = min(len(real.data), len(other.data), len(fake.data))
     report: Report = {"num_compared": count}
-    first = real.points["features"][:count]
     for suffix, seen in (("", fake), ("_floor", other)):
         values: dict[str, float | None] = dict.fromkeys(DISTANCES)
-        if count > fidelity.NEIGHBORS:
-            second = seen.points["features"][:count]
+        if count > fidelity.NEIGHBORS and "features" in seen.points:
+            first, second = (images.points["features"][:count] for images in (real, seen))
             values["frechet"] = fidelity.frechet_distance(first, second)
             values["kernel"] = fidelity.kernel_distance(first, second, derive_seed("kernel"))
             values |= fidelity.prdc(first, second)
@@ -185,7 +238,8 @@ def copy_report(seen: EmbeddedImages, held_out: EmbeddedImages, suffix: str) -> 
         "near_copies_frac": memorization.near_copies_frac(pixels, held_out.nearest["pixels"]),
     }
     labels = seen.data.labels
-    for space in SPACES:
+    report |= {f"copying_{space}{end}": None for space in SPACES for end in ("", "_p")}
+    for space in seen.nearest:
         tests = memorization.copying_by_class(
             seen.nearest[space], labels, held_out.nearest[space], held_out.data.labels
         )
@@ -195,17 +249,22 @@ def copy_report(seen: EmbeddedImages, held_out: EmbeddedImages, suffix: str) -> 
     return {f"{name}{suffix}": value for name, value in report.items()}
 
 
-def label_report(correct: Mask, correct_floor: Mask, num_classes: int) -> Report:
+def share_of(holds: Mask | None, inside: Mask) -> float | None:
+    """The share of `holds` that is true `inside`; None if nothing is known or inside."""
+    return None if holds is None else share(holds[inside])
+
+
+def label_report(correct: Mask | None, correct_floor: Mask | None, num_classes: int) -> Report:
     """Shares of labels that the judge agrees with, and the estimated share of wrong labels.
 
     The bounds of the estimate use the worse ends of the 95 % intervals of both shares.
     """
     report: Report = {
-        "label_fidelity": share(correct),
-        "label_fidelity_floor": share(correct_floor),
+        "label_fidelity": None if correct is None else share(correct),
+        "label_fidelity_floor": None if correct_floor is None else share(correct_floor),
         **dict.fromkeys(("wrong_label_frac", "wrong_label_frac_low", "wrong_label_frac_high")),
     }
-    if len(correct) and len(correct_floor):
+    if correct is not None and correct_floor is not None and len(correct) and len(correct_floor):
         low, high = fidelity.wilson_interval(int(correct.sum()), len(correct))
         floor_low, floor_high = fidelity.wilson_interval(
             int(correct_floor.sum()), len(correct_floor)
@@ -219,14 +278,14 @@ def label_report(correct: Mask, correct_floor: Mask, num_classes: int) -> Report
     return report
 
 
-def label_row(correct: Mask) -> Report:
-    """The label fidelity of one class, with its 95 % interval."""
-    low, high = (
-        fidelity.wilson_interval(int(correct.sum()), len(correct)) if len(correct) else [None] * 2
-    )
+def label_row(correct: Mask | None, inside: Mask) -> Report:
+    """The label fidelity of one class, whose images are `inside`, with its 95 % interval."""
+    count, low, high = int(inside.sum()), None, None
+    if correct is not None and count:
+        low, high = fidelity.wilson_interval(int(correct[inside].sum()), count)
     return {
-        "num_images": len(correct),
-        "label_fidelity": share(correct),
+        "num_images": count,
+        "label_fidelity": share_of(correct, inside),
         "label_fidelity_low": low,
         "label_fidelity_high": high,
     }
@@ -241,14 +300,16 @@ def variety_row(real: EmbeddedImages, other: EmbeddedImages, fake: EmbeddedImage
     row: Report = {}
     for suffix, seen in (("", fake), ("_floor", other)):
         row[f"coverage{suffix}"] = row[f"recall{suffix}"] = None
-        if count > fidelity.NEIGHBORS:
+        if count > fidelity.NEIGHBORS and "features" in seen.points:
             first, second = (images.points["features"][:count] for images in (real, seen))
             values = fidelity.prdc(first, second)
             row |= {f"{name}{suffix}": values[name] for name in ("coverage", "recall")}
         row[f"spread{suffix}"] = fidelity.diversity(seen.data.images, real.data.images)
         for space in SPACES:
-            test = memorization.copying(seen.nearest[space], real.nearest[space])
-            row[f"copying_{space}{suffix}"] = None if test is None else test.score
+            row[f"copying_{space}{suffix}"] = None
+            if space in seen.nearest:
+                test = memorization.copying(seen.nearest[space], real.nearest[space])
+                row[f"copying_{space}{suffix}"] = None if test is None else test.score
     return row
 
 

@@ -43,6 +43,24 @@ def macro_f1(labels: Labels, probabilities: Probabilities) -> float:
     return float(sklearn_metrics.f1_score(labels, predicted, average="macro", zero_division=0.0))
 
 
+def balanced_accuracy(labels: Labels, probabilities: Probabilities) -> float:
+    """Mean of the per-class recalls, 0..1, over the classes that have images."""
+    recalls = recall_per_class(labels, probabilities)
+    return float(recalls[np.isfinite(recalls)].mean())
+
+
+def recall_per_class(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]:
+    """Share of each class's images whose most probable class is the true one, (classes,).
+
+    NaN for a class without images.
+    """
+    num_classes = probabilities.shape[1]
+    is_right = probabilities.argmax(axis=1) == labels
+    sizes = np.bincount(labels, minlength=num_classes)
+    num_right = np.bincount(labels[is_right], minlength=num_classes)
+    return np.where(sizes > 0, num_right / np.maximum(sizes, 1), np.nan)
+
+
 def log_loss(labels: Labels, probabilities: Probabilities) -> float:
     """Mean negative log probability of the true class, in nats; clipped at float32's epsilon."""
     true_class = probabilities[np.arange(len(labels)), labels].astype(np.float64)
@@ -71,7 +89,19 @@ METRICS: dict[str, Metric] = {
     "macro_f1": Metric(macro_f1, higher_is_better=True, is_share=True),
     "log_loss": Metric(log_loss, higher_is_better=False, is_share=False),
     "ece": Metric(ece, higher_is_better=False, is_share=False),
+    # Equal to accuracy where all classes of the test set have the same size (`computed_metrics`).
+    "balanced_accuracy": Metric(balanced_accuracy, higher_is_better=True, is_share=True),
 }
+
+
+def computed_metrics(labels: Labels, declared: str) -> list[str]:
+    """The metrics that say something on these test labels, in the order of `METRICS`.
+
+    All but balanced accuracy where all classes have the same size, unless it is the `declared` one.
+    """
+    sizes = np.bincount(labels)
+    is_needed = declared == "balanced_accuracy" or np.ptp(sizes) > 0
+    return [name for name in METRICS if is_needed or name != "balanced_accuracy"]
 
 
 def confusion(labels: Labels, probabilities: Probabilities) -> NDArray[np.int64]:

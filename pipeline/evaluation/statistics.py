@@ -69,15 +69,17 @@ def t_interval(values: Numbers, confidence_level: float, correlation: float = 0.
     """Student's t interval of the mean; the ends are NaN for fewer than two values.
 
     `correlation`, rho in 0..1, is the correlation of any two values, from `mean_overlap` of the
-    labeled subsets. The half width is t * sqrt(S^2 * (1 / n + rho / (1 - rho))), which is exact for
-    equally correlated normal values. Below `OVERLAP_THAT_MATTERS` there is no correction. With
-    rho = 1 all subsets are the same one, and the ends are NaN.
+    labeled subsets, or of the test sets where every seed has its own. The half width is
+    t * sqrt(S^2 * (1 / n + rho / (1 - rho))), which is exact for equally correlated normal values.
+    Below `OVERLAP_THAT_MATTERS` there is no correction. With rho = 1 all subsets are the same one,
+    and the ends are NaN.
 
-    Source: Nadeau and Bengio (2003), "Inference for the generalization error", corrected t.
-    Deviation: their rho is n_test / (n_test + n_train), for resampled test sets; here the test set
-    is fixed. To first order, a score is a sum over the labeled images (its Hoeffding projection),
-    so the correlation of two subsets is the fraction of images that they share. The randomness of
-    training lowers the correlation, so the interval is conservative.
+    Source: Nadeau and Bengio (2003), "Inference for the generalization error", corrected t. Their
+    rho for resampled test sets is n_test / (n_test + n_train), the share of test images that two of
+    them have in common. Deviation: where the test set is fixed, rho is the share of labeled images.
+    To first order, a score is a sum over the labeled images (its Hoeffding projection), so the
+    correlation of two subsets is the fraction of images that they share. The randomness of training
+    lowers the correlation, so the interval is conservative.
 
     Bootstrap intervals are not used: with ten seeds, those of nominal 95 % cover about 90 %.
     """
@@ -125,10 +127,10 @@ def two_level_interval(
     """Interval of the mean difference over both seeds and test images.
 
     `differences` is (num_seeds, num_test) of -1, 0 or 1: for every test image, whether the arm is
-    correct minus whether the baseline is. Seeds and test images are resampled independently, as
-    rows and columns of a crossed table. The interval is never narrower than `t_interval`;
-    `correlation` widens the seeds' part as it does there. The ends are NaN for fewer than two
-    seeds.
+    correct minus whether the baseline is, times the weight of the image if there are weights. Seeds
+    and test images are resampled independently, as rows and columns of a crossed table. The
+    interval is never narrower than `t_interval`; `correlation` widens the seeds' part as it does
+    there. The ends are NaN for fewer than two seeds.
 
     Source: Owen (2007), "The pigeonhole bootstrap"; McCullagh (2000). Deviations: the variance is
     that of all resamples in closed form, so nothing is sampled. Percentile ends cover about 90 %

@@ -19,6 +19,12 @@ UNTUNED = (
     "generator was tuned. Generators with a failed seed are not ranked."
 )
 
+PER_SEED = (
+    "Every seed has a test set of its own. Those of two seeds share images, so the deltas are "
+    "correlated, and the intervals are wider for it (Nadeau and Bengio 2003)."
+)
+UNKNOWN = "unknown"  # instead of a number that needs a judge, where there is none to trust
+
 FAR_RANK = 0.7  # warn above this mean distance rank of labeled images
 
 # Warnings of `gan_diagnostics`: the words of the table, and what they mean.

@@ -24,6 +24,7 @@ from pipeline.report.pairing import (
     by_cell,
     differences,
     failures,
+    metrics_of,
     paired,
     unusable,
     without_images,
@@ -31,7 +32,6 @@ from pipeline.report.pairing import (
 from pipeline.report.verdicts import ROLES
 from pipeline.trials.grid import pairs
 
-PRIMARY_METRIC = "accuracy"
 COMPARISON = ["classifier", "arm", "baseline", "budget", "metric"]
 KEYS = ["classifier", "arm", "baseline", "budget"]
 # Which verdicts make a control fail, by its role: repeated images and wrong labels must have no
@@ -56,11 +56,11 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
     `num_without_images`: seeds in which the arm or its baseline should have added made images and
     had none. `num_unusable`: seeds of that kind and seeds in which one of both failed. Where
     fewer than six are left, the verdict is `not judged`. A gain over a reference whose mean
-    accuracy is below the declared baseline's is a `weak reference`.
+    `report.metric` is below the declared baseline's is a `weak reference`.
     """
     keys: list[dict[str, Any]] = [
         dict(zip(COMPARISON, (classifier, arm, baseline, budget, metric), strict=True))
-        for metric in METRICS
+        for metric in metrics_of(trials)
         for classifier in params.classifiers
         for budget in sorted(params.study.budgets)
         for arm, baseline in pairs(params)
@@ -166,8 +166,8 @@ def holm_families(table: pd.DataFrame, params: Params) -> list[pd.Index]:
 
 
 def _reference_holds(scores: Cells, row: Mapping[Any, Any], params: Params) -> bool:
-    """Whether the arm's reference is at least as accurate as the declared baseline."""
-    row = {**row, "metric": PRIMARY_METRIC}
+    """Whether the arm's reference is at least as good as the declared baseline."""
+    row = {**row, "metric": params.report.metric}
     least = paired(scores, row, params.report.baseline).mean()
     return bool(paired(scores, row, row["baseline"]).mean() >= least)
 
@@ -198,7 +198,7 @@ def _judge(
 
 
 def _outcome(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params) -> str | None:
-    """`passed`, `failed` or `not judged` for a control, by its accuracy; None for other arms.
+    """`passed`, `failed` or `not judged` for a control, by `report.metric`; None for other arms.
 
     Ten seeds are needed, as for any claim. Six of them must have finished, with synthetic images
     where the control adds them.
@@ -206,7 +206,7 @@ def _outcome(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params
     role = params.arms[row["arm"]].role
     if role not in CONTROL_FAILS_IF:
         return None
-    if row["metric"] != PRIMARY_METRIC:
+    if row["metric"] != params.report.metric:
         return "control"
     completed = row["n"] - row["num_unusable"]
     if row["n"] < statistics.SEEDS_FOR_A_CLAIM or completed < statistics.SEEDS_FOR_A_TEST:
@@ -240,23 +240,23 @@ def _is_primary(table: pd.DataFrame, params: Params) -> pd.Series:
         & (table["arm"] == primary.arm)
         & (table["budget"] == primary.budget)
         & (table["baseline"] == params.report.baseline)
-        & (table["metric"] == PRIMARY_METRIC)
+        & (table["metric"] == params.report.metric)
     )
 
 
 def main_rows(deltas: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """Accuracy of every arm against the declared baseline."""
+    """`report.metric` of every arm against the declared baseline."""
     rows = table_rows(deltas, params)
     return rows[~rows["over"]]
 
 
 def table_rows(deltas: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """The headline table: accuracy of every arm against the baseline, then of some `over` a
-    reference.
+    """The headline table: `report.metric` of every arm against the baseline, then of some `over`
+    a reference.
 
     `name` is what the row is about. Arms that saw unlabeled images come last, with an asterisk.
     """
-    rows = deltas[deltas["metric"] == PRIMARY_METRIC]
+    rows = deltas[deltas["metric"] == params.report.metric]
     over = rows["baseline"] != params.report.baseline
     ours, others = (rows[key].map(params.marked) for key in ("arm", "baseline"))
     rows = rows.assign(name=ours + (" over " + others).where(over, ""), over=over)
@@ -273,7 +273,8 @@ def headline(deltas: pd.DataFrame, params: Params) -> dict[str, object]:
     numbers: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     for _, row in main_rows(deltas, params).iterrows():
         below = numbers.setdefault(row["classifier"], {}).setdefault(f"budget_{row['budget']}", {})
-        values = {"accuracy": row["mean_arm"], **row[["delta", "ci_low", "ci_high"]].to_dict()}
+        mean, ends = row["mean_arm"], row[["delta", "ci_low", "ci_high"]].to_dict()
+        values = {params.report.metric: mean, **ends}
         below[row["arm"]] = {
             name: round(float(value), 6) for name, value in values.items() if np.isfinite(value)
         }

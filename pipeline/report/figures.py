@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -19,11 +19,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline.data.images import Images
+from pipeline.report.formatting import metric_name
+from pipeline.report.names import FigureNames, figure_names
 from pipeline.report.verdicts import VERDICTS
 from pipeline.runtime.files import atomic
 
 matplotlib.use("Agg")
+matplotlib.rcParams["text.parse_math"] = False  # a class may be called $5
 
 COLORS = ("#33658a", "#c85a00", "#4d8b31", "#a23b72", "#6c757d", "#8f6c00", "#1f7a70", "#9c2c2c")
 STYLE: dict[Any, Any] = {
@@ -51,8 +53,11 @@ PANELS = {
 WIDTH = 5.2  # inches; the text stays readable where the page is as wide as a phone
 LINE_INCH = 0.24  # height of one line of text
 PANEL_INCH = 2.3
-IMAGE_INCH = 0.32
-WIDEST_INCH = 6
+LETTER_INCH = 0.085  # width of a letter of class names, at most
+TICK_INCH = 0.1  # from one class name to the next, at the smallest size
+MATRIX_INCH = 4.6  # side of a confusion matrix with its text
+MAX_MATRIX_INCH = 9.0
+MANY_CLASSES = 20  # more have no numbers in their confusion matrix
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -70,7 +75,7 @@ def subplots(
         return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def forest(rows: pd.DataFrame, smallest_effect: float) -> Figure:
+def forest(rows: pd.DataFrame, smallest_effect: float, metric: str = "accuracy") -> Figure:
     """Deltas with their intervals: a panel per classifier, a line per arm and budget.
 
     At the right of every line stand its delta in points and its verdict.
@@ -99,7 +104,8 @@ def forest(rows: pd.DataFrame, smallest_effect: float) -> Figure:
         axis.set_ylim(-0.6, len(selected) - 0.4)
         axis.set_title(classifier)
         note = f"\n{UNLABELED}" if any("*" in name for name in names) else ""
-        axis.set_xlabel(f"accuracy minus baseline, percentage points{note}")
+        what = f"{metric_name(metric)} minus baseline"
+        axis.set_xlabel(f"{what}, percentage points{note}")
     return figure
 
 
@@ -113,8 +119,8 @@ def _label_right(axis: Axes, text: str, height: float, color: str) -> None:
     axis.text(1.02, height, text, color=color, transform=transform, va="center", fontsize=9)
 
 
-def learning_curves(trials: pd.DataFrame) -> Figure:
-    """Mean accuracy by budget, a line per arm, a panel per classifier; every seed as a dot.
+def learning_curves(trials: pd.DataFrame, metric: str = "accuracy") -> Figure:
+    """Mean of `metric` by budget, a line per arm, a panel per classifier; every seed as a dot.
 
     Every line is named at the right, in the order of its last mean. Arms are shifted a little to
     the sides of their budgets, so that dots do not hide each other.
@@ -131,10 +137,10 @@ def learning_curves(trials: pd.DataFrame) -> Figure:
             selected = trials[(trials["classifier"] == classifier) & (trials["arm"] == arm)]
             if selected.empty:
                 continue
-            means = selected.groupby("budget")["accuracy"].mean()
+            means = selected.groupby("budget")[metric].mean()
             line = LINES[place // len(COLORS) % len(LINES)]
             axis.plot(factor * means.index, 100 * means, line, color=color, label=arm, markersize=5)
-            scores = 100 * selected["accuracy"]
+            scores = 100 * selected[metric]
             axis.plot(factor * selected["budget"], scores, ".", color=color, alpha=0.35)
             ends.append((float(100 * means.iloc[-1]), arm, color))
         axis.set_xscale("log")
@@ -143,7 +149,7 @@ def learning_curves(trials: pd.DataFrame) -> Figure:
         axis.minorticks_off()
         axis.set_xlim(budgets[0] / 1.2, budgets[-1] * 1.2)
         axis.set_title(classifier)
-        axis.set_ylabel("test accuracy, %")
+        axis.set_ylabel(f"test {metric_name(metric)}, %")
         note = f"\n{UNLABELED}" if any("*" in arm for arm in arms) else ""
         axis.set_xlabel(f"labeled images per class{note}")
         low, high = axis.get_ylim()
@@ -174,18 +180,27 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
 
 
 def confusion_matrices(counts: dict[str, NDArray[np.int64]], class_names: list[str]) -> Figure:
-    """Row-normalized confusion matrices below each other, one per title in `counts`."""
-    figure, axes = subplots(WIDTH, 4.6 * len(counts), len(counts), 1)
+    """Row-normalized confusion matrices below each other, one per title in `counts`.
+
+    With many classes the matrix grows, its cells have no numbers, and not every class may be named.
+    """
+    names, num_classes = figure_names(class_names), len(class_names)
+    label_inch = LETTER_INCH * max(0, names.width - 2)
+    side = min(MAX_MATRIX_INCH, max(MATRIX_INCH, 1.2 + TICK_INCH * num_classes))
+    width = WIDTH + side - MATRIX_INCH + label_inch
+    is_turned = LETTER_INCH * names.width > (side - 1) / num_classes
+    height = side + (label_inch if is_turned else 0)
+    figure, axes = subplots(width, height * len(counts), len(counts), 1)
     for axis, (title, matrix) in zip(axes[:, 0], counts.items(), strict=True):
         shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for row, column in np.ndindex(*shares.shape):
             share = shares[row, column]
-            if share >= 0.005:
+            if share >= 0.005 and num_classes <= MANY_CLASSES:
                 text, color = f"{100 * share:.0f}", "white" if share > 0.5 else "black"
                 axis.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
-        axis.set_xticks(range(len(class_names)), class_names)
-        axis.set_yticks(range(len(class_names)), class_names)
+        name_classes(axis, "x", names, range(num_classes), side - 1, is_turned=is_turned)
+        name_classes(axis, "y", names, range(num_classes), side - 1)
         axis.grid(visible=False)
         axis.set_title(title)
         axis.set_xlabel("predicted class")
@@ -193,18 +208,57 @@ def confusion_matrices(counts: dict[str, NDArray[np.int64]], class_names: list[s
     return figure
 
 
+def name_classes(
+    axis: Axes,
+    which: Literal["x", "y"],
+    names: FigureNames,
+    places: Sequence[float],
+    inches: float,
+    *,
+    is_turned: bool = False,
+) -> None:
+    """Put the names of classes at `places` of an axis that is `inches` long.
+
+    As many as fit: smaller ones where they are many, and if that is not enough every second one,
+    every third, and so on.
+    """
+    room = inches / max(1, len(places))
+    if which == "x" and not is_turned:
+        step = math.ceil(LETTER_INCH * names.width / room)
+        size = None
+    else:
+        step = math.ceil(0.9 * TICK_INCH / room)
+        size = None if room >= 2 * TICK_INCH else max(5, min(9, int(72 * 0.8 * room * step)))
+    set_ticks = axis.set_xticks if which == "x" else axis.set_yticks
+    set_ticks(list(places)[::step], names.labels[::step])
+    for text in axis.get_xticklabels() if which == "x" else axis.get_yticklabels():
+        if names.fonts != FigureNames(()).fonts:
+            text.set_fontfamily([*names.fonts])
+        if size is not None:
+            text.set_fontsize(size)
+        if is_turned:
+            text.set_rotation(90)
+
+
 def recalls(shares: pd.DataFrame) -> Figure:
     """Recall per class, a dot per arm; `shares` has classes as rows and arms as columns."""
-    figure, axes = subplots(WIDTH, 3.2)
+    names, num_classes = figure_names([str(name) for name in shares.index]), len(shares)
+    width = min(MAX_MATRIX_INCH, max(WIDTH, 1 + 0.12 * num_classes))
+    is_turned = LETTER_INCH * names.width > (width - 1) / num_classes
+    label_inch = LETTER_INCH * max(0, names.width - 2) if is_turned else 0
+    figure, axes = subplots(width, 3.2 + label_inch)
     axis = axes[0][0]
     for at, (arm, color) in enumerate(zip(shares.columns, COLORS, strict=False)):
-        places = np.arange(len(shares)) + 0.15 * (at - (len(shares.columns) - 1) / 2)
-        axis.plot(places, 100 * shares[arm], "o", color=color, label=str(arm), markersize=6)
-    axis.set_xticks(range(len(shares)), shares.index)
+        places = np.arange(num_classes) + 0.15 * (at - (len(shares.columns) - 1) / 2)
+        size = 6 if num_classes <= MANY_CLASSES else 3
+        axis.plot(places, 100 * shares[arm], "o", color=color, label=str(arm), markersize=size)
+    name_classes(axis, "x", names, range(num_classes), width - 1, is_turned=is_turned)
     axis.set_xlabel("class")
     axis.set_ylabel("recall, %")
-    handles, names = axis.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", fontsize=9, ncols=len(names))
+    handles, names_of_arms = axis.get_legend_handles_labels()
+    figure.legend(
+        handles, names_of_arms, loc="outside upper center", fontsize=9, ncols=len(names_of_arms)
+    )
     return figure
 
 
@@ -236,42 +290,3 @@ def panel(name: str) -> str:
     """The title of the panel that a column of a history belongs to."""
     ends = (title for end, title in PANELS.items() if f"_{name}".endswith(f"_{end}"))
     return next(ends, "loss")
-
-
-def sheets(panels: dict[str, Images], columns: int, class_names: list[str] | None) -> Figure:
-    """Image sheets side by side, each filled row by row with `columns` images per row.
-
-    With `class_names`, row k of every sheet is class k and says so.
-    """
-    some = next(iter(panels.values()))
-    rows = len(some) // columns
-    width, height = columns * IMAGE_INCH + 0.4, rows * IMAGE_INCH + 0.5
-    across = min(len(panels), max(1, int(WIDEST_INCH / width)))
-    down = math.ceil(len(panels) / across)
-    figure, axes = subplots(across * width, down * height, down, across)
-    for axis in axes.ravel()[len(panels) :]:
-        axis.set_axis_off()
-    for axis, (title, images) in zip(axes.ravel(), panels.items(), strict=False):
-        axis.imshow(mosaic(images, columns), cmap="gray_r", vmin=0, vmax=255)
-        axis.set_title(title)
-        axis.grid(visible=False)
-        axis.set_xticks([])
-        side = images.shape[2] + 1
-        ticks = [row * side + side / 2 for row in range(rows)] if class_names else []
-        axis.set_yticks(ticks, class_names or [])
-        axis.tick_params(length=0)
-        axis.spines[:].set_visible(False)
-    return figure
-
-
-def mosaic(images: Images, columns: int) -> NDArray[np.uint8]:
-    """Images (n, c, h, w) as one picture, row by row, with a pixel between neighbors."""
-    rows = len(images) // columns
-    paper = 0 if images.shape[1] == 1 else 255  # white: gray images are shown inverted
-    padded = np.pad(
-        images[: rows * columns], ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=paper
-    )
-    _, channels, height, width = padded.shape
-    grid = padded.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
-    picture = grid.reshape(rows * height, columns * width, channels)
-    return picture[..., 0] if channels == 1 else picture

@@ -13,6 +13,16 @@ Row = Mapping[str, Any]
 MINUTE, HOUR = 60, 3600  # seconds
 
 
+def metric_name(metric: str) -> str:
+    """A metric in words: `balanced accuracy`, `macro F1`."""
+    return metric.replace("_", " ").replace("f1", "F1")
+
+
+def capitalized(text: str) -> str:
+    """The text with a capital first letter; `str.capitalize` would change the others as well."""
+    return text[:1].upper() + text[1:]
+
+
 def points(share: float, digits: int = 2) -> str:
     """A difference of shares as signed percentage points: `+1.25`."""
     return f"{100 * share:+.{digits}f}"

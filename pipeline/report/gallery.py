@@ -9,12 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from sklearn.metrics import pairwise_distances_argmin
 
 from pipeline.config.schema import MODELS, SUBSETS, SYNTHETIC, Params
 from pipeline.data.images import Images, LabeledImages, read_images
-from pipeline.report import figures
+from pipeline.report import figures, sheets
 from pipeline.report.captions import SHOWCASE_CAPTIONS
+from pipeline.report.sheets import Subject
 from pipeline.report.tables import finished, read_losses
 from pipeline.runtime.files import read_npz, require
 from pipeline.trials.grid import Replicate
@@ -25,9 +27,7 @@ SNAPSHOT_COLUMNS = 4  # images per class and snapshot: six snapshots side by sid
 SHOWCASE_COLUMNS = 10  # the contract of `.showcase.npz`
 
 
-def plot_training(
-    folder: Path, name: str, params: Params, root: Path, class_names: list[str]
-) -> None:
+def plot_training(folder: Path, name: str, params: Params, root: Path, subject: Subject) -> None:
     """Plot losses, images over training and the showcase of one generator."""
     models, place = root / MODELS / name, folder / "gallery" / name
     for replicate in finished(models, params)[:1]:
@@ -35,18 +35,19 @@ def plot_training(
         panels = {}
         for key, images in read_npz(models / replicate.file(".snapshots.npz")).items():
             step = key.removeprefix("step_")
-            panels[f"step {int(step)}"] = first_columns(images, len(class_names))
-            figure = figures.sheets({f"{name}, {key}": images}, SHEET_PER_CLASS, class_names)
+            panels[f"step {int(step)}"] = first_columns(images, subject.num_classes)
+            figure = rows_of_classes({f"{name}, {key}": images}, SHEET_PER_CLASS, subject)
             figures.save(figure, folder / "samples" / name / f"{step}.png")
-        figure = figures.sheets(panels, SNAPSHOT_COLUMNS, class_names)
+        figure = rows_of_classes(panels, SNAPSHOT_COLUMNS, subject)
         figures.save(figure, place / "over_training.png")
         for key, images in read_showcase(models, replicate).items():
-            figure = figures.sheets({f"{name}, {key}": images}, SHOWCASE_COLUMNS, None)
+            panel = {f"{name}, {key}": images}
+            figure = sheets.sheets(panel, SHOWCASE_COLUMNS, None, subject.background)
             figures.save(figure, place / f"{key}.png")
 
 
 def plot_samples(
-    folder: Path, name: str, params: Params, root: Path, class_names: list[str]
+    folder: Path, name: str, params: Params, root: Path, subject: Subject
 ) -> dict[str, Images]:
     """Plot a grid of one generator's samples and their nearest labeled images; returns its sheet.
 
@@ -54,23 +55,33 @@ def plot_samples(
     """
     for replicate in finished(root / SYNTHETIC / name, params)[:1]:
         data = read_images(root / SYNTHETIC / name / replicate.file(".npz"))
-        figure = figures.sheets({name: grid(data, len(class_names))}, GRID_SIDE, None)
+        cells = {name: grid(data, subject.num_classes, subject.paper(data.images))}
+        figure = sheets.sheets(cells, GRID_SIDE, None, subject.background)
         figures.save(figure, folder / "gallery" / name / "sheet.png")
-        synthetic, subset = sheet(data), read_images(root / SUBSETS / replicate.file(".npz"))
+        synthetic = sheet(data, subject)
+        subset = read_images(root / SUBSETS / replicate.file(".npz"))
         pairs = {name: synthetic, "nearest labeled image": nearest(synthetic, subset.images)}
-        figure = figures.sheets(pairs, SHEET_PER_CLASS, class_names)
+        figure = rows_of_classes(pairs, SHEET_PER_CLASS, subject)
         figures.save(figure, folder / f"nearest-{name}.png")
         return {name: synthetic}
     return {}
 
 
-def sheet(data: LabeledImages) -> Images:
-    """The first images of every class, a row per class; a class with fewer starts over."""
-    rows = [
-        np.resize(np.flatnonzero(data.labels == label), SHEET_PER_CLASS)
-        for label in np.unique(data.labels)
-    ]
-    return data.images[np.concatenate(rows)]
+def rows_of_classes(panels: dict[str, Images], columns: int, subject: Subject) -> Figure:
+    """Image sheets side by side in which row k is class k."""
+    return sheets.sheets(panels, columns, subject.class_names, subject.background)
+
+
+def sheet(data: LabeledImages, subject: Subject) -> Images:
+    """The first images of every class, a row per class; a class with fewer starts over.
+
+    The row of a class without an image is blank.
+    """
+    shape = (subject.num_classes, SHEET_PER_CLASS, *data.images.shape[1:])
+    rows = np.full(shape, subject.paper(data.images), dtype=np.uint8)
+    for label in np.unique(data.labels):
+        rows[label] = data.images[np.resize(np.flatnonzero(data.labels == label), SHEET_PER_CLASS)]
+    return rows.reshape(-1, *data.images.shape[1:])
 
 
 def nearest(images: Images, references: Images) -> Images:
@@ -79,10 +90,10 @@ def nearest(images: Images, references: Images) -> Images:
     return references[pairwise_distances_argmin(flat, other)]
 
 
-def grid(data: LabeledImages, num_classes: int) -> Images:
-    """Equal runs of every class, (400, c, h, w); blank where a class has fewer images."""
+def grid(data: LabeledImages, num_classes: int, paper: int = 0) -> Images:
+    """Equal runs of every class, (400, c, h, w); `paper` where a class has fewer images."""
     per_class = GRID_SIDE**2 // num_classes
-    cells = np.zeros((GRID_SIDE**2, *data.images.shape[1:]), dtype=np.uint8)
+    cells = np.full((GRID_SIDE**2, *data.images.shape[1:]), paper, dtype=np.uint8)
     for label in range(num_classes):
         run = data.images[data.labels == label][:per_class]
         cells[label * per_class : label * per_class + len(run)] = run

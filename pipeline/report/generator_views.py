@@ -5,16 +5,20 @@ Pure functions over `ReportTables` and params; means are over seeds.
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from pipeline.config.schema import Params
 from pipeline.report import formatting, ranking
-from pipeline.report.captions import FLAGS, WARNINGS, warning
+from pipeline.report.captions import FLAGS, UNKNOWN, WARNINGS, warning
 from pipeline.report.columns import (
     BUDGET,
+    MISSING,
     PERCENT,
     SHARE,
     Column,
+    Format,
     Table,
     counted,
     interval,
@@ -27,9 +31,11 @@ from pipeline.report.columns import (
     with_floor,
 )
 from pipeline.report.formatting import Row
+from pipeline.report.names import readable
 from pipeline.report.results import ReportTables
 
 GENERATOR = left("generator", "marked")
+DISTANCES_OF_KINDS = ("precision", "recall", "density", "coverage")
 
 
 def ranked(results: ReportTables, timings: pd.DataFrame, params: Params) -> Table:
@@ -84,8 +90,8 @@ def best_of_kinds(results: ReportTables, timings: pd.DataFrame, params: Params) 
         left("kind", "kind", lambda row, key: kind_name(row[key])),
         BUDGET,
         Column("CAS", "cas", PERCENT),
-        Column("label fidelity", "label_fidelity", PERCENT),
-        *(Column(name, name, SHARE) for name in ("precision", "recall", "density", "coverage")),
+        Column("label fidelity", "label_fidelity", judged(PERCENT)),
+        *(Column(name, name, judged(SHARE)) for name in DISTANCES_OF_KINDS),
         Column("seconds", "seconds", number("%.1f")),
     ]
     return table("The best generator of every kind", columns, mark_generators(rows))
@@ -96,18 +102,38 @@ def kind_name(kind: str) -> str:
     return "GAN" if kind == "gan" else kind
 
 
+def judged(form: Format) -> Format:
+    """The format of a number that needs a judge: `unknown` in rows where there is none to trust."""
+
+    def cell(row: Row, key: str) -> str:
+        text = form(row, key)
+        return UNKNOWN if row.get("unknown") and text.startswith(MISSING) else text
+
+    return cell
+
+
+def why_unknown(results: ReportTables) -> list[str]:
+    """Why numbers that need a judge are unknown, each reason once, as sentences without a dot."""
+    reasons = [reason for reason in results.fidelity.get("unknown", ()) if _is_reason(reason)]
+    return [f"{reason[0].upper()}{reason[1:]}" for reason in dict.fromkeys(reasons)]
+
+
+def _is_reason(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
 def fidelity(results: ReportTables) -> Table:
     """How good the images are, in brackets what real images score."""
     columns = [
         left("generator", "generator"),
         BUDGET,
-        Column("label fidelity", "label_fidelity", with_floor("%.1f %%", 100)),
-        Column("wrong labels", "wrong_label_frac", PERCENT),
+        Column("label fidelity", "label_fidelity", judged(with_floor("%.1f %%", 100))),
+        Column("wrong labels", "wrong_label_frac", judged(PERCENT)),
         Column("CAS", "cas", PERCENT),
-        Column("Fréchet distance", "frechet", with_floor("%.1f")),
-        Column("kernel distance", "kernel", with_floor("%.1f")),
+        Column("Fréchet distance", "frechet", judged(with_floor("%.1f"))),
+        Column("kernel distance", "kernel", judged(with_floor("%.1f"))),
         *(
-            Column(name, name, with_floor("%.2f"))
+            Column(name, name, judged(with_floor("%.2f")))
             for name in ("precision", "recall", "density", "coverage")
         ),
     ]
@@ -122,7 +148,7 @@ def memorization(results: ReportTables) -> Table:
         Column("exact copies", "exact_copies", number("%.1f")),
         Column("near copies", "near_copies_frac", with_floor("%.1f %%", 100)),
         Column("copying, pixels", "copying_pixels", with_floor("%.2f")),
-        Column("copying, features", "copying_features", with_floor("%.2f")),
+        Column("copying, features", "copying_features", judged(with_floor("%.2f"))),
         Column("nearest labeled image", "nearest_drawn", with_floor("%.1f")),
         left("flags", "flags", counted(lambda flag: FLAGS[flag])),
     ]
@@ -133,19 +159,24 @@ def classes(results: ReportTables, class_names: list[str]) -> Table:
     """Quality by class."""
 
     def ends(row: Row, key: str) -> str:
+        if math.isnan(row["label_fidelity_low"]):
+            return MISSING
         return formatting.share_interval(row, "label_fidelity_low", "label_fidelity_high")
 
     columns = [
         left("generator", "generator"),
         BUDGET,
-        Column("class", "label", lambda row, key: class_names[int(row[key])]),
-        Column("label fidelity", "label_fidelity", PERCENT),
-        Column("interval of one seed, %", "label_fidelity_low", ends),
-        Column("coverage", "coverage", SHARE),
+        left("class", "label", lambda row, key: readable(class_names[int(row[key])])),
+        Column("label fidelity", "label_fidelity", judged(PERCENT)),
+        Column("interval of one seed, %", "label_fidelity_low", judged(ends)),
+        Column("coverage", "coverage", judged(SHARE)),
         Column("diversity", "diversity", SHARE),
     ]
     keys = ["generator", "budget", "label"]
-    return table("Quality by class", columns, means(results.fidelity_classes, keys))
+    rows = means(results.fidelity_classes, keys)
+    if why := why_unknown(results):
+        rows = rows.assign(unknown=why[0])
+    return table("Quality by class", columns, rows)
 
 
 def health(results: ReportTables) -> Table:
@@ -209,9 +240,12 @@ def seed_means(table: pd.DataFrame, words: str) -> pd.DataFrame:
     for names, group in table.groupby(["generator", "budget"], sort=False):
         raised = [word for cell in group[words] for word in cell.split("; ") if word]
         counts = {word: raised.count(word) for word in dict.fromkeys(raised)}
-        means = group.drop(columns=["generator", "budget", "seed", words]).mean()
+        columns = ["generator", "budget", "seed", words, "unknown"]
+        means = group.drop(columns=columns, errors="ignore").mean()
         keys = dict(zip(("generator", "budget"), names, strict=True))
-        rows.append({**keys, **means, "n": len(group), words: counts})
+        why = [reason for reason in group.get("unknown", ()) if _is_reason(reason)]
+        unknown = {"unknown": why[0]} if why else {}
+        rows.append({**keys, **means, "n": len(group), words: counts, **unknown})
     return pd.DataFrame(rows)
 
 

@@ -16,7 +16,19 @@ import jinja2
 import pandas as pd
 
 from pipeline.config.schema import Params
-from pipeline.report import captions, comparisons, generator_views, ranking, verdicts, views
+from pipeline.report import (
+    captions,
+    class_views,
+    comparisons,
+    data_views,
+    formatting,
+    generator_views,
+    ranking,
+    resolution,
+    verdicts,
+    views,
+)
+from pipeline.report.names import figure_names, readable
 from pipeline.report.plots import Pictures
 from pipeline.report.recommendation import Tables, recommend
 from pipeline.report.results import ReportTables
@@ -44,6 +56,7 @@ def render_page(
     return template.render(
         params=params,
         confidence=f"{100 * params.report.confidence_level:g} %",
+        metric=formatting.metric_name(params.report.metric),
         manifest=manifest,
         stamp=stamp(root),
         pictures=pictures,
@@ -51,6 +64,7 @@ def render_page(
         css_class=verdicts.css_class,
         **answers(results, timings, params),
         **evidence(results, timings, params, manifest["class_names"]),
+        **dataset(manifest, results, params),
         commit=commit(root),
         versions=library_versions(),
         params_text=(root / "params.yaml").read_text(encoding="utf-8"),
@@ -66,20 +80,24 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(embedded=embedded, showcase_caption=captions.showcase_caption)
+    environment.filters.update(
+        embedded=embedded, readable=readable, showcase_caption=captions.showcase_caption
+    )
     return environment
 
 
 def answers(results: ReportTables, timings: pd.DataFrame, params: Params) -> dict[str, Any]:
     """What the page says in words: the recommendation first, then every comparison."""
     needed = results.diagnostics[[*comparisons.KEYS, "seeds_to_decide", "seeds_for_power"]]
-    accuracy = results.deltas[results.deltas["metric"] == comparisons.PRIMARY_METRIC]
-    rows = accuracy.merge(needed, on=comparisons.KEYS, how="left")
+    declared = results.deltas[results.deltas["metric"] == params.report.metric]
+    rows = declared.merge(needed, on=comparisons.KEYS, how="left")
     is_claim = rows["arm"].map(lambda arm: params.arms[arm].role == "claim")
     is_main = rows["baseline"] == params.report.baseline
     claims = rows[is_main & is_claim & (rows["arm"] != rows["baseline"])]
     equivalents: list[dict[Any, Any]] = results.worth.to_dict("records")
-    found = Tables(results.deltas, results.diagnostics, results.worth, results.trials, timings)
+    found = Tables(
+        results.deltas, results.diagnostics, results.worth, results.trials, timings, results.classes
+    )
     return {
         "recommendations": recommend(found, params),
         "answers": [_answer(row, params) for row in primary_first(claims, params)],
@@ -107,6 +125,8 @@ def evidence(
         "learners": ranking.learners(params),
         "untuned": captions.UNTUNED,
         "best": generator_views.best_of_kinds(results, timings, params),
+        "class_recalls": class_views.class_recalls(results, params),
+        "class_sentences": class_views.class_sentences(results, params),
         "failures": views.failures(results),
         "without_failures": views.without_failures(results, params),
         "fidelity": generator_views.fidelity(results),
@@ -122,6 +142,20 @@ def evidence(
         "distance_warnings": [text for row in teachers if (text := captions.distance_warning(row))],
         "filters": views.filters(results, params),
         "run_time": views.run_time(timings),
+    }
+
+
+def dataset(manifest: Mapping[str, Any], results: ReportTables, params: Params) -> dict[str, Any]:
+    """What the page says of the images themselves, and of what a test set of their size shows."""
+    return {
+        "data_facts": data_views.facts(manifest),
+        "data_notes": data_views.notes(manifest),
+        "data_classes": data_views.classes(manifest),
+        "data_conflicts": data_views.conflicts(manifest),
+        "resolution": resolution.sentences(results.deltas, results.diagnostics, manifest, params),
+        "per_seed": captions.PER_SEED if params.data.per_seed else "",
+        "numbered": figure_names(manifest["class_names"]).numbered,
+        "why_unknown": generator_views.why_unknown(results),
     }
 
 

@@ -1,4 +1,4 @@
-"""Label equivalents: how many real labels per class give the accuracy of an arm.
+"""Label equivalents: how many real labels per class are as good as an arm.
 
 Reads no file.
 """
@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.config.schema import Params
 from pipeline.evaluation import statistics
-from pipeline.report.comparisons import PRIMARY_METRIC, Overlaps, main_rows
+from pipeline.report.comparisons import Overlaps, main_rows
 from pipeline.report.pairing import by_cell, paired
 from pipeline.trials.grid import arm_replicates
 
@@ -32,7 +32,7 @@ LABEL_EQUIVALENT_COLUMNS = [
 def label_equivalent_table(
     trials: pd.DataFrame, deltas: pd.DataFrame, params: Params, overlaps: Overlaps
 ) -> pd.DataFrame:
-    """How many real labels per class would give an arm's accuracy, one row per claim.
+    """How many real labels per class would give an arm's `report.metric`, one row per claim.
 
     From the baseline's learning curve between its `least` and `most` budgets, never beyond: minus
     or plus infinity says that the number lies outside. `verdict` is that of the arm against the
@@ -47,7 +47,7 @@ def label_equivalent_table(
     for classifier in params.classifiers if len(budgets) > 1 else ():
         arms = [arm for arm in claims if classifier in params.arm_classifiers(arm)]
         keys = [
-            {"classifier": classifier, "budget": budget, "metric": PRIMARY_METRIC}
+            {"classifier": classifier, "budget": budget, "metric": params.report.metric}
             for budget in budgets
         ]
         curve = np.stack([paired(scores, key, baseline) for key in keys], axis=1)

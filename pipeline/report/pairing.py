@@ -18,6 +18,11 @@ from pipeline.evaluation.metrics import METRICS
 Cells = Mapping[tuple[str, str, int], pd.DataFrame]  # by classifier, arm and budget
 
 
+def metrics_of(trials: pd.DataFrame) -> list[str]:
+    """The metrics that the trials have, in the order of `METRICS`."""
+    return [name for name in METRICS if name in trials]
+
+
 def by_cell(trials: pd.DataFrame) -> Cells:
     """The trials of every classifier, arm and budget, in the order of seeds."""
     return dict(iter(trials.sort_values("seed").groupby(["classifier", "arm", "budget"])))

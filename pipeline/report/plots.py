@@ -12,9 +12,12 @@ from matplotlib.figure import Figure
 
 from pipeline.config.schema import SUBSETS, Params
 from pipeline.data.images import read_images
-from pipeline.report import comparisons, figures, gallery, ranking, tables
+from pipeline.report import comparisons, figures, formatting, gallery, ranking, tables
+from pipeline.report.captions import PER_SEED
 from pipeline.report.gallery import SHEET_PER_CLASS
+from pipeline.report.names import readable
 from pipeline.report.results import ReportTables, write_csv
+from pipeline.report.sheets import Subject
 from pipeline.runtime.files import replacing
 from pipeline.trials.grid import Replicate
 
@@ -30,16 +33,17 @@ class Pictures:
 
 
 def write_plots(
-    reports: Path, results: ReportTables, params: Params, root: Path, class_names: list[str]
+    reports: Path, results: ReportTables, params: Params, root: Path, subject: Subject
 ) -> None:
     """Write `plots/`, and the two figures that the README shows, `deltas.png` and `samples.png`."""
     with replacing(reports / "plots") as folder:
         _write_plot_data(folder, results, params, root)
         _plot_accuracies(folder, results, params)
-        _plot_classes(folder, results, params, class_names)
-        samples = _plot_generators(folder, results, params, root, class_names)
+        _plot_classes(folder, results, params, subject)
+        samples = _plot_generators(folder, results, params, root, subject)
     rows = comparisons.main_rows(results.deltas, params)
-    figures.save(figures.forest(rows, params.report.smallest_effect), reports / "deltas.png")
+    forest = figures.forest(rows, params.report.smallest_effect, params.report.metric)
+    figures.save(forest, reports / "deltas.png")
     figures.save(samples, reports / "samples.png")
 
 
@@ -65,45 +69,48 @@ def _write_plot_data(folder: Path, results: ReportTables, params: Params, root: 
 
 
 def _plot_accuracies(folder: Path, results: ReportTables, params: Params) -> None:
-    """Accuracy by budget of all arms that are not controls, the baseline first."""
+    """`report.metric` by budget of all arms that are not controls, the baseline first."""
     names = [name for name, arm in params.arms.items() if not arm.is_control]
     order = sorted(names, key=lambda name: name != params.report.baseline)
     trials = results.trials
     selected = [trials[trials["arm"] == name].assign(arm=params.marked(name)) for name in order]
-    figures.save(figures.learning_curves(pd.concat(selected)), folder / "accuracy.png")
+    curves = figures.learning_curves(pd.concat(selected), params.report.metric)
+    figures.save(curves, folder / "accuracy.png")
 
 
-def _plot_classes(
-    folder: Path, results: ReportTables, params: Params, class_names: list[str]
-) -> None:
+def _plot_classes(folder: Path, results: ReportTables, params: Params, subject: Subject) -> None:
     """Confusion and recall of the baseline, the reference and the primary arm."""
     primary = params.report.primary
     arms = dict.fromkeys([params.report.baseline, params.report.reference, primary.arm])
     matrices = {
         params.marked(arm): results.confusions[primary.classifier, arm] for arm in arms if arm
     }
-    figures.save(figures.confusion_matrices(matrices, class_names), folder / "confusion.png")
+    figures.save(
+        figures.confusion_matrices(matrices, subject.class_names), folder / "confusion.png"
+    )
     recall = {arm: counts.diagonal() / counts.sum(axis=1) for arm, counts in matrices.items()}
-    figures.save(figures.recalls(pd.DataFrame(recall, index=class_names)), folder / "recall.png")
+    shares = pd.DataFrame(recall, index=[*map(readable, subject.class_names)])
+    figures.save(figures.recalls(shares), folder / "recall.png")
 
 
 def _plot_generators(
-    folder: Path, results: ReportTables, params: Params, root: Path, class_names: list[str]
+    folder: Path, results: ReportTables, params: Params, root: Path, subject: Subject
 ) -> Figure:
     """Training, samples and gallery of every generator; returns all samples beside real images."""
     primary = params.report.primary.budget
     first = Replicate(primary, params.study.seeds[0])
-    panels = {"real, labeled": gallery.sheet(read_images(root / SUBSETS / first.file(".npz")))}
+    real = read_images(root / SUBSETS / first.file(".npz"))
+    panels = {"real, labeled": gallery.sheet(real, subject)}
     for name in params.generators:
-        gallery.plot_training(folder, name, params, root, class_names)
-        panels |= gallery.plot_samples(folder, name, params, root, class_names)
+        gallery.plot_training(folder, name, params, root, subject)
+        panels |= gallery.plot_samples(folder, name, params, root, subject)
 
     best = ranking.champions(results.ranking, results.kinds, primary)
     if best:
         pair = {name: panels[name] for name in best.values()}
-        figure = figures.sheets(pair, SHEET_PER_CLASS, class_names)
+        figure = gallery.rows_of_classes(pair, SHEET_PER_CLASS, subject)
         figures.save(figure, folder / "side_by_side.png")
-    return figures.sheets(panels, SHEET_PER_CLASS, class_names)
+    return gallery.rows_of_classes(panels, SHEET_PER_CLASS, subject)
 
 
 def pictures(reports: Path, params: Params) -> Pictures:
@@ -111,8 +118,9 @@ def pictures(reports: Path, params: Params) -> Pictures:
     primary = params.report.primary
     scope = f"{primary.classifier}, {primary.budget} labels per class, all seeds"
     plots = reports / "plots"
+    metric = formatting.capitalized(formatting.metric_name(params.report.metric))
     captions = {
-        "Accuracy by label budget; dots are seeds, lines are means; controls are left out.": plots
+        f"{metric} by label budget; dots are seeds, lines are means; controls are left out.": plots
         / "accuracy.png",
         f"Recall of every class ({scope}).": plots / "recall.png",
         f"Confusion matrices ({scope}).": plots / "confusion.png",
@@ -129,7 +137,11 @@ def pictures(reports: Path, params: Params) -> Pictures:
             plots / f"losses-{name}.png"
         )
     headline = reports / "deltas.png"
-    caption = "Accuracy against the baseline, with intervals; gray: differences that do not matter."
+    caption = (
+        f"{metric} against the baseline, with intervals; gray: differences that do not matter."
+    )
+    if params.data.per_seed:
+        caption += f" {PER_SEED}"
     side_by_side = plots / "side_by_side.png"
     return Pictures(
         headline=(caption, headline) if headline.exists() else None,

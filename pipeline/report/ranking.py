@@ -94,12 +94,16 @@ def ranking_table(
     against = main_rows(deltas, params).set_index(["classifier", "arm", "budget"])[list(DELTAS)]
     by_arm = against.to_dict("index")
     # Without a single audit there is no such column.
-    by_replicate = fidelity.assign(label_fidelity=fidelity.get("label_fidelity", np.nan))
+    by_replicate = fidelity.assign(
+        label_fidelity=fidelity.get("label_fidelity", np.nan), unknown=fidelity.get("unknown", "")
+    )
     rows = []
     for (name, budget), group in by_replicate.groupby(["generator", "budget"], sort=False):
         arms = only_arm(params, name), adding_arm(params, name)
         lost = trials["failed"] & trials["arm"].isin(arms) & (trials["budget"] == budget)
-        failed = {*trials[lost]["seed"], *group[group["label_fidelity"].isna()]["seed"]}
+        # Where no judge could be trained, nothing has a label fidelity.
+        not_evaluated = group["label_fidelity"].isna() & (group["unknown"] == "")
+        failed = {*trials[lost]["seed"], *group[not_evaluated]["seed"]}
         scores = group["cas"].dropna().to_numpy(dtype=np.float64)
         cas = statistics.Interval(np.nan, np.nan, np.nan)
         if len(scores):

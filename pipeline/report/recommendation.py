@@ -2,27 +2,30 @@
 
 Pure functions over the report's tables; the terminal and the page print the same sentences. An arm
 is recommended only if it is a gain over the baseline and better than its reference, where it has
-one; among those the one with the highest mean accuracy. A reference that is below the baseline
-blocks no arm that beats both. An arm whose controls failed, that was not judged, or that only
-measures is never recommended.
+one; among those the one with the highest mean of `report.metric`. A reference that is below the
+baseline blocks no arm that beats both. An arm whose controls failed, that was not judged, or that
+only measures is never recommended. A recommended arm that is worse on a class says so.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from pipeline.config.arms import SmoteArm
 from pipeline.config.schema import Params
 from pipeline.evaluation.statistics import SEEDS_FOR_A_CLAIM
+from pipeline.report.class_words import harmed_classes
 from pipeline.report.formatting import (
     Row,
     format_budget,
     format_seconds,
     format_seeds,
+    metric_name,
     percent,
     points,
 )
@@ -35,7 +38,6 @@ from pipeline.report.verdicts import (
 )
 from pipeline.trials.layout import filter_teacher
 
-ACCURACY = "accuracy"
 MAKING_STAGES = ("train_teacher", "train_generator", "tune", "synthesize")
 
 
@@ -44,6 +46,7 @@ class Tables:
     """The tables that a recommendation is computed from, as the report writes them.
 
     `timings` may be empty: seconds are known only where trials were computed on this machine.
+    `classes` is empty in reports of an earlier version.
     """
 
     deltas: pd.DataFrame
@@ -51,6 +54,7 @@ class Tables:
     label_equivalents: pd.DataFrame
     trials: pd.DataFrame
     timings: pd.DataFrame
+    classes: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Recommendation:
 
 def recommend(tables: Tables, params: Params) -> list[Recommendation]:
     """One recommendation per budget and classifier, in the order of budgets and of params.yaml."""
-    rows = _rows(tables)
+    rows = _rows(tables, params)
     recommendations = []
     for budget in sorted(params.study.budgets):
         for classifier in params.classifiers:
@@ -80,12 +84,12 @@ def recommend(tables: Tables, params: Params) -> list[Recommendation]:
     return recommendations
 
 
-def _rows(tables: Tables) -> list[dict[str, Any]]:
-    """The comparisons of accuracies with the number of seeds that each needs.
+def _rows(tables: Tables, params: Params) -> list[dict[str, Any]]:
+    """The comparisons of `report.metric` with the number of seeds that each needs.
 
     Numbers are rounded as in the CSV files, so that both readers print the same digits.
     """
-    deltas = tables.deltas[tables.deltas["metric"] == ACCURACY]
+    deltas = tables.deltas[tables.deltas["metric"] == params.report.metric]
     keys = ["classifier", "arm", "baseline", "budget"]
     needed = tables.diagnostics[[*keys, "seeds_to_decide", "seeds_for_power"]]
     rows: list[dict[Any, Any]] = deltas.merge(needed, on=keys, how="left").to_dict("records")
@@ -105,17 +109,17 @@ def _recommend(cell: Sequence[Row], tables: Tables, params: Params) -> Recommend
     ]
     references = {row["arm"]: row for row in cell if row["baseline"] != baseline}
     is_shown = [row for row in claims if _is_shown(row, references)]
-    by_accuracy = sorted(is_shown, key=lambda row: -row["mean_arm"])
+    best_first = sorted(is_shown, key=lambda row: -row["mean_arm"])
     classifier, budget = cell[0]["classifier"], cell[0]["budget"]
     scope = f"{classifier} with {format_budget(budget)}"
 
     sentences: list[str] = []
-    best = by_accuracy[0] if by_accuracy else None
+    best = best_first[0] if best_first else None
     if best is None:
         sentences += _nothing(scope, cell, claims, references, params)
     else:
         sentences += _use(scope, best, references, tables, params)
-        sentences += _without_unlabeled(best, by_accuracy, params)
+        sentences += _without_unlabeled(best, best_first, params)
         sentences += _why_no_added_images(best, claims, references, params)
     sentences += _invalid(claims)
     sentences += _more_labels(cell, tables, params)
@@ -139,12 +143,11 @@ def _use(
     """The recommended arm, what its added images contribute and cost, its label equivalent."""
     arm = row["arm"]
     failed = f" ({row['num_failed']} of {row['n']} seeds failed)" if row["num_failed"] else ""
-    first = (
-        f"{scope}: use {arm} ({describe(arm, params)}), {_accuracies(row)}, {_change(row)}{failed}"
-    )
+    first = f"{scope}: use {arm} ({describe(arm, params)}), {_scores(row)}, {_change(row)}{failed}"
     seconds = cost(arm, row["budget"], tables.timings, params)
     price = "" if math.isnan(seconds) else f"{format_seconds(seconds)} per replicate"
     sentences = [first + "."]
+    sentences += harmed_classes(tables.classes, row)
     made = _added_images(arm, params)
     reference = references.get(arm)
     if reference and reference["verdict"] != "weak reference":
@@ -163,7 +166,8 @@ def _use(
         is_same = all(equivalent[name] == row[name] for name in names)
         if is_same and equivalent["verdict"] not in NO_LABEL_EQUIVALENT:
             labels = label_equivalent(equivalent)
-            sentences.append(f"That is the accuracy of {labels} labels per class alone.")
+            metric = metric_name(params.report.metric)
+            sentences.append(f"That is the {metric} of {labels} labels per class alone.")
     return sentences
 
 
@@ -189,13 +193,13 @@ def _worse_than_nothing(row: Row, reference: Row, made: str) -> str:
     )
 
 
-def _without_unlabeled(best: Row, by_accuracy: Sequence[Row], params: Params) -> list[str]:
+def _without_unlabeled(best: Row, best_first: Sequence[Row], params: Params) -> list[str]:
     """The best arm without unlabeled images, where the best of all needs them."""
     if best["regime"] == "labeled":
         return []
-    for row in by_accuracy:
+    for row in best_first:
         if row["regime"] == "labeled":
-            text = f"use {row['arm']} ({describe(row['arm'], params)}), {_accuracies(row)}"
+            text = f"use {row['arm']} ({describe(row['arm'], params)}), {_scores(row)}"
             return [f"Without unlabeled images: {text}, {_change(row)}."]
     return ["Without unlabeled images, no arm is shown to help."]
 
@@ -210,7 +214,7 @@ def _why_no_added_images(
     shown = [row for row in made if _is_shown(row, references)]
     if shown:
         row = max(shown, key=lambda row: row["mean_arm"])
-        return [f"{row['arm']} helps as well, but less: {_accuracies(row)}."]
+        return [f"{row['arm']} helps as well, but less: {_scores(row)}."]
     row = max(made, key=lambda row: row["mean_arm"])
     what = _added_images(row["arm"], params).capitalize()
     return [f"{what} are not shown to improve this: {_judgment(row, references)}."]
@@ -223,7 +227,7 @@ def _nothing(
     references: dict[str, Row],
     params: Params,
 ) -> list[str]:
-    """Nothing is shown to help, and what the most accurate arm lacks."""
+    """Nothing is shown to help, and what the best arm lacks."""
     accuracy = cell[0]["mean_baseline"]
     for row in cell:
         if row["baseline"] == params.report.baseline:
@@ -241,7 +245,10 @@ def _nothing(
     judged = [row for row in claims if row["verdict"] != "invalid"]
     if judged:
         row = max(judged, key=lambda row: row["mean_arm"])
-        sentences.append(f"The most accurate arm: {_judgment(row, references)}.")
+        metric = params.report.metric
+        arm = f"The arm with the highest {metric_name(metric)}"
+        arm = "The most accurate arm" if metric == "accuracy" else arm
+        sentences.append(f"{arm}: {_judgment(row, references)}.")
     return sentences
 
 
@@ -293,7 +300,7 @@ def _more_labels(cell: Sequence[Row], tables: Tables, params: Params) -> list[st
             ]
     trials = tables.trials
     own = trials[(trials["classifier"] == classifier) & (trials["arm"] == params.report.baseline)]
-    means = own.groupby("budget")[ACCURACY].mean()
+    means = own.groupby("budget")[params.report.metric].mean()
     larger = [int(other) for other in means.index if other > budget]
     if not larger:
         return []
@@ -304,8 +311,10 @@ def _more_labels(cell: Sequence[Row], tables: Tables, params: Params) -> list[st
     ]
 
 
-def _accuracies(row: Row) -> str:
-    return f"{100 * row['mean_baseline']:.1f} to {percent(row['mean_arm'])}"
+def _scores(row: Row) -> str:
+    """The metric of baseline and arm: `80.0 to 85.0 %`, with its name if it is not accuracy."""
+    name = "" if row["metric"] == "accuracy" else f"{metric_name(row['metric'])} "
+    return f"{name}{100 * row['mean_baseline']:.1f} to {percent(row['mean_arm'])}"
 
 
 def _change(row: Row) -> str:
@@ -326,16 +335,20 @@ def describe(arm: str, params: Params) -> str:
         parts.append(f"images of {recipe.generator}")
     elif recipe.teacher:
         parts.append(f"images with pseudo-labels of {recipe.teacher}")
+    elif isinstance(recipe, SmoteArm):
+        parts.append("images interpolated by SMOTE")
     elif not parts:
-        parts.append("repeated images" if recipe.per_class else "the labeled images alone")
+        parts.append("repeated images" if recipe.adds_images else "the labeled images alone")
     text = " plus ".join(parts) + ("" if recipe.real else ", without the labeled images")
+    text += ", every class filled up to the largest" if recipe.balances else ""
+    text += ", with balanced class weights" if recipe.class_weights == "balanced" else ""
     return text if params.regime(arm) == "labeled" else f"{text}, using unlabeled images"
 
 
 def _added_images(arm: str, params: Params) -> str:
     """`synthetic images` or `pseudo-labeled images`, if an arm adds such; else empty."""
     recipe = params.arms[arm]
-    if not recipe.per_class:
+    if not recipe.adds_images:
         return ""
     if recipe.generator:
         return "synthetic images"

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config.schema import Params
-from pipeline.report import comparisons, families, ranking, tables
+from pipeline.report import classes, comparisons, families, ranking, tables
 from pipeline.report.diagnostics import diagnostics_table
 from pipeline.report.label_equivalents import label_equivalent_table
+from pipeline.report.names import for_csv, with_text
 from pipeline.runtime.files import write_text
 from pipeline.trials.integrity import verify
 
@@ -38,6 +39,7 @@ class ReportTables:
     failures: pd.DataFrame
     ranking: pd.DataFrame
     health: pd.DataFrame
+    classes: pd.DataFrame  # recall per class
     confusions: dict[tuple[str, str], np.ndarray]
     kinds: dict[str, str]
     augmentations: dict[str, Mapping[str, float]]
@@ -50,16 +52,17 @@ def build_tables(params: Params, root: Path, dataset: str) -> ReportTables:
     """
     scored = list(tables.read_trials(params, root))
     verify(params, root)
-    trials = tables.trials_table(dataset, scored)
+    trials = tables.trials_table(dataset, scored, params.report.metric)
     overlaps = tables.subset_overlaps(params, root)
     correct = tables.correct_mask(scored)
+    weights = tables.image_weights(scored, params.report.metric)
     deltas = comparisons.deltas_table(trials, params, overlaps)
     fidelity = tables.fidelity_table(params, root, trials)
     by_name = families.families(params, root)
     results = ReportTables(
         trials=trials,
         deltas=deltas,
-        diagnostics=diagnostics_table(trials, correct, params, overlaps),
+        diagnostics=diagnostics_table(trials, correct, params, overlaps, weights),
         worth=label_equivalent_table(trials, deltas, params, overlaps),
         fidelity=fidelity,
         fidelity_classes=tables.classes_table(params, root),
@@ -69,6 +72,7 @@ def build_tables(params: Params, root: Path, dataset: str) -> ReportTables:
         failures=tables.failures_table(params, root),
         ranking=ranking.ranking_table(trials, deltas, fidelity, params, overlaps),
         health=families.health_table(params, root),
+        classes=classes.recall_table(scored, deltas, params, overlaps, classes.about(params, root)),
         confusions=tables.confusions(scored, params.report.primary.budget),
         kinds={name: family.kind for name, family in by_name.items() if family.kind},
         augmentations={
@@ -94,5 +98,9 @@ def write_tables(reports: Path, results: ReportTables) -> None:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table with six decimals and `\\n`, so that equal numbers give equal bytes."""
-    write_text(path, table.to_csv(index=False, lineterminator="\n", float_format=f"%.{DECIMALS}f"))
+    """Write a table with six decimals and `\\n`, so that equal numbers give equal bytes.
+
+    No cell of text is a formula for a spreadsheet (`names.for_csv`).
+    """
+    cells = with_text(table, for_csv)
+    write_text(path, cells.to_csv(index=False, lineterminator="\n", float_format=f"%.{DECIMALS}f"))

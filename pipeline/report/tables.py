@@ -16,14 +16,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.config.schema import MODELS, SUBSETS, SYNTHETIC, Params
-from pipeline.evaluation.metrics import METRICS, confusion
+from pipeline.evaluation.metrics import METRICS, computed_metrics, confusion
 from pipeline.evaluation.statistics import mean_overlap
-from pipeline.report.comparisons import PRIMARY_METRIC
 from pipeline.report.ranking import only_arm
 from pipeline.runtime.errors import IntegrityError
 from pipeline.runtime.files import file_digest, read_json, read_npz
 from pipeline.trials.grid import Replicate, Trial, curve_replicates, expected_trials, replicates
-from pipeline.trials.layout import JUDGE, MANIFEST, artifacts
+from pipeline.trials.layout import MANIFEST, artifacts, ids_file, judges
 from pipeline.trials.provenance import failure_of, manifest_of, read_manifest
 from pipeline.trials.store import TIMINGS
 
@@ -60,7 +59,7 @@ ALIASES = {
     "confidence": "min_probability",
 }
 # What an evaluation says per class or in words; all else is a number per replicate.
-NOT_NUMBERS = ("classes", "flags")
+NOT_NUMBERS = ("classes", "flags", "unknown")
 
 ScoredTrials = list[tuple[Trial, dict[str, np.ndarray]]]
 Audit = dict[str, Any]
@@ -103,8 +102,14 @@ def read_trials(params: Params, root: Path) -> Iterator[tuple[Trial, dict[str, n
         yield trial, read_npz(baseline) | none | {"failed": np.array(True)}
 
 
-def trials_table(dataset: str, scored: ScoredTrials) -> pd.DataFrame:
-    """One row per trial: its names, every metric, the training set size, and whether it failed."""
+def trials_table(dataset: str, scored: ScoredTrials, declared: str = "accuracy") -> pd.DataFrame:
+    """One row per trial: its names, every metric, the training set size, and whether it failed.
+
+    Balanced accuracy is the last column, where it is the `declared` metric or the classes of a test
+    set differ in size.
+    """
+    needed = {name for _, arrays in scored for name in computed_metrics(arrays["labels"], declared)}
+    names = [name for name in METRICS if name in needed]
     rows = [
         {
             "dataset": dataset,
@@ -112,8 +117,8 @@ def trials_table(dataset: str, scored: ScoredTrials) -> pd.DataFrame:
             "arm": trial.arm,
             **trial.replicate.columns(),
             **{
-                name: metric.compute(arrays["labels"], arrays["probabilities"])
-                for name, metric in METRICS.items()
+                name: METRICS[name].compute(arrays["labels"], arrays["probabilities"])
+                for name in names
             },
             "num_train": int(arrays["num_train"]),
             "num_made": int(arrays["num_made"]),
@@ -121,7 +126,9 @@ def trials_table(dataset: str, scored: ScoredTrials) -> pd.DataFrame:
         }
         for trial, arrays in scored
     ]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    last = [name for name in names if name == "balanced_accuracy"]
+    return table[[*table.columns.drop(last), *last]]
 
 
 def correct_mask(scored: ScoredTrials) -> dict[Trial, NDArray[np.bool_]]:
@@ -130,6 +137,19 @@ def correct_mask(scored: ScoredTrials) -> dict[Trial, NDArray[np.bool_]]:
         trial: arrays["probabilities"].argmax(axis=1) == arrays["labels"]
         for trial, arrays in scored
     }
+
+
+def image_weights(scored: ScoredTrials, metric: str) -> NDArray[np.float64] | None:
+    """Weights of the test images, (num_test,) with mean 1, for balanced accuracy; else None.
+
+    The mean of weight times correctness is balanced accuracy. Of the first trial: without a test
+    set per seed, all have the same test images.
+    """
+    if metric != "balanced_accuracy":
+        return None
+    labels = scored[0][1]["labels"]
+    sizes = np.bincount(labels)
+    return len(labels) / (np.count_nonzero(sizes) * sizes[labels])
 
 
 def failures_table(params: Params, root: Path) -> pd.DataFrame:
@@ -144,12 +164,27 @@ def failures_table(params: Params, root: Path) -> pd.DataFrame:
 
 
 def subset_overlaps(params: Params, root: Path) -> dict[int, float]:
-    """The mean share of images that the subsets of two seeds have in common, by budget."""
+    """The correlation of the scores of two seeds, at most, by budget.
+
+    The mean share of images that their labeled subsets have in common, or their test sets, where
+    every seed has its own and that share is larger. To first order a score is a sum of effects of
+    labeled images, of test images and of pairs of both (its Hoeffding decomposition); the parts of
+    two seeds correlate by the share of the one, of the other, and by the product of both. The
+    correlation of the scores is a mean of these, weighted by variance: at most the largest.
+
+    Source: Nadeau and Bengio (2003), whose rho for repeated hold-outs, n_test / (n_test + n_train),
+    is the expected share of common test images.
+    """
+    # Positions in pools of different seeds mean different images, content ids do not.
+    seeds = params.study.seeds if params.data.per_seed else ()
+    ids = {seed: read_npz(root / ids_file(params, seed).path) for seed in seeds}
+    tests = mean_overlap([each["test"] for each in ids.values()])
     by_budget: dict[int, list[np.ndarray]] = {}
     for replicate in curve_replicates(params.study):
         index = read_npz(root / SUBSETS / replicate.file(".npz"))["index"]
-        by_budget.setdefault(replicate.budget, []).append(index)
-    return {budget: mean_overlap(subsets) for budget, subsets in by_budget.items()}
+        subset = ids[replicate.seed]["pool"][index] if params.data.per_seed else index
+        by_budget.setdefault(replicate.budget, []).append(subset)
+    return {budget: max(mean_overlap(subsets), tests) for budget, subsets in by_budget.items()}
 
 
 def filters_table(scored: ScoredTrials) -> pd.DataFrame:
@@ -243,16 +278,19 @@ def fidelity_table(params: Params, root: Path, trials: pd.DataFrame) -> pd.DataF
     """One row per generator and replicate: the numbers of its evaluation, and its CAS.
 
     CAS (classification accuracy score; Ravuri and Vinyals 2019) is the first classifier's accuracy
-    in an arm of unfiltered synthetic images alone; empty when no arm is of that kind.
+    in an arm of unfiltered synthetic images alone; empty when no arm is of that kind. Where the
+    pool cannot train a judge, what depends on it is empty, and a column `unknown` says why.
     """
     scores = {name: _cas(params, name, trials) for name in params.generators}
-    rows, flags = [], []
+    rows, flags, unknown = [], [], []
     for names, audit in audits(params, root):
         numbers = {key: value for key, value in audit.items() if key not in NOT_NUMBERS}
         cas = scores[names["generator"]].get((names["budget"], names["seed"]))
         rows.append({**names, **numbers, "cas": cas})
         flags.append("; ".join(audit.get("flags", ())))
-    return as_table(rows, text=["generator"]).assign(flags=flags)
+        unknown.append(audit.get("unknown", ""))
+    table = as_table(rows, text=["generator"]).assign(flags=flags)
+    return table.assign(unknown=unknown) if any(unknown) else table
 
 
 def classes_table(params: Params, root: Path) -> pd.DataFrame:
@@ -270,7 +308,7 @@ def _cas(params: Params, generator: str, trials: pd.DataFrame) -> dict[object, f
     first = next(iter(params.classifiers))
     rows = trials[(trials["arm"] == only_arm(params, generator)) & ~trials["failed"]]
     rows = rows[rows["classifier"] == first]
-    return dict(rows.set_index(["budget", "seed"])[PRIMARY_METRIC])
+    return dict(rows.set_index(["budget", "seed"])["accuracy"])
 
 
 def read_history(folder: Path, replicate: Replicate) -> pd.DataFrame:
@@ -314,7 +352,8 @@ def timings_table(params: Params, root: Path) -> pd.DataFrame:
     in training.
     """
     rows = [row for file in sorted((root / TIMINGS).glob("*.json")) for row in read_json(file)]
-    items = {*params.arms, *params.generators, *params.teachers, JUDGE}
+    trained = {artifact.item for artifact in judges(params)}
+    items = {*params.arms, *params.generators, *params.teachers, *trained}
     present = [
         {**row, "images_per_s": _images_per_s(row, root)}
         for row in rows

@@ -13,21 +13,23 @@ from typing import Literal
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.config.schema import Params
-from pipeline.report import formatting, verdicts
-from pipeline.report.captions import UNLABELED_NOTE, UNTUNED
+from pipeline.report import class_words, formatting, resolution, verdicts
+from pipeline.report.captions import PER_SEED, UNLABELED_NOTE, UNTUNED
 from pipeline.report.comparisons import table_rows
 from pipeline.report.html import PAGE
+from pipeline.report.names import from_csv, with_text
 from pipeline.report.ranking import learners, with_places
 from pipeline.report.recommendation import Recommendation, Tables, recommend
-from pipeline.runtime.files import require
+from pipeline.runtime.files import read_json, require
 
 COLUMNS = (
     "classifier",
     "labels per class",
     "arm",
-    "accuracy",
+    "{metric}",
     "delta, points",
     "interval",
     "verdict",
@@ -47,8 +49,10 @@ TEXT = (
     "generator",
     "stage",
     "item",
+    "class_name",
 )
 TEXT_COLUMNS = ("classifier", "arm", "verdict", "generator")
+TABLES_OF_LIMITS = ("deltas", "diagnostics")
 WIDTH = 130  # characters; outside a terminal the library would cut tables to 80
 RANKING_WIDTH = 200
 
@@ -58,7 +62,9 @@ def read_table(path: Path) -> pd.DataFrame:
 
     Only an empty cell is missing: an arm may be called `nan` or `null`.
     """
-    return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""])
+    types = dict.fromkeys(TEXT, str)
+    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+    return with_text(table, from_csv)
 
 
 def read_deltas(root: Path) -> pd.DataFrame:
@@ -73,14 +79,32 @@ def read_timings(root: Path) -> pd.DataFrame:
     return read_table(path) if path.exists() else pd.DataFrame(columns=columns)
 
 
+def read_classes(root: Path) -> pd.DataFrame:
+    """The recalls per class that the report wrote; empty in one of an earlier version."""
+    path = root / "reports/classes.csv"
+    return read_table(path) if path.exists() else pd.DataFrame()
+
+
 def recommendations(root: Path, params: Params) -> list[Recommendation]:
     """What to do, from the last report's files: the same sentences as on its page."""
     deltas, diagnostics, equivalents, trials = (
         read_table(require(root / f"reports/{name}.csv", "report"))
         for name in ("deltas", "diagnostics", "worth", "trials")
     )
-    tables = Tables(deltas, diagnostics, equivalents, trials, read_timings(root))
+    tables = Tables(
+        deltas, diagnostics, equivalents, trials, read_timings(root), read_classes(root)
+    )
     return recommend(tables, params)
+
+
+def limits(root: Path, params: Params) -> str:
+    """What the study cannot show, and the note on test sets of every seed; empty if neither."""
+    path = root / "data/splits/manifest.json"
+    if not path.exists():  # results of others, without the images
+        return ""
+    deltas, diagnostics = (read_table(root / f"reports/{name}.csv") for name in TABLES_OF_LIMITS)
+    sentences = resolution.sentences(deltas, diagnostics, read_json(path), params)
+    return " ".join([*sentences, *([PER_SEED] if params.data.per_seed else [])])
 
 
 def lines(deltas: pd.DataFrame, params: Params) -> list[tuple[str, ...]]:
@@ -103,10 +127,16 @@ def lines(deltas: pd.DataFrame, params: Params) -> list[tuple[str, ...]]:
     ]
 
 
+def columns(params: Params) -> tuple[str, ...]:
+    """The titles of the headline table."""
+    metric = formatting.metric_name(params.report.metric)
+    return tuple(title.format(metric=metric) for title in COLUMNS)
+
+
 def markdown(deltas: pd.DataFrame, params: Params) -> str:
     """The headline table in Markdown."""
     rows = lines(deltas, params)
-    text = markdown_table(COLUMNS, rows)
+    text = markdown_table(columns(params), rows)
     return text + (f"\n\n{UNLABELED_NOTE}" if any(row[2].endswith("*") for row in rows) else "")
 
 
@@ -171,26 +201,31 @@ def _number(value: float, form: str) -> str:
 def show(root: Path, params: Params) -> None:
     """Print what to do, the table, the ranking, comparisons with references, the page's path."""
     deltas = read_deltas(root)
-    for found in recommendations(root, params):
+    for recommendation in recommendations(root, params):
+        print(f"{recommendation}\n")
+    if found := limits(root, params):
         print(f"{found}\n")
     console = Console()
     about = f"{len(params.study.seeds)} seeds, {100 * params.report.confidence_level:g} % intervals"
-    table = empty_table(f"Test accuracy, {about}", COLUMNS)
+    metric = formatting.metric_name(params.report.metric)
+    table = empty_table(f"Test {metric}, {about}", columns(params))
     cells = lines(deltas, params)
     for row, following in zip(cells, [*cells[1:], cells[0]], strict=True):
-        table.add_row(*row, end_section=row[:2] != following[:2])
+        table.add_row(*map(Text, row), end_section=row[:2] != following[:2])
     console.width = max(console.width, WIDTH)
     console.print(table)
     if any(row[2].endswith("*") for row in cells):
         print(f"{UNLABELED_NOTE}\n")
     if len(params.generators) > 1:
         show_ranking(root, params, about)
-    accuracy = deltas[deltas["metric"] == "accuracy"]
-    references = accuracy[accuracy["baseline"] != params.report.baseline]
+    declared = deltas[deltas["metric"] == params.report.metric]
+    references = declared[declared["baseline"] != params.report.baseline]
     for _, row in references[references["verdict"] != "measure"].iterrows():
         print(verdicts.sentence(row, params.report.confidence_level))
     for _, row in read_table(require(root / "reports/worth.csv", "report")).iterrows():
         print(verdicts.label_equivalent_sentence(row))
+    if line := class_words.summary(read_classes(root), params):
+        print(line)
     has_page = (root / PAGE).exists()
     print(f"\nreport: {root / PAGE if has_page else 'none yet, `make run` makes it'}")
 
@@ -199,7 +234,7 @@ def show_ranking(root: Path, params: Params, about: str) -> None:
     """Print the generators, the best CAS first."""
     table = empty_table(f"Generators by CAS, {about}", ranking_columns(params))
     for row in ranking_lines(root, params):
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     console = Console()
     console.width = max(console.width, RANKING_WIDTH)
     console.print(table)

@@ -16,6 +16,7 @@ from pipeline.report.formatting import (
     format_budget,
     format_seeds,
     interval,
+    metric_name,
     percent,
     points,
     size,
@@ -194,10 +195,13 @@ def explanation(row: Row, smallest_effect: float) -> str:
     elif row.get("num_without_images") and not math.isclose(delta, arm - baseline, abs_tol=1e-9):
         count = f"{row['num_without_images']} of {row['n']}"
         failed = f", where {count} seeds without added images count as no gain"
+    metric = row.get("metric", "accuracy")
+    scores = f"has a {metric_name(metric)} of {percent(arm)} on the test images"
+    if metric == "accuracy":
+        scores = f"classifies {percent(arm)} of the test images correctly"
     first = (
-        f"With {format_budget(row['budget'])}, {row['classifier']} classifies {percent(arm)} of "
-        f"the test images correctly with {row['arm']} and {percent(baseline)} with "
-        f"{row['baseline']}: {change}{failed}."
+        f"With {format_budget(row['budget'])}, {row['classifier']} {scores} with {row['arm']} and "
+        f"{percent(baseline)} with {row['baseline']}: {change}{failed}."
     )
     second = VERDICTS[row["verdict"]].explanation.format(**_fields(row, smallest_effect))
     return f"{first} {second}"

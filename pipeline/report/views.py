@@ -52,13 +52,13 @@ def control_arms(results: ReportTables, params: Params) -> Table:
 
 
 def accuracies(results: ReportTables, params: Params) -> list[Table]:
-    """Every comparison of accuracies: a table per classifier, budget and kind of images.
+    """Every comparison of `report.metric`: a table per classifier, budget and kind of images.
 
     Arms that were trained on unlabeled images as well are in tables of their own.
     """
     columns = [
         left("arm", "name"),
-        Column("accuracy", "mean_arm", PERCENT),
+        Column(formatting.metric_name(params.report.metric), "mean_arm", PERCENT),
         Column("delta, points", "delta", points, hint="paired difference from the baseline"),
         VERDICT,
         Column(f"{100 * params.report.confidence_level:g} % interval", "ci_low", CI),
@@ -104,15 +104,15 @@ def diagnostics(results: ReportTables, params: Params) -> Table:
         Column("seeds to decide", "seeds_to_decide", needed),
         Column("seeds for 80 % power", "seeds_for_power", needed),
     ]
-    rows = comparison_rows(results)
+    rows = comparison_rows(results, params)
     against = rows["baseline"].map(params.marked) if len(rows) else rows["baseline"]
     return table("Diagnostics", columns, _mark(rows, params).assign(against=against))
 
 
-def comparison_rows(results: ReportTables) -> pd.DataFrame:
-    """The comparisons of accuracies with their diagnostics."""
-    accuracy = results.deltas[results.deltas["metric"] == comparisons.PRIMARY_METRIC]
-    return results.diagnostics.merge(accuracy, on=comparisons.KEYS)
+def comparison_rows(results: ReportTables, params: Params) -> pd.DataFrame:
+    """The comparisons of `report.metric` with their diagnostics."""
+    declared = results.deltas[results.deltas["metric"] == params.report.metric]
+    return results.diagnostics.merge(declared, on=comparisons.KEYS)
 
 
 def failures(results: ReportTables) -> Table:
@@ -130,7 +130,7 @@ def failures(results: ReportTables) -> Table:
 
 def without_failures(results: ReportTables, params: Params) -> list[str]:
     """The comparisons with failed seeds, repeated without those seeds."""
-    rows = comparison_rows(results)
+    rows = comparison_rows(results, params)
     sentences = []
     for row in comparisons.rows_of(rows[rows["num_failed"] > 0]):
         ends = formatting.interval(row, "completed_low", "completed_high")

@@ -9,21 +9,27 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import mmap
 import os
 import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.runtime.errors import IntegrityError
 
 TEMPORARY = ".tmp"  # suffix of files that a killed process leaves; .dvcignore excludes them
+CHUNK_BYTES = 2**24  # of the rows that are in memory at a time
+# Larger arrays are stored as they are: zlib packs about 30 MB/s, and photos hardly get smaller.
+STORED_FROM_BYTES = 2**30
 
 
 @contextmanager
@@ -69,19 +75,85 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def to_npz(**arrays: np.ndarray) -> bytes:
+@dataclass(frozen=True)
+class Rows:
+    """`array[positions]`, read in chunks: neither it nor a memory-mapped `array` fills the memory.
+
+    `progress` is called with the number of rows of every chunk.
+    """
+
+    array: NDArray[Any]
+    positions: NDArray[np.int64]
+    progress: Callable[[int], None] | None = None
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of `array[positions]`."""
+        return (len(self.positions), *self.array.shape[1:])
+
+    @property
+    def nbytes(self) -> int:
+        """The size of `array[positions]` in bytes."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.array.itemsize
+
+    def chunks(self) -> Iterator[NDArray[Any]]:
+        """The rows in order, `CHUNK_BYTES` at a time or a single row if that is larger."""
+        row_bytes = max(1, self.nbytes // max(1, len(self)))
+        size = max(1, CHUNK_BYTES // row_bytes)
+        for start in range(0, len(self), size):
+            chunk = np.asarray(self.array[self.positions[start : start + size]])
+            release(self.array)
+            yield chunk
+            if self.progress is not None:
+                self.progress(len(chunk))
+
+
+def release(array: NDArray[Any]) -> None:
+    """Drop the pages of a file mapped for reading from memory; nothing for other arrays."""
+    base: Any = array
+    while base is not None and not isinstance(base, mmap.mmap):
+        if isinstance(base, np.memmap) and base.mode != "r":
+            return
+        base = getattr(base, "base", None)
+    if base is not None and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
+
+
+def _write_arrays(file: IO[bytes], arrays: dict[str, NDArray[Any] | Rows]) -> None:
+    """The bytes of `np.savez_compressed`, but for members above `STORED_FROM_BYTES`."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            is_large = array.nbytes >= STORED_FROM_BYTES
+            entry.compress_type = zipfile.ZIP_STORED if is_large else zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w", force_zip64=True) as member:
+                if not isinstance(array, Rows):
+                    np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+                    continue
+                descr = np.lib.format.dtype_to_descr(array.array.dtype)
+                header = {"descr": descr, "fortran_order": False, "shape": array.shape}
+                np.lib.format.write_array_header_1_0(member, header)
+                for chunk in array.chunks():
+                    member.write(np.ascontiguousarray(chunk).data)
+
+
+def to_npz(**arrays: NDArray[Any]) -> bytes:
     """Compressed arrays; the bytes depend on the arrays alone, not on the time.
 
     Raises `ValueError` for object arrays, which only pickle could store.
     """
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    _write_arrays(buffer, dict(arrays))
     return buffer.getvalue()
 
 
-def write_npz(path: Path, **arrays: np.ndarray) -> None:
-    """Write `to_npz(**arrays)` atomically."""
-    write_bytes(path, to_npz(**arrays))
+def write_npz(path: Path, **arrays: NDArray[Any] | Rows) -> None:
+    """Write the bytes of `to_npz` atomically; `Rows` stand for the array of these rows."""
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        _write_arrays(file, arrays)
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:

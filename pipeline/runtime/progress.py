@@ -63,12 +63,12 @@ class Progress:
         if kind is None and self.total:
             self._print(f"done in {duration(time.monotonic() - self.started)}")
 
-    def advance(self) -> None:
-        """One more trial is finished."""
-        self.done += 1
+    def advance(self, count: int = 1) -> None:
+        """`count` more are finished."""
+        self.done += count
         now = time.monotonic()
         if self.bar is not None:
-            self.bar.advance(self.task)
+            self.bar.advance(self.task, count)
         elif now - self.printed >= LINE_EVERY_S and self.done < self.total:
             left = (now - self.started) / self.done * (self.total - self.done)
             self._print(f"{self.done} of {self.total}, about {duration(left)} left")

@@ -11,7 +11,16 @@ from importlib.metadata import version
 
 import numpy as np
 
-LIBRARIES = ("lightgbm", "numpy", "scikit-learn", "scipy", "torch", "torchmetrics", "torchvision")
+LIBRARIES = (
+    "imbalanced-learn",
+    "lightgbm",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "torch",
+    "torchmetrics",
+    "torchvision",
+)
 
 
 def derive_seed(*names: str | int) -> int:

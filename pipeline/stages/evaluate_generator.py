@@ -14,14 +14,14 @@ import numpy as np
 
 from pipeline.classifiers.judge import load_judge
 from pipeline.config.schema import Params
-from pipeline.data.images import read_images
+from pipeline.data.images import background_of, read_images
 from pipeline.evaluation.audit import audit, held_out, split_pool
 from pipeline.nn.weights import read_weights
 from pipeline.runtime.files import read_npz, to_json
 from pipeline.runtime.seeds import derive_seed
 from pipeline.trials.engine import Result, TrialPlan, run_trials
 from pipeline.trials.grid import replicates
-from pipeline.trials.layout import JUDGE, LABELS, POOL, Artifact, subset
+from pipeline.trials.layout import Artifact, judge, labels_file, pool_file, subset
 from pipeline.trials.specs import Spec
 
 
@@ -30,9 +30,9 @@ def plans(params: Params, name: str) -> list[TrialPlan]:
     made = []
     for replicate in replicates(params.study):
         inputs = {
-            "pool": POOL,
-            "labels": LABELS,
-            "judge": Artifact("train_judge", JUDGE).output(".safetensors"),
+            "pool": pool_file(params, replicate.seed),
+            "labels": labels_file(params, replicate.seed),
+            "judge": judge(params, replicate.seed).output(".safetensors"),
             "subset": subset(replicate),
             "synthetic": Artifact("synthesize", name, replicate).output(".npz"),
         }
@@ -51,9 +51,16 @@ def run(params: Params, root: Path, name: str) -> None:
 
 def evaluate(spec: Spec, paths: Mapping[str, Path], scratch: Path) -> Result:
     """Compare the synthetic images of one replicate with held-out real ones."""
-    pool = split_pool(read_npz(paths["pool"])["images"], read_npz(paths["labels"])["labels"])
-    judge = load_judge(read_weights(paths["judge"]), pool.data.spec())
+    known = read_npz(paths["labels"])
+    pool = split_pool(
+        read_npz(paths["pool"])["images"],
+        known["labels"],
+        known.get("groups"),
+        background_of(known),
+    )
+    weights = read_weights(paths["judge"])
+    trained = load_judge(weights, pool.data.spec()) if weights else None
     labeled, index = read_images(paths["subset"]), read_npz(paths["subset"])["index"]
     rng = np.random.default_rng(spec.seed)
-    report = audit(pool, judge, labeled, index, read_images(paths["synthetic"]), rng)
+    report = audit(pool, trained, labeled, index, read_images(paths["synthetic"]), rng)
     return Result({".json": to_json(report).encode()}, held_out(pool, index))

@@ -17,7 +17,7 @@ from pipeline.runtime.seeds import derive_seed
 from pipeline.training_sets.filters import agreement
 from pipeline.trials.engine import Result, TrialPlan, run_trials
 from pipeline.trials.grid import replicates
-from pipeline.trials.layout import LABELS, Artifact
+from pipeline.trials.layout import Artifact, labels_file
 from pipeline.trials.specs import Spec
 
 
@@ -40,7 +40,7 @@ def plans(params: Params, name: str) -> list[TrialPlan]:
     for replicate in replicates(params.study):
         pseudo = Artifact("train_teacher", name, replicate).output(".npz")
         artifact = Artifact("evaluate_teacher", name, replicate)
-        inputs = {"labels": LABELS, "pseudo": pseudo}
+        inputs = {"labels": labels_file(params, replicate.seed), "pseudo": pseudo}
         made.append(TrialPlan(artifact, evaluate, spec, inputs))
     return made
 

@@ -2,85 +2,71 @@
 
 * `data/splits/subsets/`: per replicate, the only labels that its generator, filter and classifiers
   may read; `fresh/`: as many labels again, for the control that must help
-* `pool.npz`: all images without labels, those of unknown classes included; `labels.npz`: the labels
-  of the pool, -1 where there is none, for evaluations only
-* `test.npz`: the test set, for scoring only
-* `ids.npz`: content ids of pool and test set, with which the report proves that no other image was
+* `pool/`: all images without labels, those of unknown classes included; `labels/`: the labels of
+  the pool, -1 where there is none, for evaluations only
+* `test/`: the test set, for scoring only
+* `ids/`: content ids of pool and test set, with which the report proves that no other image was
   used; `manifest.json`: names, counts and digests
 
-dvc.yaml says which stage reads which file; tests compare that with the files that stages open.
+All seeds share `all.npz` of these folders, or each has its own `seed-00.npz` with
+`data.test.per_seed`. dvc.yaml says which stage reads which file; tests compare that with the files
+that stages open.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from pipeline.config.schema import Params
-from pipeline.data.budgets import refuse_budgets
+from pipeline.data.background import resolve_background
+from pipeline.data.catalog import catalog
 from pipeline.data.datasets import load_dataset
-from pipeline.data.images import LabeledImages, content_ids
-from pipeline.data.splits import (
-    Index,
-    add_unknown_classes,
-    canonical,
-    hold_out,
-    refuse_overlap,
-    split_subset,
-    summary,
-    without_classes,
-)
+from pipeline.data.holdout import refuse_test_setting
+from pipeline.data.splits import split, split_replicate, summary
+from pipeline.data.writing import write_pool, write_subset, write_test
 from pipeline.runtime.files import file_digest, replacing, write_json, write_npz
-from pipeline.runtime.seeds import derive_seed, numpy_rng
-from pipeline.trials.grid import Replicate, curve_replicates
-from pipeline.trials.layout import IDS, LABELS, POOL, SPLITS, SUMMARY, TEST, fresh, subset
+from pipeline.trials import layout
+from pipeline.trials.grid import curve_replicates
 
 
 def run(params: Params, root: Path) -> None:
     """Write `data/splits/`; raises `DataError` or `ParamsError` before anything is replaced."""
-    name, unknown = params.data.name, params.data.unknown_classes
     raw = load_dataset(params.data, root)
-    labeled_classes, others = without_classes(raw.images, unknown.classes)
-    pool = canonical(labeled_classes)
-    if raw.test is None:
-        pool, test = hold_out(pool, params.data.test_per_class or 1, numpy_rng("test", name))
-    else:
-        test = canonical(without_classes(raw.test, unknown.classes)[0])
-    pool = add_unknown_classes(pool, others, unknown.frac, numpy_rng("foreign", name))
-    refuse_overlap(pool, test)
-    refuse_budgets(params, pool)
+    refuse_test_setting(params, raw.test is not None)
+    found = catalog(params, raw)
+    # One split for all seeds, under the name of the first, or one for each.
+    seeds = params.study.seeds if params.data.per_seed else params.study.seeds[:1]
+    splits = {seed: split(params, found, seed if params.data.per_seed else None) for seed in seeds}
+    # Measured in one pool, so that the background is the same for all seeds.
+    color = resolve_background(params.data.background, splits[seeds[0]].pool.rows())
 
-    class_names = tuple(np.delete(raw.class_names, unknown.classes).tolist())
-    with replacing(root / SPLITS) as folder:
-        place = {file: folder / file.path.relative_to(SPLITS) for file in (POOL, LABELS, TEST, IDS)}
-        write_npz(place[POOL], images=pool.images)
-        write_npz(place[LABELS], labels=pool.labels)
-        write_npz(place[TEST], images=test.images, labels=test.labels)
-        write_npz(place[IDS], pool=content_ids(pool.images), test=content_ids(test.images))
+    with replacing(root / layout.SPLITS) as folder:
+
+        def place(file: layout.File) -> Path:
+            return folder / file.path.relative_to(layout.SPLITS)
+
+        digests = {}
+        for seed, parts in splits.items():
+            test, pool, labels = (
+                file(params, seed)
+                for file in (layout.test_file, layout.pool_file, layout.labels_file)
+            )
+            write_pool(place(pool), place(labels), parts.pool, color)
+            write_test(place(test), parts.test, color)
+            ids = place(layout.ids_file(params, seed))
+            write_npz(ids, pool=parts.pool.ids, test=parts.test.ids)
+            for file in (test, pool, labels):
+                digests[file.path.as_posix()] = file_digest(place(file))
+
         for replicate in curve_replicates(params.study):
-            parts = zip((subset, fresh), split_replicate(pool, replicate, name), strict=True)
-            for part, index in parts:
-                if part is subset or replicate.budget in params.study.budgets:
-                    write_subset(folder / part(replicate).path.relative_to(SPLITS), pool, index)
+            images = splits.get(replicate.seed, splits[seeds[0]]).pool
+            own, fresh = split_replicate(
+                params, images, found.counts, replicate.budget, replicate.seed
+            )
+            write_subset(place(layout.subset(replicate)), images, own, color)
+            if replicate.budget in params.study.budgets:
+                write_subset(place(layout.fresh(replicate)), images, fresh, color)
 
-        # For the report, which compares the inputs of trials but may not read these files.
-        digests = {file.path.as_posix(): file_digest(place[file]) for file in (TEST, POOL, LABELS)}
-        record = {**summary(name, class_names, pool, test), "files": digests}
-        write_json(folder / SUMMARY.path.relative_to(SPLITS), record)
-
-
-def split_replicate(pool: LabeledImages, replicate: Replicate, name: str) -> tuple[Index, Index]:
-    """Positions of the labeled subset of a replicate, and of as many fresh labels beyond it.
-
-    Fresh labels continue the order of the subset, up to the end of the pool.
-    """
-    rng = np.random.default_rng(derive_seed("draw", name, replicate.seed))
-    both = split_subset(pool.labels, 2 * replicate.budget, rng)
-    num_labeled = replicate.budget * pool.num_classes
-    return both[:num_labeled], both[num_labeled:]
-
-
-def write_subset(path: Path, pool: LabeledImages, index: Index) -> None:
-    """Write the images of the pool at `index` with their labels."""
-    write_npz(path, images=pool.images[index], labels=pool.labels[index], index=index)
+        # Digests are for the report, which compares the inputs of trials but may not read them.
+        record = summary(params, raw, found, [*splits.values()], color)
+        write_json(place(layout.SUMMARY), {**record, "files": digests})

@@ -12,6 +12,7 @@ from pipeline.config.schema import Params
 from pipeline.report import comparisons, plots, tables
 from pipeline.report.html import PAGE, render_page
 from pipeline.report.results import build_tables, write_csv, write_tables
+from pipeline.report.sheets import subject_of
 from pipeline.runtime.files import read_json, require, write_json, write_text
 
 
@@ -25,7 +26,7 @@ def run(params: Params, root: Path) -> None:
 
     write_tables(reports, results)
     write_json(reports / "metrics.json", comparisons.headline(results.deltas, params))
-    plots.write_plots(reports, results, params, root, manifest["class_names"])
+    plots.write_plots(reports, results, params, root, subject_of(manifest))
     write_csv(reports / "timings.csv", timings)
     pictures = plots.pictures(reports, params)
     write_text(root / PAGE, render_page(root, params, results, timings, pictures, manifest))

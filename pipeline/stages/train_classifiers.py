@@ -29,7 +29,7 @@ from pipeline.training_sets.sources import added_files, read_added
 from pipeline.training_sets.teaching import TeacherSpec, classifier_spec, teacher_spec
 from pipeline.trials.engine import Result, TrialPlan, run_trials
 from pipeline.trials.grid import Trial, arm_replicates
-from pipeline.trials.layout import TEST, result, subset
+from pipeline.trials.layout import result, subset, test_file
 from pipeline.trials.specs import MemberSpec, Spec
 
 
@@ -52,7 +52,8 @@ def plans(params: Params, name: str) -> list[TrialPlan]:
     """One trial per replicate and classifier."""
     arm, made = params.arms[name], []
     for replicate in arm_replicates(params, name):
-        inputs = {"test": TEST, "subset": subset(replicate), **added_files(arm, replicate)}
+        test = test_file(params, replicate.seed)
+        inputs = {"test": test, "subset": subset(replicate), **added_files(arm, replicate)}
         for classifier in params.arm_classifiers(name):
             # No arm's name in the seed: an arm and its baseline share initial weights and order.
             seed = derive_seed("classifier", classifier, replicate.budget, replicate.seed)

@@ -1,7 +1,8 @@
 """train_judge: the classifier that evaluates all generators and is used for nothing else.
 
-`data/judge/` gets `judge.safetensors`. It is trained on half of the pool with all its labels, far
-beyond any budget.
+`data/judge/` gets `judge.safetensors`, or `seed-00.safetensors` and so on where every seed has its
+own pool. It is trained on half of the pool with all its labels, far beyond any budget. The file has
+no weights where the pool is too small to train one.
 """
 
 from __future__ import annotations
@@ -11,20 +12,24 @@ from pathlib import Path
 
 from pipeline.classifiers.judge import fit_judge
 from pipeline.config.schema import Params
-from pipeline.evaluation.audit import split_pool
+from pipeline.data.images import background_of
+from pipeline.evaluation.audit import split_pool, why_untrained
 from pipeline.nn.weights import to_safetensors
 from pipeline.runtime.files import read_npz
 from pipeline.runtime.seeds import derive_seed
 from pipeline.trials.engine import Result, TrialPlan, run_trials
-from pipeline.trials.layout import JUDGE, LABELS, POOL, Artifact
+from pipeline.trials.layout import judge, labels_file, pool_file
 from pipeline.trials.specs import Spec
 
 
 def plans(params: Params) -> list[TrialPlan]:
-    """One trial for the whole study; nothing could be evaluated if it failed."""
-    artifact, inputs = Artifact("train_judge", JUDGE), {"pool": POOL, "labels": LABELS}
-    spec = Spec(derive_seed("judge"))
-    return [TrialPlan(artifact, train, spec, inputs, required=True)]
+    """One trial per pool; nothing could be evaluated if it failed."""
+    made = {}
+    for seed in params.study.seeds:
+        inputs = {"pool": pool_file(params, seed), "labels": labels_file(params, seed)}
+        artifact, spec = judge(params, seed), Spec(derive_seed("judge"))
+        made[artifact] = TrialPlan(artifact, train, spec, inputs, required=True)
+    return list(made.values())
 
 
 def run(params: Params, root: Path) -> None:
@@ -34,6 +39,14 @@ def run(params: Params, root: Path) -> None:
 
 def train(spec: Spec, paths: Mapping[str, Path], scratch: Path) -> Result:
     """Train the judge on its part of the pool."""
-    pool = split_pool(read_npz(paths["pool"])["images"], read_npz(paths["labels"])["labels"])
+    known = read_npz(paths["labels"])
+    pool = split_pool(
+        read_npz(paths["pool"])["images"],
+        known["labels"],
+        known.get("groups"),
+        background_of(known),
+    )
+    if why_untrained(pool):
+        return Result({".safetensors": to_safetensors({})}, None)
     data = pool.data.take(pool.judge)
     return Result({".safetensors": to_safetensors(fit_judge(data).state())}, data)

@@ -32,7 +32,7 @@ from pipeline.teachers.pool_checks import refuse_missing_class, refuse_unusable
 from pipeline.training_sets.teaching import TeacherSpec, teacher_spec
 from pipeline.trials.engine import Result, TrialPlan, run_trials
 from pipeline.trials.grid import replicates
-from pipeline.trials.layout import POOL, Artifact, subset
+from pipeline.trials.layout import Artifact, pool_file, subset
 from pipeline.trials.specs import Spec
 
 
@@ -50,8 +50,8 @@ def plans(params: Params, name: str) -> list[TrialPlan]:
     for replicate in replicates(params.study):
         seed = derive_seed("teacher", name, replicate.budget, replicate.seed)
         artifact = Artifact("train_teacher", name, replicate)
-        spec, inputs = TrainTeacherSpec(seed, teacher), {"subset": subset(replicate), "pool": POOL}
-        made.append(TrialPlan(artifact, train, spec, inputs))
+        inputs = {"subset": subset(replicate), "pool": pool_file(params, replicate.seed)}
+        made.append(TrialPlan(artifact, train, TrainTeacherSpec(seed, teacher), inputs))
     return made
 
 

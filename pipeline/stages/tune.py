@@ -19,7 +19,7 @@ from pipeline.data.images import LabeledImages, read_images
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import Generator, create
 from pipeline.generators.fit import fit
-from pipeline.runtime.files import to_json
+from pipeline.runtime.files import read_npz, to_json
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers import TEACHERS
 from pipeline.training_sets.teaching import teacher_spec
@@ -89,5 +89,6 @@ def tune(spec: TuneSpec, paths: Mapping[str, Path], scratch: Path) -> Result:
         return classifier.fit(data)
 
     trainers = Trainers(fit_generator, fit_classifier)
-    choice = choose(labeled, spec.search, trainers, spec.seed, scratch)
+    groups = read_npz(paths["subset"]).get("groups")
+    choice = choose(labeled, spec.search, trainers, spec.seed, scratch, groups)
     return Result({".json": to_json(asdict(choice)).encode()}, labeled)

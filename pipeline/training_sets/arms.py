@@ -1,39 +1,48 @@
 """From a labeled subset, added images and the recipe of an arm to a training set.
 
 Every arm adds `per_class` images to the labeled subset: its own images again, fresh real ones,
-generated images, or images labeled by a teacher, if they pass the filter. So arms with equal
-`per_class` differ in which images they add, not in how many. Knows no classifier.
+generated images, images labeled by a teacher, if they pass the filter, or interpolated ones. So
+arms with equal `per_class` differ in which images they add, not in how many. Where the classes of
+the subset differ in size, `per_class` is for the largest one and the others get their share, or
+every class is filled up to the largest. Knows no classifier.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.classifiers.base import TrainingSet
-from pipeline.config.schema import ArmParams
+from pipeline.config.arms import BALANCE, ArmParams, SmoteArm
 from pipeline.config.validation import Member
 from pipeline.data.images import LabeledImages, Labels, joined
 from pipeline.runtime.errors import DataError, TrialError
 from pipeline.runtime.seeds import numpy_rng
 from pipeline.training_sets.filters import find_filter
+from pipeline.training_sets.smote import interpolated
 from pipeline.training_sets.transforms import build_transform, transform_spec
 from pipeline.trials.specs import MemberSpec
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The part of an arm that decides its training sets; see `config.arms` for the meaning."""
+    """The part of an arm that decides its training sets; see `config.arms` for the meaning.
 
-    per_class: int
+    `k_neighbors` is that of SMOTE, None for arms that interpolate nothing.
+    """
+
+    per_class: int | Literal["balance"]
     real: bool = True
     real_share: float = 0.5
     filter: str = "none"
     permute_labels: bool = False
     transform: MemberSpec | None = None
+    class_weights: str = "none"
+    k_neighbors: int | None = None
 
 
 def recipe_of(arm: ArmParams, transforms: Mapping[str, Member]) -> Recipe:
@@ -45,6 +54,8 @@ def recipe_of(arm: ArmParams, transforms: Mapping[str, Member]) -> Recipe:
         arm.filter,
         arm.permute_labels,
         transform_spec(arm.transform, transforms),
+        arm.class_weights,
+        arm.k_neighbors if isinstance(arm, SmoteArm) else None,
     )
 
 
@@ -65,7 +76,8 @@ class Candidates:
 class ArmSet:
     """A training set, its real images with their true labels, and the counts of the filter.
 
-    `num_made` is the number of images in it that a generator made or a teacher labeled.
+    `num_made` is the number of images in it that a generator made, a teacher labeled or SMOTE
+    interpolated.
     """
 
     training_set: TrainingSet
@@ -85,26 +97,29 @@ def assemble(
 
     `added` is what the arm adds: candidates, real images, or None for those of the subset. Real
     images are repeated up to `per_class`. Candidates are not: a class with fewer selected
-    images stays smaller, which the counts record. `seed` decides the order of permuted
-    labels. Raises `TrialError` when no image is left, `DataError` when there are too few real
-    images to add.
+    images stays smaller, which the counts record. `seed` decides what SMOTE interpolates and the
+    order of permuted labels. Raises `TrialError` when no image is left, `DataError` when there are
+    too few real images to add.
     """
-    is_filtered = isinstance(added, Candidates)
-    if isinstance(added, Candidates):
+    wanted = images_to_add(subset.labels, recipe.per_class)
+    is_made = isinstance(added, Candidates) or recipe.k_neighbors is not None
+    num_candidates = num_kept = 0
+    if recipe.k_neighbors is not None:
+        source = interpolated(subset, wanted, recipe.k_neighbors, seed)
+    elif isinstance(added, Candidates):
         keep = find_filter(recipe.filter)
         mask = keep(added.data.labels, added.probabilities, added.min_probability)
         source = added.data.take(mask)
         num_candidates, num_kept = len(added.data), len(source)
     else:
         source = subset if added is None else added
-        num_candidates = num_kept = 0
         refuse_fewer(source, subset)
 
-    positions = first_of_each_class(source.labels, recipe.per_class, repeat=not is_filtered)
+    positions = first_of_each_class(source.labels, wanted, repeat=not is_made)
     extra = source.take(positions)
     base = subset if recipe.real else subset.take(np.arange(0))
     # The manifest records real images only, with their labels before they are permuted.
-    real = base if is_filtered else joined(base, extra)
+    real = base if is_made else joined(base, extra)
 
     if recipe.permute_labels:
         order = numpy_rng("permute", seed).permutation(len(extra))
@@ -118,15 +133,30 @@ def assemble(
         )
 
     is_extra = np.arange(len(data)) >= len(base)
+    once = 1 / np.bincount(positions)[positions]
     training_set = TrainingSet(
         data=data,
         extra=is_extra,
-        weights=balanced(is_extra, recipe.real_share, 1 / np.bincount(positions)[positions]),
+        weights=sample_weights(recipe, is_extra, once, data.labels),
         num_classes=subset.num_classes,
         transform=build_transform(recipe.transform, subset.background),
     )
-    num_made = len(extra) if is_filtered else 0
+    num_made = len(extra) if is_made else 0
     return ArmSet(training_set, real, num_made, num_candidates, num_candidates - num_kept)
+
+
+def images_to_add(labels: Labels, per_class: int | Literal["balance"]) -> NDArray[np.int64]:
+    """How many images every class gets, (num_classes,), by the `labels` of the labeled subset.
+
+    A number is for the largest class; the others get it in proportion to their size, rounded, and
+    at least one image. So the shares of the classes stay as they are, and where all classes have
+    the same size each gets this number. `balance`: what a class lacks of the largest one.
+    """
+    sizes = np.bincount(labels)
+    if per_class == BALANCE:
+        return np.where(sizes > 0, sizes.max() - sizes, 0)
+    in_proportion = np.rint(per_class * sizes / sizes.max()).astype(np.int64)
+    return np.where(sizes > 0, np.maximum(in_proportion, min(per_class, 1)), 0)
 
 
 def refuse_fewer(source: LabeledImages, subset: LabeledImages) -> None:
@@ -146,6 +176,18 @@ def refuse_fewer(source: LabeledImages, subset: LabeledImages) -> None:
         )
 
 
+def sample_weights(
+    recipe: Recipe, extra: NDArray[np.bool_], once: NDArray[np.float64], labels: Labels
+) -> NDArray[np.float64]:
+    """The weights of a recipe, (n,) with mean 1; `extra` and `once` as in `balanced`."""
+    if recipe.per_class == BALANCE:
+        weights = np.ones(len(extra))
+    else:
+        weights = balanced(extra, recipe.real_share, once)
+    is_plain = recipe.class_weights == "none"
+    return weights if is_plain else with_equal_classes(weights, labels)
+
+
 def balanced(
     extra: NDArray[np.bool_], real_share: float, once: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -161,14 +203,25 @@ def balanced(
     return weights * len(extra)
 
 
-def first_of_each_class(labels: Labels, count: int, repeat: bool) -> NDArray[np.int64]:
-    """Positions of the first `count` images of every class, classes alternating.
+def with_equal_classes(weights: NDArray[np.float64], labels: Labels) -> NDArray[np.float64]:
+    """Weights (n,) scaled so that every class that has images has the same total weight, mean 1.
+
+    Equal weights become scikit-learn's `class_weight="balanced"`, n / (classes * count).
+    """
+    totals = np.bincount(labels, weights)
+    return weights * weights.sum() / (np.count_nonzero(totals) * totals[labels])
+
+
+def first_of_each_class(
+    labels: Labels, counts: NDArray[np.int64], repeat: bool
+) -> NDArray[np.int64]:
+    """Positions of the first `counts[label]` images of every class, classes alternating.
 
     With `repeat`, a class with fewer images starts over; otherwise it has fewer positions.
     """
     by_class = []
     for label in np.unique(labels):
-        positions = np.flatnonzero(labels == label)
+        count, positions = int(counts[label]), np.flatnonzero(labels == label)
         by_class.append(np.resize(positions, count) if repeat else positions[:count])
 
     ranks = np.concatenate([np.arange(len(positions)) for positions in by_class] or [np.arange(0)])

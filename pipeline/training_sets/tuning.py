@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.classifiers.base import Classifier, TrainingSet, plain
 from pipeline.data.images import LabeledImages, Labels
+from pipeline.data.parts import Groups, assign_groups, whole_groups
 from pipeline.evaluation.metrics import log_loss
 from pipeline.generators.base import Generator
 from pipeline.generators.sampling import sample_classes
@@ -66,18 +67,23 @@ class Trainers:
 
 
 def choose(
-    subset: LabeledImages, search: Search, trainers: Trainers, seed: int, folder: Path
+    subset: LabeledImages,
+    search: Search,
+    trainers: Trainers,
+    seed: int,
+    folder: Path,
+    groups: Groups | None = None,
 ) -> Choice:
     """The pair with the least total log loss over all folds of `subset`, the first of equals.
 
-    A single pair is returned without training anything. Raises `DivergedError` when the training
-    of a generator diverges.
+    No group of `groups` (n,) is in two folds. A single pair is returned without training anything.
+    Raises `DivergedError` when the training of a generator diverges.
     """
     pairs = search.pairs()
     if len(pairs) == 1:
         return pairs[0]
 
-    folds = stratified(subset.labels, search.folds, seed)
+    folds = stratified(subset.labels, search.folds, seed, groups)
     losses = np.zeros(len(pairs))
     for fold in range(search.folds):
         parts = subset.take(folds != fold), subset.take(folds == fold)
@@ -86,12 +92,17 @@ def choose(
     return pairs[int(np.where(np.isnan(losses), np.inf, losses).argmin())]
 
 
-def stratified(labels: Labels, num_folds: int, seed: int) -> NDArray[np.int64]:
+def stratified(
+    labels: Labels, num_folds: int, seed: int, groups: Groups | None = None
+) -> NDArray[np.int64]:
     """The fold of every image, (n,): every class is spread evenly and at random.
 
+    With `groups` (n,), no group is in two folds, and classes are spread as evenly as that allows.
     Raises `ParamsError` when a fold would have no image of a class.
     """
     rng = numpy_rng("folds", seed)
+    if groups is not None:
+        return _grouped(labels, num_folds, groups, rng)
     folds = np.empty(len(labels), dtype=np.int64)
     for label in np.unique(labels):
         positions = rng.permutation(np.flatnonzero(labels == label))
@@ -103,6 +114,26 @@ def stratified(labels: Labels, num_folds: int, seed: int) -> NDArray[np.int64]:
                 "lower it, raise study.budgets, or give a single candidate for each tuned setting",
             )
         folds[positions] = np.arange(len(positions)) % num_folds
+    return folds
+
+
+def _grouped(
+    labels: Labels, num_folds: int, groups: Groups, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """See `stratified`: folds of whole groups."""
+    counts = np.bincount(labels)
+    folds = assign_groups(labels, groups, np.tile(counts / num_folds, (num_folds, 1)), rng)
+    table = np.zeros((num_folds, len(counts)), dtype=np.int64)
+    np.add.at(table, (folds, labels), 1)
+    if not table.all():
+        label = int((table == 0).any(axis=0).argmax())
+        num_groups = len(np.unique(whole_groups(groups)[labels == label]))
+        raise ParamsError(
+            "params.yaml: tune.folds",
+            f"expected images of class {label} in each of {num_folds} folds, found its "
+            f"{counts[label]} labeled images in {num_groups} groups, which stay together",
+            "lower it, raise study.budgets, or give a single candidate for each tuned setting",
+        )
     return folds
 
 

@@ -7,6 +7,7 @@ budget raise an `IntegrityError` that names the file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,20 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.schema import FRESH, SUBSETS, Params
+from pipeline.data.budgets import class_budgets
 from pipeline.data.images import read_images
 from pipeline.runtime.errors import IntegrityError
 from pipeline.runtime.files import file_digest, read_json, read_npz, require
 from pipeline.trials.grid import Replicate, curve_replicates, replicates
 from pipeline.trials.layout import (
     EVALUATIONS,
-    IDS,
     OUTPUTS,
     SUMMARY,
     Artifact,
     File,
     artifacts,
     fresh,
+    ids_file,
     settings,
     subset,
 )
@@ -45,9 +47,9 @@ class StudyRecord:
 
     params: Params
     root: Path
-    test_ids: frozenset[str]
+    test_ids: Mapping[int, frozenset[str]]  # by seed
     digests: dict[str, str]  # of files that were read by trials, by path
-    num_classes: int
+    class_counts: list[int]  # labeled images of the dataset, by class
     subsets: dict[Replicate, Labeled] = field(default_factory=dict)
     fresh: dict[Replicate, Labeled] = field(default_factory=dict)
     code: dict[tuple[str, str], tuple[str, Path]] = field(default_factory=dict)
@@ -59,7 +61,7 @@ def verify(params: Params, root: Path) -> None:
 
     Every artifact must have been made with the present settings from the present files, with the
     same code and libraries as the others of its kind, from labels of its replicate's subset, and
-    from no image of the test set.
+    from no image of its seed's test set.
     """
     record = read_study(params, root)
     for artifact in artifacts(params):
@@ -70,19 +72,34 @@ def verify(params: Params, root: Path) -> None:
 def read_study(params: Params, root: Path) -> StudyRecord:
     """The record of the splits of a study; raises `IntegrityError` for a subset that breaks it."""
     summary = read_json(require(root / SUMMARY.path, SUMMARY.stage))
-    test = read_npz(require(root / IDS.path, IDS.stage))["test"]
-    record = StudyRecord(
-        params,
-        root,
-        test_ids=frozenset(str(content_id)[:ID_DIGITS] for content_id in test),
-        digests=dict(summary["files"]),
-        num_classes=len(summary["class_names"]),
-    )
+    test_ids = read_test_ids(params, root)
+    record = StudyRecord(params, root, test_ids, dict(summary["files"]), summary["class_counts"])
     for replicate in curve_replicates(params.study):
         record.subsets[replicate] = read_labeled(record, subset(replicate), replicate, every=True)
     for replicate in replicates(params.study):
         record.fresh[replicate] = read_labeled(record, fresh(replicate), replicate, every=False)
     return record
+
+
+def read_test_ids(params: Params, root: Path) -> dict[int, frozenset[str]]:
+    """The short content ids of the test images, by seed; all seeds may share them.
+
+    Raises `IntegrityError` when a test image is in the pool of the same seed. In that of another
+    seed it may be.
+    """
+    by_file: dict[Path, frozenset[str]] = {}
+    for seed in params.study.seeds:
+        file = ids_file(params, seed)
+        if file.path not in by_file:
+            ids = read_npz(require(root / file.path, file.stage))
+            if shared := len(np.intersect1d(ids["pool"], ids["test"])):
+                raise IntegrityError(
+                    file.path.as_posix(),
+                    f"expected no test image in the pool, found {shared}",
+                    "run `dvc repro --force prepare`",
+                )
+            by_file[file.path] = frozenset(str(each)[:ID_DIGITS] for each in ids["test"])
+    return {seed: by_file[ids_file(params, seed).path] for seed in params.study.seeds}
 
 
 def check(record: StudyRecord, artifact: Artifact, manifest: dict[str, Any]) -> None:
@@ -95,28 +112,32 @@ def check(record: StudyRecord, artifact: Artifact, manifest: dict[str, Any]) -> 
 
 
 def read_labeled(record: StudyRecord, file: File, replicate: Replicate, every: bool) -> Labeled:
-    """The labeled images of `file`: at most the budget per class, and none of the test set.
+    """The labeled images of `file`: at most the budget per class, and none of its test set.
 
-    `every`: each class must have a label. Of fresh labels there are as many as the pool has.
+    `every`: each class must have a label. Of fresh labels there are as many as the pool has. With
+    `data.imbalance`, classes have budgets of their own.
     """
     path = record.root / file.path
     data = read_images(require(path, file.stage))
     ids = short_ids(data)
-    counts = np.bincount(data.labels, minlength=record.num_classes)
-    if len(counts) > record.num_classes or (every and not counts.all()):
+    imbalance = record.params.data.imbalance
+    allowed = class_budgets(imbalance, replicate.budget, np.array(record.class_counts))
+    counts = np.bincount(data.labels, minlength=len(allowed))
+    if len(counts) > len(allowed) or (every and not counts.all()):
         raise IntegrityError(
             str(path),
-            f"expected labels of each of {record.num_classes} classes, found "
+            f"expected labels of each of {len(allowed)} classes, found "
             f"{counts.tolist()[:20]} labels per class",
             "run `dvc repro --force prepare`",
         )
-    if (most := int(counts.max())) > replicate.budget:
+    worst = int((counts - allowed).argmax())
+    if counts[worst] > allowed[worst]:
         raise IntegrityError(
             str(path),
-            f"expected at most {replicate.budget} labels per class, found {most}",
+            f"expected at most {allowed[worst]} labels per class, found {counts[worst]}",
             "run `dvc repro --force prepare`",
         )
-    refuse_test(record, path, ids)
+    refuse_test(record, path, ids, replicate.seed)
     return frozenset(zip(ids, data.labels.tolist(), strict=True))
 
 
@@ -206,7 +227,7 @@ def check_images(record: StudyRecord, artifact: Artifact, manifest: dict[str, An
         for label, ids in manifest["consumed"].items()
         for content_id in ids
     }
-    refuse_test(record, artifact.manifest, [content_id for content_id, _ in used])
+    refuse_test(record, artifact.manifest, [content_id for content_id, _ in used], artifact.seed)
     if artifact.stage in EVALUATIONS or artifact.replicate is None:
         return
 
@@ -223,9 +244,13 @@ def check_images(record: StudyRecord, artifact: Artifact, manifest: dict[str, An
         )
 
 
-def refuse_test(record: StudyRecord, path: Path, ids: list[str]) -> None:
-    """Raise `IntegrityError` when one of `ids` belongs to a test image."""
-    shared = record.test_ids.intersection(ids)
+def refuse_test(record: StudyRecord, path: Path, ids: list[str], seed: int | None) -> None:
+    """Raise `IntegrityError` when one of `ids` belongs to a test image of the seed; None: of any.
+
+    Only the judge of all seeds has none, and these share a test set.
+    """
+    sets = [record.test_ids[seed]] if seed is not None else record.test_ids.values()
+    shared = frozenset().union(*sets).intersection(ids)
     if shared:
         raise IntegrityError(
             str(path), f"expected no test image, found {len(shared)}", "run `dvc repro --force`"

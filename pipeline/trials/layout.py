@@ -17,7 +17,7 @@ from pipeline.trials.grid import Replicate, Trial, expected_trials, replicates
 
 MANIFEST = ".manifest.json"
 PREPARE = "prepare"
-JUDGE = "judge"  # the only item of the stage train_judge
+JUDGE = "judge"  # the only item of the stage train_judge, where all seeds share a pool
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,33 @@ class File:
 
 SOURCE = File(Path("data/source.json"), "list_images")  # sizes and digests of the user's files
 SPLITS = Path("data/splits")
-POOL = File(SPLITS / "pool.npz", PREPARE)  # images without labels
-LABELS = File(SPLITS / "labels.npz", PREPARE)  # all labels of the pool, for evaluation only
-TEST = File(SPLITS / "test.npz", PREPARE)
-IDS = File(SPLITS / "ids.npz", PREPARE)  # content ids of pool and test set
 SUMMARY = File(SPLITS / "manifest.json", PREPARE)
+
+
+def pool_file(params: Params, seed: int) -> File:
+    """The images of the pool, without labels."""
+    return _split(params, "pool", seed)
+
+
+def labels_file(params: Params, seed: int) -> File:
+    """All labels of the pool, for evaluation only."""
+    return _split(params, "labels", seed)
+
+
+def test_file(params: Params, seed: int) -> File:
+    """The test set, for scoring only."""
+    return _split(params, "test", seed)
+
+
+def ids_file(params: Params, seed: int) -> File:
+    """The content ids of pool and test set."""
+    return _split(params, "ids", seed)
+
+
+def _split(params: Params, part: str, seed: int) -> File:
+    """A part of the split of a seed: all seeds share one unless each has its own test set."""
+    name = f"seed-{seed:02d}" if params.data.per_seed else "all"
+    return File(SPLITS / part / f"{name}.npz", PREPARE)
 
 
 def subset(replicate: Replicate) -> File:
@@ -87,14 +109,20 @@ EVALUATIONS = frozenset({"evaluate_teacher", "train_judge", "evaluate_generator"
 class Artifact:
     """The outputs of one trial: of `item` of a stage, in one replicate, with one classifier.
 
-    `item` is a generator, teacher or arm of params.yaml. The judge has no replicate; only trials
-    of `train_classifiers` have a classifier.
+    `item` is a generator, teacher or arm of params.yaml. A judge has no replicate, and `pool_seed`
+    where it learns from the pool of one seed; only trials of `train_classifiers` have a classifier.
     """
 
     stage: str
     item: str
     replicate: Replicate | None = None
     classifier: str | None = None
+    pool_seed: int | None = None
+
+    @property
+    def seed(self) -> int | None:
+        """The seed whose split it was made from; None for what all seeds share."""
+        return self.replicate.seed if self.replicate else self.pool_seed
 
     @property
     def title(self) -> str:
@@ -134,6 +162,8 @@ class Artifact:
         names: dict[str, str | int] = {"stage": self.stage, "item": self.item}
         if self.classifier is not None:
             names["classifier"] = self.classifier
+        if self.pool_seed is not None:
+            names["seed"] = self.pool_seed
         return names | (self.replicate.columns() if self.replicate else {})
 
 
@@ -142,13 +172,25 @@ def result(trial: Trial) -> Artifact:
     return Artifact("train_classifiers", trial.arm, trial.replicate, trial.classifier)
 
 
+def judge(params: Params, seed: int) -> Artifact:
+    """The judge of a seed, which is that of all seeds where these share a pool."""
+    if not params.data.per_seed:
+        return Artifact("train_judge", JUDGE)
+    return Artifact("train_judge", f"seed-{seed:02d}", pool_seed=seed)
+
+
+def judges(params: Params) -> list[Artifact]:
+    """Every judge of the study, once."""
+    return list(dict.fromkeys(judge(params, seed) for seed in params.study.seeds))
+
+
 def artifacts(params: Params) -> Iterator[Artifact]:
     """The outputs of every trial that the study consists of, in the order of the stages."""
     grid = replicates(params.study)
     for name in params.teachers:
         for stage in ("train_teacher", "evaluate_teacher"):
             yield from (Artifact(stage, name, replicate) for replicate in grid)
-    yield Artifact("train_judge", JUDGE)
+    yield from judges(params)
     for name in params.generators:
         for stage in ("train_generator", "tune", "synthesize", "evaluate_generator"):
             yield from (Artifact(stage, name, replicate) for replicate in grid)

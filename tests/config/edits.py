@@ -18,6 +18,7 @@ SEMI = {
     "arms": {
         "pseudo": {"kind": "pseudo", "inputs": "models/graph", "per_class": 6},
         "ss_dcgan": {"kind": "synthetic", "inputs": "data/synthetic/ss_dcgan", "per_class": 6},
+        "smote": {"kind": "smote", "inputs": "data/splits/subsets", "per_class": 6},
         "teacher": {"kind": "teacher", "inputs": "models/graph"},
         "supervised": {"kind": "teacher", "inputs": "models/supervised"},
         "warm": {"kind": "warm_start", "inputs": "models/dcgan", "per_class": 0},

@@ -121,6 +121,69 @@ def test_only_generated_images_are_limited_in_number(values: Values) -> None:
         assert "arms.shuffled.per_class: expected at most synthesize.per_class (6)" in text
 
 
+# --- classes of different sizes ------------------------------------------------------------------
+
+
+def unequal(values: Values) -> Values:
+    """The same with labeled subsets of unequal classes and arms that balance them."""
+    changed_values = changed(values, "data.imbalance", 10.0)
+    for name, inputs in (
+        ("real", "data/splits/subsets"),
+        ("synthetic", "data/synthetic/dcgan"),
+        ("smote", "data/splits/subsets"),
+    ):
+        arm = {"kind": name, "inputs": inputs, "per_class": "balance"}
+        changed_values["arms"][f"{name}_balance"] = arm
+    return changed_values
+
+
+def test_classes_of_different_sizes_can_be_balanced(values: Values) -> None:
+    params = read(unequal(values))
+    assert params.arms["real_balance"].balances
+    assert params.arms["synthetic_balance"].adds_made_images
+    assert not params.arms["smote_balance"].adds_made_images
+    assert params.regime("smote_balance") == "labeled"
+    read(changed(unequal(values), "arms.real.class_weights", "none"))
+    weighted = unequal(values)
+    for name in ("real", "oversample", "shuffled", "fresh_real"):
+        weighted["arms"][name]["class_weights"] = "balanced"
+    read(weighted)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "expected"),
+    [
+        ("data.imbalance", 1.0, "arms.real_balance.per_class: expected no balance with data.imb"),
+        ("arms.real_balance.real", False, "real: expected true with per_class: balance"),
+        ("arms.real_balance.real_share", 0.5, "real_share: expected none with per_class: balance"),
+        ("arms.real_balance.per_class", "even", "a number of images from 0 to 1000000 or balance"),
+        ("arms.real_balance.per_class", True, "a number of images from 0 to 1000000 or balance"),
+        ("arms.oversample.per_class", "balance", "expected a number with role must_not_differ"),
+        ("arms.shuffled.per_class", "balance", "expected a number with role must_not_help"),
+        ("arms.fresh_real.per_class", "balance", "expected a number with role must_help"),
+        ("arms.oversample.class_weights", "balanced", "expected class_weights: none with role"),
+        ("arms.shuffled.class_weights", "balanced", "expected class_weights: none with role"),
+        ("arms.smote_balance.role", "must_not_differ", "expected kind: real with role"),
+        ("arms.smote_balance.inputs", "data/splits/fresh", "expected one of data/splits/subsets"),
+        ("arms.smote_balance.k_neighbors", 0, "k_neighbors"),
+        ("study.budgets", [8, 2], "synthesize.per_class: expected at least 7, the largest budget"),
+    ],
+)
+def test_what_cannot_be_balanced_is_refused(
+    place: str, value: object, expected: str, values: Values
+) -> None:
+    values["study"]["curve_budgets"] = []
+    edited = unequal(values)
+    for name in ("oversample", "shuffled", "fresh_real"):
+        del edited["arms"][name]["real_share"]
+    assert expected in refused(changed(edited, place, value))
+
+
+def test_class_weights_need_classes_of_different_sizes(values: Values) -> None:
+    text = refused(changed(values, "arms.classical.class_weights", "balanced"))
+    assert "arms.classical.class_weights: expected no balanced with data.imbalance 1.0" in text
+
+
 # --- the report ----------------------------------------------------------------------------------
 
 

@@ -13,7 +13,17 @@ from torchmetrics.functional.classification import (
     multiclass_f1_score,
 )
 
-from pipeline.evaluation.metrics import METRICS, accuracy, confusion, ece, log_loss, macro_f1
+from pipeline.evaluation.metrics import (
+    METRICS,
+    accuracy,
+    balanced_accuracy,
+    computed_metrics,
+    confusion,
+    ece,
+    log_loss,
+    macro_f1,
+    recall_per_class,
+)
 
 SEEDS = st.integers(0, 10_000)
 
@@ -115,3 +125,36 @@ def test_confusion_counts_every_image_once_and_accuracy_is_its_diagonal(seed: in
 def test_confusion_has_a_row_for_a_class_without_images() -> None:
     counts = confusion(np.array([0, 0]), np.array([[0.9, 0.1, 0], [0, 0.2, 0.8]]))
     assert counts.tolist() == [[1, 0, 1], [0, 0, 0], [0, 0, 0]]
+
+
+@given(seed=SEEDS)
+def test_balanced_accuracy_is_that_of_scikit_learn_and_the_mean_recall(seed: int) -> None:
+    labels, probabilities = predictions(seed)
+    kept = (labels < 2) | (np.arange(len(labels)) % 3 == 0) | (np.arange(len(labels)) < 20)
+    labels, probabilities = labels[kept], probabilities[kept]
+    found = balanced_accuracy(labels, probabilities)
+    predicted = probabilities.argmax(axis=1)
+    assert found == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
+    assert found == pytest.approx(np.nanmean(recall_per_class(labels, probabilities)))
+
+
+def test_a_class_without_test_images_has_no_recall() -> None:
+    labels, probabilities = np.array([0, 0, 2]), np.eye(3, dtype=np.float32)[[0, 1, 2]]
+    np.testing.assert_array_equal(recall_per_class(labels, probabilities), [0.5, np.nan, 1])
+    assert balanced_accuracy(labels, probabilities) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("labels", "declared", "is_computed"),
+    [
+        ([0, 0, 1, 1], "accuracy", False),
+        ([0, 0, 1, 1], "balanced_accuracy", True),
+        ([0, 0, 1], "accuracy", True),
+    ],
+)
+def test_balanced_accuracy_is_computed_where_it_says_something(
+    labels: list[int], declared: str, is_computed: bool
+) -> None:
+    found = computed_metrics(np.array(labels), declared)
+    assert found[:4] == ["accuracy", "macro_f1", "log_loss", "ece"]
+    assert found[4:] == ["balanced_accuracy"] * is_computed

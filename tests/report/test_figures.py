@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.schema import Params
-from pipeline.report import comparisons, figures, tables
+from pipeline.data.images import LabeledImages
+from pipeline.report import comparisons, figures, gallery, sheets, tables
+from pipeline.report.sheets import Subject
 from pipeline.report.verdicts import VERDICTS
 
 
@@ -23,7 +25,7 @@ def trials(finished_study: Path, study: Params) -> pd.DataFrame:
 
 def test_a_mosaic_fills_rows_first_and_leaves_a_pixel_between() -> None:
     images = np.arange(1, 7, dtype=np.uint8).repeat(4).reshape(6, 1, 2, 2)
-    picture = figures.mosaic(images, columns=3)
+    picture = sheets.mosaic(images, columns=3)
     assert picture.shape == (6, 9)
     assert picture[0].tolist() == [1, 1, 0, 2, 2, 0, 3, 3, 0]
     assert picture[3].tolist() == [4, 4, 0, 5, 5, 0, 6, 6, 0]
@@ -33,7 +35,7 @@ def test_a_mosaic_fills_rows_first_and_leaves_a_pixel_between() -> None:
 def test_a_mosaic_keeps_colors_apart() -> None:
     images = np.zeros((2, 3, 4, 4), dtype=np.uint8)
     images[1, 2] = 9
-    picture = figures.mosaic(images, columns=2)
+    picture = sheets.mosaic(images, columns=2)
     assert picture.shape == (5, 10, 3)
     assert picture[0, 5].tolist() == [0, 0, 9]
 
@@ -114,7 +116,7 @@ def test_a_confusion_matrix_shows_shares_of_the_true_class() -> None:
 
 def test_rows_of_a_sheet_are_named_after_their_class() -> None:
     images = np.zeros((6, 1, 4, 4), dtype=np.uint8)
-    axes = figures.sheets({"real": images, "made": images}, 2, ["a", "b", "c"]).axes
+    axes = sheets.sheets({"real": images, "made": images}, 2, ["a", "b", "c"]).axes
     assert [axis.get_title() for axis in axes] == ["real", "made"]
     assert [label.get_text() for label in axes[0].get_yticklabels()] == ["a", "b", "c"]
 
@@ -145,3 +147,46 @@ def test_what_is_no_loss_has_a_panel_of_its_own() -> None:
         "balance": ["k", "convergence"],
         "signal to noise, dB": ["doubling_psnr"],
     }
+
+
+def test_only_gray_images_on_black_are_inverted() -> None:
+    gray = np.zeros((2, 1, 4, 4), dtype=np.uint8)
+    color = np.zeros((2, 3, 4, 4), dtype=np.uint8)
+    shown = {
+        ("gray", (0,)): (gray, "gray_r"),
+        ("gray", (255,)): (gray, "gray"),
+        ("gray", None): (gray, "gray"),
+        ("color", (0,)): (color, "gray"),
+    }
+    for (_, background), (images, colors) in shown.items():
+        (axis,) = sheets.sheets({"real": images}, 2, None, background).axes
+        assert axis.images[0].get_cmap().name == colors
+        assert Subject(["a", "b"], background).paper(images) == (0 if colors == "gray_r" else 255)
+
+
+@pytest.mark.parametrize("background", [(250, 250, 250), (9, 9, 9), (0,), None])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_line_between_images_differs_from_the_background(
+    background: tuple[int, ...] | None, channels: int
+) -> None:
+    level = 200 if background is None else background[0]
+    images = np.full((4, channels, 8, 12), level, dtype=np.uint8)
+    picture = sheets.mosaic(images, 2, sheets.line_value(images, background)).astype(int)
+    is_inverted = sheets.is_inverted(images, background)
+    line, inside = picture[8, 12], picture[0, 0]
+    assert is_inverted or np.abs(line - inside).min() > 20
+    assert picture.shape[:2] == (2 * 9, 2 * 13)
+
+
+def test_oblong_images_keep_their_shape_and_area() -> None:
+    for height, width in ((16, 40), (40, 16), (28, 28), (64, 64)):
+        cell = sheets.cell_inches(np.zeros((1, 3, height, width), dtype=np.uint8))
+        assert cell[0] / cell[1] == pytest.approx(height / width)
+        assert sheets.IMAGE_INCH**2 <= cell[0] * cell[1] + 1e-9 <= sheets.MAX_IMAGE_INCH**2 + 1e-6
+
+
+def test_a_class_without_images_keeps_its_row_in_a_sheet() -> None:
+    images = np.full((2, 3, 4, 4), 7, dtype=np.uint8)
+    data = LabeledImages(images, np.array([0, 2]))
+    rows = gallery.sheet(data, Subject(["a", "b", "c"], (250, 250, 250))).reshape(3, -1)
+    assert rows[:, 0].tolist() == [7, 255, 7]

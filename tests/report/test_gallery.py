@@ -11,16 +11,17 @@ from pipeline.config.schema import Params, load_params
 from pipeline.data.images import Images, LabeledImages
 from pipeline.report import gallery
 from pipeline.report.captions import SHOWCASE_CAPTIONS, showcase_caption
+from pipeline.report.sheets import Subject
 from pipeline.runtime.errors import IntegrityError
 from pipeline.runtime.files import read_json, write_json
 from pipeline.trials.provenance import manifest_of
 
-NAMES = ["a", "b", "c"]
+SUBJECT = Subject(["a", "b", "c"])
 
 
 def plot(folder: Path, name: str, params: Params, root: Path) -> dict[str, Images]:
-    gallery.plot_training(folder, name, params, root, NAMES)
-    return gallery.plot_samples(folder, name, params, root, NAMES)
+    gallery.plot_training(folder, name, params, root, SUBJECT)
+    return gallery.plot_samples(folder, name, params, root, SUBJECT)
 
 
 def test_a_grid_has_equal_runs_and_blanks_where_images_are_missing() -> None:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from pipeline.config.schema import FRESH, SUBSETS, Params
+from pipeline.config.schema import FRESH, SUBSETS, GroupParams, Params
+from pipeline.config.schema import TestParams as HoldOut
 from pipeline.data.datasets import DATASETS
-from pipeline.data.datasets.base import BuiltIn, RawDataset
+from pipeline.data.datasets.base import BuiltIn, Origins, RawDataset
 from pipeline.data.datasets.toy import CLASS_NAMES, Toy
-from pipeline.data.images import LabeledImages, content_ids, digest, read_images
-from pipeline.runtime.errors import DataError, ParamsError
+from pipeline.data.images import LabeledImages, background_of, content_ids, digest, read_images
+from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.files import file_digest, read_json, read_npz
 from pipeline.stages import prepare
 from pipeline.trials.grid import Replicate, curve_replicates, replicates
@@ -52,25 +53,25 @@ def test_there_is_a_file_for_every_replicate_and_nothing_else(home: Path, study:
     files = {
         f"{part}/{each.file('.npz').as_posix()}" for part, grid in grids.items() for each in grid
     }
-    alone = {"pool.npz", "labels.npz", "test.npz", "ids.npz", "manifest.json"}
+    alone = {*(f"{part}/all.npz" for part in ("pool", "labels", "test", "ids")), "manifest.json"}
     assert set(contents(home / SPLITS)) == files | alone
     assert len(files) == (3 + 2) * 4
 
 
 def test_the_ids_are_those_of_the_pool_and_the_test_set(home: Path) -> None:
-    found = read_npz(home / SPLITS / "ids.npz")
+    found = read_npz(home / SPLITS / "ids/all.npz")
     assert set(found) == {"pool", "test"}
     for part, ids in found.items():
-        images = read_npz(home / SPLITS / f"{part}.npz")["images"]
+        images = read_npz(home / SPLITS / f"{part}/all.npz")["images"]
         assert ids.tolist() == content_ids(images).tolist()
     assert not set(found["pool"]) & set(found["test"])
 
 
 def test_the_manifest_knows_files_that_the_report_may_not_read_by_their_bytes(home: Path) -> None:
     found = read_json(home / SPLITS / "manifest.json")
-    names = [SPLITS / name for name in ("test.npz", "pool.npz", "labels.npz")]
+    names = [SPLITS / part / "all.npz" for part in ("test", "pool", "labels")]
     assert found["files"] == {name.as_posix(): file_digest(home / name) for name in names}
-    assert found["test"]["sha256"] == digest(read_images(home / SPLITS / "test.npz"))
+    assert found["test"]["sha256"] == digest(read_images(home / SPLITS / "test/all.npz"))
     assert found["test"]["per_class"] == [20, 20, 20]
     assert found["pool"]["per_class"] == [40, 40, 40]
     assert (found["dataset"], found["shape"]) == ("toy", [1, 8, 8])
@@ -78,16 +79,16 @@ def test_the_manifest_knows_files_that_the_report_may_not_read_by_their_bytes(ho
 
 
 def test_the_pool_has_no_labels_beside_its_images(home: Path) -> None:
-    assert set(read_npz(home / SPLITS / "pool.npz")) == {"images"}
-    assert set(read_npz(home / SPLITS / "labels.npz")) == {"labels"}
+    assert set(read_npz(home / SPLITS / "pool/all.npz")) == {"images"}
+    assert set(read_npz(home / SPLITS / "labels/all.npz")) == {"labels"}
 
 
 @pytest.mark.parametrize("folder", [SUBSETS, FRESH])
 def test_draws_and_fresh_labels_are_of_the_pool_in_equal_shares(
     folder: str, home: Path, study: Params
 ) -> None:
-    pool = read_npz(home / SPLITS / "pool.npz")["images"]
-    labels = read_npz(home / SPLITS / "labels.npz")["labels"]
+    pool = read_npz(home / SPLITS / "pool/all.npz")["images"]
+    labels = read_npz(home / SPLITS / "labels/all.npz")["labels"]
     for each in replicates(study.study):
         found = read_npz(home / folder / each.file(".npz"))
         np.testing.assert_array_equal(found["images"], pool[found["index"]])
@@ -224,16 +225,116 @@ def test_a_source_with_its_own_test_set_keeps_it(
     prepare.run(study, tmp_path)
     expected: LabeledImages | None = WithOwnTest(BuiltIn(), tmp_path).load().test
     assert expected is not None
-    ids = read_npz(tmp_path / SPLITS / "ids.npz")
+    ids = read_npz(tmp_path / SPLITS / "ids/all.npz")
     assert sorted(ids["test"]) == sorted(content_ids(expected.images))
     assert len(ids["pool"]) == 120
 
 
-def test_a_source_whose_test_images_are_among_the_others_is_refused(
-    home: Path, study: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_images_of_a_test_set_of_its_own_are_dropped_from_the_others(
+    study: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = Path(shutil.copytree(home, tmp_path / "copy"))
     monkeypatch.setitem(DATASETS, "toy", Leaking)
-    with pytest.raises(DataError, match="found 2 exact duplicates"):
-        prepare.run(study, folder)
-    assert contents(folder) == contents(home)
+    prepare.run(study, tmp_path)
+    assert read_json(tmp_path / SPLITS / "manifest.json")["duplicates"]["from_train"] == 2
+    ids = read_npz(tmp_path / SPLITS / "ids/all.npz")
+    assert (len(ids["pool"]), len(ids["test"])) == (120, 60)
+    assert not set(ids["pool"]) & set(ids["test"])
+
+
+def per_seed(params: Params, **data: Any) -> Params:
+    test = HoldOut(frac=0.3, per_seed=True)
+    return changed(params, "data", test_per_class=None, test=test, **data)
+
+
+def test_every_seed_has_a_split_of_its_own(study: Params, tmp_path: Path) -> None:
+    prepare.run(per_seed(study), tmp_path)
+    tests, everything = [], []
+    for seed in study.study.seeds:
+        ids = read_npz(tmp_path / SPLITS / f"ids/seed-{seed:02d}.npz")
+        assert not set(ids["pool"]) & set(ids["test"])
+        everything.append({*ids["pool"], *ids["test"]})
+        tests.append(set(ids["test"]))
+        for part in ("pool", "test"):
+            images = read_npz(tmp_path / SPLITS / f"{part}/seed-{seed:02d}.npz")["images"]
+            assert ids[part].tolist() == content_ids(images).tolist()
+        for folder in (SUBSETS, FRESH):
+            found = read_images(tmp_path / folder / Replicate(4, seed).file(".npz"))
+            assert not set(content_ids(found.images)) & set(ids["test"])
+    assert everything[0] == everything[1] == everything[2]
+    assert len({frozenset(each) for each in tests}) == 4
+    assert tests[0] & tests[1]
+    record = read_json(tmp_path / SPLITS / "manifest.json")
+    assert record["per_seed"]
+    assert record["test_images"] == {"min": 54, "max": 54}
+    assert len(record["files"]) == 3 * 4
+
+
+def test_an_added_seed_leaves_the_splits_of_the_others_as_they_were(
+    study: Params, tmp_path: Path
+) -> None:
+    few, more = tmp_path / "few", tmp_path / "more"
+    params = per_seed(study)
+    prepare.run(changed(params, "study", seeds=[0, 1]), few)
+    prepare.run(changed(params, "study", seeds=[5, 1, 0]), more)
+    found, before = contents(more / SPLITS), contents(few / SPLITS)
+    del before["manifest.json"]
+    assert {name: found[name] for name in before} == before
+
+
+def test_a_long_tail_is_in_subsets_and_fresh_labels(study: Params, tmp_path: Path) -> None:
+    prepare.run(changed(study, "data", imbalance=4.0), tmp_path)
+    for each in replicates(study.study):
+        expected = {2: [2, 1, 1], 4: [4, 2, 1]}[each.budget]
+        own, fresh = (read_npz(tmp_path / part / each.file(".npz")) for part in (SUBSETS, FRESH))
+        np.testing.assert_array_equal(np.bincount(own["labels"]), expected)
+        np.testing.assert_array_equal(np.bincount(fresh["labels"]), expected)
+        assert not set(own["index"]) & set(fresh["index"])
+    for seed in study.study.seeds:
+        small, large = (set(index(tmp_path, SUBSETS, budget, seed)) for budget in (2, 4))
+        assert small <= large
+
+
+class Written(Toy):
+    """Toy images of twelve writers, in the names of their files."""
+
+    @override
+    def load(self) -> RawDataset:
+        raw = super().load()
+        paths = tuple(f"w{position % 12:02d}_{position}.png" for position in range(len(raw.images)))
+        return replace(raw, origins=Origins(paths))
+
+
+def test_groups_are_beside_labels_where_there_is_a_rule(
+    study: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS, "toy", Written)
+    prepare.run(per_seed(study, group=GroupParams(name="^(w..)_")), tmp_path)
+    for seed in study.study.seeds:
+        labels = read_npz(tmp_path / SPLITS / f"labels/seed-{seed:02d}.npz")
+        found = read_npz(tmp_path / SUBSETS / Replicate(4, seed).file(".npz"))
+        np.testing.assert_array_equal(found["groups"], labels["groups"][found["index"]])
+        assert 6 <= len(set(labels["groups"])) < 12
+    record = read_json(tmp_path / SPLITS / "manifest.json")["groups"]
+    assert record == {"rule": {"name": "^(w..)_"}, "num_groups": 12, "largest": 15}
+
+
+class White(Toy):
+    """Toy images, black on white."""
+
+    @override
+    def load(self) -> RawDataset:
+        raw = super().load()
+        return replace(raw, images=replace(raw.images, images=255 - raw.images.images))
+
+
+def test_another_background_than_black_goes_with_every_labeled_image(
+    study: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS, "toy", White)
+    prepare.run(study, tmp_path)
+    assert read_json(tmp_path / SPLITS / "manifest.json")["background"] == [255]
+    for path in (tmp_path / SPLITS).rglob("*.npz"):
+        if path.parent.name not in ("pool", "ids"):
+            assert background_of(read_npz(path)) == (255,), path
+    prepare.run(changed(study, "data", background="none"), tmp_path)
+    assert read_images(tmp_path / SUBSETS / Replicate(4, 0).file(".npz")).background is None

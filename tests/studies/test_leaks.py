@@ -199,7 +199,7 @@ def learned(folder: Path) -> dict[str, list[Any]]:
         arrays = read_npz(path)
         kept = [str(arrays[name]) for name in arrays if name not in ("probabilities", "labels")]
         record = read_json(manifest_of(path))
-        inputs = {k: v for k, v in record["inputs"].items() if not k.endswith("test.npz")}
+        inputs = {k: v for k, v in record["inputs"].items() if "splits/test/" not in k}
         rest = {k: v for k, v in record.items() if k not in ("inputs", "outputs")}
         found[path.relative_to(folder).as_posix()] = [kept, inputs, rest]
     return found
@@ -229,7 +229,7 @@ def test_noise_for_a_test_set_changes_nothing_but_scores(
     for part in unchanged:
         assert digests(honest / part)
         assert digests(poisoned / part) == digests(honest / part), part
-    for file in ("pool.npz", "labels.npz"):
+    for file in ("pool/all.npz", "labels/all.npz"):
         ours, theirs = (read_npz(study / "data/splits" / file) for study in (honest, poisoned))
         assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
     assert learned(poisoned) == learned(honest)
@@ -252,12 +252,12 @@ def test_permuting_every_label_beyond_the_budget_changes_only_what_may_know_them
 ) -> None:
     poisoned = prepared(honest, tmp_path / "poisoned")
     splits, rng = poisoned / "data/splits", numpy_rng("poison")
-    labels = read_npz(splits / "labels.npz")["labels"]
+    labels = read_npz(splits / "labels/all.npz")["labels"]
     inside = np.concatenate(
         [read_npz(path)["index"] for path in (poisoned / SUBSETS).rglob("*.npz")]
     )
     outside = np.setdiff1d(np.arange(len(labels)), inside)
-    write_npz(splits / "labels.npz", labels=permuted(labels, outside, rng))
+    write_npz(splits / "labels/all.npz", labels=permuted(labels, outside, rng))
     for path in (poisoned / FRESH).rglob("*.npz"):
         fresh = read_npz(path)
         everything = np.arange(len(fresh["labels"]))
@@ -450,7 +450,7 @@ def refuse_undeclared(stage: str, item: str | None, study: Path, params: Params)
     declared = declared_inputs(stage, item, params)
     assert all(dep.startswith(("data/", "models", "results")) for dep in declared)
     assert not {name for name in read if not name.startswith(declared)}, (stage, item)
-    test_files = {name for name in read if name.endswith("test.npz")}
+    test_files = {name for name in read if "splits/test/" in name}
     assert bool(test_files) == (stage == "train_classifiers")
 
 
@@ -483,7 +483,7 @@ def test_a_stage_opens_nothing_of_a_study_while_it_is_imported(honest: Path) -> 
     stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
     assert {f"pipeline.stages.{name}" for name in stages} <= set(names.split())
     assert any(name.endswith(".pyc") for name in opened)
-    assert files_of(honest, ["data/splits/test.npz"])
+    assert files_of(honest, ["data/splits/test/all.npz"])
     assert not files_of(honest, opened)
 
 
@@ -517,7 +517,7 @@ def test_a_teacher_labels_the_rest_of_the_pool_and_its_arms_use_that(
 ) -> None:
     splits, place = honest / "data/splits", f"{BUDGET}/seed-00.npz"
     subset = read_npz(splits / "subsets" / place)
-    pool = read_npz(splits / "pool.npz")["images"]
+    pool = read_npz(splits / "pool/all.npz")["images"]
     for name in params.teachers:
         found = read_npz(honest / MODELS / name / place)
         assert not set(found["index"]) & set(subset["index"])
@@ -548,11 +548,11 @@ def test_a_pool_of_noise_is_refused_by_every_teacher_and_costs_its_arms_their_ga
     honest: Path, params: Params, tmp_path: Path
 ) -> None:
     study = prepared(honest, tmp_path / "study")
-    pool = read_npz(study / "data/splits/pool.npz")
+    pool = read_npz(study / "data/splits/pool/all.npz")
     noise = numpy_rng("noise").integers(0, 256, pool["images"].shape, dtype=np.uint8)
-    write_npz(study / "data/splits/pool.npz", **{**pool, "images": noise})
+    write_npz(study / "data/splits/pool/all.npz", **{**pool, "images": noise})
     manifest = read_json(study / "data/splits/manifest.json")
-    manifest["files"]["data/splits/pool.npz"] = file_digest(study / "data/splits/pool.npz")
+    manifest["files"]["data/splits/pool/all.npz"] = file_digest(study / "data/splits/pool/all.npz")
     write_json(study / "data/splits/manifest.json", manifest)
     run_trials(params, study)
     report.run(params, study)

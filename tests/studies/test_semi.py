@@ -174,10 +174,10 @@ def test_unknown_images_come_into_the_pool_alone(small: Params, tmp_path: Path) 
     data = small.data.model_copy(update={"unknown_classes": foreign})
     prepare.run(small.model_copy(update={"data": data}), tmp_path)
     splits = tmp_path / "data/splits"
-    labels = read_npz(splits / "labels.npz")["labels"]
+    labels = read_npz(splits / "labels/all.npz")["labels"]
     assert (labels == -1).mean() == pytest.approx(0.25, abs=0.01)
     assert set(labels) == {-1, 0, 1}
-    assert set(read_images(splits / "test.npz").labels) == {0, 1}
+    assert set(read_images(splits / "test/all.npz").labels) == {0, 1}
     assert set(read_images(splits / "subsets/budget-0005/seed-00.npz").labels) == {0, 1}
     manifest = read_json(splits / "manifest.json")
     assert manifest["class_names"] == ["horizontal", "diagonal"]
@@ -198,7 +198,7 @@ def test_a_teacher_is_tested_on_unknown_images_and_labels_fewer_of_them(
     found = read_json(tmp_path / f"data/audit/graph/{place}.json")
     assert found["foreign_frac"] == pytest.approx(0.25, abs=0.03)
     assert found["strangeness_auroc"] > 0.6
-    labels = read_npz(tmp_path / "data/splits/labels.npz")["labels"]
+    labels = read_npz(tmp_path / "data/splits/labels/all.npz")["labels"]
     made = read_npz(tmp_path / MODELS / "graph" / f"{place}.npz")
     assert len(made["index"]) == pytest.approx(0.75 * len(made["unlabeled"]), abs=1)
     labeled = (labels[made["index"]] == -1).mean()
@@ -228,10 +228,10 @@ def test_images_that_nobody_labeled_are_for_teachers_alone(
 ) -> None:
     prepare.run(partly_labeled, tmp_path)
     splits, place = tmp_path / "data/splits", "budget-0005/seed-00"
-    labels = read_npz(splits / "labels.npz")["labels"]
+    labels = read_npz(splits / "labels/all.npz")["labels"]
     assert (labels == -1).sum() > (labels != -1).sum()
     assert read_json(splits / "manifest.json")["pool"]["num_unlabeled"] == (labels == -1).sum()
-    for file in ("test", f"subsets/{place}", f"fresh/{place}"):
+    for file in ("test/all", f"subsets/{place}", f"fresh/{place}"):
         assert set(read_images(splits / f"{file}.npz").labels) == {0, 1, 2}
     train_teacher.run(partly_labeled, tmp_path, "graph")
     evaluate_teacher.run(partly_labeled, tmp_path, "graph")

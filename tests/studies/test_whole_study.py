@@ -221,9 +221,9 @@ def test_synthetic_files_keep_their_promise(finished: Path) -> None:
 
 def test_the_subsets_are_of_the_pool_and_the_test_set_is_not(finished: Path) -> None:
     splits = finished / "data/splits"
-    pool = np.load(splits / "pool.npz")
-    labels = np.load(splits / "labels.npz")["labels"]
-    test = {image.tobytes() for image in np.load(splits / "test.npz")["images"]}
+    pool = np.load(splits / "pool/all.npz")
+    labels = np.load(splits / "labels/all.npz")["labels"]
+    test = {image.tobytes() for image in np.load(splits / "test/all.npz")["images"]}
     assert "labels" not in pool.files
     assert not test & {image.tobytes() for image in pool["images"]}
     for path in (splits / "subsets").rglob("*.npz"):

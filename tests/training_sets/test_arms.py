@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
+from pipeline.classifiers.base import TrainingSet
+from pipeline.config.arms import SUBSETS, SmoteArm
 from pipeline.config.schema import Params
 from pipeline.data.images import LabeledImages, content_ids, digest
 from pipeline.runtime.errors import DataError, TrialError
@@ -18,7 +22,9 @@ from pipeline.training_sets.arms import (
     assemble,
     balanced,
     first_of_each_class,
+    images_to_add,
     recipe_of,
+    with_equal_classes,
 )
 
 SEED = 0
@@ -331,5 +337,140 @@ def test_the_first_of_each_class_equal_a_plain_count(
             places = by_class[label]
             if repeat or rank < len(places):
                 expected.append(places[rank % len(places)])
-    found = first_of_each_class(np.array(labels, dtype=np.int64), count, repeat)
+    found = first_of_each_class(np.array(labels, dtype=np.int64), np.full(4, count), repeat)
     assert found.tolist() == expected
+
+
+# --- classes of different sizes ------------------------------------------------------------------
+
+
+@pytest.fixture
+def unequal(bars: LabeledImages) -> LabeledImages:
+    """Ten, four and one image of the three classes."""
+    chosen = [
+        np.flatnonzero(bars.labels == label)[:count] for label, count in enumerate((10, 4, 1))
+    ]
+    return bars.take(np.concatenate(chosen))
+
+
+def class_weights_of(training_set: TrainingSet) -> np.ndarray:
+    """The share of every class of the total weight."""
+    totals = np.bincount(training_set.data.labels, training_set.weights)
+    return totals / totals.sum()
+
+
+@pytest.mark.parametrize(
+    ("per_class", "expected"),
+    [
+        (0, [0, 0, 0]),
+        (1, [1, 1, 1]),  # at least one
+        (20, [20, 8, 2]),
+        (200, [200, 80, 20]),
+        ("balance", [0, 6, 9]),
+    ],
+)
+def test_a_number_keeps_the_shares_of_classes_and_balance_fills_them_up(
+    per_class: Any, expected: list[int], unequal: LabeledImages
+) -> None:
+    assert images_to_add(unequal.labels, per_class).tolist() == expected
+
+
+@given(size=st.integers(1, 30), classes=st.integers(2, 6), per_class=st.integers(0, 300))
+def test_classes_of_equal_size_get_the_number_itself(
+    size: int, classes: int, per_class: int
+) -> None:
+    labels = np.tile(np.arange(classes), size)
+    assert images_to_add(labels, per_class).tolist() == [per_class] * classes
+    assert images_to_add(labels, "balance").tolist() == [0] * classes
+
+
+@pytest.mark.parametrize("per_class", [10, 13, 25, 200])
+def test_repeating_unequal_classes_changes_no_weight(
+    per_class: int, unequal: LabeledImages
+) -> None:
+    found = assemble(Recipe(per_class=per_class), unequal, None, SEED).training_set
+    assert class_weights_of(found) == pytest.approx(np.array([10, 4, 1]) / 15)
+    counts: dict[str, float] = {}
+    for each, weight in zip(ids(found.data), found.weights, strict=True):
+        counts[each] = counts.get(each, 0) + weight / found.weights.sum()
+    assert list(counts.values()) == pytest.approx([1 / 15] * 15)
+
+
+def test_generated_images_come_in_the_shares_of_the_subset_also_with_wrong_labels(
+    unequal: LabeledImages, synthetic: Candidates
+) -> None:
+    for permute in (False, True):
+        recipe = Recipe(per_class=20, permute_labels=permute)
+        found = assemble(recipe, unequal, synthetic, SEED).training_set
+        assert np.bincount(found.data.labels[found.extra]).tolist() == [20, 8, 2]
+        assert class_weights_of(found) == pytest.approx(np.array([10, 4, 1]) / 15)
+
+
+def test_balance_fills_every_class_and_counts_every_image_once(
+    unequal: LabeledImages, synthetic: Candidates
+) -> None:
+    for added, num_made in ((None, 0), (synthetic, 15)):
+        found = assemble(Recipe(per_class="balance"), unequal, added, SEED)
+        assert np.bincount(found.training_set.data.labels).tolist() == [10, 10, 10]
+        np.testing.assert_array_equal(found.training_set.weights, 1)
+        assert found.num_made == num_made
+        assert set(ids(found.real)) == set(ids(unequal))
+    repeated = assemble(Recipe(per_class="balance"), unequal, None, SEED).training_set
+    assert set(ids(repeated.data)) == set(ids(unequal))
+
+
+def test_a_class_that_the_filter_thins_out_is_not_filled_up(
+    unequal: LabeledImages, synthetic: Candidates
+) -> None:
+    doubted = synthetic.probabilities.copy()
+    doubted[synthetic.data.labels == 2] = 1 / 3
+    recipe = Recipe(per_class="balance", filter="agreement")
+    found = assemble(recipe, unequal, replace(synthetic, probabilities=doubted), SEED)
+    assert np.bincount(found.training_set.data.labels).tolist() == [10, 10, 1]
+    assert found.num_made == 6
+
+
+@given(labels=st.lists(st.integers(0, 4), min_size=1, max_size=40), seed=st.integers(0, 99))
+def test_class_weights_are_those_of_scikit_learn(labels: list[int], seed: int) -> None:
+    values = np.array(labels)
+    plain = with_equal_classes(np.ones(len(values)), values)
+    np.testing.assert_allclose(plain, compute_sample_weight("balanced", values))
+    assert plain.mean() == pytest.approx(1)
+
+    weights = np.random.default_rng(seed).random(len(values)) + 0.1
+    classes = np.unique(values)
+    factors = compute_class_weight("balanced", classes=classes, y=values, sample_weight=weights)
+    expected = weights * factors[np.searchsorted(classes, values)]
+    np.testing.assert_allclose(with_equal_classes(weights, values), expected)
+
+
+@pytest.mark.parametrize("per_class", [0, 20, "balance"])
+def test_class_weights_give_every_class_the_same_weight(
+    per_class: Any, unequal: LabeledImages, synthetic: Candidates
+) -> None:
+    recipe = Recipe(per_class=per_class, class_weights="balanced")
+    found = assemble(recipe, unequal, synthetic, SEED).training_set
+    assert class_weights_of(found) == pytest.approx([1 / 3] * 3)
+    assert found.weights.mean() == pytest.approx(1)
+
+
+def test_smote_balances_and_learns_from_the_subset_alone(unequal: LabeledImages) -> None:
+    recipe = Recipe(per_class="balance", k_neighbors=5)
+    found = assemble(recipe, unequal, None, SEED)
+    assert np.bincount(found.training_set.data.labels).tolist() == [10, 10, 10]
+    assert ids(found.real) == ids(unequal)
+    assert (found.num_made, found.num_candidates, found.num_rejected) == (15, 0, 0)
+    again, other = (assemble(recipe, unequal, None, seed) for seed in (SEED, SEED + 1))
+    assert digest(again.training_set.data) == digest(found.training_set.data)
+    assert digest(other.training_set.data) != digest(found.training_set.data)
+
+
+def test_the_settings_of_an_arm_reach_its_recipe(study: Params) -> None:
+    arm = SmoteArm(inputs=SUBSETS, per_class="balance", k_neighbors=3, class_weights="balanced")
+    recipe = recipe_of(arm, study.transforms)
+    assert (recipe.per_class, recipe.k_neighbors, recipe.class_weights) == (
+        "balance",
+        3,
+        "balanced",
+    )
+    assert recipe_of(study.arms["real"], study.transforms).k_neighbors is None

@@ -119,13 +119,13 @@ def test_fresh_labels_are_for_the_arm_that_must_help_alone(
 def test_a_test_image_is_refused_everywhere(
     artifact: Artifact, finished_study: Path, refused: Check
 ) -> None:
-    test = read_images(finished_study / "data/splits/test.npz")
+    test = read_images(finished_study / "data/splits/test/all.npz")
     text = refused(artifact, consumed=consumed(test.take(np.arange(2))))
     assert "expected no test image, found 2" in text
 
 
 def test_a_subset_with_a_test_image_is_refused(study: Params, project: Path) -> None:
-    test = read_images(project / "data/splits/test.npz")
+    test = read_images(project / "data/splits/test/all.npz")
     path = project / subset(REPLICATE).path
     labeled = read_npz(path)
     labeled["images"][0] = test.images[0]
@@ -162,16 +162,16 @@ def test_a_trial_made_from_another_version_of_its_input_is_refused(
 def test_the_test_set_must_be_the_same_for_all_without_being_read(
     study: Params, project: Path
 ) -> None:
-    digest = read_json(project / "data/splits/manifest.json")["files"]["data/splits/test.npz"]
-    (project / "data/splits/test.npz").unlink()
+    digest = read_json(project / "data/splits/manifest.json")["files"]["data/splits/test/all.npz"]
+    (project / "data/splits/test/all.npz").unlink()
     record = read_study(study, project)
     manifest = read_manifest(project / RESULT.manifest)
-    check(record, RESULT, manifest | {"inputs": {"data/splits/test.npz": digest}})
-    with pytest.raises(IntegrityError, match=r"data/splits/test\.npz"):
-        check(record, RESULT, manifest | {"inputs": {"data/splits/test.npz": "0" * 64}})
+    check(record, RESULT, manifest | {"inputs": {"data/splits/test/all.npz": digest}})
+    with pytest.raises(IntegrityError, match=r"data/splits/test/all\.npz"):
+        check(record, RESULT, manifest | {"inputs": {"data/splits/test/all.npz": "0" * 64}})
 
 
-@pytest.mark.parametrize("file", ["pool.npz", "labels.npz"])
+@pytest.mark.parametrize("file", ["pool/all.npz", "labels/all.npz"])
 def test_an_audit_of_another_pool_is_refused(file: str, refused: Check) -> None:
     assert f"data/splits/{file}" in refused(AUDIT, inputs={f"data/splits/{file}": "0" * 64})
 
@@ -242,5 +242,5 @@ def test_results_of_two_versions_of_a_library_or_other_bits_are_refused(
 
 
 def test_short_ids_tell_all_images_apart(finished_study: Path) -> None:
-    data = read_images(finished_study / "data/splits/test.npz")
+    data = read_images(finished_study / "data/splits/test/all.npz")
     assert len(set(short_ids(data))) == len(data)

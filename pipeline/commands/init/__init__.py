@@ -1,0 +1,163 @@
+"""`init PATH`: look at images, say what was understood, write params.yaml that suits them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.commands import presets
+from pipeline.commands.init.describe import Description, describe
+from pipeline.commands.init.detect import section_of
+from pipeline.commands.init.options import Options
+from pipeline.commands.init.propose import BUDGETS, Proposal, propose
+from pipeline.commands.init.reading import Loaded, load
+from pipeline.commands.init.sheet import write_contact_sheet, write_twin_sheet
+from pipeline.commands.init.show import show
+from pipeline.commands.init.write import params_text
+from pipeline.config.schema import Params
+from pipeline.config.validation import FILE, parse_yaml, validate
+from pipeline.data.catalog import catalog
+from pipeline.data.datasets.base import RawDataset
+from pipeline.data.holdout import refuse_test_setting
+from pipeline.data.splits import split
+from pipeline.report.names import figure_names, in_sentence
+from pipeline.runtime.errors import PipelineError
+
+__all__ = ["Options", "run"]
+
+
+def run(path: Path, options: Options, root: Path) -> None:
+    """Write the params.yaml of `root` for the images at `path`, and print what was understood.
+
+    Nothing is written before the whole file is known to be valid. Raises `ParamsError` for flags
+    that do not fit and for an edited params.yaml without `options.force`, `DataError` for images
+    that cannot be used.
+    """
+    options.check()
+    if not options.force:
+        presets.refuse_edited(root)
+    section, layout = section_of(path, options, root)
+    loaded = load(section, options, root)
+    description = describe(loaded.raw, loaded.background)
+    show(description, section["path"], layout)
+
+    proposal, text = fitting(loaded, layout, description, options)
+    sheet = write_contact_sheet(description, root)
+    twins = write_twin_sheet(description, root) if len(description.twins.pairs) else None
+    backup = presets.replace(root, text)
+
+    print(f"\nlook at {sheet.relative_to(root)}: a row per class")
+    for label, name in figure_names(loaded.raw.class_names).numbered.items():
+        print(f"  {label} in that picture is {in_sentence(name)}")
+    if twins is not None:
+        print(f"and at {twins.relative_to(root)}: pairs of near twins")
+    kept = f"; the one before is {backup.name}" if backup else ""
+    print(f"params.yaml is written{kept}; every guess has a comment there:")
+    for sentence in guesses(proposal):
+        print(f"  {sentence}")
+    cores = os.cpu_count() or 1
+    minutes = proposal.minutes(description, cores)
+    print(f"next: `make run`, about {minutes:.0f} minutes on {cores} cores (a rough estimate)")
+
+
+def fitting(
+    loaded: Loaded, layout: str, description: Description, options: Options
+) -> tuple[Proposal, str]:
+    """The largest settings that the splits of every seed allow, and their params.yaml.
+
+    Where whole groups are held out, a class may have fewer images left than were counted on.
+    """
+    choices: tuple[int, ...] = BUDGETS
+    while True:
+        proposal = propose(description, options, choices)
+        section, comments = data_section(loaded, layout, description, proposal)
+        text = params_text(section, comments, proposal)
+        try:
+            try_splits(validate(Params, parse_yaml(text, FILE), FILE), loaded.raw)
+        except PipelineError:
+            smaller = tuple(budget for budget in choices if budget < proposal.budgets[0])
+            if options.budgets or not smaller:
+                raise
+            choices = smaller
+        else:
+            return proposal, text
+
+
+def try_splits(params: Params, raw: RawDataset) -> None:
+    """Raise `ParamsError` or `DataError` if `prepare` would refuse these settings."""
+    refuse_test_setting(params, raw.test is not None)
+    found = catalog(params, raw)
+    for seed in params.study.seeds if params.data.per_seed else [None]:
+        split(params, found, seed)
+
+
+def data_section(
+    loaded: Loaded, layout: str, description: Description, proposal: Proposal
+) -> tuple[dict[str, Any], Mapping[str, str]]:
+    """The section `data` of params.yaml, and the comments on its keys."""
+    reasons = proposal.reasons
+    unknown: dict[str, Any] = {"unknown_classes": {"classes": [], "frac": 0.0}}
+    section = {**loaded.section, **proposal.test}
+    comments = {
+        **loaded.comments,
+        "name": layout,
+        "background": _background(loaded, description),
+        "test": f"{reasons.get('data.test')}; --test-frac, --shared-test",
+        "test_per_class": reasons.get("data.test", ""),
+        "unknown_classes": "classes outside the task, and their share of the unlabeled images",
+    }
+    if proposal.group:
+        section["group"] = proposal.group
+        comments["group"] = f"{reasons.get('data.group', 'given')}; --no-groups leaves it out"
+    elif description.twins.num_images:
+        comments["group"] = (
+            f"{description.twins.num_images} images have a near twin; --group-twins 0.98 keeps "
+            "twins on one side of a split"
+        )
+    if proposal.natural:
+        section["imbalance"] = "natural"
+        comments["imbalance"] = f"{reasons['data.imbalance']}; 1.0: equal numbers of labels"
+    return {**section, **unknown}, comments
+
+
+def _background(loaded: Loaded, description: Description) -> str:
+    """The comment on `data.background`."""
+    if loaded.section["background"] != "auto":
+        return "as --background says"
+    levels = description.background
+    words = "none, as in photos" if levels is None else ", ".join(map(str, levels))
+    return f"measured: {words}; --background"
+
+
+def guesses(proposal: Proposal) -> list[str]:
+    """What was chosen, in a line each."""
+    test = next(iter(proposal.test.items()), None)
+    lines = [
+        f"labels per class: {_listed(proposal.budgets)}, and {_listed(proposal.curve_budgets)} "
+        "for the learning curve (--budget)",
+        f"seeds: {proposal.seeds} (--seeds)",
+        "test set: "
+        + (f"{test[0]} {_plain(test[1])} (--test-frac, --test-per-class)" if test else "its own"),
+    ]
+    if proposal.group:
+        flag = "--no-groups" if "twins" in proposal.group else "--group-..."
+        lines.append(f"groups: {_plain(proposal.group)} ({flag})")
+    if proposal.natural:
+        lines.append("unequal classes: subsets have the shares of the dataset, and arms to balance")
+    if proposal.metric != "accuracy":
+        lines.append(f"metric: {proposal.metric}, since the test set is unbalanced")
+    return lines
+
+
+def _listed(values: tuple[int, ...]) -> str:
+    return ", ".join(map(str, values)) or "none"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(each)}" for key, each in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

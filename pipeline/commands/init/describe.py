@@ -1,0 +1,138 @@
+"""What is in a dataset: counts, copies, near twins, names of sequences, the background."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.datasets.base import RawDataset
+from pipeline.data.duplicates import Duplicates, not_in, without_copies
+from pipeline.data.groups import twin_pairs
+from pipeline.data.images import UNLABELED, Background, LabeledImages, content_ids
+
+# At this correlation no two digits of MNIST's classes and no two hands of different people are
+# twins, but exposures of one scene are.
+TWIN = 0.98
+MAX_COMPARED = 20_000  # images; more take minutes
+FRAMES = 3  # numbered files with one beginning, so that it may be a sequence
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Images that are nearly the same: how many have a twin, and the closest pairs, (pairs, 2)."""
+
+    num_images: int = 0
+    pairs: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int64))
+    is_known: bool = True  # False: there were too many images to compare
+
+
+@dataclass(frozen=True)
+class Description:
+    """A dataset and what was found in it.
+
+    `kept` (n,) marks the images that stay when copies are dropped.
+    """
+
+    raw: RawDataset
+    kept: NDArray[np.bool_]
+    duplicates: Duplicates
+    twins: Twins
+    sequences: tuple[str, ...]
+    background: Background
+
+    @cached_property
+    def counts(self) -> Counts:
+        """Different labeled images of every class outside the test set, (num_classes,)."""
+        return _counts(self.raw.images.labels[self.kept], len(self.raw.class_names))
+
+    @cached_property
+    def test_counts(self) -> Counts | None:
+        """Images of every class in the dataset's own test set, or None."""
+        test = self.raw.test
+        return None if test is None else _counts(test.labels, len(self.raw.class_names))
+
+    @property
+    def num_unlabeled(self) -> int:
+        """Different images without a label."""
+        return int((self.raw.images.labels[self.kept] == UNLABELED).sum())
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        channels, height, width = self.raw.images.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def imbalance(self) -> float:
+        """Images of the largest class for one of the smallest."""
+        return float(self.counts.max() / max(1, self.counts.min()))
+
+    @property
+    def twin_share(self) -> float:
+        """The share of images that have a near twin."""
+        return self.twins.num_images / max(1, int(self.kept.sum()))
+
+
+def describe(raw: RawDataset, background: Background) -> Description:
+    """Look at all images of `raw` once."""
+    found = Duplicates()
+    ids, labels = content_ids(raw.images.images), raw.images.labels
+    kept = np.ones(len(labels), dtype=bool)
+    if raw.test is not None:
+        kept &= not_in(ids, content_ids(raw.test.images), found)
+    inside = np.flatnonzero(kept)
+    paths = [raw.origins.paths[at] for at in inside] if raw.origins.paths else []
+    kept[inside] = without_copies(ids[inside], labels[inside], paths, found)
+    return Description(
+        raw,
+        kept,
+        found,
+        near_twins(raw.images, kept),
+        sequences(raw.origins.paths),
+        background,
+    )
+
+
+def near_twins(data: LabeledImages, kept: NDArray[np.bool_]) -> Twins:
+    """Near twins among the images that are kept; pairs by their correlation, the closest first."""
+    index = np.flatnonzero(kept)
+    if len(index) > MAX_COMPARED:
+        return Twins(is_known=False)
+    blocks = list(twin_pairs(data.images[index], TWIN))
+    if not blocks:
+        return Twins()
+    first, second, correlation = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    order = np.argsort(-correlation, kind="stable")
+    pairs = np.stack([index[first[order]], index[second[order]]], axis=1)
+    return Twins(len(np.unique(pairs)), pairs)
+
+
+def sequences(paths: Sequence[str]) -> tuple[str, ...]:
+    """Beginnings of file names that number several files each, such as `exp1_num_`.
+
+    Only where a folder has several such beginnings, so that they may be recordings.
+    """
+    by_folder: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for path in paths:
+        name = PurePosixPath(path)
+        numbered = re.fullmatch(r"(.*[^0-9])[0-9]+", name.stem)
+        if numbered:
+            by_folder[str(name.parent)][numbered[1]] += 1
+    found: set[str] = set()
+    for beginnings in by_folder.values():
+        several = {beginning for beginning, count in beginnings.items() if count >= FRAMES}
+        found |= several if len(several) > 1 else set()
+    return tuple(sorted(found))
+
+
+def _counts(labels: NDArray[np.int64], num_classes: int) -> Counts:
+    return np.bincount(labels[labels != UNLABELED], minlength=num_classes).astype(np.int64)

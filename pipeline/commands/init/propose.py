@@ -1,0 +1,218 @@
+"""The settings that suit a dataset, each with the reason in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.commands.init.describe import TWIN, Counts, Description
+from pipeline.commands.init.options import Options
+from pipeline.runtime.errors import DataError, ParamsError
+
+BUDGETS = (10, 5, 3, 2, 1)  # labels per class, the first for which the pool is large enough
+SEEDS = 10  # fewer do not give the verdict "gain"
+SHARED_TEST = 100  # test images per class, where there are enough images
+TEST_FRAC = 0.3
+LEAST = 5  # different images of a class
+MANY_TWINS = 0.05  # share of images with a near twin from which it raises accuracies
+UNEVEN_TEST = 1.5  # largest class of the test set over its smallest
+UNBALANCED = 3.0  # the same of the dataset
+MANY_CLASSES = 20  # more of them get fewer images each, since time grows with their square
+LARGE = 40 * 40  # pixels; generators of larger images get fewer steps
+
+# Core seconds on images of 32 x 32 pixels, with ten classes: measured on one core of an AMD EPYC.
+DCGAN_STEP, CNN_STEP, LGBM_ROW, LGBM_FIT = 0.08, 0.013, 0.0022, 0.5
+STAGES = 120.0  # seconds: starting the stages, judge and report
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What goes into params.yaml. `reasons` has a comment for a key, such as `study.budgets`."""
+
+    test: dict[str, Any]  # data.test, data.test_per_class, or nothing
+    group: dict[str, Any]
+    natural: bool  # data.imbalance
+    budgets: tuple[int, ...]
+    curve_budgets: tuple[int, ...]
+    seeds: int
+    steps: int
+    cnn_steps: int
+    num_trees: int
+    per_class: int
+    metric: str
+    smallest_effect: float
+    reasons: dict[str, str]
+
+    def minutes(self, description: Description, cores: int) -> float:
+        """About how long the whole study takes."""
+        _, height, width = description.shape
+        classes = len(description.counts)
+        pixels = max(0.2, height * width / 32**2)  # small images are not as much faster
+        budgets = self.seeds * len(self.budgets)
+        curve = self.seeds * len(self.curve_budgets)
+        real = self.steps + 2 * classes * max(self.budgets)
+        arms = 13 if self.natural else 8
+
+        generators = budgets * real * DCGAN_STEP * pixels
+        fits = budgets * (arms + 1) + curve
+        networks = fits * self.cnn_steps * CNN_STEP * pixels
+        rows = classes * (self.per_class + max(self.budgets))
+        share = self.num_trees / 100 * classes / 10 * description.shape[0] / 3
+        trees = budgets * (arms - 2) * (LGBM_FIT + rows * LGBM_ROW * share * pixels)
+        return (generators + networks + trees) / cores / 60 + STAGES / 60
+
+
+def propose(
+    description: Description, options: Options, choices: tuple[int, ...] = BUDGETS
+) -> Proposal:
+    """The settings for a dataset; flags come before guesses. `choices` are budgets to choose from.
+
+    Raises `DataError` naming classes that are too small.
+    """
+    counts, names = description.counts, description.raw.class_names
+    refuse_small_classes(counts, names)
+    reasons: dict[str, str] = {}
+    natural = description.imbalance > UNBALANCED
+    if natural:
+        reasons["data.imbalance"] = (
+            f"the largest class has {description.imbalance:.1f} times the images of the smallest"
+        )
+
+    test = _test(description, options, reasons)
+    group = _group(description, options, reasons)
+    budgets, curve = _budgets(description, options, choices, test, natural, reasons)
+    seeds = options.seeds or SEEDS
+    reasons["study.seeds"] = "at least 10 for the verdict gain"
+
+    # Small budgets need fewer steps, large images cannot have as many.
+    largest, classes = max(budgets), len(counts)
+    effort = 1.0 if largest >= BUDGETS[0] else 0.5
+    _, height, width = description.shape
+    steps = round(700 * effort * min(1.0, LARGE / (height * width)), -1)
+    share = min(1.0, MANY_CLASSES / classes)
+    per_class = max(round(200 * share, -1) // (1 if effort == 1 else 2), 2 * largest)
+    test_images = _test_images(counts, description.test_counts, test)
+    uneven = test_images.max() > UNEVEN_TEST * max(1, test_images.min())
+    if uneven:
+        reasons["report.metric"] = (
+            f"{int(test_images.min())} to {int(test_images.max())} test images per class"
+        )
+    return Proposal(
+        test,
+        group,
+        natural,
+        budgets,
+        curve,
+        seeds,
+        steps=max(250, int(steps)),
+        cnn_steps=int(500 * effort),
+        num_trees=max(40, round(100 * share)),
+        per_class=int(per_class),
+        metric="balanced_accuracy" if uneven else "accuracy",
+        smallest_effect=_smallest_effect(int(test_images.sum()), reasons),
+        reasons=reasons,
+    )
+
+
+def refuse_small_classes(counts: Counts, names: tuple[str, ...]) -> None:
+    """Raise `DataError` naming classes with fewer than `LEAST` different images."""
+    small = [f"{names[label]!r} ({counts[label]})" for label in np.flatnonzero(counts < LEAST)]
+    if small:
+        more = f" and {len(small) - 5} more" if len(small) > 5 else ""
+        raise DataError(
+            "init",
+            f"expected at least {LEAST} different images of every class, found too few of "
+            f"{', '.join(small[:5])}{more}",
+            "add images, or leave these classes out by naming the others: --classes A,B,C",
+        )
+
+
+def _test(description: Description, options: Options, reasons: dict[str, str]) -> dict[str, Any]:
+    """The keys of the hold-out; none where the dataset has a test set of its own."""
+    if description.test_counts is not None:
+        for flag, value in (
+            ("--test-frac", options.test_frac),
+            ("--test-per-class", options.test_per_class),
+            ("--per-seed", options.per_seed),
+        ):
+            if value:
+                raise ParamsError(
+                    f"init: {flag}", "expected none, since there is a test set", "drop it"
+                )
+        return {}
+    smallest = int(description.counts.min())
+    is_large = smallest - SHARED_TEST >= 5 * BUDGETS[0]
+    if options.test_per_class or (is_large and not (options.test_frac or options.per_seed)):
+        reasons["data.test"] = "one test set for all seeds; --test-frac 0.3 for one per seed"
+        return {"test_per_class": options.test_per_class or SHARED_TEST}
+
+    per_seed = options.per_seed if options.per_seed is not None else not is_large
+    reasons["data.test"] = f"the smallest class has {smallest} images" + (
+        "; every seed has another test set" if per_seed else ""
+    )
+    return {"test": {"frac": options.test_frac or TEST_FRAC, "per_seed": per_seed}}
+
+
+def _group(description: Description, options: Options, reasons: dict[str, str]) -> dict[str, Any]:
+    """The rule of `data.group`; near twins become one where they are many."""
+    if options.group or options.no_groups:
+        return options.group
+    if description.twin_share < MANY_TWINS:
+        return {}
+    reasons["data.group"] = (
+        f"{description.twins.num_images} images have a near twin, which must not be on both sides "
+        "of a split"
+    )
+    return {"twins": TWIN}
+
+
+def _budgets(
+    description: Description,
+    options: Options,
+    choices: tuple[int, ...],
+    test: dict[str, Any],
+    natural: bool,
+    reasons: dict[str, str],
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Budgets and those of the curve, as large as the pool allows."""
+    counts = description.counts
+    pool = counts - _held_out(counts, test)
+    left = int(pool.max() if natural else pool.min())
+    budgets = options.budgets or (
+        next((budget for budget in choices if left >= 4 * budget), choices[-1]),
+    )
+    largest = max(budgets)
+    if left < 2 * largest:
+        raise ParamsError(
+            "init: --budget",
+            f"expected at most {left // 2}, half of the {left} images of a class that are not in "
+            f"the test set, found {largest}",
+            "lower it",
+        )
+    wanted = (2 * largest, 5 * largest if left >= 5 * largest else 4 * largest)
+    curve = tuple(budget for budget in wanted if left >= budget)
+    reasons["study.budgets"] = f"at most {left // 2} fit the smallest class"
+    return tuple(budgets), curve
+
+
+def _held_out(counts: Counts, test: dict[str, Any]) -> Counts:
+    """Images of every class that become test images."""
+    if "test_per_class" in test:
+        return np.full_like(counts, test["test_per_class"])
+    if "test" in test:
+        return np.maximum(1, np.round(test["test"]["frac"] * counts)).astype(np.int64)
+    return np.zeros_like(counts)
+
+
+def _test_images(counts: Counts, own: Counts | None, test: dict[str, Any]) -> Counts:
+    return _held_out(counts, test) if own is None else own
+
+
+def _smallest_effect(num_test: int, reasons: dict[str, str]) -> float:
+    """A difference that a test set of this size can show at all."""
+    reasons["report.smallest_effect"] = f"for {num_test} test images"
+    if num_test >= 1000:
+        return 0.005
+    return 0.01 if num_test >= 200 else 0.02

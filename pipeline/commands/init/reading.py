@@ -1,0 +1,209 @@
+"""Reads a dataset at a size that suits it, and says why that size."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from PIL import Image
+
+from pipeline.commands.init.options import Options
+from pipeline.config.schema import DataParams, ResizeParams
+from pipeline.config.validation import FILE, validate
+from pipeline.data.background import resolve_background
+from pipeline.data.datasets import open_dataset
+from pipeline.data.datasets.base import RawDataset
+from pipeline.data.datasets.image_files import ImageFiles
+from pipeline.data.images import Background
+from pipeline.data.reading.decoding import DAMAGES, FORMATS
+from pipeline.data.reading.resizing import MUCH
+from pipeline.runtime.errors import DataError, ParamsError
+from pipeline.runtime.files import Rows
+
+SIDE = 32  # pixels, unless images are smaller
+KEPT = 40  # pixels; images of one size up to this keep it
+MUCH_CUT = 0.1  # share of images that lose much of their area, from which `pad` is better
+SAMPLED = 500  # files whose sizes are looked at before all are decoded
+HEADER = 2**18  # bytes of a file that have its size
+MOST_UNREADABLE = 0.05  # share of the files; more is a problem of the whole folder
+MAX_CLASSES = 100
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A dataset, its section `data` so far, and the comments on its keys."""
+
+    raw: RawDataset
+    section: dict[str, Any]
+    comments: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def background(self) -> Background:
+        """The background that params.yaml says, or what is measured."""
+        images = self.raw.images.images
+        return resolve_background(self.section["background"], Rows(images, np.arange(len(images))))
+
+
+def load(section: dict[str, Any], options: Options, root: Path) -> Loaded:
+    """The dataset of `section`, resized where that is needed.
+
+    Raises `DataError` for what no study can use, `ParamsError` for flags that do not fit.
+    """
+    section = {**section, "background": background_of(options.background)}
+    dataset = open_dataset(_params(section, None), root)
+    has_files = isinstance(dataset, ImageFiles)
+    if isinstance(dataset, ImageFiles):
+        refuse_many_classes(str(section["path"]), dataset.listing.class_names)
+        if "on_error" not in section:
+            section["on_error"] = "skip"
+
+    resize, why = first_resize(options, has_files)
+    if isinstance(dataset, ImageFiles) and resize is not None and options.policy is None:
+        # Before all images are decoded, since a second time takes as long.
+        sizes = sampled_sizes(dataset)
+        cut = sum(loss_of_crop(size, resize) > MUCH for size in sizes)
+        if cut > MUCH_CUT * len(sizes):
+            resize = resize.model_copy(update={"policy": "pad"})
+            why = f"crop would cut more than 20 % of {cut} of {len(sizes)} images; --size, --policy"
+    raw = open_dataset(_params(section, resize), root).load()
+    refuse_many_classes(str(section["path"]), raw.class_names)
+    other, reason = better_resize(raw, resize, options, has_files)
+    why = reason or why
+    if other != resize:
+        resize = other
+        raw = open_dataset(_params(section, resize), root).load()
+
+    comments = {"resize": why}
+    section, comments = _unreadable(section, comments, raw)
+    if resize is not None:
+        section["resize"] = {"size": _size(resize), "policy": resize.policy}
+    return Loaded(raw, _ordered(section), comments)
+
+
+def _params(section: dict[str, Any], resize: ResizeParams | None) -> DataParams:
+    values = {**section, "unknown_classes": {"classes": [], "frac": 0.0}}
+    params = validate(DataParams, values, f"{FILE}: data")
+    return params.model_copy(update={"resize": resize})
+
+
+def first_resize(options: Options, has_files: bool) -> tuple[ResizeParams | None, str]:
+    """The size to try first; arrays are looked at as they are."""
+    policy = options.policy or "crop"
+    policies = get_args(ResizeParams.model_fields["policy"].annotation)
+    if policy not in policies:
+        raise ParamsError(
+            "init: --policy",
+            f"expected one of {', '.join(policies)}, found {policy!r}",
+            "choose one",
+        )
+    if options.size is None and not has_files and options.policy is None:
+        return None, ""
+    values = {"size": options.size or SIDE, "policy": policy}
+    resize = validate(ResizeParams, values, f"{FILE}: data.resize")
+    return resize, "--size and --policy"
+
+
+def better_resize(
+    raw: RawDataset, resize: ResizeParams | None, options: Options, has_files: bool
+) -> tuple[ResizeParams | None, str]:
+    """What suits the images, after a first look at them, and the reason."""
+    reading, shape = raw.reading, raw.images.images.shape[2:]
+    if options.size is None and options.policy is None:
+        # Small images stay as they are.
+        same = reading.get("num_sizes") == 1 and max(reading["largest"]) <= KEPT
+        if resize is not None and has_files and same:
+            return None, ""
+        if resize is None and max(shape) > KEPT:
+            resize = ResizeParams(size=SIDE)
+            return (
+                resize,
+                f"images are {shape[1]} x {shape[0]}; --size 64 shows more, and is slower",
+            )
+
+    cost = reading.get("resize") or {}
+    cut = cost.get("num_cropped_much", 0)
+    total = max(1, reading.get("num_files", len(raw.images)))
+    if resize is not None and options.policy is None and cut > MUCH_CUT * total:
+        padded = resize.model_copy(update={"policy": "pad"})
+        return padded, f"crop would cut more than 20 % of {cut} of {total} images; --size, --policy"
+    words = f"crop cuts more than 20 % of {cut} of {total} images; --size, --policy"
+    return resize, words if resize is not None and resize.policy == "crop" else ""
+
+
+def sampled_sizes(dataset: ImageFiles) -> list[tuple[int, int]]:
+    """(height, width) of at most `SAMPLED` files at equal steps, by their first bytes."""
+    listing = dataset.listing
+    sizes = []
+    for example in listing.examples[:: -(-len(listing.examples) // SAMPLED)]:
+        try:
+            start = io.BytesIO(listing.tree.read(example.file, HEADER))
+            with Image.open(start, formats=FORMATS) as image:
+                sizes.append((image.height, image.width))
+        except DAMAGES:
+            continue  # decoding says what is wrong with it
+    return sizes
+
+
+def loss_of_crop(size: tuple[int, int], resize: ResizeParams) -> float:
+    """The share of the area that lies outside the largest box of the final shape."""
+    (height, width), (tall, wide) = size, resize.shape
+    scale = max(tall / height, wide / width)
+    return 1 - (tall * wide) / (scale**2 * height * width)
+
+
+def refuse_many_classes(path: str, names: tuple[str, ...]) -> None:
+    """Raise `DataError` above `MAX_CLASSES` classes."""
+    if len(names) > MAX_CLASSES:
+        raise DataError(
+            path,
+            f"expected 2 to {MAX_CLASSES} classes, found {len(names)}",
+            "choose some of them: --classes A,B,C",
+        )
+
+
+def background_of(text: str | None) -> str | list[int]:
+    """The value of --background: auto, none, or levels such as 255 or 250,245,240."""
+    if text is None or text in ("auto", "none"):
+        return text or "auto"
+    try:
+        return [int(level) for level in text.split(",")]
+    except ValueError:
+        raise ParamsError(
+            "init: --background",
+            f"expected auto, none, or levels such as 255 or 250,245,240, found {text!r}",
+            "correct it",
+        ) from None
+
+
+def _unreadable(
+    section: dict[str, Any], comments: dict[str, str], raw: RawDataset
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Files that could not be read: named in a comment, or an error where they are many."""
+    count = raw.reading.get("skipped", {}).get("unreadable", 0)
+    if not count:
+        return {key: value for key, value in section.items() if key != "on_error"}, comments
+    names = raw.reading["skipped_examples"]["unreadable"]
+    if count > max(2, MOST_UNREADABLE * raw.reading["num_files"]):
+        raise DataError(
+            str(section["path"]),
+            f"expected readable images, found {count} that are not, such as {names[0]}",
+            "replace or remove them",
+        )
+    words = f"{count} unreadable files are left out ({names[0]}); stop: refuse them"
+    return section, {**comments, "on_error": words}
+
+
+def _size(resize: ResizeParams) -> int | list[int]:
+    return resize.size if isinstance(resize.size, int) else list(resize.size)
+
+
+def _ordered(section: dict[str, Any]) -> dict[str, Any]:
+    """Where the images are first, then how they are read."""
+    last = ("resize", "background")
+    return {key: value for key, value in section.items() if key not in last} | {
+        key: section[key] for key in last if key in section
+    }

@@ -1,0 +1,70 @@
+"""The color of the background: given in params.yaml, or measured at the borders of the images."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from pipeline.data.images import BLACK, Background, Images
+from pipeline.runtime.errors import ParamsError
+from pipeline.runtime.files import Rows
+
+MAX_MEASURED = 2000  # images
+NEAR = 16  # levels: as far from the color of the background as noise and JPEG are
+SNAP = 24  # levels: a background this close to black or white is black or white with noise
+LEAST_FRAC = 0.6  # of all pixels at the borders
+
+
+def measured_background(images: Images) -> Background:
+    """The color of most pixels at the borders of `images`, per channel; None where there is none.
+
+    The median of all border pixels, per channel, is the background if at least `LEAST_FRAC` of them
+    are within `NEAR` levels of it in every channel: an object may touch the border, a photo has no
+    such color. Of many images, `MAX_MEASURED` at equal steps are measured.
+    """
+    count = min(len(images), MAX_MEASURED)
+    if count == 0:
+        return BLACK
+    borders = _borders(images[np.linspace(0, len(images) - 1, count).astype(np.int64)])
+
+    color = np.median(borders, axis=0)
+    near = (np.abs(borders - color) <= NEAR).all(axis=1)
+    if near.mean() < LEAST_FRAC:
+        return None
+    snapped = np.where(color <= SNAP, 0, np.where(color >= 255 - SNAP, 255, np.round(color)))
+    levels = tuple(int(level) for level in snapped)
+    return levels[:1] if len(set(levels)) == 1 else levels
+
+
+def _borders(images: Images) -> np.ndarray:
+    """The pixels of the first and last row and column of every image, (pixels, channels)."""
+    sides = (
+        images[:, :, 0, :],
+        images[:, :, -1, :],
+        images[:, :, 1:-1, 0],
+        images[:, :, 1:-1, -1],
+    )
+    edge = np.concatenate(sides, axis=2)  # (n, c, border)
+    return edge.transpose(0, 2, 1).reshape(-1, images.shape[1]).astype(np.int16)
+
+
+def resolve_background(rule: Literal["auto", "none"] | list[int], rows: Rows) -> Background:
+    """The background by `data.background`, measured from the images of `rows` if that is `auto`.
+
+    Raises `ParamsError` for a list that has neither one value nor one per channel.
+    """
+    if rule == "auto":
+        steps = np.linspace(0, len(rows) - 1, min(len(rows), MAX_MEASURED)).astype(np.int64)
+        sample = Rows(rows.array, rows.positions[steps])
+        return measured_background(np.concatenate([*sample.chunks()]))
+    if rule == "none":
+        return None
+    channels = rows.shape[1]
+    if len(rule) not in (1, channels):
+        expected = "one value" if channels == 1 else f"one value, or {channels} (one per channel)"
+        raise ParamsError(
+            "params.yaml: data.background", f"expected {expected}, found {list(rule)}", "correct it"
+        )
+    levels = tuple(int(level) for level in rule)
+    return levels[:1] if len(set(levels)) == 1 else levels

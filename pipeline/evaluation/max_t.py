@@ -1,0 +1,72 @@
+"""p-values of many paired comparisons at once, corrected by the distribution of the largest.
+
+Pure functions of arrays. With many comparisons and few seeds, Holm's correction can show nothing,
+whatever the effect: 60 comparisons times the smallest p-value of ten seeds, 2 / 2 ** 10, is 0.12.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.float64]
+EXACT_UP_TO = 14  # seeds; 2 ** 13 patterns of signs
+NUM_SAMPLED = 9_999  # patterns beyond
+BLOCK = 512  # patterns at a time
+ROUNDING = 1e-9  # relative; sums that differ by less are equal
+
+
+def max_t_p(deltas: Numbers) -> Numbers:
+    """Corrected two-sided p-values, (num_comparisons,), that the mean deltas are zero.
+
+    `deltas` is (num_seeds, num_comparisons). The statistic is |sum| / sqrt(sum of squares), which
+    grows with |t| and whose denominator no sign changes. The deltas of a seed change their sign
+    together, so that their correlations stay. The p-value of the largest statistic is the share of
+    sign patterns under which any comparison reaches it; then that comparison is left out, and so
+    on. The probability that any comparison without an effect gets p <= level is at most level.
+    At least 2 / 2 ** num_seeds, however many comparisons there are.
+
+    Source: Westfall and Young (1993), "Resampling-based multiple testing", algorithm 2.8 (step-down
+    max-T). Deviation: sign flips of paired differences in place of a bootstrap.
+    """
+    num_seeds, num_comparisons = deltas.shape
+    if num_seeds < 2 or num_comparisons == 0:
+        return np.ones(num_comparisons)
+    lengths = np.sqrt((deltas**2).sum(axis=0))
+    scaled = np.where(lengths > 0, deltas / np.where(lengths > 0, lengths, 1), 0)
+    observed = np.abs(scaled.sum(axis=0))
+
+    order = np.argsort(-observed, kind="stable")
+    threshold = observed[order] - ROUNDING
+    reached, num_patterns = np.zeros(num_comparisons), 0
+    for signs in _patterns(num_seeds):
+        statistics = np.abs(signs @ scaled[:, order])
+        # Of each comparison and those with a smaller observed statistic.
+        largest = np.maximum.accumulate(statistics[:, ::-1], axis=1)[:, ::-1]
+        reached += (largest >= threshold).sum(axis=0)
+        num_patterns += len(signs)
+
+    result = np.empty(num_comparisons)
+    result[order] = np.maximum.accumulate(reached / num_patterns)
+    return result
+
+
+def _patterns(num_seeds: int) -> Iterator[Numbers]:
+    """Sign patterns in blocks (k, num_seeds), the observed one among them.
+
+    Up to `EXACT_UP_TO` seeds all, of which one of two opposite ones is enough; beyond, the observed
+    one and `NUM_SAMPLED` sampled with a fixed seed.
+    """
+    if num_seeds > EXACT_UP_TO:
+        rng = np.random.default_rng(0)
+        yield np.ones((1, num_seeds))
+        for start in range(0, NUM_SAMPLED, BLOCK):
+            yield rng.choice([-1.0, 1.0], (min(BLOCK, NUM_SAMPLED - start), num_seeds))
+        return
+    every = np.array(list(itertools.product([1.0, -1.0], repeat=num_seeds - 1)))
+    for start in range(0, len(every), BLOCK):
+        block = every[start : start + BLOCK]
+        yield np.concatenate([np.ones((len(block), 1)), block], axis=1)
