@@ -409,5 +409,5 @@ def test_no_group_is_in_two_folds_and_every_fold_has_every_class() -> None:
 
 def test_too_few_groups_for_the_folds_are_refused() -> None:
     labels, groups = np.repeat(np.arange(2), 10), np.repeat(np.arange(4), 5)
-    with pytest.raises(ParamsError, match="class 0 in each of 3 folds.*2 groups"):
+    with pytest.raises(ParamsError, match=r"class 0 in each of 3 folds.*2 groups"):
         stratified(labels, 3, 0, groups)
