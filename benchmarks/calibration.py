@@ -56,7 +56,12 @@ NUM_SEEDS = (6, 10, 20)
 NUM_ARMS = 5
 NUM_CLASSIFIERS = 2
 NUM_TEST = 500  # test images of the crossed simulation
-HOLD_OUTS = ((100, 0.2), (100, 0.3), (400, 0.3), (400, 0.5))  # images and the share held out
+HOLD_OUTS: list[tuple[int, float]] = [
+    (100, 0.2),
+    (100, 0.3),
+    (400, 0.3),
+    (400, 0.5),
+]  # images and the share held out
 
 NUM_REPLICATES = 200
 STUDY_SEEDS = 10
@@ -343,8 +348,8 @@ def report(num_studies: int, num_replicates: int, workers: int) -> str:
     simulated = markdown([simulate(*kind, num_studies) for kind in kinds])
     holdouts = markdown(
         [
-            simulate_holdouts(*kind, n, is_fixed, num_studies)
-            for kind, n, is_fixed in itertools.product(HOLD_OUTS, NUM_SEEDS[1:], (False, True))
+            simulate_holdouts(*sizes, n, is_fixed, num_studies=num_studies)
+            for sizes, n, is_fixed in itertools.product(HOLD_OUTS, NUM_SEEDS[1:], (False, True))
         ]
     )
     between = time.perf_counter()
