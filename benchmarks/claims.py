@@ -235,7 +235,7 @@ def judged(held: LabeledImages) -> tuple[CNN, LabeledImages, LabeledImages]:
     places = np.arange(len(held))
     learned, reference, floor = np.split(places, [half, half + quarter])
     judge = CNN(JUDGE, derive_seed("judge")).fit(
-        plain(held.take(learned), affine(JUDGE_AUGMENTATION))
+        plain(held.take(learned), affine(JUDGE_AUGMENTATION, held.background))
     )
     return judge, held.take(reference), held.take(floor)
 
@@ -324,7 +324,7 @@ def textbook(job: Job) -> Result:
         "learning_rate": job.learning_rate,
     }
     config = member_config(CNNTextbook.Config, section, "classifiers.cnn_textbook")
-    view = build_transform(transform_spec("affine", params.transforms))
+    view = build_transform(transform_spec("affine", params.transforms), job.pool.background)
 
     def measure(seed: int) -> Result:
         begun = time.perf_counter()

@@ -141,7 +141,7 @@ class Plain:
         pairs = TensorDataset(images, torch.from_numpy(data.labels))
         loader = DataLoader(pairs, min(batch, len(data)), shuffle=True, drop_last=True)
         self.batches: Iterator[Any] = itertools.chain.from_iterable(itertools.repeat(loader))
-        self.augment = augmenter(self.generator.config.augmentation)
+        self.augment = augmenter(self.generator.config.augmentation, data.background)
 
     def seconds(self, steps: int) -> float:
         """Seconds of some steps, after a few warm-up steps."""

@@ -1,7 +1,8 @@
 """A small network like LeNet: two convolutions and one dense layer.
 
 Source: LeCun et al. (1998), "Gradient-based learning applied to document recognition". Deviations:
-batch normalization (Ioffe and Szegedy 2015), ReLU and max pooling replace the original's squashing
+the network sees the difference from the background, which its convolutions pad with; batch
+normalization (Ioffe and Szegedy 2015), ReLU and max pooling replace the original's squashing
 functions and subsampling; the optimizer is AdamW (Loshchilov and Hutter 2019) on a one-cycle
 schedule (Smith 2018).
 """
@@ -26,6 +27,7 @@ from pipeline.classifiers.base import Classifier, TrainingSet
 from pipeline.config.validation import Section, Width
 from pipeline.data.images import Images, ImageSpec
 from pipeline.nn.backend import seeded, stream
+from pipeline.nn.background import relative
 from pipeline.nn.optimizing import OneCycle
 from pipeline.nn.sampling import cumulative_weights, sample_indices
 from pipeline.nn.tensors import map_images, to_input
@@ -86,6 +88,7 @@ class LeNet(Network):
     def convolve(config: CNNConfig, spec: ImageSpec) -> list[nn.Module]:
         padding = 0 if min(spec.height, spec.width) >= MIN_UNPADDED_SIDE else KERNEL // 2
         return [
+            *relative(spec.background),
             *_block(spec.channels, config.channels, padding),
             *_block(config.channels, 2 * config.channels, padding),
         ]

@@ -15,6 +15,7 @@ from typing_extensions import override
 from pipeline.classifiers.cnn import CNN, CNNConfig, Network
 from pipeline.config.validation import Width
 from pipeline.data.images import ImageSpec
+from pipeline.nn.background import relative
 
 
 class CNNTextbookConfig(CNNConfig):
@@ -36,6 +37,7 @@ class PairsNet(Network):
     def convolve(config: CNNConfig, spec: ImageSpec) -> list[nn.Module]:
         width = config.channels
         return [
+            *relative(spec.background),
             *_pair(spec.channels, width, 5),
             nn.Dropout(config.dropout / 2),
             *_pair(width, 2 * width, 3),

@@ -32,7 +32,10 @@ class DiscriminatorCNNConfig(CNNConfig):
 
 
 class Centered(nn.Module):
-    """Images in 0..1 to -1..1, the input range of discriminators."""
+    """Images in 0..1 to -1..1, the input range of discriminators.
+
+    Convolutions pad with 0, halfway between black and white, whatever the background.
+    """
 
     @override
     def forward(self, images: Tensor) -> Tensor:

@@ -30,7 +30,9 @@ JUDGE_AUGMENTATION = AffineConfig(degrees=10, translate=0.08, scale=0.1, shear=5
 
 def fit_judge(data: LabeledImages) -> CNN:
     """The judge trained on `data`."""
-    return CNN(JUDGE, derive_seed("judge")).fit(plain(data, affine(JUDGE_AUGMENTATION)))
+    return CNN(JUDGE, derive_seed("judge")).fit(
+        plain(data, affine(JUDGE_AUGMENTATION, data.background))
+    )
 
 
 def load_judge(state: Mapping[str, Tensor], spec: ImageSpec) -> CNN:

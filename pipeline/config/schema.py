@@ -58,7 +58,7 @@ class ResizeParams(Section):
     one, `stretch` changes the aspect ratio.
     """
 
-    size: Side | tuple[Side, Side]
+    size: Side | Annotated[tuple[Side, Side], Field(strict=False)]  # YAML has lists only
     policy: Literal["crop", "pad", "stretch"] = "crop"
 
     @property

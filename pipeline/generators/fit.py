@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
-from pipeline.data.images import Images, LabeledImages
+from pipeline.data.images import Background, Images, LabeledImages
 from pipeline.generators.base import Generator
 from pipeline.generators.oversampling import sampling_weights
 from pipeline.generators.sampling import snapshot
@@ -49,7 +49,7 @@ def fit(
     averaged = AveragedModel(generator.generator_net, multi_avg_fn=moving_average(config.ema_decay))
     averaged.requires_grad_(False)
 
-    labels, augment = torch.from_numpy(data.labels), augmenter(config.augmentation)
+    labels, augment = torch.from_numpy(data.labels), augmenter(config.augmentation, data.background)
     edges = cumulative_weights(sampling_weights(data, config.rare_oversampling), total=len(data))
 
     def sample_batch(_: int) -> Batch:
@@ -74,12 +74,12 @@ def fit(
     return history
 
 
-def augmenter(config: AffineConfig) -> Callable[[Tensor], Tensor]:
+def augmenter(config: AffineConfig, background: Background) -> Callable[[Tensor], Tensor]:
     """The random affine transform for images in -1..1, by torch's global random state."""
     if not any(config.model_dump().values()):
         return lambda images: images
-    transform = affine(config)
-    return lambda images: transform(images.add(1), torch.default_generator).sub(1)
+    transform = affine(config, background)
+    return lambda images: transform(images.add(1).div(2), torch.default_generator).mul(2).sub(1)
 
 
 @torch.no_grad()

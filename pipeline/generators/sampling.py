@@ -29,7 +29,8 @@ def sample_classes(
         derive_seed("image", seed, label, rank) for rank in range(per_class) for label in classes
     ]
     labels = np.tile(np.arange(len(classes)), per_class)
-    return LabeledImages(sample_images(generator, labels, seeds, latent_std=latent_std), labels)
+    images = sample_images(generator, labels, seeds, latent_std=latent_std)
+    return LabeledImages(images, labels, "synthetic images", generator.spec.background)
 
 
 def sample_images(

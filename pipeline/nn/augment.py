@@ -1,7 +1,8 @@
 """Classical augmentation: random changes of images that keep a digit's class.
 
 A transform maps a float batch in 0..1, (n, c, h, w), and a torch generator to a batch of the same
-shape. There are no flips, since digits are not symmetric.
+shape. What moves into view has the color of the images' background, or continues a photo. There are
+no flips, since digits are not symmetric.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.config.validation import Section
+from pipeline.nn.background import Background, erase, warp
 
 KNOTS = 7  # of the coarse grid along each side: about four pixels apart on a digit
 Transform = Callable[[Tensor, torch.Generator], Tensor]
@@ -29,27 +31,29 @@ class AffineConfig(Section):
     shear: float = Field(default=0.0, ge=0, lt=90)  # degrees along x, either way
 
 
-def affine(config: AffineConfig) -> Transform:
+def affine(config: AffineConfig, background: Background) -> Transform:
     """`torchvision.transforms.v2.RandomAffine` with different parameters for every image.
 
     The library samples once per call and would change a whole batch alike; one call per image takes
-    longer than the classifier's training step. Interpolation is bilinear, empty pixels become 0. A
-    test compares each image with `torchvision.transforms.v2.functional.affine`. Deviation: shifts
-    are not rounded to whole pixels.
+    longer than the classifier's training step. Interpolation is bilinear. A test compares each
+    image with `torchvision.transforms.v2.functional.affine`. Deviations: shifts are not rounded to
+    whole pixels; empty pixels get the background, those of photos a mirror image of the photo.
     """
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         grid = affine_grid(config, images.shape, generator)
-        return functional.grid_sample(images, grid, align_corners=False)
+        return warp(images, grid, background)
 
     return transform
 
 
-def shared_affine(config: AffineConfig, images: Tensor, seed: int) -> Tensor:
+def shared_affine(
+    config: AffineConfig, images: Tensor, seed: int, background: Background
+) -> Tensor:
     """The same random affine change, which `seed` decides, of all `images`."""
     generator = torch.Generator().manual_seed(seed)
     grid = affine_grid(config, images[:1].shape, generator).expand(len(images), -1, -1, -1)
-    return functional.grid_sample(images, grid, align_corners=False)
+    return warp(images, grid, background)
 
 
 def affine_grid(config: AffineConfig, shape: torch.Size, generator: torch.Generator) -> Tensor:
@@ -72,12 +76,13 @@ class ElasticConfig(AffineConfig):
     cutout: float = Field(default=0.0, ge=0, le=1)  # largest side of the square, as a share
 
 
-def elastic(config: ElasticConfig) -> Transform:
+def elastic(config: ElasticConfig, background: Background) -> Transform:
     """Elastic distortion (Simard et al. 2003) and cutout (DeVries and Taylor 2017), per image.
 
     Deviations: displacements are normal at the knots of a coarse grid and interpolated cubically,
     instead of blurred white noise, which takes longer; the square's side is uniform between 0 and
-    its maximum, and its pixels become 0.
+    its maximum, and its pixels get the background, those of a photo its mean color (the paper: the
+    mean of the dataset).
     """
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -89,7 +94,7 @@ def elastic(config: ElasticConfig) -> Transform:
             bend = functional.interpolate(knots, size, mode="bicubic", align_corners=False)
             grid = grid + bend.permute(0, 2, 3, 1)
 
-        warped = functional.grid_sample(images, grid, align_corners=False)
+        warped = warp(images, grid, background)
         if not config.cutout:
             return warped
 
@@ -98,7 +103,7 @@ def elastic(config: ElasticConfig) -> Transform:
         rows, columns = (torch.arange(length) / length for length in (height, width))
         hidden = (rows[:, None] - row).abs() < half
         hidden = hidden & ((columns[None, :] - column).abs() < half)
-        return warped.masked_fill(hidden[:, None], 0.0)
+        return erase(warped, hidden[:, None], background)
 
     return transform
 

@@ -24,13 +24,12 @@ LINE_EVERY_S = 15.0
 
 
 class Progress:
-    """Counts the trials of `stage`: `total` to compute; `reused` more come from the store.
+    """Counts the `work` of `stage`: `total` to do; `reused` more come from an earlier run."""
 
-    `unit` names what is counted in place of trials, none of which is reused.
-    """
-
-    def __init__(self, stage: str, total: int, reused: int, unit: str = "trials") -> None:
-        self.stage, self.total, self.reused, self.unit = stage, total, reused, unit
+    def __init__(
+        self, stage: str, total: int, reused: int, work: str = "trials to compute"
+    ) -> None:
+        self.stage, self.total, self.reused, self.work = stage, total, reused, work
         self.done = 0
         self.started = self.printed = time.monotonic()
         console = Console(stderr=True)
@@ -48,10 +47,7 @@ class Progress:
             self.task = self.bar.add_task(stage, total=total)
 
     def __enter__(self) -> Progress:
-        if self.unit == "trials":
-            self._print(f"{self.total} trials to compute, {self.reused} reused")
-        else:
-            self._print(f"{self.total} {self.unit}")
+        self._print(f"{self.total} {self.work}, {self.reused} reused")
         if self.bar is not None:
             self.bar.start()
         return self

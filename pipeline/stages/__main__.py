@@ -18,6 +18,7 @@ from pipeline.runtime.errors import exit_on_error
 
 # The section of params.yaml whose names are the items of a stage; None: the stage has no items.
 ITEMS: dict[str, str | None] = {
+    "list_images": None,
     "prepare": None,
     "train_teacher": "teachers",
     "evaluate_teacher": "teachers",

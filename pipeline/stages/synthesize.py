@@ -82,7 +82,8 @@ def synthesize(spec: SynthesizeSpec, paths: Mapping[str, Path], scratch: Path) -
     synthetic = sample_classes(generator, spec.per_class, spec.seed, choice["latent_std"])
     refuse_collapse(synthetic, labeled)
 
-    teacher = spec.teacher.build(spec.seed).load(read_weights(paths["teacher"]), labeled.spec())
+    teacher = spec.teacher.build(spec.seed, labeled.background)
+    teacher.load(read_weights(paths["teacher"]), labeled.spec())
     minimum = teacher.config.min_probability if spec.teacher_minimum else choice["min_probability"]
     images = to_npz(
         images=synthetic.images,

@@ -108,7 +108,8 @@ def score(spec: ClassifierTrialSpec, paths: Mapping[str, Path], scratch: Path) -
 def score_teacher(spec: TeacherTrialSpec, paths: Mapping[str, Path], scratch: Path) -> Result:
     """Predict the test images with a teacher, in place of a classifier."""
     labeled, state = read_images(paths["subset"]), read_weights(paths["teacher"])
-    teacher = spec.teacher.build(spec.seed).load(state, labeled.spec())
+    teacher = spec.teacher.build(spec.seed, labeled.background)
+    teacher.load(state, labeled.spec())
     num_unlabeled = len(read_npz(paths["candidates"])["unlabeled"])
     num_train = len(labeled) + (num_unlabeled if teacher.needs_unlabeled else 0)
     test = read_images(paths["test"])

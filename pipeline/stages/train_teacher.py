@@ -66,7 +66,7 @@ def train(spec: TrainTeacherSpec, paths: Mapping[str, Path], scratch: Path) -> R
     pool = read_npz(paths["pool"])["images"]
     rest = np.setdiff1d(np.arange(len(pool)), index)
 
-    teacher = spec.teacher.build(spec.seed)
+    teacher = spec.teacher.build(spec.seed, labeled.background)
     if teacher.needs_unlabeled:
         distance_rank = refuse_unusable(labeled, pool[rest])
     else:

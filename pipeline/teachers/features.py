@@ -18,9 +18,9 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestNeighbors
 from sklearn.semi_supervised import LabelSpreading
-from torch.nn import functional
 
-from pipeline.data.images import Images, Labels
+from pipeline.data.images import Background, Images, Labels
+from pipeline.nn.background import color, warp
 from pipeline.nn.tensors import to_input
 
 Rows = NDArray[np.float32]
@@ -31,14 +31,14 @@ SMOOTHING = 0.7  # standard deviation in pixels, before gradients are computed
 EPSILON = 1e-9
 
 
-def hog_features(images: Images) -> Rows:
+def hog_features(images: Images, background: Background) -> Rows:
     """HOG features (n, d) of uint8 images (n, c, h, w).
 
     Histograms of oriented gradients (Dalal and Triggs 2005) of the deslanted image, channels added
     up, with soft assignment to directions and cells, then square roots. Opposite gradients count as
-    the same direction.
+    the same direction, so an image and its negative have the same features.
     """
-    upright = deslant(images).sum(axis=1)
+    upright = deslant(images, background).sum(axis=1)
     strides = [max(1, round(side / CELLS)) for side in upright.shape[1:]]
     cells = [slice(stride // 2, None, stride) for stride in strides]
 
@@ -60,14 +60,17 @@ def hog_features(images: Images) -> Rows:
     return np.sqrt(np.concatenate(parts, axis=1))
 
 
-def deslant(images: Images) -> Rows:
+def deslant(images: Images, background: Background) -> Rows:
     """uint8 images (n, c, h, w) as float32 in 0..1, with their slant removed and centered.
 
-    The shear along x makes the covariance of x and y zero; each pixel is weighted by its intensity.
+    The shear along x makes the covariance of x and y zero; each pixel is weighted by its difference
+    from the background. Photos stay as they are: nothing in them says what is written and what not.
     """
     pixels = to_input(images).contiguous()
+    if background is None:
+        return pixels.numpy()
     _, _, height, width = pixels.shape
-    mass = pixels.sum(1)  # (n, h, w)
+    mass = (pixels - color(background)).abs().sum(1)  # (n, h, w)
     y = torch.arange(height, dtype=torch.float32)[:, None] - (height - 1) / 2
     x = torch.arange(width, dtype=torch.float32)[None, :] - (width - 1) / 2
 
@@ -82,7 +85,7 @@ def deslant(images: Images) -> Rows:
     from_y = (y + center_y[:, None, None]).expand(mass.shape)
     from_x = x + center_x[:, None, None] + slant[:, None, None] * y
     grid = torch.stack([from_x * 2 / width, from_y * 2 / height], dim=-1)
-    return functional.grid_sample(pixels, grid, align_corners=False).numpy()
+    return warp(pixels, grid, background).numpy()
 
 
 def principal_components(rows: Rows, components: int) -> Rows:

@@ -24,10 +24,11 @@ from torch.nn import functional
 from typing_extensions import override
 
 from pipeline.config.validation import Count, Section, Width
-from pipeline.data.images import Images, ImageSpec
+from pipeline.data.images import Background, Images, ImageSpec
 from pipeline.nn.augment import AffineConfig, ElasticConfig, affine, elastic, shared_affine
 from pipeline.nn.averaging import follow, warm_decay
 from pipeline.nn.backend import forward, seeded, stream
+from pipeline.nn.background import relative
 from pipeline.nn.optimizing import OneCycle, refuse_divergence
 from pipeline.nn.sampling import cumulative_weights
 from pipeline.nn.tensors import to_input
@@ -89,6 +90,7 @@ class TeacherNet(nn.Module):
         super().__init__()
         width = config.channels
         self.embed = nn.Sequential(
+            *relative(spec.background),
             *_block(spec.channels, width, kernel=5, padding=2, pool=2),
             *_block(width, 2 * width, kernel=3, padding=1),
             *_block(2 * width, 2 * width, kernel=3, padding=0, pool=2),
@@ -125,7 +127,7 @@ class Student:
     def __init__(self, config: TeacherNetConfig, spec: ImageSpec, seed: int) -> None:
         with seeded(derive_seed("initial", seed)):
             network = TeacherNet(config, spec)
-        self.config = config
+        self.config, self.background = config, spec.background
         self.network = network.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.precision = resolve_precision(config.precision)
@@ -153,7 +155,7 @@ class Student:
     def _predict_augmented(self, images: Tensor) -> Tensor:
         """The sum of the probabilities of all augmented copies."""
         seeds = [derive_seed("glance", number) for number in range(self.config.num_tta)]
-        copies = [shared_affine(self.config.weak, images, seed) for seed in seeds]
+        copies = [shared_affine(self.config.weak, images, seed, self.background) for seed in seeds]
         return torch.stack([self._predict(augmented) for augmented in copies]).sum(dim=0)
 
     def embed(self, images: Tensor) -> Tensor:
@@ -171,6 +173,7 @@ def train(
     labeled: tuple[Images, Rows, Rows],
     unlabeled: Images,
     seed: int,
+    background: Background,
 ) -> Student:
     """A network trained on `labeled` and, with `phase.fixmatch`, on pseudo-labels of `unlabeled`.
 
@@ -181,10 +184,11 @@ def train(
     images, targets, weights = labeled
     _, channels, height, width = images.shape
     num_classes = targets.shape[1]
-    student = Student(config, ImageSpec(channels, height, width, num_classes), seed)
+    spec = ImageSpec(channels, height, width, num_classes, background)
+    student = Student(config, spec, seed)
     training = OneCycle(student.network, config.learning_rate, config.weight_decay, phase.steps)
     edges = cumulative_weights(weights, total=weights.sum(dtype=np.float64)).numpy()
-    augment = elastic(config.strong)
+    augment = elastic(config.strong, background)
     shares = torch.full((num_classes,), 1 / num_classes)
 
     for step in range(phase.steps):
@@ -229,7 +233,7 @@ def pseudo_labels(
     updated in place. An image whose predicted class changes by the alignment gets no label, since
     the pool may lack that class.
     """
-    weak = affine(student.config.weak)(images, views)
+    weak = affine(student.config.weak, student.background)(images, views)
     probabilities = student.scores(student.average, weak).softmax(dim=1)
 
     shares.lerp_(probabilities.mean(dim=0), 1 - fixmatch.alignment_decay)

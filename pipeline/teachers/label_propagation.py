@@ -138,7 +138,7 @@ class LabelPropagation(Teacher):
         weights = np.where(np.arange(len(images)) < num_labeled, config.labeled_weight, 1.0)
 
         # The sum over all graphs so far: they err on different images.
-        hog = principal_components(hog_features(images), config.components)
+        hog = principal_components(hog_features(images, labeled.background), config.components)
         probabilities = self._propagate(hog, labels, labeled)
 
         for number, round_config in enumerate(config.rounds):
@@ -158,6 +158,7 @@ class LabelPropagation(Teacher):
                 (images[index], targets[index], weights[index]),
                 unlabeled,
                 derive_seed("round", self.seed, number),
+                labeled.background,
             )
         return self
 

@@ -35,6 +35,7 @@ from pipeline.data.images import Images, ImageSpec, LabeledImages
 from pipeline.nn.augment import AffineConfig, affine
 from pipeline.nn.averaging import moving_average
 from pipeline.nn.backend import autocast, forward, seeded, stream
+from pipeline.nn.background import relative
 from pipeline.nn.fit import Batch, TrainingPlan, by_steps, train
 from pipeline.nn.optimizing import descend
 from pipeline.nn.tensors import to_input
@@ -79,7 +80,7 @@ class Discriminator(nn.Module):
         super().__init__()
         width = config.channels
         sizes = (spec.channels, width, 2 * width, 2 * width)
-        layers: list[nn.Module] = []
+        layers = relative(spec.background)
         for before, after in itertools.pairwise(sizes):
             layers += [
                 weight_norm(nn.Conv2d(before, after, 4, stride=2, padding=1)),
@@ -171,7 +172,8 @@ class SSGAN(Teacher):
     def fit(self, labeled: LabeledImages, unlabeled: Images, folder: Path) -> Self:
         config = self.config
         self.build(labeled.spec())
-        labels, augment = torch.from_numpy(labeled.labels), affine(config.augmentation)
+        labels = torch.from_numpy(labeled.labels)
+        augment = affine(config.augmentation, labeled.background)
 
         def sample_batch(step: int) -> Batch:
             rng = numpy_rng("batch", self.seed, step)

@@ -8,7 +8,7 @@ generated images, or images labeled by a teacher, if they pass the filter. So ar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +108,7 @@ def assemble(
 
     if recipe.permute_labels:
         order = numpy_rng("permute", seed).permutation(len(extra))
-        extra = LabeledImages(extra.images, extra.labels[order])
+        extra = replace(extra, labels=extra.labels[order])
     data = joined(base, extra)
     if len(data) == 0:
         raise TrialError(
@@ -123,7 +123,7 @@ def assemble(
         extra=is_extra,
         weights=balanced(is_extra, recipe.real_share, 1 / np.bincount(positions)[positions]),
         num_classes=subset.num_classes,
-        transform=build_transform(recipe.transform),
+        transform=build_transform(recipe.transform, subset.background),
     )
     num_made = len(extra) if is_filtered else 0
     return ArmSet(training_set, real, num_made, num_candidates, num_candidates - num_kept)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.schema import Params, family
 from pipeline.config.validation import FILE, refuse_unknown
+from pipeline.data.images import Background
 from pipeline.training_sets.transforms import build_transform, transform_spec
 from pipeline.trials.specs import MemberSpec, member
 
@@ -29,13 +30,16 @@ class TeacherSpec:
     classifier: MemberSpec | None = None
     transform: MemberSpec | None = None
 
-    def build(self, seed: int) -> Teacher:
-        """The teacher before `fit` or `load`; its classifier has the same seed."""
+    def build(self, seed: int, background: Background) -> Teacher:
+        """The teacher before `fit` or `load`, for images with that background.
+
+        Its classifier has the same seed.
+        """
         if self.classifier is None:
             built: Teacher = self.teacher.family(self.teacher.config, seed)
             return built
         classifier = self.classifier.family(self.classifier.config, seed)
-        transform = build_transform(self.transform)
+        transform = build_transform(self.transform, background)
         supervised: Teacher = self.teacher.family(self.teacher.config, seed, classifier, transform)
         return supervised
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from pipeline.config.validation import Member, Section, member_config
+from pipeline.data.images import Background
 from pipeline.nn.augment import AffineConfig, ElasticConfig, Transform, affine, elastic
 from pipeline.trials.specs import MemberSpec
 
@@ -22,6 +23,6 @@ def transform_spec(name: str, sections: Mapping[str, Member]) -> MemberSpec | No
     return MemberSpec(build, member_config(config, sections[name], f"transforms.{name}"))
 
 
-def build_transform(spec: MemberSpec | None) -> Transform | None:
-    """The transform of a spec, or None for none."""
-    return None if spec is None else spec.family(spec.config)
+def build_transform(spec: MemberSpec | None, background: Background) -> Transform | None:
+    """The transform of a spec for images with that background, or None for none."""
+    return None if spec is None else spec.family(spec.config, background)

@@ -154,7 +154,7 @@ def held_out_losses(
     recipe = Recipe(search.per_class, filter="agreement", transform=search.transform)
 
     generator = trainers.generator(rest, derive_seed("generator", seed), folder)
-    training_set = plain(rest, build_transform(search.transform))
+    training_set = plain(rest, build_transform(search.transform, rest.background))
     teacher = trainers.classifier(training_set, derive_seed("teacher", seed))
     losses = []
     for latent_std in search.latent_std:

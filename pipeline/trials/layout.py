@@ -33,6 +33,7 @@ class File:
     manifest: Path | None = None
 
 
+SOURCE = File(Path("data/source.json"), "list_images")  # sizes and digests of the user's files
 SPLITS = Path("data/splits")
 SUMMARY = File(SPLITS / "manifest.json", PREPARE)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipeline.classifiers import CLASSIFIERS
 from pipeline.classifiers.base import Classifier, plain
+from pipeline.classifiers.cnn import CNN
 from pipeline.config.validation import member_config
 from pipeline.data.images import LabeledImages
 from pipeline.nn.weights import read_weights, write_weights
@@ -272,3 +273,49 @@ def test_other_shapes_and_numbers_of_classes_work(
     classifier = fit(name, data)
     assert classifier.predict_proba(data.images).shape == (len(labels), num_classes)
     assert accuracy(classifier, data) > 1.2 / num_classes
+
+
+def negative(data: LabeledImages) -> LabeledImages:
+    """The same drawings, black on white."""
+    return replace(data, images=255 - data.images, background=(255,))
+
+
+@every
+def test_black_on_white_is_learned_as_well_as_white_on_black(
+    name: str, split: Split, tmp_path: Any
+) -> None:
+    upright, inverted = fit(name, split[0]), fit(name, negative(split[0]))
+    scores = [accuracy(upright, split[1]), accuracy(inverted, negative(split[1]))]
+    assert scores[1] > scores[0] - 0.12
+    check_round_trip(name, inverted, negative(split[1]), tmp_path / "weights")
+
+
+@pytest.mark.parametrize("name", ["cnn", "cnn_textbook"])
+def test_a_network_with_negative_weights_sees_in_negatives_what_the_first_one_sees(
+    name: str, split: Split
+) -> None:
+    upright, inverted = fit(name, split[0], brief=True), build(name, BRIEF[name])
+    assert isinstance(upright, CNN)
+    assert isinstance(inverted, CNN)
+    spec = negative(split[0]).spec()
+    inverted.build(spec)
+    names = inverted.network.state_dict().keys()
+    state = dict(zip(names, upright.state().values(), strict=True))
+    first = next(iter(state))
+    inverted.load({**state, first: -state[first]}, spec)
+
+    images = split[1].images
+    for of_negatives, expected in (
+        (inverted.predict_proba(255 - images), upright.predict_proba(images)),
+        (inverted.embed(255 - images), upright.embed(images)),
+    ):
+        np.testing.assert_allclose(of_negatives, expected, atol=1e-4)
+
+
+@every
+def test_the_state_of_black_images_has_no_background(name: str, split: Split) -> None:
+    as_before = fit(name, split[0], brief=True)
+    three = replace(split[0], background=(0, 0, 0))
+    assert fit(name, three, brief=True).digest() == as_before.digest()
+    assert fit(name, three, brief=True).state().keys() == as_before.state().keys()
+    assert not [key for key in as_before.state() if "level" in key]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import struct
 import threading
 from collections.abc import Iterator
@@ -13,14 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folders import encoded, leave
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.schema import DataParams, UnknownClassesParams
-from pipeline.data.datasets import DATASETS, load_dataset, mnist
+from pipeline.data.datasets import DATASETS, load_dataset, mnist, open_dataset
 from pipeline.data.datasets.base import RawDataset
 from pipeline.data.datasets.idx import find_idx, read_idx
 from pipeline.data.images import LabeledImages, content_ids, digest
+from pipeline.data.splits import canonical
 from pipeline.runtime.errors import DataError
 
 STEMS = list(mnist.SHA256)
@@ -47,17 +50,71 @@ def tiny_mnist(folder: Path, packed: bool = True) -> dict[str, np.ndarray]:
     return arrays
 
 
+def leave_files(folder: Path) -> dict[str, dict[str, str]]:
+    """A small version of every dataset of files, with a test set; its settings by name."""
+    arrays = tiny_mnist(folder / "mnist")
+    tiny_mnist(folder / "FashionMNIST/raw")
+    rows = ["file_name,label,split"]
+    parts: dict[str, np.ndarray] = {}
+    for stem, part in (("train", "train"), ("t10k", "test")):
+        images = arrays[f"{stem}-images-idx3-ubyte"].astype(np.uint8)
+        labels = arrays[f"{stem}-labels-idx1-ubyte"]
+        parts |= {f"{part}_images": images, f"{part}_labels": labels[:, None]}
+        for at, (pixels, label) in enumerate(zip(images, labels, strict=True)):
+            content = encoded(pixels[:, :, None])
+            leave(folder / f"folder/{part}/{label}/{at}.png", content)
+            leave(folder / f"table/{part}{at}.png", content)
+            rows.append(f"{part}{at}.png,{label},{part}")
+    leave(folder / "table/metadata.csv", "\n".join(rows))
+    np.savez(folder / "set.npz", **parts)
+    return {
+        "idx": {"path": str(folder / "mnist")},
+        "image_folder": {"path": str(folder / "folder")},
+        "mnist": {"path": str(folder / "mnist")},
+        "npz": {"path": str(folder / "set.npz")},
+        "table": {"path": str(folder / "table")},
+        "torchvision": {"path": str(folder), "dataset": "FashionMNIST"},
+    }
+
+
 @pytest.fixture(scope="module")
-def loaded(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[RawDataset]]:
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[RawDataset]]:
     """Every source, loaded twice."""
-    folder = tmp_path_factory.mktemp("mnist")
-    tiny_mnist(folder)
+    folder = tmp_path_factory.mktemp("datasets")
+    settings = leave_files(folder)
     found = {}
     for name in DATASETS:
-        path = str(folder) if name == "mnist" else None
-        params = DataParams(name=name, path=path, unknown_classes=UnknownClassesParams())
-        found[name] = [load_dataset(params, root), load_dataset(params, root)]
+        params = DataParams(
+            name=name, unknown_classes=UnknownClassesParams(), settings=settings.get(name, {})
+        )
+        assert bool(open_dataset(params, folder).files()) == (name in settings)
+        found[name] = [load_dataset(params, folder), load_dataset(params, folder)]
     return found
+
+
+FILES = ("idx", "image_folder", "mnist", "npz", "table", "torchvision")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_same_images_come_from_files_of_every_kind(
+    name: str, loaded: dict[str, list[RawDataset]]
+) -> None:
+    raw, expected = loaded[name][0], loaded["mnist"][0]
+    assert raw.test is not None
+    assert expected.test is not None
+    for one, other in ((raw.images, expected.images), (raw.test, expected.test)):
+        assert digest(canonical(one)) == digest(canonical(other))
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name != "mnist"])
+def test_a_source_of_files_records_what_it_read(
+    name: str, loaded: dict[str, list[RawDataset]]
+) -> None:
+    record = loaded[name][0].reading
+    assert record["modes"] == {"L": 50}
+    assert record["smallest"] == record["largest"] == [8, 8]
+    assert record["resize"] is None
+    assert json.loads(json.dumps(record)) == record
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -79,7 +136,7 @@ def test_a_source_uses_the_whole_range_with_dark_background(
 ) -> None:
     images = loaded[name][0].images.images
     assert images.max() > 200
-    if name != "mnist":
+    if name not in FILES:  # theirs are random
         assert images.mean() < 127
 
 
@@ -96,7 +153,7 @@ def test_a_test_set_of_its_own_shares_no_image_with_the_rest(
 ) -> None:
     raw = loaded[name][0]
     if raw.test is None:
-        assert name != "mnist"
+        assert name not in FILES
     else:
         assert not np.isin(content_ids(raw.test.images), content_ids(raw.images.images)).any()
 

@@ -24,7 +24,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from pipeline.config.schema import load_params
 from pipeline.config.validation import Member
-from pipeline.data.images import ImageSpec, LabeledImages
+from pipeline.data.images import BLACK, ImageSpec, LabeledImages
 from pipeline.generators import GENERATORS, sampling
 from pipeline.generators import fit as fitting
 from pipeline.generators.base import Generator, Kind, Loss, create
@@ -504,11 +504,12 @@ def test_augmentation_changes_images_a_little_and_never_flips_them() -> None:
     image = torch.full((1, 1, 12, 12), -1.0)
     image[0, 0, 3:9, 4:6] = 1.0
     image[0, 0, 7:9, 4:9] = 1.0  # an L: none of its mirror images is near it
-    still = fitting.augmenter(AffineConfig(degrees=0, translate=0, scale=0, shear=0))
+    still = fitting.augmenter(AffineConfig(degrees=0, translate=0, scale=0, shear=0), BLACK)
     assert still(image) is image
     torch.manual_seed(0)
     many = image.repeat(200, 1, 1, 1)
-    seen = fitting.augmenter(AffineConfig(degrees=10, translate=0.05, scale=0.05, shear=5))(many)
+    moved = AffineConfig(degrees=10, translate=0.05, scale=0.05, shear=5)
+    seen = fitting.augmenter(moved, BLACK)(many)
     assert seen.min() >= -1
     assert seen.max() <= 1
     assert len({each.numpy().tobytes() for each in seen}) == 200

@@ -13,10 +13,12 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
 from pipeline.config.schema import Params
+from pipeline.data.images import BLACK
 from pipeline.nn.augment import AffineConfig, Transform, affine, inverse_affine
 from pipeline.training_sets.transforms import TRANSFORMS, build_transform, transform_spec
 
 STILL = AffineConfig(degrees=0, translate=0, scale=0, shear=0)
+MOVED = AffineConfig(degrees=20, translate=0.1, scale=0.1, shear=5)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -51,7 +53,7 @@ def test_each_image_of_a_batch_is_moved_as_torchvision_would(
     config: AffineConfig, shape: tuple[int, ...]
 ) -> None:
     images = smooth(*shape)
-    moved = affine(config)(images, generator(3))
+    moved = affine(config, BLACK)(images, generator(3))
     subsets = torch.rand((5, shape[0]), generator=generator(3)) * 2 - 1
     for position in range(shape[0]):
         angle, shear, scale, right, down = subsets[:, position].tolist()
@@ -100,26 +102,26 @@ def test_the_matrix_undoes_translate_rotate_shear_scale_about_the_center(
 @pytest.mark.parametrize("shape", [(4, 1, 28, 28), (4, 3, 9, 13)])
 def test_ranges_of_zero_change_nothing(shape: tuple[int, ...]) -> None:
     images = torch.rand(shape, generator=generator())
-    torch.testing.assert_close(affine(STILL)(images, generator()), images, atol=1e-5, rtol=0)
+    torch.testing.assert_close(affine(STILL, BLACK)(images, generator()), images, atol=1e-5, rtol=0)
 
 
 def test_every_image_of_a_batch_gets_a_draw_of_its_own() -> None:
     same = smooth(1, 1, 28, 28).expand(5, -1, -1, -1)
-    moved = affine(AffineConfig(degrees=20, translate=0.1, scale=0.1, shear=5))(same, generator())
+    moved = affine(MOVED, BLACK)(same, generator())
     for position in range(1, 5):
         assert (moved[position] - moved[0]).abs().max() > 0.05
 
 
 def test_all_channels_of_an_image_move_together() -> None:
     images = smooth(4, 1, 16, 16).expand(-1, 3, -1, -1)
-    moved = affine(AffineConfig(degrees=20, translate=0.1, scale=0.1, shear=5))(images, generator())
+    moved = affine(MOVED, BLACK)(images, generator())
     assert torch.equal(moved[:, 0], moved[:, 1])
     assert torch.equal(moved[:, 0], moved[:, 2])
 
 
 @pytest.fixture
 def transform(name: str, smoke: Params) -> Transform:
-    transform = build_transform(transform_spec(name, smoke.transforms))
+    transform = build_transform(transform_spec(name, smoke.transforms), BLACK)
     assert transform is not None
     return transform
 
@@ -160,4 +162,4 @@ def test_memory_layout_does_not_matter(transform: Transform) -> None:
 
 def test_none_is_no_transform() -> None:
     assert transform_spec("none", {}) is None
-    assert build_transform(None) is None
+    assert build_transform(None, BLACK) is None

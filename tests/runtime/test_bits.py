@@ -124,7 +124,7 @@ def test_a_few_updates_of_a_teacher(name: str, images: LabeledImages) -> None:
 def test_a_graph_and_the_labels_that_spread_over_it(images: LabeledImages) -> None:
     labels = np.where(np.arange(len(images)) < 60, images.labels, UNLABELED)
     with deterministic():
-        seen = hog_features(images.images)
+        seen = hog_features(images.images, images.background)
         rows = principal_components(seen, 20)
         links = affinity(rows, 8)
         found = [seen, rows, links.data, links.indices, propagate_labels(links, labels, 10, 0.95)]

@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from test_teachers import SECTIONS, Halves, brief, halves, taught
 
-from pipeline.data.images import Images, ImageSpec, LabeledImages, flat
+from pipeline.data.images import BLACK, Images, ImageSpec, LabeledImages, flat
 from pipeline.nn.augment import AffineConfig
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import ParamsError
@@ -25,7 +25,13 @@ from pipeline.teachers.features import (
     principal_components,
     propagate_labels,
 )
-from pipeline.teachers.fixmatch import FixMatchConfig, Phase, pseudo_labels
+from pipeline.teachers.fixmatch import (
+    FixMatchConfig,
+    Phase,
+    Student,
+    TeacherNetConfig,
+    pseudo_labels,
+)
 from pipeline.teachers.label_propagation import (
     LabelPropagation,
     LabelPropagationConfig,
@@ -119,7 +125,7 @@ def test_deslanting_undoes_a_slant_and_a_shift() -> None:
         image[0, 0, row, 13:15] = 255
         column = 13 + round((row - 14) * 0.4) + 3
         slanted[0, 0, row, column : column + 2] = 255
-    difference = np.abs(deslant(image) - deslant(slanted)).mean()
+    difference = np.abs(deslant(image, BLACK) - deslant(slanted, BLACK)).mean()
     assert difference < 0.35 * np.abs(flat(image) - flat(slanted)).mean()
 
 
@@ -147,7 +153,10 @@ def labeled_images(
     """The pseudo-labels of images whose first pixel is their number, as [number, label]."""
     still = AffineConfig(degrees=0, translate=0, scale=0, shear=0)
     student = SimpleNamespace(
-        config=SimpleNamespace(weak=still), average=None, scores=lambda *_: probabilities.log()
+        config=SimpleNamespace(weak=still),
+        background=BLACK,
+        average=None,
+        scores=lambda *_: probabilities.log(),
     )
     images = torch.arange(len(probabilities)).float()[:, None, None, None].expand(-1, 1, 2, 2)
     section = FixMatchConfig(threshold=0.8, alignment_decay=alignment_decay)
@@ -189,7 +198,7 @@ def test_pseudo_labels_are_given_from_a_share_of_the_steps_on(halves: Halves) ->
         given = (labeled.images, targets, np.ones(len(labeled), np.float32))
         phase = Phase(steps=10, batch_size=4, fixmatch=settings)
         with deterministic(), mock.patch.object(fixmatch, "pseudo_labels", spy):
-            student = fixmatch.train(config.network, phase, given, rest.images, 1)
+            student = fixmatch.train(config.network, phase, given, rest.images, 1, BLACK)
         return torch.cat([value.flatten() for value in student.average.parameters()])
 
     with_pseudo_labels = weights(section)
@@ -209,4 +218,42 @@ def test_images_too_small_to_pool_twice_are_refused_and_oblong_ones_are_not() ->
         refuse_small(spec)
     tall = numpy_rng("oblong").integers(0, 256, (3, 1, 30, 9)).astype(np.uint8)
     wide = tall.transpose(0, 1, 3, 2)
-    assert hog_features(tall).shape == hog_features(wide).shape == (3, 8 * 10 * 9)
+    assert hog_features(tall, BLACK).shape == hog_features(wide, BLACK).shape == (3, 8 * 10 * 9)
+
+
+def test_features_of_a_drawing_and_of_its_negative_are_the_same() -> None:
+    images = np.zeros((12, 1, 28, 28), np.uint8)
+    places = numpy_rng("strokes").integers(5, 20, (12, 3, 2))
+    for image, corners in zip(images, places, strict=True):
+        for row, column in corners:
+            image[0, row : row + 7, column : column + 2] = 220
+    ink, negatives = deslant(images, BLACK), deslant(255 - images, (255,))
+    np.testing.assert_allclose(negatives, 1 - ink, atol=1e-5)
+    features = hog_features(images, BLACK)
+    assert features.max() > 0.4
+    np.testing.assert_allclose(hog_features(255 - images, (255,)), features, atol=0.01)
+
+    # Any background: colors next to it are ink as well.
+    colored = np.repeat(images, 3, axis=1) // 4 + np.array([90, 120, 20], np.uint8)[:, None, None]
+    moved = deslant(colored, (90, 120, 20))
+    np.testing.assert_allclose(
+        moved - np.array([90, 120, 20])[:, None, None] / 255, ink.repeat(3, axis=1) / 4, atol=0.01
+    )
+
+
+def test_photos_are_not_deslanted() -> None:
+    photos = numpy_rng("photos").integers(0, 256, (3, 3, 16, 12)).astype(np.uint8)
+    np.testing.assert_array_equal((deslant(photos, None) * 255).round(), photos)
+
+
+def test_a_student_sees_in_negatives_what_another_one_sees_in_drawings() -> None:
+    images = numpy_rng("drawings").integers(0, 256, (20, 1, 16, 12)).astype(np.uint8)
+    config = TeacherNetConfig(channels=8, tta_below=1.0, precision="float32")
+    first, second = (
+        Student(config, ImageSpec(1, 16, 12, 3, background), 0) for background in (BLACK, (255,))
+    )
+    weights = next(second.average.parameters())
+    weights.copy_(-weights)
+    np.testing.assert_allclose(
+        second.probabilities(255 - images), first.probabilities(images), atol=1e-5
+    )

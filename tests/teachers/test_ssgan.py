@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pipeline.config.validation import Member
-from pipeline.data.images import Images, LabeledImages
+from pipeline.data.images import Images, ImageSpec, LabeledImages
 from pipeline.nn import fit as loop
 from pipeline.nn.checkpoint import newest_first
 from pipeline.runtime.determinism import deterministic
@@ -189,3 +189,15 @@ def test_a_killed_fit_resumes_to_the_same_bits(
         resumed = teacher().fit(*images, tmp_path)
     assert len(calls) == STEPS - 11
     assert same(resumed, straight)
+
+
+def test_the_discriminator_sees_in_negatives_what_another_one_sees_in_drawings() -> None:
+    images = torch.rand((6, 1, 16, 16), generator=torch.Generator().manual_seed(0))
+    first, second = teacher(), teacher()
+    first.build(ImageSpec(1, 16, 16, 3))
+    second.build(ImageSpec(1, 16, 16, 3, (255,)))
+    direction = dict(second.network.named_parameters())["embed.1.parametrizations.weight.original1"]
+    with torch.no_grad():
+        direction.neg_()
+        networks = first.network.eval(), second.network.eval()
+        torch.testing.assert_close(networks[1](1 - images), networks[0](images))

@@ -6,14 +6,24 @@ from pipeline.config.schema import DataParams
 from pipeline.config.validation import FILE, member_config, refuse_unknown
 from pipeline.data.datasets.base import Dataset, RawDataset
 from pipeline.data.datasets.digits import Digits
+from pipeline.data.datasets.idx import Idx
+from pipeline.data.datasets.image_folder import ImageFolder
 from pipeline.data.datasets.mnist import Mnist
 from pipeline.data.datasets.mnist5k import Mnist5k
+from pipeline.data.datasets.npz import Npz
+from pipeline.data.datasets.table import Table
+from pipeline.data.datasets.torchvision import Torchvision
 from pipeline.data.datasets.toy import Toy
 
 DATASETS: dict[str, type[Dataset]] = {
     "digits": Digits,
+    "image_folder": ImageFolder,
+    "idx": Idx,
     "mnist": Mnist,
     "mnist5k": Mnist5k,
+    "npz": Npz,
+    "table": Table,
+    "torchvision": Torchvision,
     "toy": Toy,
 }
 

@@ -200,7 +200,7 @@ class SRGAN(CrossEntropyGame):
     @override
     def finalize(self, generator_net: DoublingGeneratorNet, data: LabeledImages) -> None:
         small = to_pixels(resized(to_signed_input(data.images), self.size))
-        self.smaller.finalize(generator_net.smaller, LabeledImages(small, data.labels))
+        self.smaller.finalize(generator_net.smaller, replace(data, images=small))
 
     @override
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,185 @@
+"""One image file to uint8 pixels, gray or RGB, by its content and never by its name.
+
+Nothing is dropped or clipped without a word: every conversion is named in the result.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
+
+from pipeline.runtime.errors import DataError
+
+Pixels = NDArray[np.uint8]
+
+# Raster formats only: others start programs (EPS) or have no content to recognize them by (TGA).
+
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+EXTENSIONS = frozenset(
+    {".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm"}
+    | {".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+)
+MAX_PIXELS = 89_478_485  # of one image; Pillow's own limit, a quarter GiB in RGB
+ROTATED, ANIMATED = "rotated by EXIF", "first frame of an animation"
+DEEP, CMYK, PALETTE = "16 bits scaled to 8", "CMYK to RGB", "palette to RGB"
+LFS_START = b"version https://git-lfs"
+ALPHA = "alpha composited onto"  # the color follows
+DAMAGES = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    OverflowError,
+    ZeroDivisionError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """`pixels` uint8 (h, w, 1) or (h, w, 3); the file's mode, its size and what was converted.
+
+    `size` is (height, width) as the file has it, upright; pixels of a large JPEG may be smaller.
+    """
+
+    pixels: Pixels
+    mode: str
+    size: tuple[int, int]
+    conversions: tuple[str, ...] = ()
+
+
+def is_image(start: bytes) -> bool:
+    """Whether a file that starts with these bytes (at least 32) is of a known image format."""
+    return (
+        start.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*"))
+        or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+        or start[4:12] in (b"ftypavif", b"jP  \r\n\x87\n")
+    )
+
+
+def decode(
+    content: bytes, where: str, alpha_onto: str = "white", at_least: int | None = None
+) -> Decoded:
+    """Decode the image in `content`; `where` names it in errors.
+
+    Transparent pixels get the color `alpha_onto`. `at_least`: a JPEG may be reduced by 2, 4 or 8
+    while decoding as long as both sides keep this many pixels, which is many times faster. Raises
+    `DataError` for what is no image, damaged, cut off, too large or not of 8 or 16 bits.
+    """
+    Image.init()  # once: registers all formats, which `formats=` needs
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            return _decode(image, where, alpha_onto, at_least)
+    except UnidentifiedImageError:
+        raise DataError(
+            where, f"expected an image, found {_kind(content)}", _fix(content)
+        ) from None
+    except DAMAGES as error:
+        reason = str(error) or type(error).__name__
+        raise DataError(
+            where, f"expected an intact image, found: {reason}", "replace or remove it"
+        ) from None
+
+
+def _decode(image: Image.Image, where: str, alpha_onto: str, at_least: int | None) -> Decoded:
+    if image.width * image.height > MAX_PIXELS:
+        raise DataError(
+            where,
+            f"expected at most {MAX_PIXELS:,} pixels, found {image.width} x {image.height}",
+            "make it smaller or remove it",
+        )
+    mode, conversions = image.mode, []
+    width, height = image.size
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        conversions.append(ANIMATED)
+    if at_least is not None:
+        image.draft(None, (at_least, at_least))
+
+    # The tile names the raw mode; Pillow drops the low byte of colors of 16 bits by itself.
+    tiles = getattr(image, "tile", [])
+    deep = any("16" in str(tile.args) for tile in tiles) and not mode.startswith("I")
+    image.load()
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        upright = ImageOps.exif_transpose(image)
+        if upright.size != image.size and width != height:
+            width, height = height, width
+        image = upright
+        conversions.append(ROTATED)
+
+    pixels, words = _to_bytes(image, where, alpha_onto)
+    conversions += [DEEP] if deep and DEEP not in words else []
+    return Decoded(pixels, mode, (height, width), (*conversions, *words))
+
+
+def _to_bytes(image: Image.Image, where: str, alpha_onto: str) -> tuple[Pixels, list[str]]:
+    """uint8 (h, w, 1 or 3), and the names of the conversions."""
+    mode = image.mode
+    if mode.startswith("I"):
+        return _scaled(np.asarray(image))[:, :, None], [DEEP]
+    if mode in ("F", "LAB"):
+        what = "decimal numbers (mode F)" if mode == "F" else "the mode LAB"
+        raise DataError(where, f"expected 8 or 16 bits per channel, found {what}", "save it as PNG")
+
+    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        return _onto(image.convert("RGBA"), alpha_onto)
+    if mode in ("1", "L"):
+        return np.asarray(image.convert("L"))[:, :, None], []
+    words = {"CMYK": [CMYK], "P": [PALETTE]}.get(mode, [])
+    return np.asarray(image.convert("RGB")), words
+
+
+def _scaled(values: NDArray[np.integer]) -> Pixels:
+    """Values of more than 8 bits, from their own smallest to largest as 0..255, never clipped.
+
+    An image of a single value keeps its share of 65,535.
+    """
+    wide = values.astype(np.float64)
+    low, high = wide.min(), wide.max()
+    if low == high:
+        low, high = min(low, 0.0), max(high, 65535.0)
+    return np.round((wide - low) * (255 / (high - low))).astype(np.uint8)
+
+
+def _onto(image: Image.Image, color: str) -> tuple[Pixels, list[str]]:
+    """RGBA on a plain color; a fully opaque image is unchanged."""
+    if image.getchannel("A").getextrema() == (255, 255):
+        return np.asarray(image.convert("RGB")), []
+    ground = Image.new("RGBA", image.size, (*ImageColor.getrgb(color)[:3], 255))
+    flat = Image.alpha_composite(ground, image)
+    return np.asarray(flat.convert("RGB")), [f"{ALPHA} {color}"]
+
+
+def _kind(content: bytes) -> str:
+    """What a file is that is no image, in words."""
+    start = content[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    kinds = {
+        "an empty file": not content,
+        "a Git LFS pointer": content.startswith(LFS_START),
+        "an HTML page": start.startswith((b"<!doctype html", b"<html")),
+        "an SVG drawing": b"<svg" in start,
+        "a HEIC photo or a video": content[4:8] == b"ftyp",
+        "nothing but zero bytes": not any(content[:200]),
+    }
+    if known := [kind for kind, is_kind in kinds.items() if is_kind]:
+        return known[0]
+    is_text = all(byte >= 32 or byte in b"\t\r\n" for byte in content[:200])
+    return "text" if is_text else f"data of an unknown format ({content[:4].hex(' ')} ...)"
+
+
+def _fix(content: bytes) -> str:
+    if content.startswith(LFS_START):
+        return "run `git lfs pull` in the folder of the images"
+    if content[4:8] == b"ftyp" or b"<svg" in content[:200]:
+        return "save it as PNG or JPEG"
+    return "replace or remove it"
