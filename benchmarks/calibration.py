@@ -348,8 +348,10 @@ def report(num_studies: int, num_replicates: int, workers: int) -> str:
     simulated = markdown([simulate(*kind, num_studies) for kind in kinds])
     holdouts = markdown(
         [
-            simulate_holdouts(*sizes, n, is_fixed, num_studies=num_studies)
-            for sizes, n, is_fixed in itertools.product(HOLD_OUTS, NUM_SEEDS[1:], (False, True))
+            simulate_holdouts(num_images, frac, n, is_fixed, num_studies)
+            for num_images, frac in HOLD_OUTS
+            for n in NUM_SEEDS[1:]
+            for is_fixed in (False, True)
         ]
     )
     between = time.perf_counter()
