@@ -56,8 +56,7 @@ def resolve_background(rule: Literal["auto", "none"] | list[int], rows: Rows) ->
     """
     if rule == "auto":
         steps = np.linspace(0, len(rows) - 1, min(len(rows), MAX_MEASURED)).astype(np.int64)
-        sample = Rows(rows.array, rows.positions[steps])
-        return measured_background(np.concatenate([*sample.chunks()]))
+        return measured_background(Rows(rows.array, rows.positions[steps]).load())
     if rule == "none":
         return None
     channels = rows.shape[1]

@@ -77,7 +77,7 @@ class Part:
 
     def load(self, index: Index, background: Background) -> LabeledImages:
         """The images at `index`, in memory."""
-        images = np.asarray(self.images[self.positions[index]])
+        images = Rows(self.images, self.positions[index]).load()
         return LabeledImages(images, self.labels[index], self.source, background)
 
 

@@ -34,9 +34,8 @@ def write_part(path: Path, part: Part, **arrays: NDArray[Any]) -> None:
     if rows.nbytes < SHOWN_FROM_BYTES:
         write_npz(path, images=rows, **arrays)
         return
-    with Progress(
-        f"prepare, {path.parent.name}", len(part), reused=0, work="images to write"
-    ) as progress:
+    work = f"images to write to {path.parent.name}"
+    with Progress("prepare", len(part), reused=0, work=work) as progress:
         write_npz(path, images=replace(rows, progress=progress.advance), **arrays)
 
 

@@ -28,6 +28,7 @@ from pipeline.runtime.errors import IntegrityError
 
 TEMPORARY = ".tmp"  # suffix of files that a killed process leaves; .dvcignore excludes them
 CHUNK_BYTES = 2**24  # of the rows that are in memory at a time
+MAPPED_ROWS = 64  # read from a mapped file at a time: the system maps up to 2 MB around each
 # Larger arrays are stored as they are: zlib packs about 30 MB/s, and photos hardly get smaller.
 STORED_FROM_BYTES = 2**30
 
@@ -99,27 +100,48 @@ class Rows:
         """The size of `array[positions]` in bytes."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.array.itemsize
 
+    def load(self) -> NDArray[Any]:
+        """All rows, in memory."""
+        return _read(self.array, self.positions)
+
     def chunks(self) -> Iterator[NDArray[Any]]:
         """The rows in order, `CHUNK_BYTES` at a time or a single row if that is larger."""
         row_bytes = max(1, self.nbytes // max(1, len(self)))
         size = max(1, CHUNK_BYTES // row_bytes)
         for start in range(0, len(self), size):
-            chunk = np.asarray(self.array[self.positions[start : start + size]])
-            release(self.array)
+            chunk = _read(self.array, self.positions[start : start + size])
             yield chunk
             if self.progress is not None:
                 self.progress(len(chunk))
 
 
-def release(array: NDArray[Any]) -> None:
-    """Drop the pages of a file mapped for reading from memory; nothing for other arrays."""
+def _read(array: NDArray[Any], positions: NDArray[np.int64]) -> NDArray[Any]:
+    """`array[positions]`; of a mapped file, what was read is dropped from memory at once."""
+    if mapped_file(array) is None:
+        return array[positions]
+    rows = np.empty((len(positions), *array.shape[1:]), dtype=array.dtype)
+    for start in range(0, len(positions), MAPPED_ROWS):
+        part = slice(start, start + MAPPED_ROWS)
+        rows[part] = array[positions[part]]
+        release(array)
+    return rows
+
+
+def mapped_file(array: NDArray[Any]) -> mmap.mmap | None:
+    """The file that `array` is a view of, mapped for reading; None for arrays in memory."""
     base: Any = array
     while base is not None and not isinstance(base, mmap.mmap):
         if isinstance(base, np.memmap) and base.mode != "r":
-            return
+            return None
         base = getattr(base, "base", None)
-    if base is not None and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
+    return base
+
+
+def release(array: NDArray[Any]) -> None:
+    """Drop the pages of a file mapped for reading from memory; nothing for other arrays."""
+    file = mapped_file(array)
+    if file is not None and hasattr(mmap, "MADV_DONTNEED"):
+        file.madvise(mmap.MADV_DONTNEED)
 
 
 def _write_arrays(file: IO[bytes], arrays: dict[str, NDArray[Any] | Rows]) -> None:

@@ -124,3 +124,10 @@ def test_the_committed_report_keeps_all_promises() -> None:
     text = calibration.OUTPUT.read_text(encoding="utf-8")
     assert "| kept |" in text
     assert "BROKEN" not in text
+
+
+def test_overlapping_test_sets_make_uncorrected_intervals_too_narrow() -> None:
+    row = calibration.simulate_holdouts(100, 0.3, 10, is_fixed=True, num_studies=100)
+    assert float(row["uncorrected covers"]) < 80
+    assert float(row["t covers"]) > 85
+    assert row["promise"] == "kept"

@@ -21,7 +21,17 @@ from pipeline.data.datasets.digits import Digits
 from pipeline.data.datasets.mnist5k import Mnist5k
 from pipeline.data.images import LabeledImages, content_ids
 from pipeline.data.splits import split_subset
-from pipeline.evaluation.audit import DISTANCES, Pool, audit, held_out, split_pool
+from pipeline.evaluation import audit as evaluation
+from pipeline.evaluation.audit import (
+    DISTANCES,
+    MIN_JUDGE_IMAGES,
+    Pool,
+    audit,
+    held_out,
+    split_pool,
+    why_unknown,
+    why_untrained,
+)
 from pipeline.nn.weights import to_safetensors
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.files import to_json
@@ -252,8 +262,9 @@ def test_the_same_images_in_any_order_give_the_same_numbers(run: Audit, splits: 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("per_class", [2, 20])
 def test_small_and_colored_data_are_audited(
-    run: Audit, root: Path, channels: int, per_class: int
+    run: Audit, root: Path, channels: int, per_class: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(evaluation, "MIN_JUDGE_SKILL", -np.inf)  # the judge below is believed
     data = Digits(BuiltIn(), root).load().images
     data = LabeledImages(np.repeat(data.images, channels, axis=1), data.labels)
     order = split_subset(data.labels, 60, np.random.default_rng(0))
@@ -310,3 +321,52 @@ def test_a_judge_that_was_stored_and_read_predicts_the_same_bits(splits: Splits)
     stored = [judge.load_judge(weights, pool.spec()).embed(pool.images[:50]) for _ in range(2)]
     np.testing.assert_array_equal(*stored)
     np.testing.assert_allclose(stored[0], splits.judge.embed(pool.images[:50]), atol=1e-4)
+
+
+class Guessing:
+    """A judge that says the first class to every image."""
+
+    def predict_proba(self, images: np.ndarray) -> np.ndarray:
+        return np.eye(3, dtype=np.float32)[np.zeros(len(images), dtype=int)]
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        return np.ones((len(images), 4), dtype=np.float32)
+
+
+@pytest.mark.parametrize("trained", [Guessing(), None])
+def test_without_a_judge_that_can_be_trusted_only_pixels_are_known(
+    trained: Guessing | None, bars: LabeledImages
+) -> None:
+    chosen = bars if trained else bars.take(np.arange(0, len(bars), 4))
+    pool = split_pool(chosen.images, chosen.labels)
+    index = split_subset(chosen.labels, 2, np.random.default_rng(0))
+    with deterministic():
+        report = audit(pool, trained, chosen.take(index), index, bars, np.random.default_rng(0))
+    expected = "is right on" if trained else f"it needs {MIN_JUDGE_IMAGES} of each"
+    assert expected in report.pop("unknown")
+    assert set(report) == KEYS
+    assert all(set(row) == CLASS_KEYS for row in report["classes"])
+    blank = {name for name, value in report.items() if value is None}
+    assert {"label_fidelity", "wrong_label_frac", "frechet", "copying_features"} <= blank
+    assert not blank & {"copying_pixels", "exact_copies", "nearest_drawn", "num_compared"}
+    assert "wrong_labels" not in report["flags"]
+    assert report["exact_copies"] == len(index)
+    for row in report["classes"]:
+        assert row["label_fidelity"] is row["coverage"] is row["copying_features"] is None
+        assert row["num_images"] == 60
+        assert trained is None or row["spread"] > 0
+
+
+def test_a_good_judge_of_enough_images_is_believed(splits: Splits) -> None:
+    assert why_untrained(splits.pool) is None
+    with deterministic():
+        assert why_unknown(splits.pool, splits.judge) is None
+
+
+def test_the_parts_of_a_pool_share_no_group() -> None:
+    labels, groups = np.arange(240) % 3, np.arange(240) // 6
+    pool = split_pool(np.zeros((240, 1, 2, 2), dtype=np.uint8), labels, groups, (255,))
+    parts = [set(groups[part]) for part in (pool.judge, pool.reference, pool.floor)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 40
+    assert [len(part) for part in parts] == [20, 10, 10]
+    assert pool.data.spec().background == (255,)

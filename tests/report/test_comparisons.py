@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.config.arms import WarmStartArm
 from pipeline.config.schema import Params
+from pipeline.config.schema import TestParams as HoldOut
 from pipeline.evaluation import statistics
 from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.statistics import holm, sign_flip_p, t_interval
@@ -695,3 +696,22 @@ def test_the_least_adjusted_p_is_what_holm_leaves_of_unanimous_seeds(study: Para
     unanimous = [sign_flip_p(np.linspace(0.01, 0.02, 10))] * family
     least = comparisons.least_adjusted_p(study.model_copy(update={"study": grid}))
     assert least == pytest.approx(holm(unanimous)[0])
+
+
+def test_with_a_test_set_per_seed_there_is_no_interval_over_new_images(
+    found: tables.ScoredTrials, trials: pd.DataFrame, study: Params
+) -> None:
+    test = HoldOut(frac=0.3, per_seed=True)
+    data = study.data.model_copy(update={"test_per_class": None, "test": test})
+    params = study.model_copy(update={"data": data})
+    # Test sets of different sizes, as groups give them.
+    correct = {
+        trial: mask[: len(mask) - trial.replicate.seed]
+        for trial, mask in tables.correct_mask(found).items()
+    }
+    table = diagnostics_table(trials, correct, params, NO_OVERLAP)
+    assert table[["new_images_low", "new_images_high"]].isna().all(axis=None)
+    shared = diagnostics_table(trials, tables.correct_mask(found), study, NO_OVERLAP)
+    assert list(table) == list(shared)
+    assert table["completed_low"].equals(shared["completed_low"])
+    assert table[["mcnemar_better", "mcnemar_worse"]].notna().all(axis=None)

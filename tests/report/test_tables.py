@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 
 from pipeline.config.schema import Params, TeacherParams, load_params
+from pipeline.config.schema import TestParams as HoldOut
 from pipeline.evaluation.metrics import METRICS
-from pipeline.report import families, tables
+from pipeline.report import comparisons, families, ranking, tables
 from pipeline.runtime.errors import DivergedError, IntegrityError
 from pipeline.runtime.files import file_digest, read_json, read_npz, write_json, write_npz
+from pipeline.stages import prepare
 from pipeline.trials.grid import Replicate, Trial, expected_trials, replicates
 from pipeline.trials.provenance import manifest_of
 from pipeline.trials.store import TIMINGS
@@ -247,6 +249,21 @@ def test_overlap_of_subsets_is_the_share_of_common_images(project: Path, study: 
     assert overlaps[8] == pytest.approx(np.mean(shares))
 
 
+def test_overlap_of_test_sets_counts_where_it_is_larger(study: Params, tmp_path: Path) -> None:
+    test = HoldOut(frac=0.4, per_seed=True)
+    data = study.data.model_copy(update={"test_per_class": None, "test": test})
+    params = study.model_copy(update={"data": data})
+    prepare.run(params, tmp_path)
+    ids = [np.load(tmp_path / f"data/splits/ids/seed-{seed:02d}.npz") for seed in range(4)]
+    tests = [set(each["test"].tolist()) for each in ids]
+    shares = [len(one & other) / 72 for k, one in enumerate(tests) for other in tests[:k]]
+    # The budgets of 2 to 8 of 36 images per class have less in common.
+    overlaps = tables.subset_overlaps(params, tmp_path)
+    assert overlaps == pytest.approx(dict.fromkeys((2, 4, 8), np.mean(shares)))
+    # Nadeau and Bengio (2003): n_test / (n_test + n_train).
+    assert np.mean(shares) == pytest.approx(0.4, abs=0.05)
+
+
 def test_every_class_of_every_generator_is_listed(project: Path, study: Params) -> None:
     table = tables.classes_table(study, project)
     assert len(table) == 8 * 3
@@ -336,3 +353,21 @@ def test_histories_of_finished_replicates_are_joined_the_primary_budget_first(
     losses = tables.read_losses("dcgan", study, project)
     assert losses["budget"].tolist() == [2] * 3 + [4] * 4
     assert 1 not in losses[losses["budget"] == 2]["seed"].tolist()
+
+
+def test_a_judge_that_is_unknown_is_a_column_and_no_failure(project: Path, study: Params) -> None:
+    trials = tables.trials_table("toy", list(tables.read_trials(study, project)))
+    assert "unknown" not in tables.fidelity_table(study, project, trials)
+    path = project / "data/audit/dcgan/budget-0002/seed-01.json"
+    blank = dict.fromkeys(("label_fidelity", "frechet"))
+    write_json(path, read_json(path) | blank | {"unknown": "the pool leaves 3 images"})
+    table = tables.fidelity_table(study, project, trials)
+    assert table.columns[-1] == "unknown"
+    found = table.set_index(["budget", "seed"]).loc[(2, 1)]
+    assert found["unknown"] == "the pool leaves 3 images"
+    assert np.isnan(found["label_fidelity"])
+
+    overlaps = {2: 0.0, 4: 0.0, 8: 0.0}
+    deltas = comparisons.deltas_table(trials, study, overlaps)
+    ranked = ranking.ranking_table(trials, deltas, table, study, overlaps)
+    assert not ranked["num_failed"].any()

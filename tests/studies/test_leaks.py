@@ -59,7 +59,7 @@ ARMS = (
     "kplus1",
 )
 BRIEF: dict[str, Any] = {
-    "data": {"name": "mnist", "path": "source"},
+    "data": {"name": "mnist", "settings": {"path": "source"}},
     "study": {"budgets": [5], "curve_budgets": [10], "seeds": [0, 1]},
     "teachers": {
         "supervised": {"classifier": "cnn"},

@@ -395,3 +395,19 @@ def test_the_order_of_replicates_changes_no_choice(
     tune.run(small.model_copy(update={"study": grid}), study, "dcgan")
     for path in (chosen / "data/tuning").rglob("*.*"):
         assert (study / path.relative_to(chosen)).read_bytes() == path.read_bytes()
+
+
+def test_no_group_is_in_two_folds_and_every_fold_has_every_class() -> None:
+    labels = np.repeat(np.arange(3), 20)
+    groups = np.arange(60) // 2  # pairs of one class
+    folds = stratified(labels, 3, 0, groups)
+    for group in range(30):
+        assert len(set(folds[groups == group])) == 1
+    counts = [np.bincount(labels[folds == fold], minlength=3) for fold in range(3)]
+    assert np.ptp(counts) <= 2
+
+
+def test_too_few_groups_for_the_folds_are_refused() -> None:
+    labels, groups = np.repeat(np.arange(2), 10), np.repeat(np.arange(4), 5)
+    with pytest.raises(ParamsError, match=r"class 0 in each of 3 folds.*2 groups"):
+        stratified(labels, 3, 0, groups)

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 
 from pipeline.config.schema import Params
+from pipeline.config.schema import TestParams as HoldOut
 from pipeline.data.images import read_images
 from pipeline.runtime.errors import IntegrityError
 from pipeline.runtime.files import read_json, read_npz, write_npz
+from pipeline.stages import prepare
+from pipeline.trials import layout
 from pipeline.trials.grid import Replicate
-from pipeline.trials.integrity import StudyRecord, check, read_study, verify
+from pipeline.trials.integrity import StudyRecord, check, check_images, read_study, verify
 from pipeline.trials.layout import Artifact, artifacts, fresh, subset
 from pipeline.trials.provenance import consumed, read_manifest, short_ids
 
@@ -25,6 +28,7 @@ TEACHER = Artifact("train_teacher", "supervised", REPLICATE)
 MODEL = Artifact("train_generator", "dcgan", REPLICATE)
 IMAGES = Artifact("synthesize", "dcgan", REPLICATE)
 JUDGE = Artifact("train_judge", "judge")
+SEED_JUDGE = Artifact("train_judge", "seed-01", pool_seed=1)
 AUDIT = Artifact("evaluate_generator", "dcgan", REPLICATE)
 RESULT = Artifact("train_classifiers", "dcgan", REPLICATE, "cnn")
 FRESH_RESULT = Artifact("train_classifiers", "fresh_real", REPLICATE, "cnn")
@@ -244,3 +248,92 @@ def test_results_of_two_versions_of_a_library_or_other_bits_are_refused(
 def test_short_ids_tell_all_images_apart(finished_study: Path) -> None:
     data = read_images(finished_study / "data/splits/test/all.npz")
     assert len(set(short_ids(data))) == len(data)
+
+
+@pytest.fixture(scope="module")
+def per_seed(study: Params) -> Params:
+    """The study with a test set per seed."""
+    data = study.data.model_copy(
+        update={"test_per_class": None, "test": HoldOut(frac=0.3, per_seed=True)}
+    )
+    return study.model_copy(update={"data": data})
+
+
+@pytest.fixture
+def splits(per_seed: Params, tmp_path: Path) -> Path:
+    prepare.run(per_seed, tmp_path)
+    return tmp_path
+
+
+def only_tested_in(splits: Path, params: Params, seed: int, other: int) -> np.ndarray:
+    """The first test image of a seed that is in the pool of another."""
+    test, pool = (
+        read_npz(splits / layout.ids_file(params, each).path)[part]
+        for each, part in ((seed, "test"), (other, "pool"))
+    )
+    images = read_images(splits / layout.test_file(params, seed).path).images
+    chosen: np.ndarray = images[np.isin(test, pool)][0]
+    return chosen
+
+
+@pytest.mark.parametrize("folder", [subset, fresh])
+def test_a_test_image_of_its_own_seed_is_refused_and_of_another_one_is_not(
+    folder: Callable[[Replicate], layout.File], per_seed: Params, splits: Path
+) -> None:
+    path = splits / folder(REPLICATE).path
+    labeled = read_npz(path)
+    labeled["images"][0] = only_tested_in(splits, per_seed, seed=0, other=1)
+    write_npz(path, **labeled)
+    read_study(per_seed, splits)
+    labeled["images"][0] = only_tested_in(splits, per_seed, seed=1, other=0)
+    write_npz(path, **labeled)
+    with pytest.raises(IntegrityError, match="expected no test image, found 1"):
+        read_study(per_seed, splits)
+
+
+def test_a_pool_with_a_test_image_of_its_seed_is_refused(per_seed: Params, splits: Path) -> None:
+    path = splits / layout.ids_file(per_seed, 2).path
+    ids = read_npz(path)
+    ids["pool"][3] = ids["test"][0]
+    write_npz(path, **ids)
+    with pytest.raises(IntegrityError, match="no test image in the pool, found 1") as refused:
+        read_study(per_seed, splits)
+    assert "ids/seed-02.npz" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "artifact", [TEACHER, MODEL, layout.Artifact("train_judge", "seed-01", pool_seed=1)]
+)
+def test_a_trial_that_learned_from_a_test_image_of_its_seed_is_refused(
+    artifact: Artifact, per_seed: Params, splits: Path
+) -> None:
+    record = read_study(per_seed, splits)
+    test = read_images(splits / layout.test_file(per_seed, 1).path)
+    with pytest.raises(IntegrityError, match="expected no test image, found 2"):
+        check_images(record, artifact, {"consumed": consumed(test.take(np.arange(2)))})
+    pool = read_images(splits / subset(REPLICATE).path)
+    check_images(record, artifact, {"consumed": consumed(pool)})
+
+
+def test_every_seed_has_a_judge_where_it_has_a_pool(study: Params, per_seed: Params) -> None:
+    assert [artifact.item for artifact in layout.judges(study)] == ["judge"]
+    judges = layout.judges(per_seed)
+    assert [artifact.seed for artifact in judges] == per_seed.study.seeds
+    paths = {artifact.path(".safetensors").as_posix() for artifact in judges}
+    assert paths == {f"data/judge/seed-{seed:02d}.safetensors" for seed in range(4)}
+    assert {artifact.title for artifact in judges} == {"train_judge"}
+    assert judges[0].tags == {"stage": "train_judge", "item": "seed-03", "seed": 3}
+
+
+def test_a_class_of_a_long_tail_has_no_more_labels_than_its_own_budget(
+    study: Params, tmp_path: Path
+) -> None:
+    data = study.data.model_copy(update={"imbalance": 4.0})
+    params = study.model_copy(update={"data": data})
+    prepare.run(params, tmp_path)
+    read_study(params, tmp_path)
+    prepare.run(study, tmp_path / "balanced")
+    path = subset(Replicate(4, 1)).path
+    shutil.copy(tmp_path / "balanced" / path, tmp_path / path)
+    with pytest.raises(IntegrityError, match="expected at most 1 labels per class, found 4"):
+        read_study(params, tmp_path)
