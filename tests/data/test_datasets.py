@@ -102,11 +102,10 @@ def test_the_same_images_come_from_files_of_every_kind(
     assert raw.test is not None
     assert expected.test is not None
     for one, other in ((raw.images, expected.images), (raw.test, expected.test)):
-        pairs = [
-            sorted(zip(content_ids(part.images).tolist(), part.labels.tolist(), strict=True))
-            for part in (one, other)
-        ]
-        assert pairs[0] == pairs[1]
+        pairs = (
+            sorted(zip(content_ids(part.images), part.labels, strict=True)) for part in (one, other)
+        )
+        assert next(pairs) == next(pairs)
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != "mnist"])

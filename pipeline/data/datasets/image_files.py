@@ -19,7 +19,7 @@ from pipeline.config.validation import Section
 from pipeline.data.datasets.base import Dataset, Origins, RawDataset
 from pipeline.data.images import LabeledImages
 from pipeline.data.reading.cache import Decoding, Facts, Store, decode_files, refuse_unreadable
-from pipeline.data.reading.listing import Example, Listing, Val
+from pipeline.data.reading.listing import Example, Listing, Val, refuse_missing
 from pipeline.data.reading.resizing import Resized, cost
 from pipeline.data.reading.tree import Tree, open_tree
 
@@ -100,9 +100,11 @@ class ImageFiles(Dataset):
         )
         pixels = store.images(index, is_gray)
 
+        chosen = [examples[at] for at in index]
+        refuse_missing(str(self.config.path), listing.class_names, chosen, listing.test)
+
         # Training images come first, so both parts are slices, which stay memory-mapped.
         num_train = int((index < len(listing.train)).sum())
-        chosen = [examples[at] for at in index]
         labels = np.array(listing.labels(chosen), dtype=np.int64)
         train, test = slice(0, num_train), slice(num_train, None)
         source = str(self.config.path)

@@ -94,7 +94,7 @@ def arrange(
         else:
             chosen[use[each.part]].append(each)
 
-    _refuse_missing(where, names, chosen["train"], chosen["test"])
+    refuse_missing(where, names, (*chosen["train"], *chosen["test"]), chosen["test"])
     return Listing(
         tree,
         names,
@@ -137,11 +137,16 @@ def _class_list(where: str, found: set[str], classes: Sequence[str] | None) -> t
     return names
 
 
-def _refuse_missing(
-    where: str, names: Sequence[str], train: Sequence[Example], test: Sequence[Example]
+def refuse_missing(
+    where: str, names: Sequence[str], examples: Sequence[Example], test: Sequence[Example]
 ) -> None:
-    """Raise `DataError` if a class has no image in train, or none in a test set that is there."""
-    counts = [Counter(each.class_name for each in part) for part in (train, test)]
+    """Raise `DataError` if a class has no image in train, or none in a test set that is there.
+
+    `examples` are all images that are used; those that `test` has as well are the test set.
+    """
+    held = {each.file.path for each in test}
+    parts = [[each for each in examples if (each.file.path in held) == side] for side in (0, 1)]
+    counts = [Counter(each.class_name for each in part) for part in parts]
     for here, there, words in ((0, 1, "among the training images"), (1, 0, "in the test set")):
         absent = [name for name in names if not counts[here][name]]
         if not absent or (here == 1 and not test):

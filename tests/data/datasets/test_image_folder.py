@@ -229,6 +229,12 @@ def test_an_unreadable_file_stops_with_its_name_or_is_counted(name: str, tmp_pat
     assert raw.reading["skipped_examples"]["unreadable"][0].startswith(f"cat/{name}: ")
 
 
+def test_a_class_whose_files_are_all_skipped_is_named(tmp_path: Path) -> None:
+    folder = leave_images(tmp_path / "set", PAIR)
+    leave(folder / "dog/1.png", b"")
+    assert "found none of 'dog'" in refused(folder, on_error="skip")
+
+
 def test_the_fix_for_a_pointer_is_to_fetch_it(tmp_path: Path) -> None:
     folder = leave_images(tmp_path / "set", PAIR)
     leave(folder / "cat/2.jpg", BROKEN["pointer.jpg"])
