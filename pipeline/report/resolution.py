@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from pipeline.config.schema import Params
-from pipeline.evaluation.statistics import OVERLAP_THAT_MATTERS
+from pipeline.evaluation.statistics import OVERLAP_THAT_MATTERS, SEEDS_FOR_A_TEST
 from pipeline.report.comparisons import KEYS
 from pipeline.report.formatting import format_seeds, size
 
@@ -40,30 +40,35 @@ def sentences(
 ) -> list[str]:
     """That the smallest effect of interest is below what the primary comparison can show.
 
-    Empty where it can show it, and where there are too few seeds to say.
+    Empty where it can show it. With fewer than six seeds, only what holds for any number of seeds.
     """
     row, effect = _primary(deltas, diagnostics, params), params.report.smallest_effect
-    num_test = manifest["test"]["num_images"]
-    if row is None or effect == 0 or not num_test or not row["smallest_detectable"] > 0:
+    num_test, confidence_level = manifest["test"]["num_images"], params.report.confidence_level
+    if row is None or effect == 0 or num_test == 0:
         return []
-    detectable = row["smallest_detectable"]
-    new = _for_new_images(row)
+    least = least_test_images(effect, confidence_level)
+    bound = (
+        f"The test set is too small for the smallest effect of interest, {size(effect)} points: "
+        f"one of {num_test:,} images is {size(1 / num_test)} points, and the standard error of a "
+        f"paired difference of that size is at least "
+        f"{size(least_standard_error(effect, num_test))} points."
+    )
+    bounds = [bound] if num_test < least else []
+    if row["n"] < SEEDS_FOR_A_TEST or not row["smallest_detectable"] > 0:
+        needs = f"It would take at least {_rounded(least)} test images, whatever the seeds."
+        return [*bounds, needs] if bounds else []
+
+    detectable, new = row["smallest_detectable"], _for_new_images(row)
     if max(detectable, new) <= effect:
         return []
     more = f", and from {size(new)} points on new test images" if new > detectable else ""
-    found = [
+    first = (
         f"The smallest effect of interest, {size(effect)} points, is below what this study can "
         f"show: with {format_seeds(row['n'])} and {num_test:,} test images, the primary comparison "
         f"detects differences from {size(detectable)} points up in four cases out of five{more}."
-    ]
-    confidence_level = params.report.confidence_level
-    if num_test < least_test_images(effect, confidence_level):
-        found.append(
-            f"The test set is too small for it: one of {num_test:,} images is "
-            f"{size(1 / num_test)} points, and the standard error of a paired difference as small "
-            f"as that effect is at least {size(least_standard_error(effect, num_test))} points."
-        )
-    return [*found, _in_words(needed(row, effect, num_test, confidence_level), row["n"], num_test)]
+    )
+    words = _in_words(needed(row, effect, num_test, confidence_level), row["n"], num_test)
+    return [first, *bounds, words]
 
 
 def _primary(

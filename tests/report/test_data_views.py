@@ -238,5 +238,7 @@ def test_a_whole_report_has_names_of_every_kind(project: Path, study: Params) ->
     assert not page.unbalanced
     assert "white background" in page.sections["Your data"].text
     limits = terminal.limits(project, study)
-    assert limits.startswith("The smallest effect of interest, 0.50 points, is below")
+    # Four seeds are too few to say more than what holds for any number of seeds.
+    assert limits.startswith("The test set is too small for the smallest effect of interest")
+    assert limits.endswith("It would take at least 1,600 test images, whatever the seeds.")
     assert limits in " ".join(page.text.split())
