@@ -2,7 +2,8 @@
 
 Libraries choose their kernels by the processor, and kernels differ in the last bits of their
 results. With `portable` bits all libraries are limited to AVX2, so equal inputs give equal bytes on
-every x86-64 processor with AVX2. With `native` bits each library uses its fastest kernels.
+every x86-64 processor with AVX2 of one vendor: MKL, which multiplies torch's matrices, has other
+kernels on AMD than on Intel. With `native` bits each library uses its fastest kernels.
 
 Libraries read these variables when they are loaded: `set_bits` comes before numpy and torch.
 `import pipeline` calls it, a stage and the command line call it again with what params.yaml says,
@@ -27,6 +28,16 @@ CPUINFO = Path("/proc/cpuinfo")
 # x86-64-v3 as Linux spells it: what kernels for AVX2 take for granted.
 AVX2 = {"abm", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}
 
+
+@cache
+def is_intel(cpuinfo: Path = CPUINFO) -> bool:
+    """Whether this is a processor of Intel, by `cpuinfo` (Linux) or by its name elsewhere."""
+    if not cpuinfo.is_file():
+        return "Intel" in platform.processor()
+    with cpuinfo.open(encoding="utf-8", errors="replace") as lines:
+        return any("GenuineIntel" in line for line in lines if line.startswith("vendor_id"))
+
+
 # What each variable is in portable mode; None: not set.
 PORTABLE: dict[str, str | None] = {
     "ATEN_CPU_CAPABILITY": "avx2",  # torch's own kernels
@@ -36,7 +47,8 @@ PORTABLE: dict[str, str | None] = {
     # lacks are passed over without a warning.
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
     "NPY_ENABLE_CPU_FEATURES": None,  # numpy refuses both at once
-    "MKL_CBWR": None,  # takes another path on each vendor's processors
+    # Matrix products of torch: MKL uses AVX-512 on Intel, and supports this setting only there.
+    "MKL_CBWR": "AVX2" if is_intel() else None,
     "MKL_ENABLE_INSTRUCTIONS": None,
     "DNNL_MAX_CPU_ISA": None,  # older spelling
     "ONEDNN_DEFAULT_FPMATH_MODE": None,  # may round float32 to bfloat16

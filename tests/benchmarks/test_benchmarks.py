@@ -44,7 +44,7 @@ def digits(monkeypatch: pytest.MonkeyPatch) -> RawDataset:
     raw = RawDataset(
         LabeledImages(images, labels), LabeledImages(255 - images[:200], labels[:200]), DIGIT_NAMES
     )
-    monkeypatch.setattr(mnist, "load", lambda params, root: raw)
+    monkeypatch.setattr(mnist.Mnist, "load", lambda dataset: raw)
     monkeypatch.setattr(generator, "SCORER", QUICK)
     monkeypatch.setattr(generator, "PER_CLASS", 20)
     monkeypatch.setattr(generator, "HELD_OUT", 100)
@@ -392,7 +392,7 @@ def zoo_digits(digits: RawDataset, monkeypatch: pytest.MonkeyPatch) -> RawDatase
         name: {**section, **{key: value for key, value in small.items() if key in section}}
         for name, section in claims.sections().items()
     }
-    monkeypatch.setattr(mnist, "load", lambda params, root: raw)
+    monkeypatch.setattr(mnist.Mnist, "load", lambda dataset: raw)
     monkeypatch.setattr(zoo, "HELD_OUT", 300)
     for module in (claims, plain):
         monkeypatch.setattr(module, "sections", lambda: members)

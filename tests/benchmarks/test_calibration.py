@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks import calibration
 from benchmarks.wording import markdown
-from pipeline.config.schema import DataParams, Params, UnknownClassesParams, load_params
-from pipeline.data.datasets import DATASETS
+from pipeline.config.schema import Params, load_params
+from pipeline.data.datasets.base import BuiltIn
+from pipeline.data.datasets.digits import Digits
 from pipeline.data.images import LabeledImages
 from pipeline.data.splits import canonical
 from pipeline.evaluation import statistics
@@ -81,12 +82,7 @@ def digits(monkeypatch) -> tuple[LabeledImages, Params]:
     monkeypatch.setattr(calibration, "STUDY_SEEDS", 2)
     monkeypatch.setitem(calibration.SECTIONS["cnn"], "steps", 3)
     monkeypatch.setitem(calibration.SECTIONS["lgbm"], "num_trees", 2)
-    source = DataParams(
-        name="digits",
-        test_per_class=calibration.TEST_PER_CLASS,
-        unknown_classes=UnknownClassesParams(),
-    )
-    data = canonical(DATASETS["digits"](source, calibration.ROOT).images)
+    data = canonical(Digits(BuiltIn(), calibration.ROOT).load().images)
     return data, load_params(calibration.ROOT)
 
 

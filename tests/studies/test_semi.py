@@ -83,10 +83,10 @@ def test_the_report_groups_arms_by_regime_and_says_what_it_compares(
     part = page.partition("<h2>Test accuracy of every arm</h2>")[2]
     first, second = part.split("<h3>")[1:3]
     assert "trained on unlabeled images as well</h3>" not in first
-    assert '<td class="left">dcgan</td>' in first
-    assert '<td class="left">taught*</td>' not in first
+    assert '<td dir="auto" class="left">dcgan</td>' in first
+    assert '<td dir="auto" class="left">taught*</td>' not in first
     assert "trained on unlabeled images as well</h3>" in second
-    assert '<td class="left">taught*</td>' in second
+    assert '<td dir="auto" class="left">taught*</td>' in second
     assert "real, which used no unlabeled images," in page
     assert "Pseudo-label accuracy" in page
     assert "farther from the unlabeled ones than 75 %" in page  # as hand-made as all the rest
