@@ -168,10 +168,10 @@ def subset_overlaps(params: Params, root: Path) -> dict[int, float]:
 
     The mean share of images that their labeled subsets have in common; if every seed has its own
     test set, that of the test sets where it is larger. To first order a score is a sum of effects
-    of labeled images, of test images and of pairs of both (its Hoeffding decomposition). Between two
-    seeds, these terms correlate by the shared fraction of labeled images, of test images, and by
-    the product of the two. The correlation of the scores is their variance-weighted mean, so it is
-    at most the largest.
+    of labeled images, of test images and of pairs of both (its Hoeffding decomposition). Between
+    two seeds, these terms correlate by the shared fraction of labeled images, of test images, and
+    by the product of the two. The correlation of the scores is their variance-weighted mean, so it
+    is at most the largest.
 
     Source: Nadeau and Bengio (2003), whose rho for repeated hold-outs, n_test / (n_test + n_train),
     is the expected share of common test images.
