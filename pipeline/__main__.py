@@ -57,7 +57,7 @@ def init(  # noqa: PLR0913, PLR0917 (an argument per flag)
     test_frac: Annotated[float | None, typer.Option(help="share held out as the test set")] = None,
     test_per_class: Annotated[int | None, typer.Option(help="test images per class")] = None,
     per_seed: Annotated[
-        bool | None, typer.Option("--per-seed/--shared-test", help="one test set per seed, or one")
+        bool | None, typer.Option("--per-seed/--shared-test", help="test set per seed, or shared")
     ] = None,
     group_column: Annotated[str | None, typer.Option(help="group: column of the table")] = None,
     group_name: Annotated[str | None, typer.Option(help="group: regex on the file name")] = None,

@@ -150,7 +150,7 @@ def _test(description: Description, options: Options, reasons: dict[str, str]) -
 
     per_seed = options.per_seed if options.per_seed is not None else not is_large
     reasons["data.test"] = f"the smallest class has {smallest} images" + (
-        "; every seed has another test set" if per_seed else ""
+        "; every seed has a different test set" if per_seed else ""
     )
     return {"test": {"frac": options.test_frac or TEST_FRAC, "per_seed": per_seed}}
 
