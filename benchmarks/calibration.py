@@ -171,10 +171,10 @@ def simulate_holdouts(
 ) -> Row:
     """The error rates of studies of a small dataset in which every seed has its own test set.
 
-    Arm and baseline are equally good at new images, but not at each of these: an image is correct
-    with a probability of its own, which is 0 or 1 with `is_fixed`: then seeds differ by their test
-    images alone, and no study is harder to judge. *uncorrected*: without the share of common test
-    images.
+    Arm and baseline are equally good at new images, but not on every single one: each image is
+    classified correctly with its own probability, which is 0 or 1 with `is_fixed`. Then seeds
+    differ only by their test images, the hardest case. *uncorrected*: without the correction for
+    common test images.
     """
     rng = numpy_rng("calibration", "holdouts", num_images, str(frac), n, int(is_fixed))
     covers, plain, claimed = [], [], []
@@ -322,9 +322,9 @@ interval and of the sign-flip test; the rows show what to expect.
 
 Arm and baseline are equally good at new images. The test sets of two seeds have images in common,
 so their deltas are correlated: intervals that ignore it (*uncorrected*) are too narrow. *images
-decide*: whether the same images are always right (*alone*), or training has a part in it, which
-lowers the correlation. Promised: the primary verdict errs in at most 5 % of studies and two
-standard errors.
+decide*: *alone* if correctness depends on the test image only, *in part* if it depends on training
+as well, which lowers the correlation. Promised: the primary verdict errs in at most 5 % of studies,
+plus two standard errors.
 
 {holdouts}
 

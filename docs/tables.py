@@ -93,10 +93,12 @@ def columns(rows: list[str], names: tuple[str, ...]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in picked)
 
 
-def delta_text(deltas: pd.DataFrame, classifier: str, arm: str, baseline: str) -> tuple[str, str]:
-    """`+3.33 [+2.77, +3.89]` in points of accuracy, and the verdict."""
+def delta_text(
+    deltas: pd.DataFrame, classifier: str, arm: str, baseline: str, metric: str = "accuracy"
+) -> tuple[str, str]:
+    """`+3.33 [+2.77, +3.89]` in points of `metric`, and the verdict."""
     rows = deltas[
-        (deltas["metric"] == "accuracy")
+        (deltas["metric"] == metric)
         & (deltas["classifier"] == classifier)
         & (deltas["arm"] == arm)
         & (deltas["baseline"] == baseline)
@@ -113,10 +115,10 @@ def cell(table: str, row: str, column: str) -> str:
     return first[rows[0].index(column)]
 
 
-def other_verdicts(text: str, deltas: pd.DataFrame) -> Iterator[str]:
+def other_verdicts(text: str, deltas: pd.DataFrame, metric: str = "accuracy") -> Iterator[str]:
     """Sentences of `text` whose stated verdict is not that of `deltas`."""
     for classifier, arm, baseline, stated, _ in DELTA.findall(text):
-        verdict = delta_text(deltas, classifier, arm, baseline)[1]
+        verdict = delta_text(deltas, classifier, arm, baseline, metric)[1]
         if verdict != stated:
             yield f"{classifier}, {arm} over {baseline}: written {stated}, now {verdict}"
 
@@ -135,7 +137,7 @@ def updated(text: str, deltas: pd.DataFrame, params: Params) -> str:
 
     def rewrite_delta(match: re.Match[str]) -> str:
         classifier, arm, baseline, verdict, _ = match.groups()
-        number, _ = delta_text(deltas, classifier, arm, baseline)
+        number, _ = delta_text(deltas, classifier, arm, baseline, params.report.metric)
         marker = f"<!-- delta {classifier} {arm} {baseline} {verdict} -->"
         return f"{marker}{number}<!-- /delta -->"
 
@@ -149,7 +151,7 @@ def main() -> None:
     for page in pages():
         text = page.read_text("utf-8")
         page.write_text(updated(text, deltas, params), "utf-8")
-        for problem in other_verdicts(text, deltas):
+        for problem in other_verdicts(text, deltas, params.report.metric):
             print(f"{page.relative_to(ROOT)}: {problem}. Fix: rewrite the sentence.")
 
 

@@ -54,30 +54,36 @@ def init(  # noqa: PLR0913, PLR0917 (an argument per flag)
         str | None, typer.Option(help="auto, none (photos), or levels: 255 or 250,245,240")
     ] = None,
     alpha_onto: Annotated[str | None, typer.Option(help="color behind transparency")] = None,
-    test_frac: Annotated[float | None, typer.Option(help="share that is held out")] = None,
-    test_per_class: Annotated[int | None, typer.Option(help="held-out images per class")] = None,
+    test_frac: Annotated[float | None, typer.Option(help="share held out as the test set")] = None,
+    test_per_class: Annotated[int | None, typer.Option(help="test images per class")] = None,
     per_seed: Annotated[
-        bool | None, typer.Option("--per-seed/--shared-test", help="test set of every seed or all")
+        bool | None, typer.Option("--per-seed/--shared-test", help="test set per seed, or shared")
     ] = None,
-    group_column: Annotated[str | None, typer.Option(help="equal cells stay together")] = None,
-    group_name: Annotated[str | None, typer.Option(help="equal matches of file names")] = None,
-    group_folder: Annotated[bool, typer.Option("--group-folder", help="equal sub-folders")] = False,
-    group_twins: Annotated[float | None, typer.Option(help="least correlation, as 0.98")] = None,
-    no_groups: Annotated[bool, typer.Option("--no-groups", help="near twins apart")] = False,
+    group_column: Annotated[str | None, typer.Option(help="group: column of the table")] = None,
+    group_name: Annotated[str | None, typer.Option(help="group: regex on the file name")] = None,
+    group_folder: Annotated[bool, typer.Option("--group-folder", help="group: sub-folder")] = False,
+    group_twins: Annotated[
+        float | None, typer.Option(help="group: correlation, such as 0.98")
+    ] = None,
+    no_groups: Annotated[
+        bool, typer.Option("--no-groups", help="no groups, even with near twins")
+    ] = False,
     budget: Annotated[
-        list[int] | None, typer.Option(help="labels per class; several times")
+        list[int] | None, typer.Option(help="labels per class; may be repeated")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="number of replicates")] = None,
-    file_column: Annotated[str | None, typer.Option(help="of a table")] = None,
-    label_column: Annotated[str | None, typer.Option(help="of a table")] = None,
-    classes: Annotated[str | None, typer.Option(help="those to use: A,B,C")] = None,
-    class_names: Annotated[str | None, typer.Option(help="of numbered labels: A,B,C")] = None,
+    file_column: Annotated[str | None, typer.Option(help="column of file names")] = None,
+    label_column: Annotated[str | None, typer.Option(help="column of labels")] = None,
+    classes: Annotated[str | None, typer.Option(help="classes to use: A,B,C")] = None,
+    class_names: Annotated[
+        str | None, typer.Option(help="names in the order of labels: A,B,C")
+    ] = None,
     more: Annotated[
         list[str] | None, typer.Option("--set", help="another key of data: KEY=VALUE")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="replace an edited params.yaml")] = False,
 ) -> None:
-    """Look at your own images, say what was understood, and write params.yaml for them.
+    """Inspect your own images, print what was found, and write params.yaml for them.
 
     Example: python -m pipeline init ../photos --size 64 --budget 5 --budget 10
     """

@@ -74,7 +74,7 @@ class LightGBM(Classifier):
 
         rows = _rows(expanded(training_set, self.seed))
         with warnings.catch_warnings():
-            # With one or two images per class the library asks whether this is a regression.
+            # With one or two images per class the library warns that this may be a regression.
             warnings.filterwarnings("ignore", message="The number of unique classes")
             model.fit(rows, training_set.data.labels, sample_weight=training_set.weights)
         self._set(model.booster_.model_to_string(), model.classes_, training_set.num_classes)

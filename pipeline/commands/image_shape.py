@@ -1,7 +1,7 @@
 """The shape of the images that `check` builds every model for, before they are read.
 
 Reading them may take minutes, so the splits of an earlier run are used where they are of the same
-dataset and settings, and otherwise what params.yaml and the dataset's name tell.
+dataset and settings, and otherwise what params.yaml and the name of the dataset imply.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KNOWN = {
     "mnist": ImageSpec(channels=1, height=28, width=28, num_classes=10),
     "mnist5k": ImageSpec(channels=1, height=28, width=28, num_classes=10),
 }
-# Of images that nothing is known about: color, as most of a user's folders are.
+# Assumed if nothing is known about the images: color, as in most folders.
 ASSUMED = ImageSpec(channels=3, height=32, width=32, num_classes=10)
 
 

@@ -1,4 +1,4 @@
-"""`preset NAME`: replace params.yaml with a file of `presets/`; how a file of one's own is kept."""
+"""`preset NAME`: replace params.yaml with a file of `presets/`, with a backup if it was edited."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def apply(name: str, root: Path) -> Path | None:
 
 
 def replace(root: Path, text: str) -> Path | None:
-    """Write `root`/params.yaml; the backup of the old file, if somebody had edited it."""
+    """Write `root`/params.yaml; returns the backup of the old file, if it was edited."""
     backup = None
     if is_edited(root):
         places = (root / f"{FILE}.bak{number or ''}" for number in itertools.count())
@@ -53,7 +53,7 @@ def is_edited(root: Path) -> bool:
 
 
 def refuse_edited(root: Path) -> None:
-    """Raise `ParamsError` if replacing params.yaml would lose what somebody wrote."""
+    """Raise `ParamsError` if params.yaml was edited."""
     if is_edited(root):
         raise ParamsError(
             FILE,
@@ -63,10 +63,10 @@ def refuse_edited(root: Path) -> None:
 
 
 def signed(text: str) -> str:
-    """`text` with a last line that tells whether somebody edited it since."""
+    """`text` with a last line that detects later edits."""
     return f"{text}\n{MARK}{hashlib.sha256(text.encode()).hexdigest()[:16]}\n"
 
 
 def signed_again(text: str) -> str:
-    """`text` with the last line that it should have."""
+    """`text` with the last line recomputed."""
     return signed(text.rpartition(f"\n{MARK}")[0])

@@ -161,8 +161,8 @@ class PseudoArm(TrainingArm):
 class SmoteArm(TrainingArm):
     """Adds images interpolated between labeled ones of a class: `inputs: data/splits/subsets`.
 
-    `k_neighbors`: how many neighbors of an image are interpolated with, at most the other images
-    of its class. A class with a single image gets copies of it.
+    `k_neighbors`: how many nearest neighbors of an image to interpolate with, at most the other
+    images of its class. A class with a single image gets copies of it.
     """
 
     kind: Literal["smote"] = "smote"

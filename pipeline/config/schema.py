@@ -57,10 +57,10 @@ MISSPELLED = 0.8
 
 
 class ResizeParams(Section):
-    """The size of all images in pixels, one side or (height, width), and how they get it.
+    """The size of all images in pixels, one side or (height, width), and how they are resized.
 
-    `crop` cuts the longer side at both ends, `pad` adds the background at both ends of the shorter
-    one, `stretch` changes the aspect ratio.
+    `crop` cuts the longer side at both ends, `pad` fills both ends of the shorter one with the
+    color of the image's border, `stretch` changes the aspect ratio.
     """
 
     size: Side | Annotated[tuple[Side, Side], Field(strict=False)]  # YAML has lists only
@@ -74,9 +74,9 @@ class ResizeParams(Section):
 
 
 class TestParams(Section):
-    """A test set that is held out, as a share of the images of every class.
+    """A held-out test set, as a share of the images of every class.
 
-    `per_seed`: another test set for every seed, for datasets too small for a single large one.
+    `per_seed`: a different test set for every seed, for datasets too small for a single large one.
     """
 
     frac: float = Field(gt=0, lt=1)
@@ -84,11 +84,11 @@ class TestParams(Section):
 
 
 class GroupParams(Section):
-    """Which images belong together and are never on both sides of a split; one of four rules.
+    """Which images belong together and stay on one side of every split; one of four rules.
 
     `column`: equal values in a column of the table. `name`: equal matches of a regular expression
     in the file name (its first group, if it has one). `folder`: equal sub-folders of the class
-    folder. `twins`: images whose pixels correlate at least this much, directly or through others.
+    folder. `twins`: images whose pixels have at least this correlation, and chains of such images.
     """
 
     column: str | None = None
@@ -120,12 +120,12 @@ class DataParams(Section):
     # Color of the background, a value per channel; auto: measured; none: photos without one.
     background: Literal["auto", "none"] | list[Level] = "auto"
 
-    # The test set of a dataset without its own: one of both.
+    # The test set of a dataset without its own: one of the two.
     test_per_class: Count | None = None
     test: TestParams | None = None
     group: GroupParams | None = None
     unknown_classes: UnknownClassesParams = Field(examples=["{classes: [], frac: 0.0}"])
-    # Labeled images of the largest class for one of the smallest; natural: as in the dataset.
+    # Ratio of the labeled images of the largest class to the smallest; natural: as in the dataset.
     imbalance: Literal["natural"] | Annotated[float, Field(ge=1, le=1000)] = 1.0
 
     @model_validator(mode="before")
@@ -257,7 +257,7 @@ class ReportParams(Section):
     baseline: str
     reference: str | None = None
     primary: Comparison
-    # What verdicts, recommendation and figures are about.
+    # Used by verdicts, recommendation and figures.
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1"] = "accuracy"
     confidence_level: float = Field(gt=0.5, lt=1)
     smallest_effect: float = Field(ge=0, lt=1)

@@ -11,17 +11,17 @@ from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.files import Rows
 
 MAX_MEASURED = 2000  # images
-NEAR = 16  # levels: as far from the color of the background as noise and JPEG are
-SNAP = 24  # levels: a background this close to black or white is black or white with noise
+NEAR = 16  # levels; noise and JPEG artifacts of a plain background stay within
+SNAP = 24  # levels; a background this close to black or white counts as black or white
 LEAST_FRAC = 0.6  # of all pixels at the borders
 
 
 def measured_background(images: Images) -> Background:
-    """The color of most pixels at the borders of `images`, per channel; None where there is none.
+    """The color of most border pixels of `images`, per channel, or None for photos.
 
     The median of all border pixels, per channel, is the background if at least `LEAST_FRAC` of them
-    are within `NEAR` levels of it in every channel: an object may touch the border, a photo has no
-    such color. Of many images, `MAX_MEASURED` at equal steps are measured.
+    are within `NEAR` levels of it in every channel. Objects may touch the border; photos have no
+    such color. At most `MAX_MEASURED` images, at equal steps, are measured.
     """
     count = min(len(images), MAX_MEASURED)
     if count == 0:

@@ -24,9 +24,9 @@ def class_counts(labels: Labels, num_classes: int) -> Counts:
 def class_budgets(imbalance: Literal["natural"] | float, budget: int, natural: Counts) -> Counts:
     """The labels per class of a subset, at least one of each; the largest class has `budget`.
 
-    `imbalance` is the number of labels of the first class for one of the last: class k of K gets
+    `imbalance` is the ratio of labels of the first class to those of the last: class k of K gets
     budget * imbalance ** (-k / (K - 1)), in the order of the classes. `natural`: in proportion to
-    the counts `natural`, those of the dataset. A larger budget has no fewer labels of any class.
+    the counts `natural`, those of the dataset. A larger budget never has fewer labels of a class.
 
     Source: Cui et al. (2019), "Class-balanced loss based on effective number of samples", the
     long-tailed version of a dataset.
@@ -50,7 +50,7 @@ def needed_counts(params: Params, natural: Counts) -> Counts:
 
 
 def uses_fresh(params: Params) -> bool:
-    """Whether an arm adds as many labels again."""
+    """Whether an arm uses fresh labels, as many as the budget."""
     return any(arm.inputs == FRESH for arm in params.arms.values())
 
 

@@ -1,6 +1,6 @@
-"""What a dataset has, without its pixels: labels, content ids and groups of all images.
+"""Labels, content ids and groups of all images of a dataset, without their pixels.
 
-Splits are decided on these, so that the images themselves may be a memory-mapped file.
+Splits depend on these alone, so the images may stay in a memory-mapped file.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Mask = NDArray[np.bool_]
 class Part:
     """Some images of a dataset by their `positions` in `images`; all else is (n,).
 
-    `groups` is None where params.yaml has no rule for groups.
+    `groups` is None if params.yaml has no rule for groups.
     """
 
     images: Images  # all of the dataset, perhaps memory-mapped
@@ -62,7 +62,7 @@ class Part:
         )
 
     def ordered(self) -> Part:
-        """Sorted by content id, then by label: equal sets have equal orders."""
+        """Sorted by content id, then by label, so that equal sets have the same order."""
         return self.take(np.lexsort((self.labels, self.ids)))
 
     def apart_from(self, other: Part) -> Part:
@@ -86,7 +86,7 @@ class Catalog:
     """The images of a dataset without its duplicates.
 
     `known` are those of the classes of the task, in canonical order, labeled or not; `unknown`
-    those of `data.unknown_classes`, without labels; `test` is a test set of the dataset's own.
+    those of `data.unknown_classes`, without labels; `test` is the dataset's own test set.
     """
 
     known: Part

@@ -1,7 +1,7 @@
-"""Images that occur more than once, pixel for pixel, and what becomes of them.
+"""Exact duplicates, pixel for pixel, and which of them are dropped.
 
 Within a class one copy is kept. Copies with different labels are all dropped, since one of the
-labels is wrong. Images that are in a test set of the dataset's own are dropped from the others.
+labels is wrong. Copies of images of the dataset's own test set are dropped from the pool.
 """
 
 from __future__ import annotations

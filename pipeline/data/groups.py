@@ -1,7 +1,7 @@
-"""Which images belong together and must not be on two sides of a split: `data.group`.
+"""Which images belong together and must stay on one side of every split: `data.group`.
 
-Rules of one patient, writer, video or tile: a column of the table, a pattern in the file name, a
-sub-folder, or pixels that are nearly the same.
+A group may be a patient, writer, video or tile. It is given by a column of the table, a pattern in
+the file name, a sub-folder, or nearly equal pixels.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Groups = NDArray[np.int64]
 def groups_of(rule: GroupParams, origins: Origins, images: LabeledImages) -> Groups:
     """The group of every image, (n,), numbered from 0; equal numbers belong together.
 
-    Raises `ParamsError` where the dataset has not what the rule needs, or all images are one group.
+    Raises `ParamsError` if the dataset lacks what the rule needs, or all images are one group.
     """
     if rule.twins is not None:
         groups = twin_groups(images.images, rule.twins)
@@ -55,7 +55,7 @@ def _key(rule: GroupParams) -> str:
 
 
 def _keys(rule: GroupParams, origins: Origins, count: int) -> Iterator[str]:
-    """What the rule compares, as text, one per image; an image without it is a group of its own."""
+    """The value that the rule compares, one per image; an image without one is its own group."""
     found: Sequence[str]
     if rule.column is not None:
         found = _column(rule.column, origins)
@@ -68,7 +68,7 @@ def _keys(rule: GroupParams, origins: Origins, count: int) -> Iterator[str]:
             )
         found = _names(rule.name, origins) if rule.name else _folders(origins)
     for position, value in enumerate(found):
-        # A slash cannot be in a name, so this is nobody else's value.
+        # Names have no slash, so no other image has this value.
         yield value or f"/{position}"
 
 
@@ -141,7 +141,7 @@ def twin_groups(images: Images, threshold: float) -> Groups:
 def twin_pairs(
     images: Images, threshold: float
 ) -> Iterator[tuple[Groups, Groups, NDArray[np.float64]]]:
-    """Pairs that correlate at least `threshold`, in blocks: first, second (a later one), how much.
+    """Pairs with a correlation of at least `threshold`, in blocks: first, second, correlation.
 
     Images are compared as `thumbnails`, so size, brightness and contrast do not matter. An image of
     a single color has no twin.
@@ -162,8 +162,8 @@ def twin_pairs(
 def thumbnails(images: Images) -> NDArray[np.float64]:
     """Gray copies with at most `SIDE` x `SIDE` pixels, (n, pixels), with mean 0 and length 1.
 
-    A product of two rows is their correlation. Borders of a single color are cut off first: padded
-    photos would look alike by their borders. Images of a single color are zeros.
+    A product of two rows is their correlation. Borders of a single color are cut off first, since
+    equal padding would make photos look alike. Images of a single color are zeros.
     """
     height, width = (min(size, SIDE) for size in images.shape[2:])
     small = np.zeros((len(images), height * width))
@@ -176,7 +176,7 @@ def thumbnails(images: Images) -> NDArray[np.float64]:
 
     small -= small.mean(axis=1, keepdims=True)
     length = np.linalg.norm(small, axis=1, keepdims=True)
-    # Rounding leaves a little of a single color.
+    # After rounding, images of a single color are not exactly zero.
     return np.divide(small, length, out=np.zeros_like(small), where=length > 1e-6)
 
 

@@ -88,17 +88,17 @@ def hold_out(labels: Labels, wanted: Counts, rng: np.random.Generator) -> Mask:
 def hold_out_groups(
     data: Part, groups: Groups, wanted: Counts, names: Sequence[str], rng: np.random.Generator
 ) -> Mask:
-    """The test images, (n,), where whole groups are held out; see `parts.assign_groups`.
+    """The test images, (n,), if whole groups are held out; see `parts.assign_groups`.
 
-    Every class has about as many as wanted, and one at least. Raises `DataError` naming a class of
-    a single group, which cannot be on both sides.
+    Every class gets about as many as wanted, and at least one. Raises `DataError` naming a class
+    with a single group, which cannot be divided.
     """
     labeled = data.labels != UNLABELED
     numbers, labels = whole_groups(groups)[labeled], data.labels[labeled]
     total = class_counts(labels, len(wanted))
     held = assign_groups(labels, numbers, [total - wanted, wanted], rng) == 1
 
-    # A class on one side only gets its smallest group on the other.
+    # If a class is on one side only, its smallest group moves to the other.
     for label, side in itertools.product(range(len(names)), (True, False)):
         inside = labels == label
         if (held[inside] == side).any():

@@ -23,8 +23,8 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 
-# The color of the empty space around an object, 0..255 per channel: what moves into view when an
-# image is shifted or rotated. None: a photo, which has no such color.
+# The color of the empty space around an object, 0..255 per channel, with which transforms fill
+# empty pixels. None: a photo, which has no such color.
 Background = tuple[int, ...] | None
 BLACK: Background = (0,)  # a single value stands for all channels
 

@@ -1,4 +1,4 @@
-"""Parts of a set of images that keep groups together: hold-outs, folds, parts of an audit.
+"""Splits that keep groups together: hold-outs, folds, parts of an audit.
 
 Functions of arrays of labels and groups.
 """
@@ -27,12 +27,12 @@ def assign_groups(
     """The part of every image, (n,), with no group in two parts.
 
     `wanted` (num_parts, num_classes): how many labeled images of every class each part is to get.
-    Groups come in the order of their size, the largest first, equal ones at random; each goes to
-    the part where the squared distance from `wanted`, relative to it, grows least. The images of a
-    group count by their labels, unlabeled ones not at all.
+    Groups are assigned one by one, the largest first, equally large ones in random order; each goes
+    to the part where this increases the relative squared distance from `wanted` least. Only labeled
+    images count.
 
-    Source: after `StratifiedGroupKFold` of scikit-learn, which is greedy in the same order.
-    Deviation: parts of different sizes.
+    Source: the greedy algorithm of scikit-learn's `StratifiedGroupKFold`. Deviation: parts may
+    have different sizes.
     """
     targets = np.asarray(wanted, dtype=np.float64)
     numbers = whole_groups(groups)

@@ -27,8 +27,8 @@ DISTANCES = ("frechet", "kernel", "precision", "recall", "density", "coverage")
 SPACES = ("pixels", "features")
 MAX_COMPARED = 2000  # images per set: pairwise distances need n * n numbers
 SHARES = (0.5, 0.25, 0.25)  # of judge, reference and floor in the labeled images of the pool
-# A judge needs this many images of every class to learn from. Then it must be right on images that
-# it has not seen: by this share of what always saying the most frequent class leaves to be gained.
+# A judge needs this many training images of every class. It is trusted from this skill on images
+# that it has not seen: (accuracy - chance) / (1 - chance), chance being the most frequent class.
 MIN_JUDGE_IMAGES = 10
 MIN_JUDGE_SKILL = 0.75
 
@@ -89,8 +89,8 @@ def why_untrained(pool: Pool) -> str | None:
 def why_unknown(pool: Pool, judge: Judge | None) -> str | None:
     """Why the judge cannot be trusted, in words, or None.
 
-    It is measured on the part `floor`. Its skill is (accuracy - chance) / (1 - chance), where
-    chance is the share of the most frequent class, and at least `MIN_JUDGE_SKILL`.
+    Its skill on the part `floor`, (accuracy - chance) / (1 - chance), must be at least
+    `MIN_JUDGE_SKILL`; chance is the share of the most frequent class.
     """
     if judge is None:
         return why_untrained(pool)
@@ -184,7 +184,7 @@ def subsample(data: LabeledImages, count: int, rng: np.random.Generator) -> Labe
 
 
 def embed(judge: Judge | None, images: Images) -> dict[str, Features]:
-    """`images` as rows, in both spaces in which distances are computed; in pixels alone without."""
+    """`images` as rows, in both spaces of `SPACES`; without a judge, in pixels alone."""
     if len(images) == 0:
         return dict.fromkeys(SPACES if judge else SPACES[:1], np.zeros((0, 1), dtype=np.float32))
     features = {"features": judge.embed(images)} if judge else {}
@@ -250,7 +250,7 @@ def copy_report(seen: EmbeddedImages, held_out: EmbeddedImages, suffix: str) -> 
 
 
 def share_of(holds: Mask | None, inside: Mask) -> float | None:
-    """The share of `holds` that is true `inside`; None if nothing is known or inside."""
+    """The share of `inside` where `holds` is true; None if unknown or if `inside` is empty."""
     return None if holds is None else share(holds[inside])
 
 

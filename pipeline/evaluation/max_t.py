@@ -1,6 +1,6 @@
-"""p-values of many paired comparisons at once, corrected by the distribution of the largest.
+"""p-values of many paired comparisons, corrected by the distribution of the maximum statistic.
 
-Pure functions of arrays. With many comparisons and few seeds, Holm's correction can show nothing,
+Pure functions of arrays. With many comparisons and few seeds, Holm's correction has no power,
 whatever the effect: 60 comparisons times the smallest p-value of ten seeds, 2 / 2 ** 10, is 0.12.
 """
 
@@ -57,8 +57,8 @@ def max_t_p(deltas: Numbers) -> Numbers:
 def _patterns(num_seeds: int) -> Iterator[Numbers]:
     """Sign patterns in blocks (k, num_seeds), the observed one among them.
 
-    Up to `EXACT_UP_TO` seeds all, of which one of two opposite ones is enough; beyond, the observed
-    one and `NUM_SAMPLED` sampled with a fixed seed.
+    Up to `EXACT_UP_TO` seeds: all of them, up to a common sign. Beyond: the observed one and
+    `NUM_SAMPLED` sampled with a fixed seed.
     """
     if num_seeds > EXACT_UP_TO:
         rng = np.random.default_rng(0)

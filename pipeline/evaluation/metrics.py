@@ -95,9 +95,9 @@ METRICS: dict[str, Metric] = {
 
 
 def computed_metrics(labels: Labels, declared: str) -> list[str]:
-    """The metrics that say something on these test labels, in the order of `METRICS`.
+    """The metrics to compute for these test labels, in the order of `METRICS`.
 
-    All but balanced accuracy where all classes have the same size, unless it is the `declared` one.
+    Balanced accuracy is left out if all classes have the same size, unless it is `declared`.
     """
     sizes = np.bincount(labels)
     is_needed = declared == "balanced_accuracy" or np.ptp(sizes) > 0

@@ -1,7 +1,7 @@
 """Classical augmentation: random changes of images that keep a digit's class.
 
 A transform maps a float batch in 0..1, (n, c, h, w), and a torch generator to a batch of the same
-shape. What moves into view has the color of the images' background, or continues a photo. There are
+shape. Empty pixels get the color of the background; photos are padded by reflection. There are
 no flips, since digits are not symmetric.
 """
 

@@ -1,4 +1,4 @@
-"""The background of images, for whatever looks beyond their edges.
+"""The background of images, for transforms and layers that read pixels beyond the edges.
 
 A background is a color, levels 0..255 per channel or one for all channels, or None for photos,
 which have none. Black is 0, the padding of torch's layers and of `grid_sample`; for any other color
@@ -28,8 +28,8 @@ def color(background: tuple[int, ...]) -> Tensor:
 def warp(images: Tensor, grid: Tensor, background: Background) -> Tensor:
     """Images (n, c, h, w) in 0..1, read bilinearly at the places `grid` (n, h, w, 2), in -1..1.
 
-    Outside an image is its background. A photo is mirrored at its edges: what moves into view looks
-    like the rest of it, where the nearest edge pixel would give stripes.
+    Empty pixels get the background. Photos are padded by reflection, since repeated edge pixels
+    would give stripes.
     """
     if background is None:
         return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
@@ -65,8 +65,8 @@ class Relative(nn.Module):
 
 
 def relative(background: Background) -> list[nn.Module]:
-    """The layer before a convolution that pads with zeros: none for black images and for photos.
+    """The layer before a convolution that pads with zeros; none for black images and for photos.
 
-    With it, a network that learns from images learns the same from their negatives.
+    With it, a network trained on images and one trained on their negatives learn the same.
     """
     return [] if background is None or is_black(background) else [Relative(background)]

@@ -21,9 +21,9 @@ UNTUNED = (
 
 PER_SEED = (
     "Every seed has a test set of its own. Those of two seeds share images, so the deltas are "
-    "correlated, and the intervals are wider for it (Nadeau and Bengio 2003)."
+    "correlated, and the intervals are widened accordingly (Nadeau and Bengio 2003)."
 )
-UNKNOWN = "unknown"  # instead of a number that needs a judge, where there is none to trust
+UNKNOWN = "unknown"  # instead of a number that needs a judge, if no reliable judge could be trained
 
 FAR_RANK = 0.7  # warn above this mean distance rank of labeled images
 

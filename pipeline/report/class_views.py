@@ -25,7 +25,7 @@ from pipeline.report.results import ReportTables
 
 
 def class_sentences(results: ReportTables, params: Params) -> list[str]:
-    """Which classes every claim of the primary budget is worse and better on."""
+    """For every claim of the primary budget, the classes with a harm and with a gain."""
     rows = _primary(results, params)
     return [
         class_words.sentence(rows, str(classifier), str(arm), params.report.primary.budget)

@@ -1,4 +1,4 @@
-"""What the table of recalls per class says, in sentences.
+"""The table of recalls per class, in sentences.
 
 Pure functions over `reports/classes.csv`; the page, the terminal and the recommendation use them.
 """
@@ -17,13 +17,13 @@ MOST_NAMED = 5  # classes in a sentence; the table has all
 
 
 def harmed_classes(classes: pd.DataFrame, row: Row) -> list[str]:
-    """A sentence where the arm of a comparison is worse on a class, the worst first."""
+    """A sentence on the classes on which the arm is worse, the worst first, if there are any."""
     harmed = _of(classes, row["classifier"], row["arm"], row["budget"], "harm")
     return [f"But it is worse on {_named(harmed)}."] if harmed else []
 
 
 def sentence(classes: pd.DataFrame, classifier: str, arm: str, budget: int) -> str:
-    """Which classes an arm is worse and better on, the worst first."""
+    """The classes on which an arm is worse and better, the worst first."""
     scope = f"{arm}, {classifier}, {format_budget(budget)}"
     harmed, gained = (
         _of(classes, classifier, arm, budget, verdict) for verdict in ("harm", "gain")
@@ -41,7 +41,7 @@ def sentence(classes: pd.DataFrame, classifier: str, arm: str, budget: int) -> s
 
 
 def summary(classes: pd.DataFrame, params: Params) -> str:
-    """One line for the terminal: how many classes lose and gain; empty without a table."""
+    """One line for the terminal: how many classes are worse and better; empty without a table."""
     if classes.empty:
         return ""
     rows = classes[classes["budget"] == params.report.primary.budget]

@@ -1,6 +1,6 @@
 """Recall of every class under every claim, with corrected verdicts: which classes gain and lose.
 
-Only against the declared baseline: the question is what an arm does to a class.
+Comparisons are with the declared baseline only.
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ def recall_table(
 ) -> pd.DataFrame:
     """One row per claim against the declared baseline and class.
 
-    The classes of a comparison are in the order of harm: those with the verdict harm first, then by
-    delta, the lowest first; of equal ones that with fewer labeled images. `p_adjusted` is corrected
+    The classes of a comparison are sorted: those with the verdict harm first, then by increasing
+    delta, then by the number of labeled images. `p_adjusted` is corrected
     over all classes of all comparisons with the same regime (`max_t_p`). Verdicts follow
-    `statistics.DECISIONS`; an arm that is not judged has no judged class.
+    `statistics.DECISIONS`; if an arm is not judged, none of its classes is.
     """
     compared = list(_comparisons(scored, deltas, params, len(classes.names)))
     adjusted = _adjusted(compared)
@@ -127,7 +127,7 @@ def _adjusted(compared: list[Recalls]) -> list[NDArray[np.float64]]:
     adjusted: list[NDArray[np.float64]] = [np.empty(0)] * len(compared)
     for regime in dict.fromkeys(recalls.row["regime"] for recalls in compared):
         members = [at for at, each in enumerate(compared) if each.row["regime"] == regime]
-        # A seed without images of the class says nothing, like one without a difference.
+        # A seed without test images of the class counts as one without a difference.
         columns = [np.nan_to_num(compared[at].deltas) for at in members]
         p_values = np.split(max_t_p(np.concatenate(columns, axis=1)), len(members))
         for at, values in zip(members, p_values, strict=True):
@@ -173,10 +173,10 @@ def _rows(
             _judge(row, deltas, interval, p_values[label], params),
         )
         rows.append(dict(zip(COLUMNS, values, strict=True)))
-    return sorted(rows, key=_badness)
+    return sorted(rows, key=_worst_first)
 
 
-def _badness(row: Mapping[str, Any]) -> tuple[bool, bool, float, float]:
+def _worst_first(row: Mapping[str, Any]) -> tuple[bool, bool, float, float]:
     """A key that sorts the worst class first, and those without test images last."""
     is_unknown = row["n"] == 0
     delta = 0.0 if is_unknown else row["delta"]

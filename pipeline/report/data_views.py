@@ -1,7 +1,7 @@
 """The part of the page about the dataset: what was read, converted, dropped and split, and how.
 
-Pure functions over the manifest of `data/splits`. A manifest of an earlier version lacks some keys;
-then nothing is said about them.
+Pure functions over the manifest of `data/splits`. Keys that a manifest of an earlier version
+lacks are left out.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ Manifest = Mapping[str, Any]
 CHANNELS = {1: "gray", 3: "RGB"}
 POLICIES = {
     "crop": "cut at both ends of the longer side",
-    "pad": "filled with the background at both ends of the shorter side",
+    "pad": "filled with the color of the image's border at both ends of the shorter side",
     "stretch": "stretched, which changes the aspect ratio",
 }
 
 
 def facts(manifest: Manifest) -> list[tuple[str, str]]:
-    """What there is, as rows of a title and a text."""
+    """The dataset in numbers, as rows of a title and a text."""
     rows = {
         "images": _images(manifest),
         "pool": _pool(manifest),
@@ -112,7 +112,7 @@ def classes(manifest: Manifest) -> Table:
 
 
 def notes(manifest: Manifest) -> list[str]:
-    """What happened to the files on the way, and what it cost, as sentences."""
+    """How files were read, converted, resized and dropped, as sentences."""
     reading = manifest.get("reading") or {}
     return [*_read(reading), *_resized(reading), *_dropped(manifest)]
 

@@ -103,7 +103,7 @@ def kind_name(kind: str) -> str:
 
 
 def judged(form: Format) -> Format:
-    """The format of a number that needs a judge: `unknown` in rows where there is none to trust."""
+    """The format of a number that needs a judge: `unknown` in rows without a reliable judge."""
 
     def cell(row: Row, key: str) -> str:
         text = form(row, key)

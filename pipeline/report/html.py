@@ -146,7 +146,7 @@ def evidence(
 
 
 def dataset(manifest: Mapping[str, Any], results: ReportTables, params: Params) -> dict[str, Any]:
-    """What the page says of the images themselves, and of what a test set of their size shows."""
+    """The dataset, and what a test set of its size can show, for the page."""
     return {
         "data_facts": data_views.facts(manifest),
         "data_notes": data_views.notes(manifest),

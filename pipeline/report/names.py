@@ -1,6 +1,6 @@
-"""Names of classes as people read them: in any script, of any length, with any character.
+"""Class names for display: in any script, of any length, with any character.
 
-A name comes from a folder or a table, so nothing about it is sure. `readable` is for the page, the
+Names come from folders and tables, so they may contain anything. `readable` is for the page, the
 terminal and CSV files, `FigureNames` for figures, where a font must have the glyphs.
 """
 
@@ -20,7 +20,7 @@ FIGURE_WIDTH = 16  # of a name in figures, in widths of a Latin letter
 ELLIPSIS = "…"
 BASE_FONT = "DejaVu Sans"  # comes with matplotlib, so that figures are the same on every machine
 BUNDLED = ("DejaVu Sans", "STIXGeneral")  # in this order before fonts of the system
-PLACEHOLDERS = ("Last Resort", "LastResort")  # fonts of boxes
+PLACEHOLDERS = ("Last Resort", "LastResort")  # fonts with boxes instead of glyphs
 
 # What changes the order or the place of the text around it: line and paragraph separators,
 # controls, lone surrogates of undecodable file names, private and unassigned characters.
@@ -35,7 +35,7 @@ FORMULA_STARTS = ("=", "+", "-", "@")  # a spreadsheet computes a cell that star
 
 
 def readable(name: object) -> str:
-    """The name with what cannot be read written out: a line break as `\\n`, others as `\\u202e`."""
+    """The name with unprintable characters escaped: `\\n` for a line break, or `\\u202e`."""
     return "".join(map(_readable_character, str(name)))
 
 
@@ -50,7 +50,7 @@ def _readable_character(character: str) -> str:
 
 
 def in_sentence(name: object) -> str:
-    """The name for a sentence: one that is written from right to left does not reorder the rest."""
+    """The name for a sentence, isolated if it is right-to-left: the rest keeps its order."""
     text = readable(name)
     is_reordering = any(unicodedata.bidirectional(character) in ("R", "AL") for character in text)
     return f"{ISOLATE}{text}{POP_ISOLATE}" if is_reordering else text
@@ -66,7 +66,7 @@ def for_csv(text: str) -> str:
 
 
 def from_csv(cell: str) -> str:
-    """The text of a cell that `for_csv` wrote, with what it wrote out."""
+    """The text of a cell that `for_csv` wrote; escaped characters stay escaped."""
     return cell[1:] if cell[:1] == "'" and cell[1:].startswith(FORMULA_STARTS) else cell
 
 
@@ -143,7 +143,7 @@ class FigureNames:
 
 
 def figure_names(class_names: Sequence[str], width: int = FIGURE_WIDTH) -> FigureNames:
-    """How figures on this machine call the classes."""
+    """The class names in figures, with the fonts installed here."""
     return _figure_names(tuple(class_names), width)
 
 
@@ -172,8 +172,8 @@ def _figure_names(class_names: tuple[str, ...], width: int) -> FigureNames:
 def fonts_for(text: str, families: tuple[str, ...]) -> list[str] | None:
     """Families to add to `families` so that every glyph of `text` is there; None if impossible.
 
-    One family that has all missing glyphs, the first by name, or as few as possible. The bundled
-    ones come first, so that machines differ only where they must.
+    Prefers one family with all missing glyphs, the first by name. Bundled families come first, so
+    that figures differ between computers only if they must.
     """
     missing = {ord(character) for character in text if _needs_glyph(character)}
     for family in families:

@@ -1,8 +1,8 @@
-"""Whether a study can show the smallest effect that matters, and what it would take.
+"""Whether a study can detect the smallest effect of interest, and what size would be enough.
 
 Two things limit it: the number of seeds, and the number of test images. The first is measured by
 the minimum detectable effect, the second by the interval for new test images, and by a bound that
-holds whatever the arms do.
+holds for any arms.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.report.comparisons import KEYS
 from pipeline.report.formatting import format_seeds, size
 
 POWER = 0.8
-MANY = 100_000  # seeds or test images; more are as good as none
+MANY = 100_000  # seeds; more count as infeasible
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ def sentences(
     manifest: Mapping[str, Any],
     params: Params,
 ) -> list[str]:
-    """That the smallest effect of interest is below what the primary comparison can show.
+    """Says so if the primary comparison cannot detect the smallest effect of interest; else empty.
 
-    Empty where it can show it. With fewer than six seeds, only what holds for any number of seeds.
+    With fewer than six seeds, only bounds that hold for any number of seeds.
     """
     row, effect = _primary(deltas, diagnostics, params), params.report.smallest_effect
     num_test, confidence_level = manifest["test"]["num_images"], params.report.confidence_level
@@ -65,7 +65,7 @@ def sentences(
     first = (
         f"The smallest effect of interest, {size(effect)} points, is below what this study can "
         f"show: with {format_seeds(row['n'])} and {num_test:,} test images, the primary comparison "
-        f"detects differences from {size(detectable)} points up in four cases out of five{more}."
+        f"detects differences from {size(detectable)} points up with 80 % power{more}."
     )
     words = _in_words(needed(row, effect, num_test, confidence_level), row["n"], num_test)
     return [first, *bounds, words]
@@ -89,7 +89,7 @@ def _primary(
 
 
 def _for_new_images(row: Mapping[str, Any]) -> float:
-    """The minimum detectable effect with new test images; that of these where it is unknown."""
+    """The minimum detectable effect with new test images; with the present ones if unknown."""
     ends, new = (row[f"{name}_high"] - row[f"{name}_low"] for name in ("ci", "new_images"))
     is_known = math.isfinite(new) and ends > 0
     return float(row["smallest_detectable"] * (new / ends if is_known else 1.0))
@@ -113,8 +113,8 @@ def least_test_images(effect: float, confidence_level: float) -> int:
 def needed(row: Mapping[str, Any], effect: float, num_test: int, confidence_level: float) -> Needed:
     """How many test images and seeds the primary comparison would need.
 
-    Takes the variances found as the true ones and leaves half of the allowed one to the images, so
-    it is a plan and no result.
+    Takes the observed variances as the true ones and assigns half of the allowed variance to the
+    test images: a rough plan, not a result.
     """
     allowed = effect**2
     of_seeds = row["smallest_detectable"] ** 2
@@ -139,7 +139,7 @@ def _in_words(found: Needed, n: int, num_test: int) -> str:
     if found.num_test > num_test:
         parts.append(f"about {_rounded(found.num_test)} test images")
     if found.num_seeds > MANY:
-        parts.append("seeds with less in common, since no number of these is enough")
+        parts.append("seeds that overlap less, since no number of these is enough")
     elif found.num_seeds > n:
         parts.append(f"about {_rounded(found.num_seeds)} seeds")
     return f"It would take {' and '.join(parts)}."

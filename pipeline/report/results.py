@@ -100,7 +100,7 @@ def write_tables(reports: Path, results: ReportTables) -> None:
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table with six decimals and `\\n`, so that equal numbers give equal bytes.
 
-    No cell of text is a formula for a spreadsheet (`names.for_csv`).
+    Text is escaped so that no spreadsheet takes it for a formula (`names.for_csv`).
     """
     cells = with_text(table, for_csv)
     write_text(path, cells.to_csv(index=False, lineterminator="\n", float_format=f"%.{DECIMALS}f"))

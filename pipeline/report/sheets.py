@@ -1,4 +1,4 @@
-"""Sheets of images: rows of equal cells with a line between neighbors, in the set's own colors."""
+"""Image grids: rows of equal cells with a line between neighbors, in the images' own colors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WHITE, SILVER = 255, 176
 
 @dataclass(frozen=True)
 class Subject:
-    """What figures must know of a dataset: the names of its classes and its background."""
+    """The class names and the background of a dataset, for figures."""
 
     class_names: list[str]
     background: Background = BLACK

@@ -164,13 +164,14 @@ def failures_table(params: Params, root: Path) -> pd.DataFrame:
 
 
 def subset_overlaps(params: Params, root: Path) -> dict[int, float]:
-    """The correlation of the scores of two seeds, at most, by budget.
+    """An upper bound of the correlation of the scores of two seeds, by budget.
 
-    The mean share of images that their labeled subsets have in common, or their test sets, where
-    every seed has its own and that share is larger. To first order a score is a sum of effects of
-    labeled images, of test images and of pairs of both (its Hoeffding decomposition); the parts of
-    two seeds correlate by the share of the one, of the other, and by the product of both. The
-    correlation of the scores is a mean of these, weighted by variance: at most the largest.
+    The mean share of images that their labeled subsets have in common; if every seed has its own
+    test set, that of the test sets where it is larger. To first order a score is a sum of effects
+    of labeled images, of test images and of pairs of both (its Hoeffding decomposition). Between
+    two seeds, these terms correlate by the shared fraction of labeled images, of test images, and
+    by the product of the two. The correlation of the scores is their variance-weighted mean, so it
+    is at most the largest.
 
     Source: Nadeau and Bengio (2003), whose rho for repeated hold-outs, n_test / (n_test + n_train),
     is the expected share of common test images.

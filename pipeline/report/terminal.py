@@ -98,7 +98,7 @@ def recommendations(root: Path, params: Params) -> list[Recommendation]:
 
 
 def limits(root: Path, params: Params) -> str:
-    """What the study cannot show, and the note on test sets of every seed; empty if neither."""
+    """What the study cannot detect, and the note on test sets per seed; empty if neither."""
     path = root / "data/splits/manifest.json"
     if not path.exists():  # results of others, without the images
         return ""

@@ -78,7 +78,7 @@ def read_json(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class Rows:
-    """`array[positions]`, read in chunks: neither it nor a memory-mapped `array` fills the memory.
+    """`array[positions]`, read in chunks, so that neither it nor a mapped `array` fills the memory.
 
     `progress` is called with the number of rows of every chunk.
     """
@@ -116,7 +116,7 @@ class Rows:
 
 
 def _read(array: NDArray[Any], positions: NDArray[np.int64]) -> NDArray[Any]:
-    """`array[positions]`; of a mapped file, what was read is dropped from memory at once."""
+    """`array[positions]`; pages of a mapped file are released as soon as they are read."""
     if mapped_file(array) is None:
         return array[positions]
     rows = np.empty((len(positions), *array.shape[1:]), dtype=array.dtype)

@@ -1,8 +1,8 @@
 """list_images: the size and digest of every file of the user that the dataset reads.
 
-`data/source.json` makes a folder outside of DVC a dependency: `prepare` runs again when an image or
-a table has changed, and only then. This stage runs every time; it reads no file whose size and time
-of change are known.
+`data/source.json` makes a folder outside of DVC a dependency: `prepare` runs again only if an image
+or a table has changed. This stage runs every time; it reads only files whose size or modification
+time has changed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """train_judge: the classifier that evaluates all generators and is used for nothing else.
 
-`data/judge/` gets `judge.safetensors`, or `seed-00.safetensors` and so on where every seed has its
-own pool. It is trained on half of the pool with all its labels, far beyond any budget. The file has
-no weights where the pool is too small to train one.
+`data/judge/` gets `judge.safetensors`, or one file per seed, such as
+`seed-00.safetensors`, if every seed has its own pool. It is trained on half of the pool with all
+its labels, far beyond any budget. The file has no weights if the pool is too small to train one.
 """
 
 from __future__ import annotations

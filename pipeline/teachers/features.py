@@ -64,7 +64,7 @@ def deslant(images: Images, background: Background) -> Rows:
     """uint8 images (n, c, h, w) as float32 in 0..1, with their slant removed and centered.
 
     The shear along x makes the covariance of x and y zero; each pixel is weighted by its difference
-    from the background. Photos stay as they are: nothing in them says what is written and what not.
+    from the background. Photos stay as they are, since they have no background.
     """
     pixels = to_input(images).contiguous()
     if background is None:
@@ -133,7 +133,7 @@ def propagate_labels(
     with warnings.catch_warnings():
         # The number of steps is fixed, so convergence is not expected.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        # With few images, most of them labels: the library asks whether this is a regression.
+        # With few images, most of them labels: the library warns that this may be a regression.
         warnings.filterwarnings("ignore", message="The number of unique classes")
         library.fit(np.arange(len(labels))[:, None], labels)
 

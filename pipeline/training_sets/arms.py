@@ -2,9 +2,9 @@
 
 Every arm adds `per_class` images to the labeled subset: its own images again, fresh real ones,
 generated images, images labeled by a teacher, if they pass the filter, or interpolated ones. So
-arms with equal `per_class` differ in which images they add, not in how many. Where the classes of
-the subset differ in size, `per_class` is for the largest one and the others get their share, or
-every class is filled up to the largest. Knows no classifier.
+arms with equal `per_class` differ in which images they add, not in how many. If the classes of
+the subset differ in size, `per_class` is for the largest one and the others get images in
+proportion, or every class is filled up to the largest. Knows no classifier.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def images_to_add(labels: Labels, per_class: int | Literal["balance"]) -> NDArra
 
     A number is for the largest class; the others get it in proportion to their size, rounded, and
     at least one image. So the shares of the classes stay as they are, and where all classes have
-    the same size each gets this number. `balance`: what a class lacks of the largest one.
+    the same size each gets this number. `balance`: the difference to the largest class.
     """
     sizes = np.bincount(labels)
     if per_class == BALANCE:

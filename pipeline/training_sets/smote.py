@@ -45,7 +45,7 @@ def of_class(images: Images, count: int, k_neighbors: int, random_state: int) ->
 
     from imblearn.over_sampling import SMOTE  # slow to load
 
-    # The library needs a second class; it has one row, which takes no part.
+    # The library needs a second class: one row, which is not used.
     rows = images.reshape(len(images), -1).astype(np.float64)
     smote = SMOTE(
         sampling_strategy={1: len(images) + count},

@@ -1,4 +1,4 @@
-"""`init PATH`: look at images, say what was understood, write params.yaml that suits them."""
+"""`init PATH`: inspect images, print what was found, and write a params.yaml that suits them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = ["Options", "run"]
 
 
 def run(path: Path, options: Options, root: Path) -> None:
-    """Write the params.yaml of `root` for the images at `path`, and print what was understood.
+    """Write the params.yaml of `root` for the images at `path`, and print what was found.
 
-    Nothing is written before the whole file is known to be valid. Raises `ParamsError` for flags
-    that do not fit and for an edited params.yaml without `options.force`, `DataError` for images
-    that cannot be used.
+    Nothing is written before the whole file has been validated. Raises `ParamsError` for flags
+    that exclude each other and for an edited params.yaml without `options.force`, `DataError` for
+    images that cannot be used.
     """
     options.check()
     if not options.force:
@@ -48,7 +48,7 @@ def run(path: Path, options: Options, root: Path) -> None:
     twins = write_twin_sheet(description, root) if len(description.twins.pairs) else None
     backup = presets.replace(root, text)
 
-    print(f"\nlook at {sheet.relative_to(root)}: a row per class")
+    print(f"\nlook at {sheet.relative_to(root)}: one row per class")
     for label, name in figure_names(loaded.raw.class_names).numbered.items():
         print(f"  {label} in that picture is {in_sentence(name)}")
     if twins is not None:
@@ -67,7 +67,7 @@ def fitting(
 ) -> tuple[Proposal, str]:
     """The largest settings that the splits of every seed allow, and their params.yaml.
 
-    Where whole groups are held out, a class may have fewer images left than were counted on.
+    If whole groups are held out, a class may have fewer images left than `propose` expects.
     """
     choices: tuple[int, ...] = BUDGETS
     while True:
@@ -132,7 +132,7 @@ def _background(loaded: Loaded, description: Description) -> str:
 
 
 def guesses(proposal: Proposal) -> list[str]:
-    """What was chosen, in a line each."""
+    """The chosen settings, one line each."""
     test = next(iter(proposal.test.items()), None)
     lines = [
         f"labels per class: {_listed(proposal.budgets)}, and {_listed(proposal.curve_budgets)} "
@@ -145,9 +145,11 @@ def guesses(proposal: Proposal) -> list[str]:
         flag = "--no-groups" if "twins" in proposal.group else "--group-..."
         lines.append(f"groups: {_plain(proposal.group)} ({flag})")
     if proposal.natural:
-        lines.append("unequal classes: subsets have the shares of the dataset, and arms to balance")
+        lines.append(
+            "imbalanced: subsets have the class proportions of the dataset; some arms balance"
+        )
     if proposal.metric != "accuracy":
-        lines.append(f"metric: {proposal.metric}, since the test set is unbalanced")
+        lines.append(f"metric: {proposal.metric}, since the test set is imbalanced")
     return lines
 
 

@@ -17,11 +17,11 @@ from pipeline.data.duplicates import Duplicates, not_in, without_copies
 from pipeline.data.groups import twin_pairs
 from pipeline.data.images import UNLABELED, Background, LabeledImages, content_ids
 
-# At this correlation no two digits of MNIST's classes and no two hands of different people are
-# twins, but exposures of one scene are.
+# At this correlation, exposures of one scene are twins, but no two digits of MNIST and no two hands
+# of different people.
 TWIN = 0.98
 MAX_COMPARED = 20_000  # images; more take minutes
-FRAMES = 3  # numbered files with one beginning, so that it may be a sequence
+FRAMES = 3  # numbered files with the same prefix that may be a sequence
 
 Counts = NDArray[np.int64]
 
@@ -39,7 +39,7 @@ class Twins:
 class Description:
     """A dataset and what was found in it.
 
-    `kept` (n,) marks the images that stay when copies are dropped.
+    `kept` (n,) marks the images that remain after copies are dropped.
     """
 
     raw: RawDataset
@@ -73,7 +73,7 @@ class Description:
 
     @property
     def imbalance(self) -> float:
-        """Images of the largest class for one of the smallest."""
+        """The ratio of the largest class to the smallest."""
         return float(self.counts.max() / max(1, self.counts.min()))
 
     @property
@@ -83,7 +83,7 @@ class Description:
 
 
 def describe(raw: RawDataset, background: Background) -> Description:
-    """Look at all images of `raw` once."""
+    """The description of `raw`; reads all of its images."""
     found = Duplicates()
     ids, labels = content_ids(raw.images.images), raw.images.labels
     kept = np.ones(len(labels), dtype=bool)
@@ -117,9 +117,9 @@ def near_twins(data: LabeledImages, kept: NDArray[np.bool_]) -> Twins:
 
 
 def sequences(paths: Sequence[str]) -> tuple[str, ...]:
-    """Beginnings of file names that number several files each, such as `exp1_num_`.
+    """Prefixes of numbered file names, such as `exp1_num_`, that several files share.
 
-    Only where a folder has several such beginnings, so that they may be recordings.
+    Only if a folder has several such prefixes, which may then be recordings.
     """
     by_folder: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for path in paths:

@@ -1,4 +1,4 @@
-"""What a path is, as the section `data` of params.yaml: by content first, then by names."""
+"""Detects the kind of dataset at a path, by content first, then by names."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ EXPECTED = (
 
 
 def section_of(path: Path, options: Options, root: Path) -> tuple[dict[str, Any], str]:
-    """The keys `name`, `path` and others that flags give, and the layout in words.
+    """The section `data` from the path and the flags, and the layout in words.
 
-    Raises `ParamsError` or `DataError` saying what was seen instead.
+    Raises `ParamsError` or `DataError` for a path that is no dataset.
     """
     refuse_no_data(path, root)
     name, layout, more = detect(path)
@@ -135,7 +135,7 @@ def _is_usual(file: File) -> bool:
 
 
 def given(name: str, options: Options) -> dict[str, Any]:
-    """The keys of `data` that flags give; raises `ParamsError` for those that it has not."""
+    """The keys of `data` set by flags; raises `ParamsError` for keys unknown to the dataset."""
     values = {
         "file_column": options.file_column,
         "label_column": options.label_column,

@@ -1,4 +1,4 @@
-"""What a person overrides on the command line of `init`; None: it is guessed."""
+"""The flags of `init`; a flag that is None is guessed."""
 
 from __future__ import annotations
 

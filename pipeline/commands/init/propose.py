@@ -16,10 +16,10 @@ SEEDS = 10  # fewer do not give the verdict "gain"
 SHARED_TEST = 100  # test images per class, where there are enough images
 TEST_FRAC = 0.3
 LEAST = 5  # different images of a class
-MANY_TWINS = 0.05  # share of images with a near twin from which it raises accuracies
+MANY_TWINS = 0.05  # share of images with a near twin from which they are grouped
 UNEVEN_TEST = 1.5  # largest class of the test set over its smallest
-UNBALANCED = 3.0  # the same of the dataset
-MANY_CLASSES = 20  # more of them get fewer images each, since time grows with their square
+UNBALANCED = 3.0  # the same ratio, of the whole dataset
+MANY_CLASSES = 20  # with more, each gets fewer synthetic images, since time grows with the square
 LARGE = 40 * 40  # pixels; generators of larger images get fewer steps
 
 # Core seconds on images of 32 x 32 pixels, with ten classes: measured on one core of an AMD EPYC.
@@ -49,7 +49,7 @@ class Proposal:
         """About how long the whole study takes."""
         _, height, width = description.shape
         classes = len(description.counts)
-        pixels = max(0.2, height * width / 32**2)  # small images are not as much faster
+        pixels = max(0.2, height * width / 32**2)  # small images save less time
         budgets = self.seeds * len(self.budgets)
         curve = self.seeds * len(self.curve_budgets)
         real = self.steps + 2 * classes * max(self.budgets)
@@ -67,7 +67,7 @@ class Proposal:
 def propose(
     description: Description, options: Options, choices: tuple[int, ...] = BUDGETS
 ) -> Proposal:
-    """The settings for a dataset; flags come before guesses. `choices` are budgets to choose from.
+    """The settings for a dataset; flags override guesses. `choices` are the candidate budgets.
 
     Raises `DataError` naming classes that are too small.
     """
@@ -86,7 +86,7 @@ def propose(
     seeds = options.seeds or SEEDS
     reasons["study.seeds"] = "at least 10 for the verdict gain"
 
-    # Small budgets need fewer steps, large images cannot have as many.
+    # Small budgets need fewer steps; large images get fewer, since each step is slower.
     largest, classes = max(budgets), len(counts)
     effort = 1.0 if largest >= BUDGETS[0] else 0.5
     _, height, width = description.shape
@@ -150,13 +150,13 @@ def _test(description: Description, options: Options, reasons: dict[str, str]) -
 
     per_seed = options.per_seed if options.per_seed is not None else not is_large
     reasons["data.test"] = f"the smallest class has {smallest} images" + (
-        "; every seed has another test set" if per_seed else ""
+        "; every seed has a different test set" if per_seed else ""
     )
     return {"test": {"frac": options.test_frac or TEST_FRAC, "per_seed": per_seed}}
 
 
 def _group(description: Description, options: Options, reasons: dict[str, str]) -> dict[str, Any]:
-    """The rule of `data.group`; near twins become one where they are many."""
+    """The rule of `data.group`; near twins are grouped if there are many."""
     if options.group or options.no_groups:
         return options.group
     if description.twin_share < MANY_TWINS:
@@ -176,7 +176,7 @@ def _budgets(
     natural: bool,
     reasons: dict[str, str],
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Budgets and those of the curve, as large as the pool allows."""
+    """Budgets, and budgets of the learning curve, as large as the pool allows."""
     counts = description.counts
     pool = counts - _held_out(counts, test)
     left = int(pool.max() if natural else pool.min())
@@ -211,7 +211,7 @@ def _test_images(counts: Counts, own: Counts | None, test: dict[str, Any]) -> Co
 
 
 def _smallest_effect(num_test: int, reasons: dict[str, str]) -> float:
-    """A difference that a test set of this size can show at all."""
+    """The smallest effect of interest, by the size of the test set."""
     reasons["report.smallest_effect"] = f"for {num_test} test images"
     if num_test >= 1000:
         return 0.005

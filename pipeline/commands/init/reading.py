@@ -1,4 +1,4 @@
-"""Reads a dataset at a size that suits it, and says why that size."""
+"""Reads a dataset at a suitable image size, with the reason for that size."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from pipeline.runtime.files import Rows
 
 SIDE = 32  # pixels, unless images are smaller
 KEPT = 40  # pixels; images of one size up to this keep it
-MUCH_CUT = 0.1  # share of images that lose much of their area, from which `pad` is better
+MUCH_CUT = 0.1  # `pad` is chosen if a larger share of the images would lose much of their area
 SAMPLED = 500  # files whose sizes are looked at before all are decoded
-HEADER = 2**18  # bytes of a file that have its size
+HEADER = 2**18  # bytes at the start of a file, enough to read its image size
 MOST_UNREADABLE = 0.05  # share of the files; more is a problem of the whole folder
 MAX_CLASSES = 100
 
@@ -43,7 +43,7 @@ class Loaded:
 
     @property
     def background(self) -> Background:
-        """The background that params.yaml says, or what is measured."""
+        """The background: as given, or measured."""
         images = self.raw.images.images
         return resolve_background(self.section["background"], Rows(images, np.arange(len(images))))
 
@@ -63,7 +63,7 @@ def load(section: dict[str, Any], options: Options, root: Path) -> Loaded:
 
     resize, why = first_resize(options, has_files)
     if isinstance(dataset, ImageFiles) and resize is not None and options.policy is None:
-        # Before all images are decoded, since a second time takes as long.
+        # Before all images are decoded, to avoid decoding them twice.
         sizes = sampled_sizes(dataset)
         cut = sum(loss_of_crop(size, resize) > MUCH for size in sizes)
         if cut > MUCH_CUT * len(sizes):
@@ -110,7 +110,7 @@ def first_resize(options: Options, has_files: bool) -> tuple[ResizeParams | None
 def better_resize(
     raw: RawDataset, resize: ResizeParams | None, options: Options, has_files: bool
 ) -> tuple[ResizeParams | None, str]:
-    """What suits the images, after a first look at them, and the reason."""
+    """The resizing that suits the images, after they were read once, and the reason."""
     reading, shape = raw.reading, raw.images.images.shape[2:]
     if options.size is None and options.policy is None:
         # Small images stay as they are.

@@ -1,4 +1,4 @@
-"""Two pictures to look at: a row of images per class, and near twins side by side."""
+"""Two figures: a contact sheet with one row per class, and near twins side by side."""
 
 from __future__ import annotations
 

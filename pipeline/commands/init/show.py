@@ -1,4 +1,4 @@
-"""Prints what was understood of a dataset: a table of classes, then a line for everything else."""
+"""Prints the description of a dataset: a table of classes, then one line per finding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST = 5  # names in a line
 def show(description: Description, path: str, layout: str) -> None:
     """Print the table and the lines; plain text outside a terminal."""
     console = Console(highlight=False, soft_wrap=True)
-    # Names are `Text`: no markup is looked for in them.
+    # Names are `Text`, so that rich does not interpret markup in them.
     console.print(Text(f"{readable(path)}: {layout}"))
     console.print(class_table(description, is_plain=not console.is_terminal))
     for label, line in lines(description):
@@ -97,7 +97,7 @@ def _background(description: Description) -> str:
 
 
 def _copies(description: Description) -> Iterator[tuple[str, str]]:
-    """Images that are there more than once, pixel for pixel."""
+    """Exact copies and conflicting labels."""
     found, names = description.duplicates, description.raw.class_names
     if found.within_class:
         yield "duplicates", f"{found.within_class} exact copies within a class; one of each is kept"
@@ -120,7 +120,7 @@ def _twins(description: Description) -> Iterator[tuple[str, str]]:
     """Images that are nearly the same, and names that look like recordings."""
     twins = description.twins
     if not twins.is_known:
-        yield "near twins", f"not looked for, since there are more than {MAX_COMPARED:,} images"
+        yield "near twins", f"not searched for, since there are more than {MAX_COMPARED:,} images"
     elif not twins.num_images:
         yield "near twins", "none"
     else:

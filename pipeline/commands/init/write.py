@@ -1,4 +1,4 @@
-"""The text of params.yaml: the default preset with the settings of a dataset in their places."""
+"""The text of params.yaml: the default preset with the settings of a dataset filled in."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ WIDTH = 100  # characters of a line; a longer comment goes above it
 PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*")
 NOT_TEXT = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", ".nan", ".inf"}
 HEADER = """\
-# The settings of a study of your own images, written by `python -m pipeline init`. A comment says
-# why a value was chosen, and the flag of init that chooses another. Edit what you like: after a
-# change, `make run` recomputes what depends on it and nothing else.
+# The settings of a study of your own images, written by `python -m pipeline init`. A comment gives
+# the reason for a value, and the flag of init that overrides it. You can edit this file: after a
+# change, `make run` recomputes only what depends on it.
 # `python -m pipeline check` validates this file; `python -m pipeline preset NAME` replaces it with
 # presets/NAME.yaml.
 """
 BALANCE_ARMS = """\
-  # Against unequal class sizes: weights, or images until every class is as large as the largest.
+  # For imbalanced classes: class weights, or added images until all classes are equally large.
   weighted: {kind: real, inputs: data/splits/subsets, per_class: 0, class_weights: balanced}
   oversample_balance: {kind: real, inputs: data/splits/subsets, per_class: balance}
   augment_balance: {kind: real, inputs: data/splits/subsets, per_class: balance, transform: affine}
@@ -145,7 +145,7 @@ def scalar(value: Any) -> str:
 
 
 def written_path(path: Path, root: Path) -> str:
-    """How params.yaml names `path`: relative to the project in it or beside it, else absolute."""
+    """`path` as written in params.yaml: relative if in or beside the project, else absolute."""
     absolute, project = path.expanduser().resolve(), root.resolve()
     if absolute.is_relative_to(project):
         return absolute.relative_to(project).as_posix()

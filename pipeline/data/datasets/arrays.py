@@ -1,4 +1,4 @@
-"""What datasets of arrays share: shapes, labels and class names, checked and brought into form."""
+"""What datasets of arrays share: shapes, labels and class names, validated and converted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ArraysConfig(Section):
     """Where the arrays are and what their classes are called.
 
     `path`: relative to the project's folder or absolute. `class_names`: one per class, by label;
-    None: the labels themselves. `val`: what becomes of a validation part (auto: train, unless there
+    None: the labels themselves. `val`: use of a validation part (auto: train, or test if there
     is no test part).
     """
 
@@ -65,7 +65,7 @@ def user_path(root: Path, path: str) -> Path:
 
 
 def dataset_of(parts: Mapping[str, Part], form: Form) -> RawDataset:
-    """The dataset of the parts train, val, test and unlabeled; raises `DataError` as it names."""
+    """The dataset of train, val, test and unlabeled; raises `DataError` for invalid arrays."""
     images, results = {}, []
     labels = {name: flat_labels(part, form.where) for name, part in parts.items()}
     for name, part in parts.items():
@@ -110,7 +110,7 @@ def channels_first(images: NDArray[Any], where: str, layout: Layout = "auto") ->
         raise DataError(
             where,
             f"expected images of type uint8 with values from 0 to 255, found {images.dtype}",
-            "convert them, or set data.scale if they are decimal numbers",
+            "convert them, or set data.scale if they are floating-point numbers",
         )
     shape = images.shape
     if images.ndim == 3:

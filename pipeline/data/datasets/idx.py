@@ -80,8 +80,8 @@ def read_idx(path: Path, num_dims: int) -> np.ndarray:
 def _payload(path: Path, most: int | None = None) -> bytes:
     """The file's bytes, decompressed if it is gzipped, whatever its name says.
 
-    No more than `most`, or than its header promises and a little, so that a file that unpacks to
-    all the memory there is does no harm.
+    At most `most` bytes, or a little more than the header says, so that a file which decompresses
+    to an enormous size does no harm.
     """
     with path.open("rb") as file:
         magic = file.read(2)

@@ -30,10 +30,10 @@ class ImageFilesConfig(Section):
     """Where the images are and how they are read.
 
     `path`: a folder or a zip, relative to the project's folder or absolute. `classes`: the classes
-    to use, in this order; None: all, in natural order. `val`: what becomes of a validation part
-    (auto: train, unless there is no test part). `channels`: auto is gray if every image is gray in
+    to use, in this order; None: all, in natural order. `val`: use of a validation part (auto:
+    train, or test if there is no test part). `channels`: auto is gray if every image is gray in
     value. `alpha_onto`: the color behind transparent pixels. `on_error: skip` leaves out unreadable
-    files. `masks: skip` leaves out two-valued images beside photos of the same name.
+    files. `masks: skip` leaves out binary images beside photos of the same name.
     """
 
     path: str
@@ -52,7 +52,7 @@ class ImageFilesConfig(Section):
 
 
 class ImageFiles(Dataset):
-    """Images in a folder or a zip; a leaf says which file is of which class."""
+    """Images in a folder or a zip; subclasses list the files with their classes."""
 
     Config: ClassVar[type[Section]] = ImageFilesConfig
 
@@ -157,10 +157,9 @@ def reading(facts: Sequence[Facts], skipped: Mapping[str, Sequence[str]]) -> dic
 
 
 def find_masks(examples: Sequence[Example], facts: Sequence[Facts]) -> set[int]:
-    """Positions of masks: two-valued images beside an image of the same name but extension.
+    """Positions of masks: binary images that differ from another image only by their extension.
 
-    All images of that extension which have such a neighbour must be two-valued, and not all of
-    their neighbours.
+    All such images of one extension must be binary, and not all of the others.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for at, each in enumerate(examples):

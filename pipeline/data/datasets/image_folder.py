@@ -80,7 +80,7 @@ def top(name: str) -> str:
 
 
 def unwrapped(tree: Tree, files: Sequence[File]) -> tuple[Tree, list[File], list[str]]:
-    """Without the folders around all images, which are no classes."""
+    """Without the folders that contain all images, which are not classes."""
     notes: list[str] = []
     kept = list(files)
     while True:

@@ -29,10 +29,10 @@ RANGES = {"0..1": (0.0, 1.0), "-1..1": (-1.0, 1.0)}
 
 
 class NpzConfig(ArraysConfig):
-    """The file, and how its arrays are to be read where that is not clear from them.
+    """The file, and how to read its arrays if that is ambiguous.
 
-    `layout`: the order of height, width and channels, where a side of 1 or 3 makes both possible.
-    `scale`: the range of images that are decimal numbers.
+    `layout`: the order of height, width and channels, if a side of 1 or 3 makes both possible.
+    `scale`: the range of floating-point images.
     """
 
     layout: Layout = "auto"
@@ -122,12 +122,12 @@ def _meaning(name: str) -> tuple[str, str]:
 
 
 def to_bytes(images: NDArray[Any], scale: str, where: str) -> NDArray[np.uint8]:
-    """Decimal numbers of the range `scale` as 0..255."""
+    """Floating-point images in the range `scale` as 0..255."""
     low, high = RANGES[scale]
     if images.dtype.kind != "f" or not (images.min() >= low and images.max() <= high):
         raise DataError(
             where,
-            f"expected decimal numbers from {low:g} to {high:g} by data.scale, found "
+            f"expected floating-point numbers from {low:g} to {high:g} by data.scale, found "
             f"{images.dtype} from {images.min()} to {images.max()}",
             "correct data.scale, or remove it for images of type uint8",
         )

@@ -121,7 +121,7 @@ class Table(ImageFiles):
         return rows, columns, notes
 
     def _rows_of(self, file: File, cells: Cells, columns: Sequence[str]) -> Iterator[Row]:
-        """The rows of one table; a table of a test part may be without labels."""
+        """The rows of one table; a table of the test part may lack labels."""
         part = part_of(file)
         names = find_column(file.name, cells, FILE_COLUMNS, "file_column", self.config.file_column)
         split = find_split(file.name, cells, self.config.split_column)

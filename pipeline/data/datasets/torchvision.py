@@ -1,8 +1,8 @@
-"""Datasets of torchvision, by the name of their class, from files that are on this machine.
+"""Datasets of torchvision, by the name of their class, from local files.
 
 The files lie where torchvision puts them (`<path>/<Class>/raw/` for IDX files, `<path>/` or its own
 folder for the others) or directly in `path`. Nothing is downloaded, torch is not needed, and the
-pickles of CIFAR are read without running what they name, after their checksums matched.
+pickles of CIFAR are read without running code, after their checksums are verified.
 Source of names, checksums and conversions: torchvision 0.29, `torchvision.datasets`.
 """
 

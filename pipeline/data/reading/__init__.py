@@ -1,1 +1,1 @@
-"""From files of the user to arrays of one size: listing, decoding, resizing, keeping."""
+"""Image files to arrays of one size: listing, decoding, resizing, caching."""

@@ -1,9 +1,9 @@
 """Decoded and resized images on disk, memory-mapped, so that no image is decoded twice.
 
-A folder of `.trials/images/` holds the images of one list of files under one way of decoding:
-`images.npy`, uint8 RGB (n, 3, h, w), and `facts.json`, what was found in each file. Both are keyed
-by the files' content, so another list or order takes over what it has in common. Files are written
-in chunks: memory holds a chunk, never all images.
+A folder of `.trials/images/` holds the images of one list of files with one set of decoding
+settings: `images.npy`, uint8 RGB (n, 3, h, w), and `facts.json`, what was found in each file.
+Images are identified by the digest of their file, so another list or order reuses the ones that it
+shares. Files are written in chunks: memory holds a chunk, never all images.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from pipeline.runtime.progress import Progress
 
 CACHE = Path(".trials/images")
 CHUNK = 256  # images decoded between two writes
-MAX_STORES = 3  # kept in a project: disk space against decoding again
+MAX_STORES = 3  # kept per project; more would take more disk space
 MAX_WORKERS = 4  # every worker may hold one large image
 TWO_VALUED = 0.98  # share of the pixels of a mask that are near its two values
 LUMA = np.array([19595, 38470, 7471], dtype=np.uint32)  # ITU-R 601-2 in 1/65536, as Pillow has it
@@ -102,7 +102,7 @@ class Store:
             with atomic(path) as temporary, temporary.open("wb") as file:
                 _write_header(file, shape)
                 for start in range(0, len(index), CHUNK):
-                    # Mapped anew for every chunk, so that pages which were read are given back.
+                    # Mapped again for every chunk, so that the pages already read are released.
                     whole = np.load(self.folder / "images.npy", mmap_mode="r")
                     part = whole[index[start : start + CHUNK]]
                     file.write((to_gray(part) if gray else part).tobytes())
@@ -138,7 +138,7 @@ def decode_files(
         Progress("images", len(files) - num_known, num_known, "images to decode") as progress,
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore")  # Pillow's; what matters is an error or in `Facts`
+        warnings.simplefilter("ignore")  # Pillow's; errors are raised or recorded in `Facts`
         path, read = temporary / "images.npy", partial(_read, tree, decoding)
         copies = [earlier.get(digest) for digest in digests]
         facts = _write(path, files, copies, read, decoding.resize, progress)
@@ -245,7 +245,7 @@ def _read(tree: Tree, decoding: Decoding, file: File) -> Row:
 
 
 def is_two_valued(pixels: Pixels) -> bool:
-    """Whether almost all values are the lowest or the highest one, as in masks drawn by hand."""
+    """Whether the image is binary, up to noise: almost all values are the lowest or the highest."""
     low, high = int(pixels.min()), int(pixels.max())
     margin = (high - low) // 10
     near = (pixels <= low + margin) | (pixels >= high - margin)
@@ -280,7 +280,7 @@ def _earlier(parent: Path, key: str) -> dict[str, Copy]:
 
 
 def _forget(parent: Path, newest: Path) -> None:
-    """Delete all but the last stores: one that was copied from is of no more use."""
+    """Delete all but the last stores."""
     others = [path for path in parent.iterdir() if path.is_dir() and path != newest]
     others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
     for path in others[MAX_STORES - 1 :]:

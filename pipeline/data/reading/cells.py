@@ -1,4 +1,4 @@
-"""Tables of text: csv, tsv, jsonl and parquet, every cell as it is written.
+"""Tables of text: csv, tsv, jsonl and parquet, every cell as text.
 
 No cell is converted: `001`, `NA`, `null` and `$5` stay what they are. Empty cells are empty text.
 """

@@ -1,4 +1,4 @@
-"""What the columns of a table mean: the file, its class, its part of the dataset."""
+"""The meaning of the columns of a table: file, class, part of the dataset."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""One image file to uint8 pixels, gray or RGB, by its content and never by its name.
+"""One image file to uint8 pixels, gray or RGB; the format is recognized by content, not by name.
 
-Nothing is dropped or clipped without a word: every conversion is named in the result.
+Nothing is dropped or clipped silently: the result names every conversion.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from pipeline.runtime.errors import DataError
 
 Pixels = NDArray[np.uint8]
 
-# Raster formats only: others start programs (EPS) or have no content to recognize them by (TGA).
-
+# Raster formats only: others start programs (EPS) or cannot be recognized by content (TGA).
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 EXTENSIONS = frozenset(
     {".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm"}
@@ -52,7 +51,7 @@ DAMAGES = (
 class Decoded:
     """`pixels` uint8 (h, w, 1) or (h, w, 3); the file's mode, its size and what was converted.
 
-    `size` is (height, width) as the file has it, upright; pixels of a large JPEG may be smaller.
+    `size` is (height, width) of the file, upright; a large JPEG may be decoded at a smaller size.
     """
 
     pixels: Pixels
@@ -130,7 +129,7 @@ def _to_bytes(image: Image.Image, where: str, alpha_onto: str) -> tuple[Pixels, 
     if mode.startswith("I"):
         return _scaled(np.asarray(image))[:, :, None], [DEEP]
     if mode in ("F", "LAB"):
-        what = "decimal numbers (mode F)" if mode == "F" else "the mode LAB"
+        what = "floating-point numbers (mode F)" if mode == "F" else "the mode LAB"
         raise DataError(where, f"expected 8 or 16 bits per channel, found {what}", "save it as PNG")
 
     if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
@@ -163,7 +162,7 @@ def _onto(image: Image.Image, color: str) -> tuple[Pixels, list[str]]:
 
 
 def _kind(content: bytes) -> str:
-    """What a file is that is no image, in words."""
+    """The kind of a file that is not an image, in words."""
     start = content[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     kinds = {
         "an empty file": not content,

@@ -69,7 +69,7 @@ def _base(name: str) -> str:
 def linked(
     where: str, rows: Sequence[Row], files: Sequence[File], folder: str | None, suffix: str | None
 ) -> tuple[list[Example], dict[str, tuple[str, ...]]]:
-    """The images of `rows`, and the names of rows and images without partner.
+    """The images of `rows`, and the names of rows without an image and images without a row.
 
     Raises `DataError` if no row has an image, or one image has two labels.
     """

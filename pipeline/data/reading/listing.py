@@ -36,7 +36,7 @@ class Listing:
 
     `class_names[label]`; `train` has the labeled images, then the unlabeled ones; `test` is empty
     if there is no test set. `columns` are the names of `Example.cells`. `skipped` are names of
-    files by reason; `notes` are sentences on what was understood.
+    files by reason; `notes` are sentences on how the files were interpreted.
     """
 
     tree: Tree
@@ -68,10 +68,10 @@ def arrange(
 ) -> Listing:
     """One class list in natural order for all parts, and the parts joined to train and test.
 
-    `classes` picks and orders them; images of others are left out. `val` says what becomes of the
-    validation part: auto is train, unless there is no test part. `named` are classes that must have
-    an image. Raises `DataError` naming classes that are empty, only in one part, or differ only in
-    case or in how accents are stored.
+    `classes` picks and orders them; images of others are left out. `val` is the use of the
+    validation part: auto is train, or test if there is no test part. `named` are further classes
+    that must have an image. Raises `DataError` naming classes that are empty, only in one part, or
+    differ only in case or Unicode normalization.
     """
     found = {each.class_name for each in examples if each.class_name is not None}
     names = _class_list(where, found | {*named}, classes)

@@ -1,4 +1,4 @@
-"""Images of any size to one size, antialiased, and what that costs.
+"""Images of any size to one size, antialiased, with a record of what is lost.
 
 Lanczos, the filter of scikit-image's and Pillow's thumbnails: it averages over all pixels that a
 smaller pixel covers, and stays sharper than a box. A large image is reduced by a whole factor
@@ -37,7 +37,7 @@ def resize(
 ) -> Resized:
     """`pixels` (h, w, c) in `params.shape`; `full_size` is the file's, if it was reduced already.
 
-    `pad` fills up with the color of the image's own border.
+    `pad` fills with the color of the image's own border.
     """
     height, width = pixels.shape[:2]
     target_height, target_width = target = params.shape
@@ -105,13 +105,13 @@ def refuse_other_size(names: Sequence[str], first: tuple[int, int], other: tuple
 
 
 def resize_all(images: Pixels, params: ResizeParams) -> tuple[Pixels, list[Resized]]:
-    """Images (n, c, h, w), every one resized; the results one by one tell what it cost."""
+    """Images (n, c, h, w), every one resized; the results record what each image lost."""
     results = [resize(image, params) for image in np.moveaxis(images, 1, 3)]
     return np.stack([np.moveaxis(each.pixels, 2, 0) for each in results]), results
 
 
 def cost(params: ResizeParams | None, results: Sequence[Resized]) -> dict[str, Any] | None:
-    """What resizing did to all images, as a JSON record; None if there was none."""
+    """The effect of resizing on all images, as a JSON record; None without resizing."""
     if params is None:
         return None
     lost = [each.lost_area for each in results]

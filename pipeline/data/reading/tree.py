@@ -1,4 +1,4 @@
-"""The files below a folder or in a zip, in natural order, without what systems leave there."""
+"""The files below a folder or in a zip, in natural order, without hidden and system files."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Tree:
 def open_tree(path: Path, where: str = "data.path") -> Tree:
     """The files of a folder or a zip; `where` is the key that named it, for errors.
 
-    Raises `DataError` if there is neither, for a damaged zip and for a zip whose names leave it.
+    Raises `DataError` if there is neither, for a damaged zip, and for a zip with outside paths.
     """
     if path.is_dir():
         return _walk(path)
