@@ -111,6 +111,7 @@ def settings(root: Path, arguments: argparse.Namespace) -> Params:
 
 def invert_splits(source: Path, target: Path) -> None:
     """Copy the folder `source` with the negatives of all images, and of their background."""
+    shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
     for path in target.rglob("*.npz"):
         arrays = read_npz(path)
@@ -245,15 +246,16 @@ def border_rows(upright: Shares, inverted: Shares) -> list[Row]:
 def benchmark(arguments: argparse.Namespace) -> str:
     """Both runs; writes the tables and the figure, and returns the tables."""
     runs = {}
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as temporary:
+        work = arguments.work or Path(temporary)
         for polarity in POLARITIES:
-            root = Path(name) / polarity
-            root.mkdir()
+            root = work / polarity
+            root.mkdir(parents=True, exist_ok=True)
             params = settings(root, arguments)
             if polarity == "upright":
                 prepare.run(params, root)
             else:
-                invert_splits(Path(name) / "upright" / SPLITS, root / SPLITS)
+                invert_splits(work / "upright" / SPLITS, root / SPLITS)
             run_stages(params, root)
             runs[polarity] = measured(params, root)
 
@@ -286,6 +288,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=count, metavar="N", help="default: those of params.yaml")
     parser.add_argument(
         "--workers", type=num_threads, default=0, metavar="W", help="default: one per core"
+    )
+    parser.add_argument(
+        "--work", type=no_file, help="folder that keeps both runs, so that a killed one goes on"
     )
     parser.add_argument("--out", type=no_file, required=True, help="folder for the two files")
     return parser.parse_args(arguments)
