@@ -60,7 +60,7 @@ class ResizeParams(Section):
     """The size of all images in pixels, one side or (height, width), and how they are resized.
 
     `crop` cuts the longer side at both ends, `pad` fills both ends of the shorter one with the
-    color of the image's border, `stretch` changes the aspect ratio.
+    levels of `background`, or the color of the image's border, `stretch` changes the aspect ratio.
     """
 
     size: Side | Annotated[tuple[Side, Side], Field(strict=False)]  # YAML has lists only
@@ -142,6 +142,15 @@ class DataParams(Section):
         }
         own = {key: value for key, value in section.items() if key not in settings}
         return {**own, "settings": settings}
+
+    @model_validator(mode="after")
+    def _known_channels(self) -> DataParams:
+        levels = self.background
+        if isinstance(levels, list) and len(levels) not in (1, 3):
+            raise ValueError(
+                f"background: expected one value, or 3 (one per channel), found {levels}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_test(self) -> DataParams:

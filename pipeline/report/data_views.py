@@ -16,7 +16,7 @@ Manifest = Mapping[str, Any]
 CHANNELS = {1: "gray", 3: "RGB"}
 POLICIES = {
     "crop": "cut at both ends of the longer side",
-    "pad": "filled with the color of the image's border at both ends of the shorter side",
+    "pad": "filled with a color, given or of the image's border, at both ends of the shorter side",
     "stretch": "stretched, which changes the aspect ratio",
 }
 

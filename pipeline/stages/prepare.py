@@ -37,8 +37,8 @@ def run(params: Params, root: Path) -> None:
     # One split for all seeds, under the name of the first, or one for each.
     seeds = params.study.seeds if params.data.per_seed else params.study.seeds[:1]
     splits = {seed: split(params, found, seed if params.data.per_seed else None) for seed in seeds}
-    # Measured in one pool, so that the background is the same for all seeds.
-    color = resolve_background(params.data.background, splits[seeds[0]].pool.rows())
+    # Measured before the split, so that the background is the same for all seeds.
+    color = resolve_background(params.data.background, raw.images.images, raw.boxes)
 
     with replacing(root / layout.SPLITS) as folder:
 

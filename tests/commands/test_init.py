@@ -15,9 +15,13 @@ from pipeline.__main__ import app
 from pipeline.commands import presets
 from pipeline.commands.check import check_params
 from pipeline.commands.init.describe import sequences
+from pipeline.commands.init.options import Options
+from pipeline.commands.init.reading import load, suitable_resize
 from pipeline.commands.init.write import line, scalar
 from pipeline.config.schema import Params, load_params
 from pipeline.config.validation import FILE, parse_yaml
+from pipeline.data.reading import cache
+from pipeline.data.reading.decoding import Decoded, decode
 from pipeline.stages import prepare
 
 ARABIC, BOLD, PLAIN = "قطط", "<b>bold", "[red]dogs"
@@ -354,3 +358,68 @@ def test_real_sets(name: str, project: Path, init: Init) -> None:
     else:
         assert params.data.group is None
         assert params.data.imbalance == 1.0
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([(32, 40)], None),  # small and of one size
+        ([(6, 6)], ((8, 8), "crop")),
+        ([(6, 20)], ((20, 20), "pad")),
+        ([(16, 16), (16, 24)], ((24, 24), "pad")),
+        ([(16, 16), (20, 20)], ((20, 20), "crop")),
+        ([(200, 200)], ((32, 32), "crop")),
+        ([(20, 120)], ((32, 32), "pad")),
+        ([], None),
+    ],
+)
+def test_the_size_suits_the_images(sizes: list[tuple[int, int]], expected: object) -> None:
+    resize, why = suitable_resize(sizes, Options())
+    assert (resize and (resize.shape, resize.policy)) == expected
+    assert bool(why) == (resize is not None)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((20, 120), ((32, 32), "pad")), ((6, 6), ((8, 8), "crop")), ((140, 140), ((32, 32), "crop"))],
+)
+def test_arrays_that_models_refuse_are_resized(
+    size: tuple[int, int], expected: object, project: Path, init: Init
+) -> None:
+    path = project.parent / "set.npz"
+    np.savez(path, images=np.stack(smooth(90, size)), labels=np.arange(90) % 3)
+    result = init(path)
+    assert result.exit_code == 0, result.output
+    resize = check_params(project).data.resize
+    assert resize is not None
+    assert (resize.shape, resize.policy) == expected
+
+
+def test_small_files_of_one_size_are_decoded_once(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = []
+
+    def watched(content: bytes, where: str, *settings: object) -> Decoded:
+        names.append(where)
+        return decode(content, where, *settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cache, "decode", watched)
+    folder = three_classes(project.parent / "photos", 5)
+    loaded = load({"name": "image_folder", "path": str(folder)}, Options(), project)
+    assert "resize" not in loaded.section
+    assert len(names) == len(set(names)) == 15
+
+
+def test_padding_is_no_background_and_a_flag_reaches_it(project: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        noise = rng.integers(0, 200, (20, 1, 1, 1)) + rng.integers(0, 50, (20, 20, 80, 3))
+        write_class(project.parent / "photos" / name, list(noise.astype(np.uint8)))
+    section = {"name": "image_folder", "path": str(project.parent / "photos")}
+    loaded = load(section, Options(), project)
+    assert loaded.section["resize"] == {"size": 32, "policy": "pad"}
+    assert loaded.background is None
+    loaded = load(section, Options(background="255"), project)
+    assert loaded.background == (255,)
+    assert (loaded.raw.images.images[:, :, :12] == 255).all()

@@ -13,7 +13,6 @@ from pipeline.data.datasets.digits import Digits
 from pipeline.data.datasets.toy import Toy
 from pipeline.data.images import Background
 from pipeline.runtime.errors import ParamsError
-from pipeline.runtime.files import Rows
 
 
 def plain(color: tuple[int, ...], noise: int = 0) -> np.ndarray:
@@ -70,12 +69,18 @@ def test_params_yaml_says_the_background_or_how_to_find_it(
     rule: object, expected: Background
 ) -> None:
     images = plain((90, 90, 90))
-    assert resolve_background(rule, Rows(images, np.arange(50))) == expected  # type: ignore[arg-type]
+    assert resolve_background(rule, images) == expected  # type: ignore[arg-type]
 
 
 def test_a_list_for_other_channels_is_refused() -> None:
-    rows = Rows(plain((0, 0, 0)), np.arange(5))
     with pytest.raises(ParamsError, match=r"one value, or 3 .*found \[1, 2\]"):
-        resolve_background([1, 2], rows)
+        resolve_background([1, 2], plain((0, 0, 0)))
     with pytest.raises(ParamsError, match=r"expected one value, found \[1, 2, 3\]"):
-        resolve_background([1, 2, 3], Rows(plain((0,)), np.arange(5)))
+        resolve_background([1, 2, 3], plain((0,)))
+
+
+def test_only_the_part_inside_of_padding_is_measured() -> None:
+    images = plain((90,))
+    images[:, :, 2:] = 200
+    boxes = np.tile([2, 0, images.shape[2] - 2, images.shape[3]], (len(images), 1))
+    assert measured_background(images, boxes) == (200,)

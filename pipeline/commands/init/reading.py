@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 from PIL import Image
 
 from pipeline.commands.init.options import Options
@@ -22,9 +21,9 @@ from pipeline.data.images import Background
 from pipeline.data.reading.decoding import DAMAGES, FORMATS
 from pipeline.data.reading.resizing import MUCH
 from pipeline.runtime.errors import DataError, ParamsError
-from pipeline.runtime.files import Rows
 
 SIDE = 32  # pixels, unless images are smaller
+LEAST_SIDE = 8  # pixels; models need at least this many
 KEPT = 40  # pixels; images of one size up to this keep it
 MUCH_CUT = 0.1  # `pad` is chosen if a larger share of the images would lose much of their area
 SAMPLED = 500  # files whose sizes are looked at before all are decoded
@@ -44,8 +43,8 @@ class Loaded:
     @property
     def background(self) -> Background:
         """The background: as given, or measured."""
-        images = self.raw.images.images
-        return resolve_background(self.section["background"], Rows(images, np.arange(len(images))))
+        raw = self.raw
+        return resolve_background(self.section["background"], raw.images.images, raw.boxes)
 
 
 def load(section: dict[str, Any], options: Options, root: Path) -> Loaded:
@@ -55,23 +54,24 @@ def load(section: dict[str, Any], options: Options, root: Path) -> Loaded:
     """
     section = {**section, "background": background_of(options.background)}
     dataset = open_dataset(_params(section, None), root)
-    has_files = isinstance(dataset, ImageFiles)
     if isinstance(dataset, ImageFiles):
         refuse_many_classes(str(section["path"]), dataset.listing.class_names)
         if "on_error" not in section:
             section["on_error"] = "skip"
 
-    resize, why = first_resize(options, has_files)
-    if isinstance(dataset, ImageFiles) and resize is not None and options.policy is None:
-        # Before all images are decoded, to avoid decoding them twice.
-        sizes = sampled_sizes(dataset)
-        cut = sum(loss_of_crop(size, resize) > MUCH for size in sizes)
-        if cut > MUCH_CUT * len(sizes):
-            resize = resize.model_copy(update={"policy": "pad"})
-            why = f"crop would cut more than 20 % of {cut} of {len(sizes)} images; --size, --policy"
-    raw = open_dataset(_params(section, resize), root).load()
+    # By the sizes of some files, to avoid decoding all of them twice.
+    sizes = sampled_sizes(dataset) if isinstance(dataset, ImageFiles) else []
+    resize, why = suitable_resize(sizes, options)
+    try:
+        raw = open_dataset(_params(section, resize), root).load()
+    except DataError:
+        # The other files differ in size, or arrays are too large as they are.
+        if resize is not None:
+            raise
+        resize = ResizeParams(size=SIDE)
+        raw = open_dataset(_params(section, resize), root).load()
     refuse_many_classes(str(section["path"]), raw.class_names)
-    other, reason = better_resize(raw, resize, options, has_files)
+    other, reason = better_resize(raw, resize, options)
     why = reason or why
     if other != resize:
         resize = other
@@ -90,48 +90,62 @@ def _params(section: dict[str, Any], resize: ResizeParams | None) -> DataParams:
     return params.model_copy(update={"resize": resize})
 
 
-def first_resize(options: Options, has_files: bool) -> tuple[ResizeParams | None, str]:
-    """The size to try first; arrays are looked at as they are."""
-    policy = options.policy or "crop"
+def suitable_resize(
+    sizes: Sequence[tuple[int, int]], options: Options
+) -> tuple[ResizeParams | None, str]:
+    """The resizing that suits images of these sizes (height, width), as far as no flag says it.
+
+    Images of one size are kept if they are small; none of no size are looked at as they are.
+    """
     policies = get_args(ResizeParams.model_fields["policy"].annotation)
-    if policy not in policies:
+    if options.policy is not None and options.policy not in policies:
         raise ParamsError(
             "init: --policy",
-            f"expected one of {', '.join(policies)}, found {policy!r}",
+            f"expected one of {', '.join(policies)}, found {options.policy!r}",
             "choose one",
         )
-    if options.size is None and not has_files and options.policy is None:
-        return None, ""
-    values = {"size": options.size or SIDE, "policy": policy}
+    if options.size is None and options.policy is None:
+        same = len(set(sizes)) == 1
+        if not sizes or (same and min(sizes[0]) >= LEAST_SIDE and max(sizes[0]) <= KEPT):
+            return None, ""
+
+    # Small images are enlarged no more than needed.
+    largest = max((max(size) for size in sizes), default=SIDE)
+    side = min(SIDE, max(LEAST_SIDE, largest)) if options.size is None else options.size
+    values = {"size": side, "policy": options.policy or "crop"}
     resize = validate(ResizeParams, values, f"{FILE}: data.resize")
-    return resize, "--size and --policy"
+    if options.policy is not None or not sizes:
+        return resize, "--size and --policy"
+
+    cut = sum(loss_of_crop(size, resize) > MUCH for size in sizes)
+    if cut > MUCH_CUT * len(sizes):
+        resize = resize.model_copy(update={"policy": "pad"})
+    return resize, _words(cut, len(sizes), resize)
 
 
 def better_resize(
-    raw: RawDataset, resize: ResizeParams | None, options: Options, has_files: bool
+    raw: RawDataset, resize: ResizeParams | None, options: Options
 ) -> tuple[ResizeParams | None, str]:
     """The resizing that suits the images, after they were read once, and the reason."""
-    reading, shape = raw.reading, raw.images.images.shape[2:]
-    if options.size is None and options.policy is None:
-        # Small images stay as they are.
-        same = reading.get("num_sizes") == 1 and max(reading["largest"]) <= KEPT
-        if resize is not None and has_files and same:
-            return None, ""
-        if resize is None and max(shape) > KEPT:
-            resize = ResizeParams(size=SIDE)
-            return (
-                resize,
-                f"images are {shape[1]} x {shape[0]}; --size 64 shows more, and is slower",
-            )
-
-    cost = reading.get("resize") or {}
-    cut = cost.get("num_cropped_much", 0)
+    reading = raw.reading
     total = max(1, reading.get("num_files", len(raw.images)))
-    if resize is not None and options.policy is None and cut > MUCH_CUT * total:
-        padded = resize.model_copy(update={"policy": "pad"})
-        return padded, f"crop would cut more than 20 % of {cut} of {total} images; --size, --policy"
-    words = f"crop cuts more than 20 % of {cut} of {total} images; --size, --policy"
-    return resize, words if resize is not None and resize.policy == "crop" else ""
+    if reading.get("num_sizes") == 1:
+        height, width = reading["largest"]
+        return suitable_resize([(height, width)] * total, options)
+    cut = (reading.get("resize") or {}).get("num_cropped_much", 0)
+    if resize is None or resize.policy != "crop" or options.policy is not None:
+        return resize, ""
+    if cut > MUCH_CUT * total:
+        resize = resize.model_copy(update={"policy": "pad"})
+    return resize, _words(cut, total, resize)
+
+
+def _words(cut: int, total: int, resize: ResizeParams) -> str:
+    """The reason for a policy: how many images `crop` cuts much of."""
+    if cut == 0:
+        return "crop cuts at most 20 % of every image; --size, --policy"
+    verb = "cuts" if resize.policy == "crop" else "would cut"
+    return f"crop {verb} more than 20 % of {cut} of {total} images; --size, --policy"
 
 
 def sampled_sizes(dataset: ImageFiles) -> list[tuple[int, int]]:

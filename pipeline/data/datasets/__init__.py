@@ -32,7 +32,10 @@ def open_dataset(params: DataParams, root: Path) -> Dataset:
     """The dataset of params.yaml; raises `ParamsError` for an unknown name or wrong settings."""
     refuse_unknown(f"{FILE}: data.name", params.name, DATASETS)
     family = DATASETS[params.name]
-    return family(member_config(family.Config, params.settings, "data"), root, params.resize)
+    config = member_config(family.Config, params.settings, "data")
+    levels = params.background
+    given = tuple(levels) if isinstance(levels, list) else None
+    return family(config, root, params.resize, given)
 
 
 def load_dataset(params: DataParams, root: Path) -> RawDataset:

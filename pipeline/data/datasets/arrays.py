@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pipeline.config.schema import ResizeParams
 from pipeline.config.validation import Section
 from pipeline.data.datasets.base import RawDataset
-from pipeline.data.images import UNLABELED, Images, LabeledImages
+from pipeline.data.images import UNLABELED, Background, Images, LabeledImages
 from pipeline.data.reading.listing import Val
-from pipeline.data.reading.resizing import Resized, cost, refuse_size, resize_all
+from pipeline.data.reading.resizing import Resized, boxes_of, cost, refuse_size, resize_all
 from pipeline.runtime.errors import DataError
 
 Layout = Literal["auto", "nhwc", "nchw"]
@@ -45,11 +45,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Form:
-    """How arrays become images: their place in the file, names of classes, final size."""
+    """How arrays become images: place in the file, class names, final size, color of padding."""
 
     where: str
     class_names: Sequence[str] | None = None
     resize: ResizeParams | None = None
+    background: Background = None
     layout: Layout = "auto"
     val: Val = "auto"
 
@@ -66,15 +67,15 @@ def user_path(root: Path, path: str) -> Path:
 
 def dataset_of(parts: Mapping[str, Part], form: Form) -> RawDataset:
     """The dataset of train, val, test and unlabeled; raises `DataError` for invalid arrays."""
-    images, results = {}, []
+    images: dict[str, Images] = {}
+    results: dict[str, list[Resized]] = {name: [] for name in parts}
     labels = {name: flat_labels(part, form.where) for name, part in parts.items()}
     for name, part in parts.items():
         pixels = channels_first(part.images, form.where, form.layout)
         if form.resize is None:
             refuse_size(form.where, *pixels.shape[2:])
         else:
-            pixels, costs = resize_all(pixels, form.resize)
-            results += costs
+            pixels, results[name] = resize_all(pixels, form.resize, form.background)
         images[name] = pixels
     if all((pixels == pixels[:, :1]).all() for pixels in images.values()):
         images = {name: np.ascontiguousarray(pixels[:, :1]) for name, pixels in images.items()}
@@ -85,7 +86,7 @@ def dataset_of(parts: Mapping[str, Part], form: Form) -> RawDataset:
     use = {"train": "train", "unlabeled": "train", "test": "test", "val": form.val}
     if form.val == "auto":
         use["val"] = "train" if "test" in parts else "test"
-    joined = {}
+    joined, boxes = {}, {}
     for target in ("train", "test"):
         names = [name for name in ("train", "val", "test", "unlabeled") if name in parts]
         names = [name for name in names if use[name] == target]
@@ -95,12 +96,19 @@ def dataset_of(parts: Mapping[str, Part], form: Form) -> RawDataset:
                 np.concatenate([numbers[name] for name in names]),
                 form.where if target == "train" else f"{form.where}, test part",
             )
+            boxes[target] = boxes_of(
+                form.resize, [each.box for name in names for each in results[name]]
+            )
     if "train" not in joined:
         raise DataError(form.where, "expected a part for training, found none", "add it")
     notes = [f"the validation part is used as: {use['val']}"] if "val" in parts else []
-    record = _record(parts, form, results)
+    record = _record(parts, form, [each for part in results.values() for each in part])
     return RawDataset(
-        joined["train"], joined.get("test"), class_names, reading={**record, "notes": notes}
+        joined["train"],
+        joined.get("test"),
+        class_names,
+        reading={**record, "notes": notes},
+        boxes=boxes["train"],
     )
 
 

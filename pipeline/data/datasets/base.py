@@ -12,7 +12,8 @@ import numpy as np
 
 from pipeline.config.schema import ResizeParams
 from pipeline.config.validation import Section
-from pipeline.data.images import UNLABELED, LabeledImages
+from pipeline.data.background import Boxes
+from pipeline.data.images import UNLABELED, Background, LabeledImages
 from pipeline.runtime.errors import DataError
 
 DIGIT_NAMES = tuple(str(digit) for digit in range(10))
@@ -35,7 +36,8 @@ class RawDataset:
 
     `class_names[label]` is the name in reports. Images outside the test set may be unlabeled (-1)
     and then belong to the pool. `origins` and `test_origins` are those of `images` and `test`.
-    `reading` is a JSON record of what was read, skipped and resized, for the report. Raises
+    `reading` is a JSON record of what was read, skipped and resized, for the report. `boxes` are
+    the parts of `images` inside of padding; None: images are not padded. Raises
     `DataError` for fewer than two classes, for classes without an image and for labels without a
     name.
     """
@@ -46,6 +48,7 @@ class RawDataset:
     origins: Origins = Origins()
     test_origins: Origins = Origins()
     reading: Mapping[str, Any] = field(default_factory=dict)
+    boxes: Boxes | None = None
 
     def __post_init__(self) -> None:
         num_classes = len(self.class_names)
@@ -74,15 +77,23 @@ class Dataset(ABC):
     """A source of images: reads or downloads them; does not split, shuffle or scale values.
 
     `root` is the project's folder, where relative paths start. A dataset of files resizes them as
-    it decodes them (`resize`); `None` keeps their size.
+    it decodes them (`resize`); `None` keeps their size. `pad` fills with the color `background`;
+    None: with the color of the image's own border.
     """
 
     Config: ClassVar[type[Section]]
 
-    def __init__(self, config: Any, root: Path, resize: ResizeParams | None = None) -> None:
+    def __init__(
+        self,
+        config: Any,
+        root: Path,
+        resize: ResizeParams | None = None,
+        background: Background = None,
+    ) -> None:
         self.config = config
         self.root = root
         self.resize = resize
+        self.background = background
 
     def files(self) -> list[Path]:
         """The files below a folder of the user that `load` reads, so that a change is noticed."""

@@ -140,7 +140,8 @@ class Idx(Dataset):
             for name, (images, labels) in self.pairs.items()
         }
         where, names = f"data.path {self.config.path}", self.config.class_names
-        return dataset_of(parts, Form(where, names, self.resize, val=self.config.val))
+        form = Form(where, names, self.resize, self.background, val=self.config.val)
+        return dataset_of(parts, form)
 
 
 def find_pairs(files: Iterable[Path]) -> dict[str, tuple[Path, Path]]:

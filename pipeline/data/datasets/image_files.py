@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from os.path import splitext
 from pathlib import Path
@@ -19,8 +20,9 @@ from pipeline.config.validation import Section
 from pipeline.data.datasets.base import Dataset, Origins, RawDataset
 from pipeline.data.images import LabeledImages
 from pipeline.data.reading.cache import Decoding, Facts, Store, decode_files, refuse_unreadable
+from pipeline.data.reading.decoding import common_span
 from pipeline.data.reading.listing import Example, Listing, Val, refuse_missing
-from pipeline.data.reading.resizing import Resized, cost
+from pipeline.data.reading.resizing import Resized, boxes_of, cost
 from pipeline.data.reading.tree import Tree, open_tree
 
 NUM_EXAMPLES = 5  # names per reason in the record
@@ -84,8 +86,13 @@ class ImageFiles(Dataset):
         listing = self.listing
         examples = listing.examples
         files = [each.file for each in examples]
-        decoding = Decoding(self.resize, self.config.alpha_onto)
+        decoding = Decoding(self.resize, self.config.alpha_onto, self.background)
         store = decode_files(listing.tree, files, self.root, decoding)
+        # Images of 16 bits all have one span, which is known once all were read.
+        spans = [facts.span for facts in store.facts if facts.span is not None]
+        if spans and common_span(spans) != decoding.span:
+            decoding = replace(decoding, span=common_span(spans))
+            store = decode_files(listing.tree, files, self.root, decoding)
         if self.config.on_error == "stop":
             refuse_unreadable(files, store.facts)
 
@@ -117,6 +124,7 @@ class ImageFiles(Dataset):
             origins(listing, chosen[train]),
             origins(listing, chosen[test]),
             self._record(store, masks, index),
+            boxes_of(self.resize, [store.facts[at].box for at in index[train]]),
         )
 
     def _record(self, store: Store, masks: set[int], index: np.ndarray) -> dict[str, Any]:

@@ -29,11 +29,12 @@ class ImageFolder(ImageFiles):
     def list_images(self) -> Listing:
         where = f"data.path {self.config.path}"
         images, others = image_files(self.tree)
+        links = self.tree.skipped_links
         if not images:
             raise DataError(
                 where,
-                f"expected images in a folder per class, found {described(others)}",
-                "correct data.path",
+                f"expected images in a folder per class, found {described(others)}{links}",
+                "copy the files in place of the links (cp -rL)" if links else "correct data.path",
             )
         tree, files, notes = unwrapped(self.tree, images)
         if are_parts(where, files):

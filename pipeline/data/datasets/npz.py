@@ -58,7 +58,7 @@ class Npz(Dataset):
                 for name, part in parts.items()
             }
         names, layout, val = self.config.class_names, self.config.layout, self.config.val
-        return dataset_of(parts, Form(where, names, self.resize, layout, val))
+        return dataset_of(parts, Form(where, names, self.resize, self.background, layout, val))
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import overload
 
 from typing_extensions import override
 
@@ -128,12 +129,13 @@ class Table(ImageFiles):
         labels = self._labels(file, cells, names, split, part)
         parts = parts_of(file.name, cells.columns[split]) if split else (part,) * len(cells)
         folder = file.name.rpartition("/")[0]
+        known = split is not None or part_of(file, None) is not None
         empty = ("",) * len(cells)
         lines = zip(*(cells.columns.get(column, empty) for column in columns), strict=True)
         for name, label, where, line in zip(
             cells.columns[names], labels, parts, lines, strict=True
         ):
-            yield Row(name, unicodedata.normalize("NFC", label), where, line, folder)
+            yield Row(name, unicodedata.normalize("NFC", label), where, line, folder, known)
 
     def _labels(
         self, file: File, cells: Cells, names: str, split: str | None, part: str
@@ -220,8 +222,12 @@ def _unclear(where: str, names: Sequence[str]) -> DataError:
     )
 
 
-def part_of(file: File) -> str:
-    """The part that a table is for, from its folder or its name; train if neither says."""
+@overload
+def part_of(file: File) -> str: ...
+@overload
+def part_of(file: File, default: None) -> str | None: ...
+def part_of(file: File, default: str | None = "train") -> str | None:
+    """The part that a table is for, from its folder or its name; `default` if neither says."""
     folder, _, name = file.name.rpartition("/")
     words = [folder.casefold(), *re.split(r"[^a-z]+", PurePosixPath(name).stem.casefold())]
-    return next((PARTS[word] for word in words if word in PARTS), "train")
+    return next((PARTS[word] for word in words if word in PARTS), default)

@@ -14,7 +14,7 @@ import io
 import pickle
 import string
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -135,12 +135,12 @@ class Torchvision(Dataset):
     def load(self) -> RawDataset:
         parts, names = self.known.read(self.files())
         where = f"torchvision's {self.config.dataset}"
-        raw = dataset_of(parts, Form(where, names, self.resize))
+        raw = dataset_of(parts, Form(where, names, self.resize, self.background))
         if self.config.dataset != "EMNIST":
             return raw
         note = "EMNIST's files have their images transposed; they are shown upright here"
         reading = {**raw.reading, "notes": [*raw.reading.get("notes", []), note]}
-        return RawDataset(raw.images, raw.test, raw.class_names, reading=reading)
+        return replace(raw, reading=reading)
 
 
 def known(name: str, split: str) -> Known:

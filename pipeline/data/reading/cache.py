@@ -12,10 +12,11 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,10 +26,10 @@ import PIL
 from numpy.typing import NDArray
 
 from pipeline.config.schema import ResizeParams
-from pipeline.data.images import Images
-from pipeline.data.reading.decoding import Pixels, decode
+from pipeline.data.images import Background, Images
+from pipeline.data.reading.decoding import SIXTEEN_BITS, Pixels, Span, decode
 from pipeline.data.reading.digests import Digests
-from pipeline.data.reading.resizing import Resized, refuse_other_size, refuse_size, resize
+from pipeline.data.reading.resizing import Box, Resized, refuse_other_size, refuse_size, resize
 from pipeline.data.reading.tree import File, Tree
 from pipeline.runtime.errors import DataError
 from pipeline.runtime.files import atomic, file_digest, read_json, replacing, write_json
@@ -37,6 +38,7 @@ from pipeline.runtime.progress import Progress
 CACHE = Path(".trials/images")
 CHUNK = 256  # images decoded between two writes
 MAX_STORES = 3  # kept per project; more would take more disk space
+ABANDONED_NS = 86_400 * 10**9  # a day: no run is still writing an unfinished store of that age
 MAX_WORKERS = 4  # every worker may hold one large image
 TWO_VALUED = 0.98  # share of the pixels of a mask that are near its two values
 LUMA = np.array([19595, 38470, 7471], dtype=np.uint32)  # ITU-R 601-2 in 1/65536, as Pillow has it
@@ -46,17 +48,25 @@ CODE = ("cache.py", "decoding.py", "resizing.py")
 
 @dataclass(frozen=True)
 class Decoding:
-    """How files become arrays: the final size, the color behind transparent pixels."""
+    """How files become arrays.
+
+    The final size, the color behind transparent pixels, the color that `pad` fills with (None: that
+    of the image's border), and the values of gray images of 16 bits that become 0 and 255.
+    """
 
     resize: ResizeParams | None = None
     alpha_onto: str = "white"
+    background: Background = None
+    span: Span = SIXTEEN_BITS
 
     @property
     def key(self) -> str:
         """A digest of these settings, of the code that decodes and of Pillow's version."""
         code = [file_digest(Path(__file__).with_name(name)) for name in CODE]
         size = self.resize and [self.resize.shape, self.resize.policy]
-        return _short(json.dumps([size, self.alpha_onto, code, PIL.__version__]))
+        fill = self.background if self.resize and self.resize.policy == "pad" else None
+        settings = [size, self.alpha_onto, fill, self.span]
+        return _short(json.dumps([*settings, code, PIL.__version__]))
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,8 @@ class Facts:
     """What was found in one file; `error` says why it could not be read.
 
     `size` (height, width) is the file's own. `gray`: all channels are equal; `two_valued`: as
-    a mask, see `is_two_valued`.
+    a mask, see `is_two_valued`. `box`: the part inside of padding; `span`: the lowest and
+    highest value of a gray image of 16 bits.
     """
 
     mode: str = ""
@@ -74,6 +85,8 @@ class Facts:
     lost_area: float = 0.0
     gray: bool = True
     two_valued: bool = False
+    box: Box | None = None
+    span: Span | None = None
     error: str | None = None
 
 
@@ -221,14 +234,17 @@ def _read(tree: Tree, decoding: Decoding, file: File) -> Row:
     params = decoding.resize
     at_least = 2 * max(params.shape) if params else None
     try:
-        decoded = decode(tree.read(file), file.name, decoding.alpha_onto, at_least)
+        content = tree.read(file)
+        decoded = decode(content, file.name, decoding.alpha_onto, at_least, decoding.span)
     except DataError as error:
         return None, Facts(error=error.args[1])
     except OSError as error:
         return None, Facts(error=f"expected a readable file, found: {error.strerror or error}")
 
     pixels = decoded.pixels
-    resized = resize(pixels, params, decoded.size) if params else Resized(pixels)
+    resized = Resized(pixels)
+    if params is not None:
+        resized = resize(pixels, params, decoded.size, decoding.background)
     final = resized.pixels
     is_gray = bool((final == final[:, :, :1]).all())
     facts = Facts(
@@ -239,6 +255,8 @@ def _read(tree: Tree, decoding: Decoding, file: File) -> Row:
         round(resized.lost_area, 4),
         is_gray,
         two_valued=is_gray and is_two_valued(pixels),
+        box=resized.box,
+        span=decoded.span,
     )
     channels_first = np.moveaxis(final, 2, 0)
     return np.broadcast_to(channels_first, (3, *final.shape[:2])), facts
@@ -280,10 +298,20 @@ def _earlier(parent: Path, key: str) -> dict[str, Copy]:
 
 
 def _forget(parent: Path, newest: Path) -> None:
-    """Delete all but the last stores."""
-    others = [path for path in parent.iterdir() if path.is_dir() and path != newest]
-    others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    for path in others[MAX_STORES - 1 :]:
+    """Delete all but the last stores, and what runs that were killed left behind."""
+    stores: list[tuple[int, Path]] = []
+    unfinished: list[tuple[int, Path]] = []
+    for path in parent.iterdir():
+        try:
+            changed = path.stat().st_mtime_ns
+        except FileNotFoundError:  # of a run that has just finished
+            continue
+        if path.is_dir() and path != newest:
+            (unfinished if path.name.startswith(".") else stores).append((changed, path))
+
+    too_many = sorted(stores, reverse=True)[MAX_STORES - 1 :]
+    too_old = [each for each in unfinished if each[0] < time.time_ns() - ABANDONED_NS]
+    for _, path in (*too_many, *too_old):
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -294,9 +322,10 @@ def _copied(path: Path, row: int, facts: Facts) -> Row:
     return np.array(np.load(path, mmap_mode="r")[row]), facts
 
 
-def _facts(values: dict[str, Any]) -> Facts:
-    height, width = values["size"]
-    return replace(Facts(**values), size=(height, width), conversions=tuple(values["conversions"]))
+def _facts(values: Mapping[str, Any]) -> Facts:
+    """The facts in a record; JSON has lists in place of tuples."""
+    tuples = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return Facts(**{**values, **tuples})
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
 from pipeline.runtime.errors import DataError
 
 Pixels = NDArray[np.uint8]
+Span = tuple[int, int]  # lowest and highest value
 
 # Raster formats only: others start programs (EPS) or cannot be recognized by content (TGA).
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -26,7 +28,10 @@ EXTENSIONS = frozenset(
 )
 MAX_PIXELS = 89_478_485  # of one image; Pillow's own limit, a quarter GiB in RGB
 ROTATED, ANIMATED = "rotated by EXIF", "first frame of an animation"
-DEEP, CMYK, PALETTE = "16 bits scaled to 8", "CMYK to RGB", "palette to RGB"
+CMYK, PALETTE = "CMYK to RGB", "palette to RGB"
+DEEP = "16 bits, {} to {} scaled to 0 to 255"
+SIXTEEN_BITS = (0, 65535)
+DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras and scanners, often stored in 16
 LFS_START = b"version https://git-lfs"
 ALPHA = "alpha composited onto"  # the color follows
 DAMAGES = (
@@ -52,12 +57,14 @@ class Decoded:
     """`pixels` uint8 (h, w, 1) or (h, w, 3); the file's mode, its size and what was converted.
 
     `size` is (height, width) of the file, upright; a large JPEG may be decoded at a smaller size.
+    `span`: the values of a gray image of more than 8 bits, before they were scaled.
     """
 
     pixels: Pixels
     mode: str
     size: tuple[int, int]
     conversions: tuple[str, ...] = ()
+    span: Span | None = None
 
 
 def is_image(start: bytes) -> bool:
@@ -70,18 +77,23 @@ def is_image(start: bytes) -> bool:
 
 
 def decode(
-    content: bytes, where: str, alpha_onto: str = "white", at_least: int | None = None
+    content: bytes,
+    where: str,
+    alpha_onto: str = "white",
+    at_least: int | None = None,
+    span: Span = SIXTEEN_BITS,
 ) -> Decoded:
     """Decode the image in `content`; `where` names it in errors.
 
     Transparent pixels get the color `alpha_onto`. `at_least`: a JPEG may be reduced by 2, 4 or 8
-    while decoding as long as both sides keep this many pixels, which is many times faster. Raises
+    while decoding as long as both sides keep this many pixels, which is many times faster. `span`:
+    the values of gray images of 16 bits that become 0 and 255, the same for all images. Raises
     `DataError` for what is no image, damaged, cut off, too large or not of 8 or 16 bits.
     """
     Image.init()  # once: registers all formats, which `formats=` needs
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            return _decode(image, where, alpha_onto, at_least)
+            return _decode(image, where, alpha_onto, at_least, span)
     except UnidentifiedImageError:
         raise DataError(
             where, f"expected an image, found {_kind(content)}", _fix(content)
@@ -93,7 +105,9 @@ def decode(
         ) from None
 
 
-def _decode(image: Image.Image, where: str, alpha_onto: str, at_least: int | None) -> Decoded:
+def _decode(
+    image: Image.Image, where: str, alpha_onto: str, at_least: int | None, span: Span
+) -> Decoded:
     if image.width * image.height > MAX_PIXELS:
         raise DataError(
             where,
@@ -109,7 +123,9 @@ def _decode(image: Image.Image, where: str, alpha_onto: str, at_least: int | Non
 
     # The tile names the raw mode; Pillow drops the low byte of colors of 16 bits by itself.
     tiles = getattr(image, "tile", [])
-    deep = any("16" in str(tile.args) for tile in tiles) and not mode.startswith("I")
+    is_gray = mode.startswith("I")
+    if not is_gray and any("16" in str(tile.args) for tile in tiles):
+        conversions.append(DEEP.format(*SIXTEEN_BITS))
     image.load()
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         upright = ImageOps.exif_transpose(image)
@@ -118,16 +134,19 @@ def _decode(image: Image.Image, where: str, alpha_onto: str, at_least: int | Non
         image = upright
         conversions.append(ROTATED)
 
+    if is_gray:
+        values = np.asarray(image)
+        conversions.append(DEEP.format(*span))
+        found = int(values.min()), int(values.max())
+        pixels = _scaled(values, span)[:, :, None]
+        return Decoded(pixels, mode, (height, width), tuple(conversions), found)
     pixels, words = _to_bytes(image, where, alpha_onto)
-    conversions += [DEEP] if deep and DEEP not in words else []
     return Decoded(pixels, mode, (height, width), (*conversions, *words))
 
 
 def _to_bytes(image: Image.Image, where: str, alpha_onto: str) -> tuple[Pixels, list[str]]:
     """uint8 (h, w, 1 or 3), and the names of the conversions."""
     mode = image.mode
-    if mode.startswith("I"):
-        return _scaled(np.asarray(image))[:, :, None], [DEEP]
     if mode in ("F", "LAB"):
         what = "floating-point numbers (mode F)" if mode == "F" else "the mode LAB"
         raise DataError(where, f"expected 8 or 16 bits per channel, found {what}", "save it as PNG")
@@ -140,16 +159,23 @@ def _to_bytes(image: Image.Image, where: str, alpha_onto: str) -> tuple[Pixels, 
     return np.asarray(image.convert("RGB")), words
 
 
-def _scaled(values: NDArray[np.integer]) -> Pixels:
-    """Values of more than 8 bits, from their own smallest to largest as 0..255, never clipped.
-
-    An image of a single value keeps its share of 65,535.
-    """
-    wide = values.astype(np.float64)
-    low, high = wide.min(), wide.max()
-    if low == high:
-        low, high = min(low, 0.0), max(high, 65535.0)
+def _scaled(values: NDArray[np.integer], span: Span) -> Pixels:
+    """Values of more than 8 bits; those of `span` become 0 and 255."""
+    low, high = span
+    wide = np.clip(values.astype(np.float64), low, high)
     return np.round((wide - low) * (255 / (high - low))).astype(np.uint8)
+
+
+def common_span(spans: Sequence[Span]) -> Span:
+    """The span in which all images are scaled, so that no difference in brightness is lost.
+
+    From 0, or the lowest value if that is negative, to the highest of 8, 10, 12, 14 or 16 bits that
+    is not below any value, or to the highest value of all.
+    """
+    lowest = min((low for low, _ in spans), default=0)
+    highest = max((high for _, high in spans), default=SIXTEEN_BITS[1])
+    tops = [2**bits - 1 for bits in DEPTHS]
+    return min(0, lowest), next((top for top in tops if highest <= top), highest)
 
 
 def _onto(image: Image.Image, color: str) -> tuple[Pixels, list[str]]:

@@ -7,20 +7,24 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.data.reading.listing import Example
+from pipeline.data.reading.listing import PARTS, Example
 from pipeline.data.reading.tree import File
 from pipeline.runtime.errors import DataError
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row that names an image: the cell with the file, its class or "", part and all cells."""
+    """A row that names an image: the cell with the file, its class or "", part and all cells.
+
+    `known_part`: the table says the part, in a column or by its own name.
+    """
 
     name: str
     label: str
     part: str
     cells: tuple[str, ...]
-    folder: str  # of its table, with a final slash
+    folder: str  # of its table
+    known_part: bool = False
 
 
 class Images:
@@ -34,9 +38,15 @@ class Images:
             for file in images:
                 found[key(file.name)].append(file)
             self.others.append(found)
+        self.parts = {_part_folder(file.name) for file in images}
 
-    def find(self, where: str, name: str, folders: Sequence[str]) -> File | None:
-        """The image called `name` in one of `folders`, or the only one of that name anywhere."""
+    def find(
+        self, where: str, name: str, folders: Sequence[str], part: str | None = None
+    ) -> File | None:
+        """The image called `name` in one of `folders`, or the only one of that name anywhere.
+
+        If there are folders of `part`, images in folders of other parts are others of equal name.
+        """
         plain = unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("./")
         paths = [f"{folder}/{plain}".lstrip("/") for folder in folders]
         exact = [self.by_path[path] for path in paths if path in self.by_path]
@@ -45,6 +55,9 @@ class Images:
         stems, bases, base_stems = self.others
         for found, keys in ((stems, paths), (bases, [_base(plain)]), (base_stems, [_base(plain)])):
             matches = next((found[key] for key in keys if key in found), [])
+            if found is not stems and part in self.parts:
+                own = [file for file in matches if _part_folder(file.name) == part]
+                matches = own or [file for file in matches if _part_folder(file.name) is None]
             if len(matches) > 1:
                 raise DataError(
                     where,
@@ -55,6 +68,12 @@ class Images:
             if matches:
                 return matches[0]
         return None
+
+
+def _part_folder(name: str) -> str | None:
+    """The part by which a folder of a path is called, or None."""
+    folders = name.casefold().split("/")[:-1]
+    return next((PARTS[folder] for folder in folders if folder in PARTS), None)
 
 
 def _without_suffix(name: str) -> str:
@@ -79,7 +98,8 @@ def linked(
     alone, repeated = [], []
     for row in rows:
         folders = dict.fromkeys((f"{row.folder}{inner}", row.folder, ""))
-        file = images.find(where, f"{row.name}{suffix or ''}", [*folders]) if row.name else None
+        name, part = f"{row.name}{suffix or ''}", row.part if row.known_part else None
+        file = images.find(where, name, [*folders], part) if row.name else None
         if file is None:
             alone.append(row.name)
             continue

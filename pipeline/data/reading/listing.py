@@ -74,7 +74,7 @@ def arrange(
     differ only in case or Unicode normalization.
     """
     found = {each.class_name for each in examples if each.class_name is not None}
-    names = _class_list(where, found | {*named}, classes)
+    names = _class_list(where, found | {*named}, classes, tree.skipped_links)
     notes, skipped = [], defaultdict(list)
     use = {"train": "train", "test": "test", "val": val}
     parts = Counter(each.part for each in examples if each.class_name is not None)
@@ -105,7 +105,10 @@ def arrange(
     )
 
 
-def _class_list(where: str, found: set[str], classes: Sequence[str] | None) -> tuple[str, ...]:
+def _class_list(
+    where: str, found: set[str], classes: Sequence[str] | None, links: str
+) -> tuple[str, ...]:
+    """The names of the classes in order; `links` are those that were not followed, for errors."""
     names = tuple(sorted(found, key=natural))
     if classes is not None:
         names = tuple(unicodedata.normalize("NFC", name) for name in classes)
@@ -131,8 +134,10 @@ def _class_list(where: str, found: set[str], classes: Sequence[str] | None) -> t
     if len(names) < 2:
         raise DataError(
             where,
-            f"expected at least two classes, found {_listed(names) or 'none'}",
-            "put the images of every class into a folder of its own",
+            f"expected at least two classes, found {_listed(names) or 'none'}{links}",
+            "copy the files in place of the links (cp -rL)"
+            if links
+            else "put the images of every class into a folder of its own",
         )
     return names
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.config.schema import ResizeParams
+from pipeline.data.images import Background
 from pipeline.data.reading.decoding import Pixels
 from pipeline.runtime.errors import DataError
 
@@ -23,22 +25,35 @@ GAP = 3.0  # reduce first down to this multiple of the final size
 MUCH = 0.2  # share of the area; a loss above it is counted
 
 
+Box = tuple[int, int, int, int]  # top, left, height, width
+
+
 @dataclass(frozen=True)
 class Resized:
-    """`pixels` uint8 (h, w, c); whether a side grew, and the share of the area that was cut."""
+    """`pixels` uint8 (h, w, c); whether a side grew, and the share of the area that was cut.
+
+    `box` is the part inside of padding; None: all of it.
+    """
 
     pixels: Pixels
     enlarged: bool = False
     lost_area: float = 0.0
+    box: Box | None = None
 
 
 def resize(
-    pixels: Pixels, params: ResizeParams, full_size: tuple[int, int] | None = None
+    pixels: Pixels,
+    params: ResizeParams,
+    full_size: tuple[int, int] | None = None,
+    background: Background = None,
 ) -> Resized:
     """`pixels` (h, w, c) in `params.shape`; `full_size` is the file's, if it was reduced already.
 
-    `pad` fills with the color of the image's own border.
+    `pad` fills with `background`, or with the color of the image's own border if that is None. A
+    gray image becomes RGB if `background` is a color.
     """
+    if params.policy == "pad" and pixels.shape[2] == 1 and len(set(background or ())) > 1:
+        pixels = np.repeat(pixels, 3, axis=2)
     height, width = pixels.shape[:2]
     target_height, target_width = target = params.shape
     scales = [
@@ -62,9 +77,9 @@ def resize(
     inner = max(1, round(height * scale)), max(1, round(width * scale))
     top, left = (target_height - inner[0]) // 2, (target_width - inner[1]) // 2
     padded = np.empty((*target, pixels.shape[2]), dtype=np.uint8)
-    padded[:] = border_color(pixels)
+    padded[:] = border_color(pixels) if background is None else background
     padded[top : top + inner[0], left : left + inner[1]] = _resampled(pixels, inner)
-    return Resized(padded, min(scales) > 1)
+    return Resized(padded, min(scales) > 1, box=(top, left, *inner))
 
 
 def _resampled(
@@ -104,10 +119,21 @@ def refuse_other_size(names: Sequence[str], first: tuple[int, int], other: tuple
         )
 
 
-def resize_all(images: Pixels, params: ResizeParams) -> tuple[Pixels, list[Resized]]:
+def resize_all(
+    images: Pixels, params: ResizeParams, background: Background = None
+) -> tuple[Pixels, list[Resized]]:
     """Images (n, c, h, w), every one resized; the results record what each image lost."""
-    results = [resize(image, params) for image in np.moveaxis(images, 1, 3)]
+    results = [resize(image, params, background=background) for image in np.moveaxis(images, 1, 3)]
     return np.stack([np.moveaxis(each.pixels, 2, 0) for each in results]), results
+
+
+def boxes_of(
+    params: ResizeParams | None, results: Sequence[Box | None]
+) -> NDArray[np.int64] | None:
+    """Boxes (n, 4) inside of padding; None where no image has any."""
+    if params is None or not any(results):
+        return None
+    return np.array([box or (0, 0, *params.shape) for box in results], dtype=np.int64)
 
 
 def cost(params: ResizeParams | None, results: Sequence[Resized]) -> dict[str, Any] | None:

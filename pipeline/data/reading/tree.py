@@ -111,6 +111,16 @@ class Tree:
         )
         return Tree(self.root, files, folders, self.skipped)
 
+    @property
+    def skipped_links(self) -> str:
+        """The links that are not followed, for errors; empty if there are none."""
+        counts = [
+            f"{len(names)} {reason}, such as {names[0]}"
+            for reason in (LINKED_FOLDER, OUTSIDE)
+            if (names := self.skipped.get(reason))
+        ]
+        return f" (not followed: {'; '.join(counts)})" if counts else ""
+
     @cached_property
     def _zip(self) -> zipfile.ZipFile | None:
         return zipfile.ZipFile(self.root) if self.root.is_file() else None

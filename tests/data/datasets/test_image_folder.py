@@ -11,6 +11,7 @@ import pytest
 from folders import encoded, leave, leave_images, opened, photo
 from PIL import Image
 
+from pipeline.data.background import resolve_background
 from pipeline.data.datasets.base import RawDataset
 from pipeline.data.reading.tree import natural
 from pipeline.runtime.errors import DataError, ParamsError
@@ -348,3 +349,61 @@ def test_masks_of_tiles_are_not_taken_for_photos(tmp_path: Path) -> None:
     assert raw.images.images.shape[1:] == (1, 32, 32)
     assert list(counts(raw).values()) == [39, 26, 18, 11, 60, 34]
     assert raw.reading["skipped"] == {"masks beside photos": 188}
+
+
+def test_sixteen_bits_have_one_range_so_that_dark_and_bright_classes_differ(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, start in (("bright", 3000), ("dark", 100)):
+        for number in range(3):
+            values = rng.integers(start, start + 100, (8, 8)).astype(np.uint16)
+            leave(tmp_path / f"set/{name}/{number}.png", encoded(Image.fromarray(values)))
+    raw = opened("image_folder", tmp_path / "set", tmp_path).load()
+    assert raw.reading["converted"] == {"16 bits, 0 to 4095 scaled to 0 to 255": 6}
+    bright, dark = (raw.images.images[raw.images.labels == label] for label in (0, 1))
+    assert 180 < bright.min() <= bright.max() < 200
+    assert 0 < dark.min() <= dark.max() < 20
+
+
+def wide_photos(folder: Path) -> Path:
+    """Photos of noise in two classes, three times as wide as high."""
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        image = rng.integers(0, 200, (16, 48, 3))
+        leave(folder / f"{'ab'[number % 2]}/{number}.png", encoded(image.astype(np.uint8)))
+    return folder
+
+
+def test_padding_gives_photos_no_background(tmp_path: Path) -> None:
+    folder = wide_photos(tmp_path / "set")
+    resize = {"size": 24, "policy": "pad"}
+    raw = opened("image_folder", folder, tmp_path, resize).load()
+    assert raw.boxes is not None
+    assert raw.boxes.tolist() == [[8, 0, 8, 24]] * 40
+    assert resolve_background("auto", raw.images.images, raw.boxes) is None
+    assert resolve_background("auto", raw.images.images) is not None
+    assert opened("image_folder", folder, tmp_path, {"size": 24}).load().boxes is None
+
+
+def test_padding_has_the_background_of_params_yaml(tmp_path: Path) -> None:
+    folder = wide_photos(tmp_path / "set")
+    resize = {"size": 24, "policy": "pad"}
+    params = opened("image_folder", folder, tmp_path, resize)
+    params.background = (250, 240, 7)
+    images = params.load().images.images
+    assert (images[:, :, :8] == np.array([250, 240, 7])[:, None, None]).all()
+    params.background = None
+    assert not (params.load().images.images[:, :, :8] == 250).all()
+
+
+def test_links_that_are_not_followed_are_named_in_errors(tmp_path: Path) -> None:
+    elsewhere = leave_images(tmp_path / "blobs", ["1.png", "2.png"])
+    folder = leave_images(tmp_path / "set", ["cat/1.png", "cat/2.png"])
+    (folder / "dog").symlink_to(elsewhere)
+    with pytest.raises(DataError, match=r"found 'cat' \(not followed: 1 link to a folder.*dog"):
+        opened("image_folder", folder, tmp_path).load()
+
+    snapshot = tmp_path / "snapshot/cat"
+    snapshot.mkdir(parents=True)
+    (snapshot / "1.png").symlink_to(elsewhere / "1.png")
+    with pytest.raises(DataError, match=r"no file at all \(not followed: 1 link out of the folder"):
+        opened("image_folder", tmp_path / "snapshot", tmp_path).load()

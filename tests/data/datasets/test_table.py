@@ -96,12 +96,36 @@ def test_any_usual_encoding_is_read(encoding: str, tmp_path: Path) -> None:
 
 
 def test_folder_and_suffix_complete_a_name(tmp_path: Path) -> None:
-    folder = leave_images(tmp_path / "set", ["train/7.png", "train/8.png", "test/7.png"])
+    folder = leave_images(tmp_path / "set", ["one/7.png", "one/8.png", "two/7.png"])
     leave(folder / "train.csv", "image_id,diagnosis\n7,cat\n8,dog\n")
     assert "set data.folder or data.suffix" in refused(folder, tmp_path)
-    raw = loaded(folder, tmp_path, folder="train", suffix=".png")
-    assert labels(raw) == {"train/7.png": "cat", "train/8.png": "dog"}
+    raw = loaded(folder, tmp_path, folder="one", suffix=".png")
+    assert labels(raw) == {"one/7.png": "cat", "one/8.png": "dog"}
     assert raw.reading["skipped"] == {"images without row": 1}
+
+
+def test_equal_names_in_the_folders_of_parts_are_those_of_the_table(tmp_path: Path) -> None:
+    names = ["train/7.png", "train/8.png", "test/7.png", "test/8.png", "test/9.png"]
+    folder = leave_images(tmp_path / "set", names)
+    leave(folder / "train.csv", "id,label\n7,cat\n8,dog\n9,dog\n")
+    leave(folder / "test.csv", "id,label\n7,dog\n8,cat\n")
+    raw = loaded(folder, tmp_path)
+    assert labels(raw) == {"train/7.png": "cat", "train/8.png": "dog"}
+    assert raw.test is not None
+    assert raw.test_origins.paths == ("test/7.png", "test/8.png")
+    assert [raw.class_names[label] for label in raw.test.labels] == ["dog", "cat"]
+    # Row 9 of train is not the image 9 of test.
+    assert raw.reading["skipped_examples"] == {
+        "images without row": ["test/9.png"],
+        "rows without image": ["9"],
+    }
+
+
+def test_a_table_that_names_no_part_finds_images_in_every_folder(tmp_path: Path) -> None:
+    names = ["train/1.png", "train/2.png", "test/3.png", "test/4.png"]
+    folder = leave_images(tmp_path / "set", names)
+    leave(folder / "labels.csv", rows(["1", "2", "3", "4"], header="id,label"))
+    assert labels(loaded(folder, tmp_path)) == dict(zip(names, LABELS, strict=True))
 
 
 def test_rows_and_images_without_partner_are_named(tmp_path: Path) -> None:

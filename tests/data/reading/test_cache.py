@@ -171,3 +171,17 @@ def test_only_the_last_stores_are_kept(folder: Path, tmp_path: Path) -> None:
         store = stored(folder, tmp_path, Decoding(ResizeParams(size=side)))
         assert everything(store).shape[2] == side
     assert len(list((tmp_path / cache.CACHE).iterdir())) == cache.MAX_STORES
+
+
+def test_what_a_killed_run_left_behind_is_no_store(folder: Path, tmp_path: Path) -> None:
+    parent = tmp_path / cache.CACHE
+    running, killed = parent / ".running.tmp", parent / ".killed.tmp"
+    for path in (running, killed):
+        path.mkdir(parents=True)
+    os.utime(killed, (0, 0))
+    for size in range(5, 5 + cache.MAX_STORES):
+        stored(folder, tmp_path, Decoding(ResizeParams(size=size)))
+    names = {path.name for path in parent.iterdir()}
+    assert running.name in names
+    assert killed.name not in names
+    assert len(names) == 1 + cache.MAX_STORES

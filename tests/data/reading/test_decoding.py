@@ -11,7 +11,7 @@ import pytest
 from folders import encoded, photo
 from PIL import Image
 
-from pipeline.data.reading.decoding import decode, is_image
+from pipeline.data.reading.decoding import common_span, decode, is_image
 from pipeline.runtime.errors import DataError
 
 RGB = photo(0, 6, 9)
@@ -96,12 +96,31 @@ def test_bits_become_black_and_white() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_sixteen_bits_are_scaled_by_their_own_range_and_not_clipped(kind: str) -> None:
+@pytest.mark.parametrize("top", [8191, 65535])
+def test_sixteen_bits_are_scaled_by_the_range_that_is_given(kind: str, top: int) -> None:
     values = np.linspace(1000, 5000, 25).astype(np.uint16).reshape(5, 5)
-    decoded = decode(encoded(Image.fromarray(values), kind), "x")
-    assert decoded.conversions == ("16 bits scaled to 8",)
-    expected = np.round((values - 1000.0) * (255 / 4000))
-    np.testing.assert_array_equal(decoded.pixels[:, :, 0], expected)
+    decoded = decode(encoded(Image.fromarray(values), kind), "x", span=(0, top))
+    assert decoded.conversions == (f"16 bits, 0 to {top} scaled to 0 to 255",)
+    assert decoded.span == (1000, 5000)
+    np.testing.assert_array_equal(decoded.pixels[:, :, 0], np.round(values * (255 / top)))
+
+
+@pytest.mark.parametrize(
+    ("spans", "expected"),
+    [
+        ([(1000, 2000), (30000, 31000)], (0, 32767 * 2 + 1)),
+        ([(0, 4000), (5, 4095)], (0, 4095)),
+        ([(0, 200)], (0, 255)),
+        ([(0, 4096)], (0, 16383)),
+        ([(-1000, 3000)], (-1000, 4095)),
+        ([(0, 70000)], (0, 70000)),
+        ([], (0, 65535)),
+    ],
+)
+def test_one_range_holds_the_values_of_all_images(
+    spans: list[tuple[int, int]], expected: tuple[int, int]
+) -> None:
+    assert common_span(spans) == expected
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0, 0), (65535, 255), (32768, 128)])
@@ -126,7 +145,7 @@ def test_colors_of_sixteen_bits_keep_their_high_byte_and_are_counted() -> None:
     row = b"\0" + struct.pack(">3H", 0, 0x8000, 0xFFFF) * 4
     decoded = decode(png(4, 4, 16, 2, row * 4), "x")
     assert decoded.pixels[0, 0].tolist() == [0, 128, 255]
-    assert decoded.conversions == ("16 bits scaled to 8",)
+    assert decoded.conversions == ("16 bits, 0 to 65535 scaled to 0 to 255",)
 
 
 def test_cmyk_and_palettes_become_rgb() -> None:

@@ -7,7 +7,14 @@ import pytest
 from folders import photo
 
 from pipeline.config.schema import ResizeParams
-from pipeline.data.reading.resizing import border_color, cost, refuse_size, resize, resize_all
+from pipeline.data.reading.resizing import (
+    border_color,
+    boxes_of,
+    cost,
+    refuse_size,
+    resize,
+    resize_all,
+)
 from pipeline.runtime.errors import DataError
 
 POLICIES = ("crop", "pad", "stretch")
@@ -112,3 +119,32 @@ def test_the_record_counts_what_was_lost() -> None:
 def test_a_size_that_no_model_takes_is_refused_with_the_key(shape: tuple[int, int]) -> None:
     with pytest.raises(DataError, match=r"resize: \{size: 32\}"):
         refuse_size("cat/1.png", *shape)
+
+
+@pytest.mark.parametrize(
+    ("channels", "background", "expected"),
+    [
+        (1, (255,), [255]),
+        (3, (9,), [9, 9, 9]),
+        (3, (1, 2, 3), [1, 2, 3]),
+        (1, (1, 2, 3), [1, 2, 3]),
+    ],
+)
+def test_pad_fills_with_a_background_that_is_given(channels, background, expected) -> None:
+    pixels = photo(0, 64, 32, channels)
+    found = resize(pixels, params(32, "pad"), background=background)
+    assert found.box == (0, 8, 32, 16)
+    assert (found.pixels[:, :8] == expected).all()
+    assert (found.pixels[:, 24:] == expected).all()
+    inside = resize(pixels, params(32, "pad")).pixels[:, 8:24]
+    assert (found.pixels[:, 8:24] == inside).all()
+
+
+def test_boxes_are_whole_images_beside_padded_ones() -> None:
+    pad = params(32, "pad")
+    results = [resize(photo(0, 64, 32), pad).box, resize(photo(0, 32, 32), pad).box]
+    boxes = boxes_of(pad, results)
+    assert boxes is not None
+    assert boxes.tolist() == [[0, 8, 32, 16], [0, 0, 32, 32]]
+    assert boxes_of(pad, [None]) is None
+    assert boxes_of(None, []) is None
