@@ -137,34 +137,42 @@ def _test(description: Description, options: Options, reasons: dict[str, str]) -
             ("--test-per-class", options.test_per_class),
             ("--per-seed", options.per_seed),
         ):
-            if value:
+            if value is not None:
                 raise ParamsError(
                     f"init: {flag}", "expected none, since there is a test set", "drop it"
                 )
         return {}
     smallest = int(description.counts.min())
     is_large = smallest - SHARED_TEST >= 5 * BUDGETS[0]
-    if options.test_per_class or (is_large and not (options.test_frac or options.per_seed)):
+    per_class = options.test_per_class
+    if per_class is None and is_large and options.test_frac is None and not options.per_seed:
+        per_class = SHARED_TEST
+    if per_class is not None:
         reasons["data.test"] = "one test set for all seeds; --test-frac 0.3 for one per seed"
-        return {"test_per_class": options.test_per_class or SHARED_TEST}
+        return {"test_per_class": per_class}
 
     per_seed = options.per_seed if options.per_seed is not None else not is_large
     reasons["data.test"] = f"the smallest class has {smallest} images" + (
         "; every seed has a different test set" if per_seed else ""
     )
-    return {"test": {"frac": options.test_frac or TEST_FRAC, "per_seed": per_seed}}
+    frac = TEST_FRAC if options.test_frac is None else options.test_frac
+    return {"test": {"frac": frac, "per_seed": per_seed}}
 
 
 def _group(description: Description, options: Options, reasons: dict[str, str]) -> dict[str, Any]:
     """The rule of `data.group`; near twins are grouped if there are many."""
     if options.group or options.no_groups:
         return options.group
-    if description.twin_share < MANY_TWINS:
+    twins = description.twins
+    if description.twin_share < MANY_TWINS and not twins.num_across:
         return {}
     reasons["data.group"] = (
-        f"{description.twins.num_images} images have a near twin, which must not be on both sides "
-        "of a split"
+        f"{twins.num_images} images have a near twin, which must not be on both sides of a split"
     )
+    if twins.num_across:
+        reasons["data.group"] += (
+            f"; {twins.num_across} training images of the test set's are dropped"
+        )
     return {"twins": TWIN}
 
 
@@ -179,22 +187,40 @@ def _budgets(
     """Budgets, and budgets of the learning curve, as large as the pool allows."""
     counts = description.counts
     pool = counts - _held_out(counts, test)
-    left = int(pool.max() if natural else pool.min())
+    # With the proportions of the dataset, a budget is the number of labels of the largest class.
+    label = int(pool.argmax() if natural else pool.argmin())
+    left, name = int(pool[label]), description.raw.class_names[label]
     budgets = options.budgets or (
         next((budget for budget in choices if left >= 4 * budget), choices[-1]),
     )
     largest = max(budgets)
     if left < 2 * largest:
+        _refuse_test_of(options, name, int(counts[label]), left)
         raise ParamsError(
             "init: --budget",
-            f"expected at most {left // 2}, half of the {left} images of a class that are not in "
-            f"the test set, found {largest}",
+            f"expected at most {left // 2}, half of the {left} images of class {name} that are not "
+            f"in the test set, found {largest}",
             "lower it",
         )
-    wanted = (2 * largest, 5 * largest if left >= 5 * largest else 4 * largest)
-    curve = tuple(budget for budget in wanted if left >= budget)
-    reasons["study.budgets"] = f"at most {left // 2} fit the smallest class"
+    # Subsets of more than half of the pool would be nearly the same for every seed.
+    wanted = (2 * largest, 5 * largest if left >= 10 * largest else 4 * largest)
+    curve = tuple(budget for budget in wanted if left >= 2 * budget)
+    reasons["study.budgets"] = f"at most {left // 2}, half of what class {name} has for training"
     return tuple(budgets), curve
+
+
+def _refuse_test_of(options: Options, name: str, count: int, left: int) -> None:
+    """Raise `ParamsError` if it is the test set that leaves less than two images of a class."""
+    flag, found = "--test-frac", options.test_frac
+    if options.test_per_class is not None:
+        flag, found = "--test-per-class", options.test_per_class
+    if found is not None and left < 2:
+        raise ParamsError(
+            f"init: {flag}",
+            f"expected a test set that leaves at least 2 of the {count} images of class {name} for "
+            f"training, found {found}",
+            "lower it",
+        )
 
 
 def _held_out(counts: Counts, test: dict[str, Any]) -> Counts:
