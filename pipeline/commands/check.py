@@ -79,14 +79,12 @@ def name_problems(params: Params) -> Iterator[str]:
 
 
 def data_problems(data: DataParams, root: Path) -> Iterator[str]:
-    """A path with nothing there, a single class, levels that fit neither gray nor color."""
+    """A path with nothing there, and a single class."""
     path, classes = data.settings.get("path"), data.settings.get("classes")
     if path is not None and not (root / Path(path).expanduser()).exists():
         yield f"data.path: expected a file or folder, found nothing at {path}"
     if classes is not None and len(set(classes)) < 2:
         yield f"data.classes: expected at least two, found {', '.join(classes) or 'none'}"
-    if isinstance(data.background, list) and len(data.background) not in (1, 3):
-        yield f"data.background: expected 1 level (gray) or 3 (RGB), found {data.background}"
 
 
 def sections(

@@ -13,7 +13,8 @@ from pipeline.commands.init.describe import SEQUENCE, Description, describe
 from pipeline.commands.init.detect import section_of
 from pipeline.commands.init.flags import flags_named
 from pipeline.commands.init.options import Options
-from pipeline.commands.init.propose import BUDGETS, Proposal, propose
+from pipeline.commands.init.pool import BUDGETS
+from pipeline.commands.init.propose import Proposal, propose
 from pipeline.commands.init.reading import Loaded, load
 from pipeline.commands.init.sheet import write_contact_sheet, write_twin_sheet
 from pipeline.commands.init.show import show, show_sequences
