@@ -150,14 +150,11 @@ def show_sequences(description: Description, misfit: str | None) -> None:
     some = ", ".join(map(in_sentence, found[:MOST]))
     more = ", ..." if len(found) > MOST else ""
     advice = (
-        f"add --group-name '{SEQUENCE}'"
+        f"if each is one recording, add --group-name '{SEQUENCE}'"
         if misfit is None
-        else f"note that they cannot be groups: {readable(misfit)}"
+        else f"the splits do not allow them as groups: {readable(misfit)}"
     )
-    sentence = (
-        f"file names have {len(found)} numbered beginnings ({some}{more}); if each is one "
-        f"recording, {advice}"
-    )
+    sentence = f"file names have {len(found)} numbered beginnings ({some}{more}); {advice}"
     console = Console(highlight=False, soft_wrap=True)
     console.print(Text.assemble(("sequences: ", "bold"), sentence))
 
