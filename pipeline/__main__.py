@@ -79,7 +79,7 @@ def init(  # noqa: PLR0913, PLR0917 (an argument per flag)
         str | None, typer.Option(help="names in the order of labels: A,B,C")
     ] = None,
     more: Annotated[
-        list[str] | None, typer.Option("--set", help="another key of data: KEY=VALUE")
+        list[str] | None, typer.Option("--set", help="another key of data, such as name=table")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="replace an edited params.yaml")] = False,
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pipeline.classifiers import CLASSIFIERS
 from pipeline.commands.image_shape import described, image_spec
 from pipeline.config.design import is_supervised
-from pipeline.config.schema import MemberParams, Params, family, load_params
+from pipeline.config.schema import DataParams, MemberParams, Params, family, load_params
 from pipeline.config.validation import FILE, Section, member_config, unknown_name
 from pipeline.data.datasets import DATASETS
 from pipeline.data.images import ImageSpec
@@ -47,7 +47,7 @@ def check_params(root: Path) -> Params:
     member_config(DATASETS[params.data.name].Config, params.data.settings, "data")
     for name, section in params.transforms.items():
         member_config(TRANSFORMS[name][0], section, f"transforms.{name}")
-    refuse(teacher_problems(params, configs))
+    refuse([*data_problems(params.data, root), *teacher_problems(params, configs)])
     spec, origin = image_spec(params.data, root)
     if problems := build_problems(params, configs, spec):
         refuse([*problems, f"models are built for images of {described(spec)}, {origin}"])
@@ -76,6 +76,15 @@ def name_problems(params: Params) -> Iterator[str]:
         yield from unknown_name("transforms", name, TRANSFORMS)
     for name, arm in params.arms.items():
         yield from unknown_name(f"arms.{name}.filter", arm.filter, FILTERS)
+
+
+def data_problems(data: DataParams, root: Path) -> Iterator[str]:
+    """A path with nothing there, and a single class."""
+    path, classes = data.settings.get("path"), data.settings.get("classes")
+    if path is not None and not (root / Path(path).expanduser()).exists():
+        yield f"data.path: expected a file or folder, found nothing at {path}"
+    if classes is not None and len(set(classes)) < 2:
+        yield f"data.classes: expected at least two, found {', '.join(classes) or 'none'}"
 
 
 def sections(

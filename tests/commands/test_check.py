@@ -278,3 +278,17 @@ def test_the_summary_warns_if_no_comparison_can_be_significant(root: Path) -> No
         more = shipped.arms | {f"more-{number}": arm for number in range(40)}
         params = shipped.model_copy(update={"arms": more})
         assert ("add seeds" in summary(params)) == is_warned
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"name": "image_folder", "path": "gone"}, "data.path: expected .* found nothing at gone"),
+        ({"name": "image_folder", "path": ".", "classes": ["plain"]}, "data.classes: .*two.*plain"),
+    ],
+)
+def test_a_path_with_nothing_there_and_a_single_class(
+    check: Any, values: dict[str, Any], keys: dict[str, Any], words: str
+) -> None:
+    values["data"] |= keys
+    assert re.search(words, refused(check, values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,16 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 from typer.testing import CliRunner, Result
 
 from pipeline.__main__ import app
 from pipeline.commands import presets
 from pipeline.commands.check import check_params
-from pipeline.commands.init.describe import sequences
-from pipeline.commands.init.options import Options
+from pipeline.commands.init.describe import SEQUENCE, sequences
+from pipeline.commands.init.options import MAX_SIDE, MIN_SIDE, Options
 from pipeline.commands.init.reading import load, suitable_resize
 from pipeline.commands.init.write import line, scalar
-from pipeline.config.schema import Params, load_params
+from pipeline.config.schema import Params, ResizeParams, load_params
 from pipeline.config.validation import FILE, parse_yaml
 from pipeline.data.reading import cache
 from pipeline.data.reading.decoding import Decoded, decode
@@ -264,6 +266,8 @@ def test_what_cannot_be_used_is_one_sentence_and_changes_nothing(
         ("--set", "no sign"),
         ("--set", "vall=test"),
         ("--size", "1000"),
+        ("--set", "name=tabel"),
+        ("--classes", ""),
     ],
 )
 def test_flags_that_do_not_fit_are_one_sentence(
@@ -274,6 +278,175 @@ def test_flags_that_do_not_fit_are_one_sentence(
     assert result.exit_code in (2, 3), result.output
     assert result.stderr.strip().splitlines()[-1].startswith("error: ")
     assert (project / FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        # Keys that init decides, and values that are not the default because they are zero.
+        (("--set", "background=none"), "--set background: .* Fix: use --background"),
+        (("--set", "resize={size: 48}"), "--set resize: .* Fix: use --size"),
+        (("--set", "test={frac: 0.4}"), "--set test: .* Fix: use --test-frac"),
+        (("--set", "path=elsewhere"), "--set path: .* Fix: give it as PATH"),
+        (("--set", "classes=[a, b]", "--classes", "a,b"), "--classes or --set classes"),
+        (("--test-frac", "0"), "--test-frac: expected a number above 0 and below 1, found 0.0"),
+        (("--size", "0"), "--size: expected 4 to 128, found 0"),
+        (("--group-twins", "0"), "--group-twins: expected a number above 0"),
+        (("--test-per-class", "0"), "--test-per-class: expected 1 to"),
+        # The flag of the test set is to blame, not --budget.
+        (("--test-frac", "1.5"), "--test-frac: expected a number above 0"),
+        (("--test-frac", "0.99"), "--test-frac: expected a test set that leaves at least 2"),
+        (
+            ("--test-per-class", "50"),
+            "--test-per-class: expected a test set that leaves .*found 50",
+        ),
+        (("--budget", "9"), "--budget: expected at most 3"),
+        # Flags, not params.yaml.
+        (("--size", "3000"), "--size: expected 4 to 128, found 3000"),
+        (("--budget", "0"), "--budget: expected 1 to"),
+        (("--budget", "2", "--budget", "2"), "--budget: expected different numbers"),
+        (("--seeds", "0"), "--seeds: expected 1 to"),
+        (("--background", "300"), "--background: expected auto, none, or"),
+        (("--alpha-onto", "bleu"), "--alpha-onto: .*bleu"),
+        (("--group-twins", "2"), "--group-twins: expected a number .* found 2"),
+        (("--group-name", "("), "--group-name: expected a regular expression"),
+        (("--group-name", "^x"), "--group-name: expected '\\^x' to match every file name"),
+        (("--group-column", "patient"), "--group-column: expected a column"),
+        (("--set", "channels=cmyk"), "--set: channels"),
+    ],
+)
+def test_a_wrong_flag_is_named(
+    project: Path, init: Init, flags: tuple[str, ...], words: str
+) -> None:
+    result = init(three_classes(project.parent / "photos", count=10), *flags)
+    assert result.exit_code in (2, 3), result.output
+    error = result.stderr.strip().splitlines()[-1]
+    assert re.search(f"init: {words}", error) or re.search(words, error), error
+    assert "edit params.yaml" not in error
+    assert "constrained" not in error
+
+
+def test_sides_are_those_of_params_yaml() -> None:
+    assert {ResizeParams(size=side).size for side in (MIN_SIDE, MAX_SIDE)} == {MIN_SIDE, MAX_SIDE}
+    for side in (MIN_SIDE - 1, MAX_SIDE + 1):
+        with pytest.raises(ValidationError):
+            ResizeParams(size=side)
+
+
+def test_set_chooses_the_kind_of_dataset(project: Path, init: Init) -> None:
+    assert "name=table" in " ".join(CliRunner().invoke(app, ["init", "--help"]).output.split())
+    folder = three_classes(project.parent / "photos")
+    rows = [f"{BOLD}/{number}.png,{'ab'[number % 2]}" for number in range(40)]
+    (folder / "quality.csv").write_text("\n".join(["file,label", *rows]), encoding="utf-8")
+    assert init(folder).exit_code == 0
+    assert load_params(project).data.name == "image_folder"
+    result = init(folder, "--set", "name=table")
+    assert result.exit_code == 0, result.output
+    assert load_params(project).data.name == "table"
+
+
+def with_own_test(folder: Path, count: int = 40) -> Path:
+    """Two classes with a test set, whose images are new."""
+    for seed, name in enumerate(("crack", "free")):
+        images = smooth(2 * count, (32, 32), seed)
+        write_class(folder / "train" / name, images[:count])
+        write_class(folder / "test" / name, images[count:])
+    return folder
+
+
+def test_near_twins_across_training_and_test_images_are_found(project: Path, init: Init) -> None:
+    folder = with_own_test(project.parent / "tiles")
+    assert "near twins: none" in init(folder).output
+    for name in ("crack", "free"):
+        for number in range(5):
+            image = np.asarray(Image.open(folder / "train" / name / f"{number}.png"))
+            lighter = np.clip(image.astype(int) + 3, 0, 255).astype(np.uint8)
+            Image.fromarray(lighter).save(folder / "test" / name / f"{number}.png")
+    result = init(folder)
+    assert result.exit_code == 0, result.output
+    assert "10 training images have a near twin in the test set" in result.output
+    assert (project / "data/near_twins.png").is_file()
+    group = load_params(project).data.group
+    assert group is not None
+    assert group.twins == 0.98
+
+
+def test_the_learning_curve_stays_below_half_of_the_pool(project: Path, init: Init) -> None:
+    assert init(with_own_test(project.parent / "tiles")).exit_code == 0
+    study = load_params(project).study
+    assert study.budgets == [10]
+    assert study.curve_budgets == [20]
+
+
+def test_groups_that_nobody_asked_for_are_left_out_where_they_do_not_fit(
+    project: Path, init: Init
+) -> None:
+    write_class(project.parent / "tiles/free", smooth(40, (32, 32)))
+    film = smooth(1, (32, 32), 1)[0].astype(int)
+    frames = [np.clip(film + step, 0, 255).astype(np.uint8) for step in range(20)]
+    write_class(project.parent / "tiles/crack", frames)
+    result = init(project.parent / "tiles")
+    assert result.exit_code == 0, result.output
+    assert "groups: none; near twins may be on both sides of a split" in result.output
+    assert load_params(project).data.group is None
+    assert "found 1 with all 20 images" in (project / FILE).read_text("utf-8")
+
+    result = init(project.parent / "tiles", "--group-twins", "0.98")
+    assert result.exit_code == 3
+    assert "Fix: change --group-twins" in result.stderr
+
+
+@pytest.mark.parametrize("takes", [3, 1])
+def test_sequences_are_advised_as_groups_only_if_the_splits_allow_them(
+    takes: int, project: Path, init: Init
+) -> None:
+    for seed, (name, several) in enumerate((("crack", 3), ("free", takes))):
+        folder = project.parent / "tiles" / name
+        folder.mkdir(parents=True)
+        for number, image in enumerate(smooth(30, (32, 32), seed)):
+            Image.fromarray(image).save(folder / f"take{'abc'[number % several]}_{number}.png")
+    result = init(project.parent / "tiles")
+    assert result.exit_code == 0, result.output
+    assert "numbered beginnings" in result.output
+    assert ("add --group-name" in result.output) == (takes == 3)
+    advised = init(project.parent / "tiles", "--group-name", SEQUENCE)
+    assert (advised.exit_code == 0) == (takes == 3)
+
+
+def test_a_large_class_limits_the_budget_of_unequal_classes(project: Path, init: Init) -> None:
+    for seed, (name, count) in enumerate((("many", 90), ("few", 15))):
+        write_class(project.parent / "photos" / name, smooth(count, (28, 28), seed))
+    assert init(project.parent / "photos").exit_code == 0
+    assert "half of what class many has for training" in (project / FILE).read_text("utf-8")
+
+
+def test_tables_in_the_folders_of_parts_are_recognized(project: Path, init: Init) -> None:
+    for seed, part in enumerate(("train", "test")):
+        folder = project.parent / "set" / part
+        write_class(folder, smooth(40, (28, 28), seed))
+        rows = [f"{number}.png,{'ab'[number % 2]}" for number in range(40)]
+        table = "\n".join(["file_name,label", *rows])
+        (folder / "metadata.csv").write_text(table, encoding="utf-8")
+    result = init(project.parent / "set")
+    assert result.exit_code == 0, result.output
+    assert load_params(project).data.name == "table"
+    assert "train/metadata.csv" in result.output
+
+
+@pytest.mark.parametrize(
+    "table", ["label,latin\ncrack,fissura\nfree,liber\n", "id,name\n0,crack\n1,free\n"]
+)
+def test_a_table_about_classes_is_not_the_list_of_images(
+    table: str, project: Path, init: Init
+) -> None:
+    folder = project.parent / "tiles"
+    for seed, name in enumerate(("crack", "free")):
+        write_class(folder / name, smooth(20, (32, 32), seed))
+    (folder / "labels.csv").write_text(table, encoding="utf-8")
+    result = init(folder)
+    assert result.exit_code == 0, result.output
+    assert "labels.csv names no images" in result.output
+    assert load_params(project).data.name == "image_folder"
 
 
 def test_an_edited_file_needs_force_and_is_kept(project: Path, init: Init) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.commands import presets
-from pipeline.commands.init.describe import Description, describe
+from pipeline.commands.init.describe import SEQUENCE, Description, describe
 from pipeline.commands.init.detect import section_of
+from pipeline.commands.init.flags import flags_named
 from pipeline.commands.init.options import Options
-from pipeline.commands.init.propose import BUDGETS, Proposal, propose
+from pipeline.commands.init.pool import BUDGETS
+from pipeline.commands.init.propose import Proposal, propose
 from pipeline.commands.init.reading import Loaded, load
 from pipeline.commands.init.sheet import write_contact_sheet, write_twin_sheet
-from pipeline.commands.init.show import show
+from pipeline.commands.init.show import show, show_sequences
 from pipeline.commands.init.write import params_text
 from pipeline.config.schema import Params
 from pipeline.config.validation import FILE, parse_yaml, validate
@@ -38,23 +41,15 @@ def run(path: Path, options: Options, root: Path) -> None:
     options.check()
     if not options.force:
         presets.refuse_edited(root)
-    section, layout = section_of(path, options, root)
-    loaded = load(section, options, root)
-    description = describe(loaded.raw, loaded.background)
-    show(description, section["path"], layout)
-
-    proposal, text = fitting(loaded, layout, description, options)
-    sheet = write_contact_sheet(description, root)
-    twins = write_twin_sheet(description, root) if len(description.twins.pairs) else None
-    backup = presets.replace(root, text)
-
-    print(f"\nlook at {sheet.relative_to(root)}: one row per class")
-    for label, name in figure_names(loaded.raw.class_names).numbered.items():
-        print(f"  {label} in that picture is {in_sentence(name)}")
-    if twins is not None:
-        print(f"and at {twins.relative_to(root)}: pairs of near twins")
-    kept = f"; the one before is {backup.name}" if backup else ""
-    print(f"params.yaml is written{kept}; every guess has a comment there:")
+    with flags_named(options):
+        section, layout = section_of(path, options, root)
+        loaded = load(section, options, root)
+        description = describe(loaded.raw, loaded.background)
+        show(description, section["path"], layout)
+        proposal, text = fitting(loaded, layout, description, options)
+    if not options.group:
+        show_sequences(description, misfit_of_sequences(loaded, layout, description, options))
+    write(text, description, root)
     for sentence in guesses(proposal):
         print(f"  {sentence}")
     cores = os.cpu_count() or 1
@@ -62,16 +57,54 @@ def run(path: Path, options: Options, root: Path) -> None:
     print(f"next: `make run`, about {minutes:.0f} minutes on {cores} cores (a rough estimate)")
 
 
+def write(text: str, description: Description, root: Path) -> None:
+    """Write the figures and params.yaml, and print where they are."""
+    sheet = write_contact_sheet(description, root)
+    twins = write_twin_sheet(description, root) if len(description.twins.pairs) else None
+    backup = presets.replace(root, text)
+
+    print(f"\nlook at {sheet.relative_to(root)}: one row per class")
+    for label, name in figure_names(description.raw.class_names).numbered.items():
+        print(f"  {label} in that picture is {in_sentence(name)}")
+    if twins is not None:
+        print(f"and at {twins.relative_to(root)}: pairs of near twins")
+    kept = f"; the one before is {backup.name}" if backup else ""
+    print(f"params.yaml is written{kept}; every guess has a comment there:")
+
+
 def fitting(
     loaded: Loaded, layout: str, description: Description, options: Options
 ) -> tuple[Proposal, str]:
     """The largest settings that the splits of every seed allow, and their params.yaml.
+
+    Groups of near twins that nobody asked for are left out where the splits do not allow them.
+    """
+    try:
+        return largest_fit(loaded, layout, description, options)
+    except PipelineError as error:
+        if options.group or options.no_groups or not propose(description, options).group:
+            raise
+        alone = replace(options, no_groups=True)
+        misfit = f"near twins may be on both sides of a split, since as groups: {error.args[1]}"
+    return largest_fit(loaded, layout, description, alone, misfit)
+
+
+def largest_fit(
+    loaded: Loaded,
+    layout: str,
+    description: Description,
+    options: Options,
+    misfit: str | None = None,
+) -> tuple[Proposal, str]:
+    """`fitting` with given groups; `misfit` says why there are none, if they were tried.
 
     If whole groups are held out, a class may have fewer images left than `propose` expects.
     """
     choices: tuple[int, ...] = BUDGETS
     while True:
         proposal = propose(description, options, choices)
+        if misfit is not None:
+            proposal.reasons["data.group"] = misfit
         section, comments = data_section(loaded, layout, description, proposal)
         text = params_text(section, comments, proposal)
         try:
@@ -83,6 +116,19 @@ def fitting(
             choices = smaller
         else:
             return proposal, text
+
+
+def misfit_of_sequences(
+    loaded: Loaded, layout: str, description: Description, options: Options
+) -> str | None:
+    """Why splits do not allow sequences as groups; None if they do, or there are none."""
+    rule = replace(options, group_name=SEQUENCE, no_groups=False)
+    try:
+        if description.sequences:
+            largest_fit(loaded, layout, description, rule)
+    except PipelineError as error:
+        return str(error.args[1])
+    return None
 
 
 def try_splits(params: Params, raw: RawDataset) -> None:
@@ -111,6 +157,8 @@ def data_section(
     if proposal.group:
         section["group"] = proposal.group
         comments["group"] = f"{reasons.get('data.group', 'given')}; --no-groups leaves it out"
+    elif "data.group" in reasons:
+        comments["group"] = reasons["data.group"]
     elif description.twins.num_images:
         comments["group"] = (
             f"{description.twins.num_images} images have a near twin; --group-twins 0.98 keeps "
@@ -144,6 +192,8 @@ def guesses(proposal: Proposal) -> list[str]:
     if proposal.group:
         flag = "--no-groups" if "twins" in proposal.group else "--group-..."
         lines.append(f"groups: {_plain(proposal.group)} ({flag})")
+    elif "data.group" in proposal.reasons:
+        lines.append(f"groups: none; {proposal.reasons['data.group']}")
     if proposal.natural:
         lines.append(
             "imbalanced: subsets have the class proportions of the dataset; some arms balance"

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from pipeline.data.datasets.base import RawDataset
 from pipeline.data.duplicates import Duplicates, not_in, without_copies
 from pipeline.data.groups import twin_pairs
-from pipeline.data.images import UNLABELED, Background, LabeledImages, content_ids
+from pipeline.data.images import UNLABELED, Background, Images, content_ids, joined
 
 # At this correlation, exposures of one scene are twins, but no two digits of MNIST and no two hands
 # of different people.
 TWIN = 0.98
 MAX_COMPARED = 20_000  # images; more take minutes
+SEQUENCE = "^(.*[^0-9])[0-9]+[.]"  # the beginning of a numbered file name
 FRAMES = 3  # numbered files with the same prefix that may be a sequence
 
 Counts = NDArray[np.int64]
@@ -28,9 +29,14 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Twins:
-    """Images that are nearly the same: how many have a twin, and the closest pairs, (pairs, 2)."""
+    """Images that are nearly the same: how many have a twin, and the closest pairs, (pairs, 2).
+
+    Pairs are positions among the images and then those of the dataset's own test set, of which
+    `num_across` training images have a twin.
+    """
 
     num_images: int = 0
+    num_across: int = 0
     pairs: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int64))
     is_known: bool = True  # False: there were too many images to compare
 
@@ -78,8 +84,20 @@ class Description:
 
     @property
     def twin_share(self) -> float:
-        """The share of images that have a near twin."""
-        return self.twins.num_images / max(1, int(self.kept.sum()))
+        """The share of images, test images included, that have a near twin."""
+        num_test = 0 if self.raw.test is None else len(self.raw.test)
+        return self.twins.num_images / max(1, int(self.kept.sum()) + num_test)
+
+    def images_at(self, positions: NDArray[np.int64]) -> Images:
+        """The images at the positions of `Twins.pairs`, (n, c, h, w)."""
+        parts = [self.raw.images] + ([self.raw.test] if self.raw.test is not None else [])
+        found = np.empty((len(positions), *self.shape), dtype=np.uint8)
+        start = 0
+        for part in parts:
+            inside = (positions >= start) & (positions < start + len(part))
+            found[inside] = part.images[positions[inside] - start]
+            start += len(part)
+        return found
 
 
 def describe(raw: RawDataset, background: Background) -> Description:
@@ -96,24 +114,34 @@ def describe(raw: RawDataset, background: Background) -> Description:
         raw,
         kept,
         found,
-        near_twins(raw.images, kept),
+        near_twins(raw, kept),
         sequences(raw.origins.paths),
         background,
     )
 
 
-def near_twins(data: LabeledImages, kept: NDArray[np.bool_]) -> Twins:
-    """Near twins among the images that are kept; pairs by their correlation, the closest first."""
-    index = np.flatnonzero(kept)
+def near_twins(raw: RawDataset, kept: NDArray[np.bool_]) -> Twins:
+    """Near twins among the images that are kept and the test set; the closest pairs first."""
+    num_train = len(raw.images)
+    index, data = np.flatnonzero(kept), raw.images
+    if raw.test is not None:
+        index = np.concatenate([index, num_train + np.arange(len(raw.test))])
     if len(index) > MAX_COMPARED:
         return Twins(is_known=False)
+    if raw.test is not None:
+        data = joined(data, raw.test)
+
     blocks = list(twin_pairs(data.images[index], TWIN))
     if not blocks:
         return Twins()
     first, second, correlation = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     order = np.argsort(-correlation, kind="stable")
     pairs = np.stack([index[first[order]], index[second[order]]], axis=1)
-    return Twins(len(np.unique(pairs)), pairs)
+    # The first position of a pair is the smaller one.
+    across = pairs[(pairs[:, 0] < num_train) & (pairs[:, 1] >= num_train), 0]
+    # Pairs within the test set concern no split.
+    pairs = pairs[pairs[:, 0] < num_train]
+    return Twins(len(np.unique(pairs)), len(np.unique(across)), pairs)
 
 
 def sequences(paths: Sequence[str]) -> tuple[str, ...]:

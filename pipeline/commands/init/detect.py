@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline.commands.init.options import Options
+from pipeline.commands.init.options import Options, flag_of
 from pipeline.commands.init.write import written_path
+from pipeline.config.validation import refuse_unknown, validate
 from pipeline.data.datasets import DATASETS
 from pipeline.data.datasets.idx import find_pairs
 from pipeline.data.datasets.image_folder import top
 from pipeline.data.datasets.table import find_tables
 from pipeline.data.datasets.torchvision import NAMES, known
 from pipeline.data.reading.cells import EXTENSIONS as TABLES
+from pipeline.data.reading.cells import read_cells
 from pipeline.data.reading.decoding import EXTENSIONS as IMAGES
+from pipeline.data.reading.listing import PARTS
 from pipeline.data.reading.tree import File, Tree, open_tree
 from pipeline.runtime.errors import DataError, ParamsError
 
@@ -34,10 +38,14 @@ def section_of(path: Path, options: Options, root: Path) -> tuple[dict[str, Any]
     """
     refuse_no_data(path, root)
     name, layout, more = detect(path)
+    if name == "image_folder" and (options.file_column or options.label_column):
+        name, layout = "table", "a table beside its images, as the flags say"
     if "name" in options.settings:
         name, layout, more = str(options.settings["name"]), "as --set name says", {}
-    section = {"name": name, "path": written_path(more.pop("path", path), root), **more}
-    return {**section, **given(name, options)}, layout
+        refuse_unknown("init: --set name", name, DATASETS)
+    section = {"path": written_path(more.pop("path", path), root), **more, **given(name, options)}
+    refuse_values(name, section, options)
+    return {"name": name, **section}, layout
 
 
 def refuse_no_data(path: Path, root: Path) -> None:
@@ -110,22 +118,50 @@ def _idx_pairs(folder: Path, having: Path | None = None) -> bool:
 def _detect_images(tree: Tree, words: str) -> tuple[str, str, dict[str, Any]]:
     """A table where there is one that names the images, else a folder per class."""
     if has_table(tree):
+        if about_classes := tables_about_classes(tree):
+            return (
+                "image_folder",
+                f"{words}a folder per class ({about_classes} names no images)",
+                {},
+            )
         tables = ", ".join(file.name for file in find_tables(str(tree.root), tree))
         return "table", f"{words}the table {tables} beside its images", {}
     return "image_folder", f"{words}a folder per class", {}
 
 
 def has_table(tree: Tree) -> bool:
-    """Whether a table at the top says which image has which label.
+    """Whether a table at the top or in the folder of the train part says the label of every image.
 
     One by its usual name counts, one of another name only where folders cannot be classes.
     """
     at_top = [file for file in tree.files if "/" not in file.name]
-    if any(_is_usual(file) for file in at_top):
+    parts = [file for file in tree.files if file.name.count("/") == 1]
+    of_train = [file for file in parts if PARTS.get(top(file.name).casefold()) == "train"]
+    if any(_is_usual(file) for file in (*at_top, *of_train)):
         return True
     tables = [file for file in at_top if file.suffix in TABLES]
     folders = {top(file.name) for file in tree.files if file.suffix in IMAGES}
     return len(tables) == 1 and len(folders) == 1
+
+
+def tables_about_classes(tree: Tree) -> str:
+    """The names of the tables, if they describe classes that are folders; else empty.
+
+    Such a table has no name of an image.
+    """
+    files = [PurePosixPath(file.name) for file in tree.files if file.suffix in IMAGES]
+    folders = {file.parent.name.casefold() for file in files} - {"", *PARTS}
+    tables = find_tables(str(tree.root), tree)
+    if len(folders) < 2 or any(file.suffix not in TABLES for file in tables):
+        return ""
+    names = {name for file in files for name in (file.name, file.stem)}
+    for table in tables:
+        cells = read_cells(tree.read(table), table.name)
+        words = {PurePosixPath(cell).name for column in cells.columns.values() for cell in column}
+        # A class may be called like an image, such as 1; but there are more images than classes.
+        if len(cells) > len(folders) and words & names:
+            return ""
+    return ", ".join(file.name for file in tables)
 
 
 def _is_usual(file: File) -> bool:
@@ -136,19 +172,24 @@ def _is_usual(file: File) -> bool:
 
 def given(name: str, options: Options) -> dict[str, Any]:
     """The keys of `data` set by flags; raises `ParamsError` for keys unknown to the dataset."""
-    values = {
-        "file_column": options.file_column,
-        "label_column": options.label_column,
-        "classes": list(options.classes),
-        "class_names": list(options.class_names),
-        "alpha_onto": options.alpha_onto,
-    }
-    section = {key: value for key, value in values.items() if value}
-    keys = set(DATASETS[name].Config.model_fields) if name in DATASETS else set(values)
-    for key in section:
-        if key not in keys:
-            flag = f"--{key.replace('_', '-')}"
+    for key in options.of_files:
+        if key not in DATASETS[name].Config.model_fields:
             raise ParamsError(
-                f"init: {flag}", f"expected none with data of the kind {name}", "drop that flag"
+                f"init: {flag_of(key)}",
+                f"expected none with data of the kind {name}",
+                "drop that flag",
             )
-    return {**section, **{key: value for key, value in options.settings.items() if key != "name"}}
+    settings = {key: value for key, value in options.settings.items() if key != "name"}
+    return {**options.of_files, **settings}
+
+
+def refuse_values(name: str, section: Mapping[str, Any], options: Options) -> None:
+    """Raise `ParamsError` naming the flag whose value the dataset refuses."""
+    try:
+        validate(DATASETS[name].Config, dict(section), "init")
+    except ParamsError as error:
+        problem = error.args[1]
+        flags = [flag_of(key) for key in options.of_files if problem.startswith(key)]
+        raise ParamsError(
+            f"init: {flags[0] if flags else '--set'}", problem, "correct or add that key"
+        ) from None

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.config.validation import parse_yaml
 from pipeline.runtime.errors import ParamsError
+
+FILE_FLAGS = ("file_column", "label_column", "classes", "class_names", "alpha_onto")
+# Keys of `data` that --set does not reach, and what to do instead.
+DECIDED = {
+    "path": "give it as PATH",
+    "resize": "use --size and --policy",
+    "background": "use --background",
+    "test": "use --test-frac and --per-seed",
+    "test_per_class": "use --test-per-class",
+    "group": "use one of the --group flags",
+    "imbalance": "edit it in params.yaml after init",
+    "unknown_classes": "edit it in params.yaml after init",
+}
+MIN_SIDE, MAX_SIDE = 4, 128  # pixels, as in `ResizeParams`
+MAX_SEEDS = 1000
 
 
 @dataclass(frozen=True)
@@ -44,14 +60,67 @@ class Options:
             "folder": self.group_folder,
             "twins": self.group_twins,
         }
-        return {key: value for key, value in rules.items() if value}
+        return {key: value for key, value in rules.items() if value not in (None, False)}
+
+    @property
+    def of_files(self) -> dict[str, Any]:
+        """The keys of `data` with a flag of their own, as far as they are given."""
+        given = {key: getattr(self, key) for key in FILE_FLAGS}
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in given.items()
+            if value not in (None, ())
+        }
 
     def check(self) -> None:
-        """Raise `ParamsError` for flags that exclude each other."""
+        """Raise `ParamsError` for values out of range and for flags that exclude each other."""
+        self._refuse_ranges()
+        self._refuse_texts()
+        self._refuse_pairs()
+        self._refuse_settings()
+
+    def _refuse_ranges(self) -> None:
+        """Numbers; bounds are inclusive but for shares and correlations."""
+        counts: tuple[tuple[str, int | None, int, int], ...] = (
+            ("--size", self.size, MIN_SIDE, MAX_SIDE),
+            ("--test-per-class", self.test_per_class, 1, 1_000_000),
+            ("--seeds", self.seeds, 1, MAX_SEEDS),
+            *(("--budget", budget, 1, 1_000_000) for budget in self.budgets),
+        )
+        for flag, count, least, most in counts:
+            if count is not None and not least <= count <= most:
+                raise _wrong(flag, f"{least} to {most}", count)
+        for flag, share in (("--test-frac", self.test_frac), ("--group-twins", self.group_twins)):
+            if share is not None and not 0 < share < 1:
+                raise _wrong(flag, "a number above 0 and below 1", share)
+        if len(set(self.budgets)) < len(self.budgets):
+            raise _wrong("--budget", "different numbers", self.budgets)
+
+    def _refuse_texts(self) -> None:
+        """Levels out of range, no regular expression, no name."""
+        levels = (self.background or "auto").split(",")
+        numbers = [int(level) for level in levels if level.strip().lstrip("-").isdecimal()]
+        if any(not 0 <= number <= 255 for number in numbers) or len(levels) not in (1, 3):
+            expected = "auto, none, or 1 or 3 levels of 0 to 255, such as 255 or 250,245,240"
+            raise _wrong("--background", expected, self.background)
+        try:
+            re.compile(self.group_name or "")
+        except re.error as error:
+            raise _wrong(
+                "--group-name", f"a regular expression ({error})", self.group_name
+            ) from None
+        names = {key: getattr(self, key) for key in ("group_column", "group_name", *FILE_FLAGS)}
+        for key, value in names.items():
+            if value == "" or (isinstance(value, tuple) and "" in value):
+                raise _wrong(flag_of(key), "a name", "an empty one")
+
+    def _refuse_pairs(self) -> None:
+        """Flags that exclude each other."""
+        has_frac, has_count = self.test_frac is not None, self.test_per_class is not None
         pairs = (
-            ("--test-frac", self.test_frac, "--test-per-class", self.test_per_class),
-            ("--test-per-class", self.test_per_class, "--per-seed", self.per_seed),
-            ("--no-groups", self.no_groups, "a rule for groups", self.group),
+            ("--test-frac", has_frac, "--test-per-class", has_count),
+            ("--test-per-class", has_count, "--per-seed", bool(self.per_seed)),
+            ("--no-groups", self.no_groups, "a rule for groups", bool(self.group)),
         )
         for first, given, second, other in pairs:
             if given and other:
@@ -62,15 +131,34 @@ class Options:
                 f"expected one rule for groups, found {' and '.join(self.group)}",
                 "keep one of the --group flags",
             )
-        if self.seeds is not None and self.seeds < 1:
-            raise ParamsError(
-                "init: --seeds", f"expected at least 1, found {self.seeds}", "raise it"
-            )
+
+    def _refuse_settings(self) -> None:
+        """Keys that init decides, and keys that a flag sets as well."""
+        for key in self.settings:
+            if key in DECIDED:
+                raise ParamsError(
+                    f"init: --set {key}",
+                    "expected another key of data, since init writes this one",
+                    DECIDED[key],
+                )
+            if key in self.of_files:
+                flag = flag_of(key)
+                raise ParamsError("init", f"expected {flag} or --set {key}, found both", "drop one")
+
+
+def _wrong(flag: str, expected: str, found: object) -> ParamsError:
+    words = ", ".join(map(str, found)) if isinstance(found, tuple) else found
+    return ParamsError(f"init: {flag}", f"expected {expected}, found {words}", "correct it")
+
+
+def flag_of(key: str) -> str:
+    """The flag that sets a key."""
+    return f"--{key.replace('_', '-')}"
 
 
 def listed(text: str | None) -> tuple[str, ...]:
     """The names in a text that separates them by commas."""
-    return tuple(name.strip() for name in text.split(",")) if text else ()
+    return () if text is None else tuple(name.strip() for name in text.split(","))
 
 
 def keys_and_values(pairs: Iterable[str]) -> dict[str, Any]:

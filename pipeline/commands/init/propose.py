@@ -9,12 +9,10 @@ import numpy as np
 
 from pipeline.commands.init.describe import TWIN, Counts, Description
 from pipeline.commands.init.options import Options
-from pipeline.runtime.errors import DataError, ParamsError
+from pipeline.commands.init.pool import BUDGETS, budgets_of, held_out, held_out_test
+from pipeline.runtime.errors import DataError
 
-BUDGETS = (10, 5, 3, 2, 1)  # labels per class, the first for which the pool is large enough
 SEEDS = 10  # fewer do not give the verdict "gain"
-SHARED_TEST = 100  # test images per class, where there are enough images
-TEST_FRAC = 0.3
 LEAST = 5  # different images of a class
 MANY_TWINS = 0.05  # share of images with a near twin from which they are grouped
 UNEVEN_TEST = 1.5  # largest class of the test set over its smallest
@@ -80,9 +78,9 @@ def propose(
             f"the largest class has {description.imbalance:.1f} times the images of the smallest"
         )
 
-    test = _test(description, options, reasons)
+    test = held_out_test(description, options, reasons)
     group = _group(description, options, reasons)
-    budgets, curve = _budgets(description, options, choices, test, natural, reasons)
+    budgets, curve = budgets_of(description, options, choices, test, natural, reasons)
     seeds = options.seeds or SEEDS
     reasons["study.seeds"] = "at least 10 for the verdict gain"
 
@@ -129,85 +127,23 @@ def refuse_small_classes(counts: Counts, names: tuple[str, ...]) -> None:
         )
 
 
-def _test(description: Description, options: Options, reasons: dict[str, str]) -> dict[str, Any]:
-    """The keys of the hold-out; none where the dataset has a test set of its own."""
-    if description.test_counts is not None:
-        for flag, value in (
-            ("--test-frac", options.test_frac),
-            ("--test-per-class", options.test_per_class),
-            ("--per-seed", options.per_seed),
-        ):
-            if value:
-                raise ParamsError(
-                    f"init: {flag}", "expected none, since there is a test set", "drop it"
-                )
-        return {}
-    smallest = int(description.counts.min())
-    is_large = smallest - SHARED_TEST >= 5 * BUDGETS[0]
-    if options.test_per_class or (is_large and not (options.test_frac or options.per_seed)):
-        reasons["data.test"] = "one test set for all seeds; --test-frac 0.3 for one per seed"
-        return {"test_per_class": options.test_per_class or SHARED_TEST}
-
-    per_seed = options.per_seed if options.per_seed is not None else not is_large
-    reasons["data.test"] = f"the smallest class has {smallest} images" + (
-        "; every seed has a different test set" if per_seed else ""
-    )
-    return {"test": {"frac": options.test_frac or TEST_FRAC, "per_seed": per_seed}}
-
-
 def _group(description: Description, options: Options, reasons: dict[str, str]) -> dict[str, Any]:
     """The rule of `data.group`; near twins are grouped if there are many."""
     if options.group or options.no_groups:
         return options.group
-    if description.twin_share < MANY_TWINS:
+    twins = description.twins
+    if description.twin_share < MANY_TWINS and not twins.num_across:
         return {}
     reasons["data.group"] = (
-        f"{description.twins.num_images} images have a near twin, which must not be on both sides "
-        "of a split"
+        f"{twins.num_images} images have a near twin, which must not be on both sides of a split"
     )
+    if twins.num_across:
+        reasons["data.group"] += f"; {twins.num_across} training images have one in the test set"
     return {"twins": TWIN}
 
 
-def _budgets(
-    description: Description,
-    options: Options,
-    choices: tuple[int, ...],
-    test: dict[str, Any],
-    natural: bool,
-    reasons: dict[str, str],
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Budgets, and budgets of the learning curve, as large as the pool allows."""
-    counts = description.counts
-    pool = counts - _held_out(counts, test)
-    left = int(pool.max() if natural else pool.min())
-    budgets = options.budgets or (
-        next((budget for budget in choices if left >= 4 * budget), choices[-1]),
-    )
-    largest = max(budgets)
-    if left < 2 * largest:
-        raise ParamsError(
-            "init: --budget",
-            f"expected at most {left // 2}, half of the {left} images of a class that are not in "
-            f"the test set, found {largest}",
-            "lower it",
-        )
-    wanted = (2 * largest, 5 * largest if left >= 5 * largest else 4 * largest)
-    curve = tuple(budget for budget in wanted if left >= budget)
-    reasons["study.budgets"] = f"at most {left // 2} fit the smallest class"
-    return tuple(budgets), curve
-
-
-def _held_out(counts: Counts, test: dict[str, Any]) -> Counts:
-    """Images of every class that become test images."""
-    if "test_per_class" in test:
-        return np.full_like(counts, test["test_per_class"])
-    if "test" in test:
-        return np.maximum(1, np.round(test["test"]["frac"] * counts)).astype(np.int64)
-    return np.zeros_like(counts)
-
-
 def _test_images(counts: Counts, own: Counts | None, test: dict[str, Any]) -> Counts:
-    return _held_out(counts, test) if own is None else own
+    return held_out(counts, test) if own is None else own
 
 
 def _smallest_effect(num_test: int, reasons: dict[str, str]) -> float:

@@ -38,7 +38,7 @@ def write_contact_sheet(description: Description, root: Path) -> Path:
 def write_twin_sheet(description: Description, root: Path) -> Path:
     """The closest pairs of near twins, two images to a row and five pairs across."""
     pairs = description.twins.pairs[:MAX_PAIRS]
-    images = np.asarray(description.raw.images.images[pairs.reshape(-1)])
+    images = description.images_at(pairs.reshape(-1))
     missing = _empty(-len(images) % COLUMNS, description)
     figure = sheets({"": np.concatenate([images, missing])}, COLUMNS, None, description.background)
     figures.save(figure, root / TWIN_SHEET)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.commands.init.describe import MAX_COMPARED, TWIN, Description
+from pipeline.commands.init.describe import MAX_COMPARED, SEQUENCE, TWIN, Description
 from pipeline.report.names import in_sentence, readable
 
 MOST = 5  # names in a line
@@ -117,14 +117,15 @@ def _copies(description: Description) -> Iterator[tuple[str, str]]:
 
 
 def _twins(description: Description) -> Iterator[tuple[str, str]]:
-    """Images that are nearly the same, and names that look like recordings."""
+    """Images that are nearly the same."""
     twins = description.twins
     if not twins.is_known:
         yield "near twins", f"not searched for, since there are more than {MAX_COMPARED:,} images"
     elif not twins.num_images:
         yield "near twins", "none"
     else:
-        paths = description.raw.origins.paths
+        raw = description.raw
+        paths = (*raw.origins.paths, *raw.test_origins.paths)
         one, other = twins.pairs[0]
         pair = (
             f", such as {in_sentence(paths[one])} and {in_sentence(paths[other])}" if paths else ""
@@ -133,16 +134,29 @@ def _twins(description: Description) -> Iterator[tuple[str, str]]:
         yield (
             "near twins",
             f"{twins.num_images} images ({share:.1f} %) are nearly like another (correlation of at "
-            f"least {TWIN}){pair}",
+            f"least {TWIN}){pair}{_across(twins.num_across)}",
         )
-    if found := description.sequences:
-        some = ", ".join(map(in_sentence, found[:MOST]))
-        more = ", ..." if len(found) > MOST else ""
-        yield (
-            "sequences",
-            f"file names have {len(found)} numbered beginnings ({some}{more}); if each is one "
-            "recording, add --group-name '^(.*[^0-9])[0-9]+[.]'",
-        )
+
+
+def _across(count: int) -> str:
+    return f"; {count} training images have a near twin in the test set" if count else ""
+
+
+def show_sequences(description: Description, misfit: str | None) -> None:
+    """Print the names that look like recordings; `misfit` says why they cannot be groups, if so."""
+    found = description.sequences
+    if not found:
+        return
+    some = ", ".join(map(in_sentence, found[:MOST]))
+    more = ", ..." if len(found) > MOST else ""
+    advice = (
+        f"if each is one recording, add --group-name '{SEQUENCE}'"
+        if misfit is None
+        else f"the splits do not allow them as groups: {readable(misfit)}"
+    )
+    sentence = f"file names have {len(found)} numbered beginnings ({some}{more}); {advice}"
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text.assemble(("sequences: ", "bold"), sentence))
 
 
 def _counted(counts: Mapping[str, int]) -> str:
