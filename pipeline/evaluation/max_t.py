@@ -66,7 +66,8 @@ def family_p(deltas: Numbers, correlations: ArrayLike) -> Numbers:
     Flipping whole seeds assumes independent seeds. So if any correlation is at least
     `OVERLAP_THAT_MATTERS`, the p-values are the larger of those of `max_t_p` and of Holm's
     correction of `corrected_t_p` over the whole family, of values that are known. Each of the
-    latter holds for its own correlation, and Holm's bound for any dependence of the comparisons.
+    latter holds for its own correlation, if values are close to normal, and Holm's bound for any
+    dependence of the comparisons.
 
     Source: Nadeau and Bengio (2003); Holm (1979); the maximum is a convention of this project.
     """
