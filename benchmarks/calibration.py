@@ -420,8 +420,8 @@ the first table, and the recalls of ten classes in each of them. *arms*: the ver
 of the nine comparisons that are corrected together is *gain* or *harm*. *classes*: so is that on
 one of the 100 recalls. *uncorrected*: with p-values that ignore common images, those of the
 sign-flip test with Holm's correction, and of max-T. Promised, plus two standard errors: *arms* errs
-in at most 5 % of studies, *classes* in at most {class_level:g} %, since the recall of a class with few
-images is not normal, so that its corrected t test rejects somewhat too often with 20 seeds.
+in at most 5 % of studies, *classes* in at most {class_level:g} %, since the recall of a class
+with few images is not normal, so that its corrected t test rejects somewhat too often with 20 seeds.
 
 {families}
 
