@@ -421,7 +421,8 @@ of the nine comparisons that are corrected together is *gain* or *harm*. *classe
 one of the 100 recalls. *uncorrected*: with p-values that ignore common images, those of the
 sign-flip test with Holm's correction, and of max-T. Promised, plus two standard errors: *arms* errs
 in at most 5 % of studies, *classes* in at most {class_level:g} %, since the recall of a class
-with few images is not normal, so that its corrected t test rejects somewhat too often with 20 seeds.
+with few images is not normal, so that its corrected t test rejects somewhat too often with 20
+seeds.
 
 {families}
 
