@@ -10,7 +10,9 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.evaluation.statistics import OVERLAP_THAT_MATTERS, corrected_t_p, holm
 
 Numbers = NDArray[np.float64]
 EXACT_UP_TO = 14  # seeds; 2 ** 13 patterns of signs
@@ -52,6 +54,32 @@ def max_t_p(deltas: Numbers) -> Numbers:
     result = np.empty(num_comparisons)
     result[order] = np.maximum.accumulate(reached / num_patterns)
     return result
+
+
+def family_p(deltas: Numbers, correlations: ArrayLike) -> Numbers:
+    """Corrected two-sided p-values, (num_comparisons,), for seeds that may be correlated.
+
+    `deltas` is (num_seeds, num_comparisons), NaN where a seed has no value, which counts as no
+    difference in `max_t_p`. `correlations`, (num_comparisons,) or a number, are those of two seeds,
+    as in `statistics.t_interval`.
+
+    Flipping whole seeds assumes independent seeds. So if any correlation is at least
+    `OVERLAP_THAT_MATTERS`, the p-values are the larger of those of `max_t_p` and of Holm's
+    correction of `corrected_t_p` over the whole family, of values that are known. Each of the
+    latter holds for its own correlation, if values are close to normal, and Holm's bound for any
+    dependence of the comparisons.
+
+    Source: Nadeau and Bengio (2003); Holm (1979); the maximum is a convention of this project.
+    """
+    p_values = max_t_p(np.nan_to_num(deltas))
+    rho = np.broadcast_to(np.asarray(correlations, dtype=np.float64), p_values.shape)
+    if not (rho >= OVERLAP_THAT_MATTERS).any():
+        return p_values
+    of_t = [
+        corrected_t_p(column[np.isfinite(column)], float(each))
+        for column, each in zip(deltas.T, rho, strict=True)
+    ]
+    return np.maximum(p_values, holm(of_t))
 
 
 def _patterns(num_seeds: int) -> Iterator[Numbers]:

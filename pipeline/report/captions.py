@@ -21,7 +21,7 @@ UNTUNED = (
 
 PER_SEED = (
     "Every seed has a test set of its own. Those of two seeds share images, so the deltas are "
-    "correlated, and the intervals are widened accordingly (Nadeau and Bengio 2003)."
+    "correlated, and intervals are wider and p-values larger accordingly (Nadeau and Bengio 2003)."
 )
 UNKNOWN = "unknown"  # instead of a number that needs a judge, if no reliable judge could be trained
 

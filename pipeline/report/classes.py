@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.schema import SUBSETS, Params
 from pipeline.evaluation import statistics
-from pipeline.evaluation.max_t import max_t_p
+from pipeline.evaluation.max_t import family_p
 from pipeline.evaluation.metrics import recall_per_class
 from pipeline.report.comparisons import Overlaps, main_rows, rows_of
 from pipeline.report.tables import ScoredTrials
@@ -85,11 +85,11 @@ def recall_table(
 
     The classes of a comparison are sorted: those with the verdict harm first, then by increasing
     delta, then by the number of labeled images. `p_adjusted` is corrected
-    over all classes of all comparisons with the same regime (`max_t_p`). Verdicts follow
+    over all classes of all comparisons with the same regime (`family_p`). Verdicts follow
     `statistics.DECISIONS`; if an arm is not judged, none of its classes is.
     """
     compared = list(_comparisons(scored, deltas, params, len(classes.names)))
-    adjusted = _adjusted(compared)
+    adjusted = _adjusted(compared, overlaps)
     rows = [
         row
         for recalls, p_values in zip(compared, adjusted, strict=True)
@@ -122,15 +122,16 @@ def _comparisons(
     return compared
 
 
-def _adjusted(compared: list[Recalls]) -> list[NDArray[np.float64]]:
+def _adjusted(compared: list[Recalls], overlaps: Overlaps) -> list[NDArray[np.float64]]:
     """Corrected p-values, (classes,) of every comparison; a family is all of one regime."""
     adjusted: list[NDArray[np.float64]] = [np.empty(0)] * len(compared)
     for regime in dict.fromkeys(recalls.row["regime"] for recalls in compared):
         members = [at for at, each in enumerate(compared) if each.row["regime"] == regime]
-        # A seed without test images of the class counts as one without a difference.
-        columns = [np.nan_to_num(compared[at].deltas) for at in members]
-        p_values = np.split(max_t_p(np.concatenate(columns, axis=1)), len(members))
-        for at, values in zip(members, p_values, strict=True):
+        columns = np.concatenate([compared[at].deltas for at in members], axis=1)
+        shared = [overlaps[compared[at].row["budget"]] for at in members]
+        num_classes = columns.shape[1] // len(members)
+        p_values = family_p(columns, np.repeat(shared, num_classes))
+        for at, values in zip(members, np.split(p_values, len(members)), strict=True):
             adjusted[at] = values
     return adjusted
 
@@ -144,6 +145,7 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """The rows of one comparison, the worst class first."""
     row, rows = recalls.row, []
+    overlap = overlaps[row["budget"]]
     for label, name in enumerate(classes.names):
         deltas = recalls.deltas[:, label]
         is_known = np.isfinite(deltas)
@@ -151,7 +153,7 @@ def _rows(
         interval = statistics.Interval(np.nan, np.nan, np.nan)
         if len(deltas):
             level = params.report.confidence_level
-            interval = statistics.t_interval(deltas, level, overlaps[row["budget"]])
+            interval = statistics.t_interval(deltas, level, overlap)
         arm, baseline = (
             side[is_known, label].mean() if len(deltas) else np.nan
             for side in (recalls.arm, recalls.baseline)
@@ -168,7 +170,7 @@ def _rows(
             interval.mean,
             interval.low,
             interval.high,
-            statistics.sign_flip_p(deltas),
+            statistics.paired_p(deltas, overlap),
             p_values[label],
             _judge(row, deltas, interval, p_values[label], params),
         )

@@ -53,6 +53,7 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
     correction runs over all claims that answer the same question (same baseline, metric and regime)
     except the primary one, which is declared before the run, and over the controls without an
     effect. An arm with role `measure` has an interval and an uncorrected p-value, but no verdict.
+    Intervals and p-values account for `overlaps` (`t_interval`, `paired_p`).
     `num_without_images`: seeds in which the arm or its baseline should have added made images and
     had none. `num_unusable`: seeds of that kind and seeds in which one of both failed. Where
     fewer than six are left, the verdict is `not judged`. A gain over a reference whose mean
@@ -139,7 +140,7 @@ def _compare(
         "smallest_detectable": statistics.smallest_detectable(
             deltas, 1 - confidence_level, correlation=overlap
         ),
-        "p_value": statistics.sign_flip_p(deltas),
+        "p_value": statistics.paired_p(deltas, overlap),
     }
 
 

@@ -62,7 +62,7 @@ def accuracies(results: ReportTables, params: Params) -> list[Table]:
         Column("delta, points", "delta", points, hint="paired difference from the baseline"),
         VERDICT,
         Column(f"{100 * params.report.confidence_level:g} % interval", "ci_low", CI),
-        Column("p", "p_value", p_value, hint="exact sign-flip test"),
+        Column("p", "p_value", p_value, hint="sign-flip test; corrected t test if seeds overlap"),
         Column("p, Holm", "p_holm", p_value, hint="corrected for many comparisons"),
     ]
     rows = comparisons.table_rows(results.deltas, params)

@@ -31,6 +31,15 @@ def test_vectorized_intervals_equal_those_of_the_pipeline() -> None:
             assert (low[at], high[at]) == pytest.approx((expected.low, expected.high), abs=1e-15)
 
 
+@pytest.mark.parametrize("overlap", [0.05, 0.3])
+def test_vectorized_intervals_account_for_overlap(overlap: float) -> None:
+    deltas = some_deltas("normal", 10)[0]
+    low, high = calibration.t_ends(deltas, overlap)
+    for row, *ends in zip(deltas, low, high, strict=True):
+        expected = statistics.t_interval(row, calibration.RULES.confidence_level, overlap)
+        assert ends == pytest.approx([expected.low, expected.high], abs=1e-15)
+
+
 def test_noise_has_mean_zero_and_its_shape() -> None:
     rng = np.random.default_rng(0)
     samples = {name: noise(rng, (200_000,)) for name, noise in calibration.NOISES.items()}
@@ -127,3 +136,29 @@ def test_overlapping_test_sets_make_uncorrected_intervals_too_narrow() -> None:
     assert float(row["uncorrected covers"]) < 80
     assert float(row["t covers"]) > 85
     assert row["promise"] == "kept"
+
+
+def test_deltas_of_holdouts_share_test_images_and_have_no_mean() -> None:
+    rng = np.random.default_rng(0)
+    studies = [calibration.null_holdouts(100, 0.3, 10, True, rng) for _ in range(300)]
+    accuracies, recalls, overlaps = (np.array(part) for part in zip(*studies, strict=True))
+    assert accuracies.shape == (300, 10, 10)
+    assert recalls.shape == (300, 100, 10)
+    assert overlaps == pytest.approx(0.3, abs=0.05)
+    # Classes are balanced, so that accuracy is their mean recall.
+    by_class = recalls.reshape(300, 10, 10, 10).mean(axis=2)
+    assert accuracies == pytest.approx(by_class)
+    means = accuracies.mean(axis=(1, 2))
+    assert abs(means.mean()) < 4 * means.std() / np.sqrt(len(means))
+    # Correctness depends on the image alone, so that two seeds correlate by their common images.
+    correlation = np.corrcoef(accuracies.reshape(-1, 10).T)[np.triu_indices(10, 1)].mean()
+    assert correlation == pytest.approx(0.3, abs=0.05)
+
+
+def test_families_that_ignore_common_test_images_err_often() -> None:
+    row = calibration.simulate_families(400, 0.3, 10, is_fixed=True, num_studies=60)
+    assert float(row["arms, uncorrected"]) > 15
+    assert float(row["classes, uncorrected"]) > 80
+    assert float(row["arms"]) < 15
+    assert float(row["classes"]) < 15
+    assert row["promise"] in ("kept", "BROKEN")

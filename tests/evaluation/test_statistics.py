@@ -27,12 +27,14 @@ from pipeline.evaluation.statistics import (
     Evidence,
     Interval,
     Rules,
+    corrected_t_p,
     decide,
     evidence,
     holm,
     label_equivalent,
     mcnemar_p,
     mean_overlap,
+    paired_p,
     seeds_for_power,
     seeds_for_sign_test,
     sign_flip_p,
@@ -170,6 +172,57 @@ def test_the_corrected_interval_covers_when_seeds_share_what_they_share() -> Non
     corrected = np.mean([covers(t_interval(row, 0.95, overlap)) for row in values])
     assert plain < 0.7
     assert corrected == pytest.approx(0.95, abs=0.02)
+
+
+@given(paired=PAIRED, overlap=OVERLAPS)
+def test_the_corrected_p_is_below_the_level_where_the_interval_excludes_zero(
+    paired: np.ndarray, overlap: float
+) -> None:
+    deltas = paired[0] - paired[1]
+    p_value = corrected_t_p(deltas, overlap)
+    if np.ptp(deltas) > 0:
+        for level in (0.5, 0.95, 0.999):
+            assert (p_value > 1 - level) == covers(t_interval(deltas, level, overlap))
+    assert paired_p(deltas, overlap) >= sign_flip_p(deltas)
+    assert paired_p(deltas, overlap) == pytest.approx(paired_p(-deltas, overlap))
+
+
+@pytest.mark.parametrize("n", [2, 5, 10, 30])
+def test_without_correlation_the_t_test_is_that_of_scipy(n: int) -> None:
+    deltas = np.random.default_rng(n).normal(0.3, 1, n)
+    expected = reference.ttest_1samp(deltas, 0).pvalue
+    assert corrected_t_p(deltas, 0.0) == pytest.approx(expected)
+
+
+def test_a_correlation_raises_p_from_the_overlap_that_matters_up() -> None:
+    deltas = np.linspace(0.01, 0.03, 10)
+    below = math.nextafter(OVERLAP_THAT_MATTERS, 0)
+    assert paired_p(deltas) == paired_p(deltas, below) == sign_flip_p(deltas) == 2 / 2**10
+    raised = [paired_p(deltas, overlap) for overlap in (0.3, 0.6, 0.9)]
+    assert sign_flip_p(deltas) < raised[0] < raised[1] < raised[2] < 1
+    variance = np.var(deltas, ddof=1) * (1 / 10 + 0.3 / 0.7)
+    expected = 2 * reference.t.sf(deltas.mean() / math.sqrt(variance), 9)
+    assert raised[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("deltas", "overlap"), [([0.1, 0.2, 0.3], 1.0), ([0.1], 0.3), ([], 0.3), ([0.1] * 10, 0.3)]
+)
+def test_what_shows_nothing_of_chance_has_a_p_of_one(deltas: list[float], overlap: float) -> None:
+    assert paired_p(np.array(deltas), overlap) == 1
+    assert corrected_t_p(np.array(deltas), overlap) == 1
+
+
+def test_families_of_correlated_seeds_seldom_have_a_false_alarm() -> None:
+    rng, overlap, num_families = np.random.default_rng(0), 0.3, 400
+    alarms = np.zeros(2)
+    for _ in range(num_families):
+        shared, separate = rng.standard_normal((5, 1)), rng.standard_normal((5, 10))
+        deltas = math.sqrt(overlap) * shared + math.sqrt(1 - overlap) * separate
+        for at, rho in enumerate((0.0, overlap)):
+            alarms[at] += min(holm([paired_p(row, rho) for row in deltas])) <= 0.05
+    assert alarms[0] / num_families > 0.2
+    assert alarms[1] / num_families <= 0.05 + 2.5 * math.sqrt(0.05 * 0.95 / num_families)
 
 
 def covers(interval: Interval, truth: float = 0.0) -> bool:

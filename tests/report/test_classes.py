@@ -52,11 +52,13 @@ def scored(
     return found
 
 
-def judged(params: Params, trials: tables.ScoredTrials) -> tuple[pd.DataFrame, pd.DataFrame]:
+def judged(
+    params: Params, trials: tables.ScoredTrials, overlaps: comparisons.Overlaps = OVERLAPS
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The table of deltas and that of classes."""
     table = tables.trials_table("toy", trials, params.report.metric)
-    deltas = comparisons.deltas_table(table, params, OVERLAPS)
-    return deltas, recall_table(trials, deltas, params, OVERLAPS, CLASSES)
+    deltas = comparisons.deltas_table(table, params, overlaps)
+    return deltas, recall_table(trials, deltas, params, overlaps, CLASSES)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +91,23 @@ def test_p_values_are_corrected_over_all_classes_arms_and_classifiers(
     assert len(classes) == 2 * 2 * 3
     assert (classes["p_adjusted"] >= classes["p_value"] - 1e-12).all()
     assert classes["p_adjusted"].min() == pytest.approx(2 / 2**10)
+
+
+def test_overlap_raises_the_p_values_of_classes(
+    planted: tuple[pd.DataFrame, pd.DataFrame], params: Params
+) -> None:
+    keys = ["classifier", "arm", "class"]
+    trials = scored(params, {"dcgan": [0.2, 0.2, -0.25]})
+    small, large = (judged(params, trials, {2: rho})[1] for rho in (0.09, 0.3))
+    pd.testing.assert_frame_equal(small, planted[1])
+    both = planted[1].merge(large, on=keys, suffixes=("", "_raised"))
+    for name in ("p_value", "p_adjusted"):
+        assert (both[f"{name}_raised"] >= both[name]).all()
+        assert (both[f"{name}_raised"] > both[name]).any()
+    claims = large["verdict"].isin(("gain", "harm"))
+    assert 0 < claims.sum() < len(large)
+    assert (large["p_adjusted"][claims] <= 0.05).all()
+    assert (large["p_adjusted"] >= large["p_value"] - 1e-12).all()
 
 
 def test_without_an_effect_few_studies_have_any_verdict(params: Params) -> None:

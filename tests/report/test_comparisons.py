@@ -15,7 +15,7 @@ from pipeline.config.schema import Params
 from pipeline.config.schema import TestParams as HoldOut
 from pipeline.evaluation import statistics
 from pipeline.evaluation.metrics import METRICS
-from pipeline.evaluation.statistics import holm, sign_flip_p, t_interval
+from pipeline.evaluation.statistics import holm, paired_p, sign_flip_p, t_interval
 from pipeline.report import comparisons, tables
 from pipeline.report.diagnostics import diagnostics_table
 from pipeline.report.label_equivalents import label_equivalent_table
@@ -106,6 +106,30 @@ def test_overlapping_subsets_widen_intervals(
     widths, more = (each["ci_high"] - each["ci_low"] for each in (deltas, wider))
     assert (more > widths)[compared & (deltas["budget"] == 2)].all()
     assert (more == widths)[deltas["budget"] == 4].all()
+
+
+def test_overlapping_subsets_raise_p_values_before_they_are_corrected(
+    trials: pd.DataFrame, deltas: pd.DataFrame, study: Params
+) -> None:
+    raised = comparisons.deltas_table(trials, study, NO_OVERLAP | {2: 0.3})
+    same = deltas["budget"] == 4
+    pd.testing.assert_series_equal(raised["p_value"][same], deltas["p_value"][same])
+    assert (raised["p_value"] >= deltas["p_value"]).all()
+    assert (raised["p_value"] > deltas["p_value"])[~same].any()
+    assert (raised["p_holm"].fillna(1) >= raised["p_value"] - 1e-12).all()
+
+    # Without any overlap that matters, no number changes.
+    small_overlap = comparisons.deltas_table(trials, study, dict.fromkeys(NO_OVERLAP, 0.09))
+    pd.testing.assert_frame_equal(small_overlap, deltas)
+
+    row = comparisons.rows_of(comparisons.main_rows(raised, study))[5]
+    scores = trials[(trials["classifier"] == row["classifier"]) & (trials["budget"] == 2)]
+    arm, baseline = (
+        scores[scores["arm"] == row[side]].sort_values("seed")["accuracy"].to_numpy()
+        for side in ("arm", "baseline")
+    )
+    assert row["budget"] == 2
+    assert row["p_value"] == pytest.approx(paired_p(arm - baseline, 0.3))
 
 
 def test_baseline_rows_are_zero(deltas: pd.DataFrame) -> None:
