@@ -66,8 +66,6 @@ HOLD_OUTS: list[tuple[int, float]] = [
 ]  # images and the share held out
 NUM_FAMILY_STUDIES = 500
 NUM_CLASSES = 10
-# Recalls of few images are not normal: the corrected t test rejects somewhat too often.
-CLASS_LEVEL = 0.07
 FAMILIES: list[tuple[int, float, int]] = [
     (100, 0.3, 10),
     (400, 0.3, 10),
@@ -241,7 +239,7 @@ def simulate_families(
         ]
         claims.append([bool(np.isin(of_family, CLAIMS).any()) for of_family in words])
     errors = np.mean(claims, axis=0)
-    is_kept = errors[1] <= limit(num_studies) and errors[3] <= limit(num_studies, CLASS_LEVEL)
+    is_kept = max(errors[1], errors[3]) <= limit(num_studies)
     return {
         "images": str(num_images),
         "held out": percent(frac),
@@ -419,10 +417,10 @@ The same with all verdicts of a study, {num_family_studies} studies per row: the
 the first table, and the recalls of ten classes in each of them. *arms*: the verdict on one at least
 of the nine comparisons that are corrected together is *gain* or *harm*. *classes*: so is that on
 one of the 100 recalls. *uncorrected*: with p-values that ignore common images, those of the
-sign-flip test with Holm's correction, and of max-T. Promised, plus two standard errors: *arms* errs
-in at most 5 % of studies, *classes* in at most {class_level:g} %, since the recall of a class
-with few images is not normal, so that its corrected t test rejects somewhat too often with 20
-seeds.
+sign-flip test with Holm's correction, and of max-T. Promised, plus two standard errors: *arms* and
+*classes* err in at most 5 % of studies. The recall of a class with few images is not normal, and its
+corrected t test rejects somewhat too often: with 20 seeds that promise is broken where the test
+images alone decide (another 2,000 studies: 6.8 %; with 10 seeds 4.6 %).
 
 {families}
 
@@ -485,7 +483,6 @@ def report(num_studies: int, num_replicates: int, workers: int) -> str:
         holdouts=holdouts,
         num_family_studies=num_family_studies,
         families=families,
-        class_level=100 * CLASS_LEVEL,
         studies=rows,
     )
 
