@@ -6,6 +6,7 @@ dataset and settings, and otherwise what params.yaml and the name of the dataset
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,19 @@ def prepared_spec(params: DataParams, path: Path) -> ImageSpec | None:
     known = KNOWN.get(params.name)
     is_same = (
         record.get("dataset") == params.name
-        and record.get("settings", params.settings) == params.settings
-        and (params.resize is None or params.resize.shape == (spec.height, spec.width))
+        # As JSON, in which keys are strings and tuples are lists.
+        and record.get("settings", {}) == json.loads(json.dumps(params.settings, default=str))
+        and _is_resized(params, record, spec)
         and (known is None or without_classes(known, params) == spec)
     )
     return spec if is_same else None
+
+
+def _is_resized(params: DataParams, record: dict[str, Any], spec: ImageSpec) -> bool:
+    """Whether the images of the record are resized, or are not, as params.yaml says."""
+    if params.resize is None:
+        return record.get("resize") is None
+    return params.resize.shape == (spec.height, spec.width)
 
 
 def without_classes(spec: ImageSpec, params: DataParams) -> ImageSpec:

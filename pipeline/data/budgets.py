@@ -82,6 +82,23 @@ def refuse_budgets(
     if uses_fresh(params):
         key = f"study.budgets, twice, for arms with {FRESH}"
         refuse_large_budget(counts, 2 * own, key, class_names)
+    refuse_folds(params, natural, class_names)
+
+
+def refuse_folds(params: Params, natural: Counts, class_names: Sequence[str]) -> None:
+    """Raise `ParamsError` when a class has fewer labels in the smallest subset than tune.folds."""
+    tune, budget = params.tune, min(params.study.budgets)
+    if len(tune.latent_std) == len(tune.min_probability) == 1:
+        return
+    counts = class_budgets(params.data.imbalance, budget, natural)
+    scarce = int(counts.argmin())
+    if counts[scarce] < tune.folds:
+        raise ParamsError(
+            "params.yaml: tune.folds",
+            f"expected at most the {counts[scarce]} labeled images of class {class_names[scarce]} "
+            f"in subsets of budget {budget}, found {tune.folds}",
+            "lower it, raise study.budgets, or give a single candidate for each tuned setting",
+        )
 
 
 def refuse_large_budget(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.config.schema import GroupParams, Params
 from pipeline.data.budgets import Counts, class_counts
 from pipeline.data.datasets.base import Origins, RawDataset
-from pipeline.data.duplicates import Duplicates, not_in, without_copies
+from pipeline.data.duplicates import Duplicates, Named, distinct
 from pipeline.data.groups import groups_of
 from pipeline.data.images import (
     UNLABELED,
@@ -87,6 +87,7 @@ class Catalog:
 
     `known` are those of the classes of the task, in canonical order, labeled or not; `unknown`
     those of `data.unknown_classes`, without labels; `test` is the dataset's own test set.
+    `num_in_test_groups` other images were left out since their groups are in that test set.
     """
 
     known: Part
@@ -94,6 +95,7 @@ class Catalog:
     test: Part | None
     class_names: tuple[str, ...]
     duplicates: Duplicates
+    num_in_test_groups: int = 0
 
     @property
     def counts(self) -> Counts:
@@ -102,21 +104,23 @@ class Catalog:
 
 
 def catalog(params: Params, raw: RawDataset) -> Catalog:
-    """The catalog of a dataset; see `duplicates` for what is left out.
+    """The catalog of a dataset; see `duplicates` for which copies are left out.
 
     Raises `ParamsError` for unknown classes that the dataset does not have.
     """
-    rule, found = params.data.group, Duplicates()
+    rule = params.data.group
     groups, test_groups = (None, None) if rule is None else group_numbers(rule, raw)
     everything = whole(raw.images, groups)
-    kept = everything.take(
-        without_copies(everything.ids, everything.labels, raw.origins.paths, found)
+    own = None if raw.test is None else whole(raw.test, test_groups)
+    keep, keep_test, found = distinct(
+        Named(everything.ids, everything.labels, raw.origins.paths),
+        None if own is None else Named(own.ids, own.labels, raw.test_origins.paths),
     )
+    every = kept = everything.take(keep)
     test = None
-    if raw.test is not None:
-        own = whole(raw.test, test_groups)
-        test = own.take(without_copies(own.ids, own.labels, raw.test_origins.paths, found))
-        kept = kept.take(not_in(kept.ids, own.ids, found)).apart_from(test)
+    if own is not None and keep_test is not None:
+        test = own.take(keep_test)
+        kept = every.apart_from(test)
 
     classes = params.data.unknown_classes.classes
     known, unknown = without_classes(kept, classes)
@@ -126,6 +130,7 @@ def catalog(params: Params, raw: RawDataset) -> Catalog:
         None if test is None else without_classes(test, classes)[0].ordered(),
         tuple(np.delete(raw.class_names, classes).tolist()),
         found,
+        len(every) - len(kept),
     )
 
 
@@ -146,8 +151,13 @@ def group_numbers(rule: GroupParams, raw: RawDataset) -> tuple[Groups, Groups | 
     return numbers[: len(raw.images)], numbers[len(raw.images) :]
 
 
-def group_record(rule: GroupParams | None, parts: Sequence[Part]) -> dict[str, Any] | None:
-    """The rule, the number of groups in all `parts` and the images of the largest; or None."""
+def group_record(
+    rule: GroupParams | None, parts: Sequence[Part], num_in_test: int
+) -> dict[str, Any] | None:
+    """The rule, the number of groups in all `parts` and the images of the largest; or None.
+
+    `num_in_test` images are in no part, since their groups are in the test set.
+    """
     if rule is None:
         return None
     groups = np.concatenate([part.groups for part in parts if part.groups is not None])
@@ -156,6 +166,7 @@ def group_record(rule: GroupParams | None, parts: Sequence[Part]) -> dict[str, A
         "rule": rule.model_dump(exclude_defaults=True),
         "num_groups": len(sizes),
         "largest": int(sizes.max(initial=0)),
+        "num_in_test": num_in_test,
     }
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.schema import Params
-from pipeline.data.budgets import Counts, class_counts, needed_counts
+from pipeline.data.budgets import Counts, needed_counts
 from pipeline.data.catalog import Catalog, Part
 from pipeline.data.images import UNLABELED, Labels
-from pipeline.data.parts import Groups, assign_groups, whole_groups
+from pipeline.data.parts import Groups, draw_groups, group_counts, whole_groups
 from pipeline.runtime.errors import DataError, ParamsError
 
 Mask = NDArray[np.bool_]
@@ -86,32 +85,41 @@ def hold_out(labels: Labels, wanted: Counts, rng: np.random.Generator) -> Mask:
 
 
 def hold_out_groups(
-    data: Part, groups: Groups, wanted: Counts, names: Sequence[str], rng: np.random.Generator
+    data: Part,
+    groups: Groups,
+    wanted: Counts,
+    most: Counts,
+    names: Sequence[str],
+    rng: np.random.Generator,
 ) -> Mask:
-    """The test images, (n,), if whole groups are held out; see `parts.assign_groups`.
+    """The test images, (n,), if whole groups are held out at random; see `parts.draw_groups`.
 
-    Every class gets about as many as wanted, and at least one. Raises `DataError` naming a class
-    with a single group, which cannot be divided.
+    Every class gets about as many as `wanted`, and between one and `most` if groups allow that.
+    Raises `DataError` naming a class that would be on one side only.
     """
     labeled = data.labels != UNLABELED
-    numbers, labels = whole_groups(groups)[labeled], data.labels[labeled]
-    total = class_counts(labels, len(wanted))
-    held = assign_groups(labels, numbers, [total - wanted, wanted], rng) == 1
+    numbers, labels = whole_groups(groups[labeled]), data.labels[labeled]
+    counts = group_counts(labels, numbers, len(names))
+    num_groups = (counts > 0).sum(axis=0)
+    scarce = int(num_groups.argmin())
+    if num_groups[scarce] < 2:
+        raise DataError(
+            data.source,
+            f"expected at least 2 groups of class {names[scarce]}, one for the pool and one for "
+            f"the test set, found {num_groups[scarce]} with all {counts[:, scarce].sum()} images",
+            "change data.group, add images of that class or remove the class",
+        )
 
-    # If a class is on one side only, its smallest group moves to the other.
-    for label, side in itertools.product(range(len(names)), (True, False)):
-        inside = labels == label
-        if (held[inside] == side).any():
-            continue
-        candidates, sizes = np.unique(numbers[inside], return_counts=True)
-        if len(candidates) < 2:
+    drawn = draw_groups(counts, wanted, most, rng)
+    for side, held in (("pool", ~drawn), ("test set", drawn)):
+        have = counts[held].sum(axis=0)
+        if not have.all():
             raise DataError(
                 data.source,
-                f"expected at least 2 groups of class {names[label]}, one for the pool and one for "
-                f"the test set, found {len(candidates)} with all {inside.sum()} images",
-                "change data.group, add images of that class or remove the class",
+                f"expected groups that can be divided so that every class is in the pool and in "
+                f"the test set, found no image of class {names[int(have.argmin())]} in the {side}",
+                "change data.group, add groups of that class or remove the class",
             )
-        held[numbers == candidates[sizes.argmin()]] = side
     chosen = np.zeros(len(data), dtype=bool)
-    chosen[np.flatnonzero(labeled)[held]] = True
+    chosen[np.flatnonzero(labeled)[drawn[numbers]]] = True
     return chosen

@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pipeline.config.schema import Params
-from pipeline.data.budgets import Counts, class_budgets, class_counts, refuse_budgets
+from pipeline.data.budgets import (
+    Counts,
+    class_budgets,
+    class_counts,
+    needed_counts,
+    refuse_budgets,
+)
 from pipeline.data.catalog import Catalog, Index, Part, group_record
 from pipeline.data.datasets.base import RawDataset
 from pipeline.data.holdout import hold_out, hold_out_groups, test_counts
@@ -37,10 +43,14 @@ def canonical(data: LabeledImages) -> LabeledImages:
 
 @dataclass(frozen=True)
 class Split:
-    """The pool and the test set of one seed, or of all seeds; both in canonical order."""
+    """The pool and the test set of one seed, or of all seeds; both in canonical order.
+
+    `num_in_test_groups` images are in neither, since their groups are in the test set.
+    """
 
     pool: Part
     test: Part
+    num_in_test_groups: int = 0
 
 
 def split(params: Params, catalog: Catalog, seed: int | None) -> Split:
@@ -50,35 +60,38 @@ def split(params: Params, catalog: Catalog, seed: int | None) -> Split:
     """
     name, pool, unknown = params.data.name, catalog.known, catalog.unknown
     names = (name,) if seed is None else (name, seed)
-    test = catalog.test
+    test, num_in_test_groups = catalog.test, catalog.num_in_test_groups
     if test is None:
         wanted, rng = test_counts(params, catalog), numpy_rng("test", *names)
-        held = (
-            hold_out(pool.labels, wanted, rng)
-            if pool.groups is None
-            else hold_out_groups(pool, pool.groups, wanted, catalog.class_names, rng)
-        )
+        if pool.groups is None:
+            held = hold_out(pool.labels, wanted, rng)
+        else:
+            most = catalog.counts - needed_counts(params, catalog.counts)
+            held = hold_out_groups(pool, pool.groups, wanted, most, catalog.class_names, rng)
         test, pool = pool.take(held), pool.take(~held)
         # Nor are unlabeled images of the groups in the test set in the pool.
+        num_left = len(pool) + len(unknown)
         pool, unknown = pool.apart_from(test), unknown.apart_from(test)
-    refuse_empty_classes(pool, catalog)
+        num_in_test_groups += num_left - len(pool) - len(unknown)
+    refuse_empty_classes([pool, test], catalog.class_names)
     frac = params.data.unknown_classes.frac
     pool = add_unknown_classes(pool, unknown, frac, numpy_rng("foreign", *names))
     refuse_budgets(params, pool.labels, catalog.counts, catalog.class_names)
-    return Split(pool, test)
+    return Split(pool, test, num_in_test_groups)
 
 
-def refuse_empty_classes(pool: Part, catalog: Catalog) -> None:
-    """Raise `DataError` when the pool or a test set of the dataset's own lacks a class."""
-    for part in (pool, catalog.test):
-        if part is None:
-            continue
-        counts = class_counts(part.labels, len(catalog.class_names))
+def refuse_empty_classes(parts: Sequence[Part], class_names: Sequence[str]) -> None:
+    """Raise `DataError` when the pool or the test set lacks a class."""
+    for part in parts:
+        counts = class_counts(part.labels, len(class_names))
         if not counts.all():
+            dropped = (
+                "duplicates" if part.groups is None else "duplicates and groups of test images"
+            )
             raise DataError(
                 part.source,
                 f"expected different images of every class, found none of class "
-                f"{catalog.class_names[int(counts.argmin())]} after duplicates were dropped",
+                f"{class_names[int(counts.argmin())]} after {dropped} were dropped",
                 "add images of that class or remove the class",
             )
 
@@ -163,6 +176,9 @@ def summary(
     num_repeated = len(first.pool) - len(np.unique(first.pool.ids))
     return {
         "dataset": params.data.name,
+        # `check` relies on this record only if its settings are those of params.yaml.
+        "settings": params.data.settings,
+        "resize": None if params.data.resize is None else params.data.resize.model_dump(),
         "class_names": list(catalog.class_names),
         "shape": list(first.pool.images.shape[1:]),
         "background": None if color is None else list(color),
@@ -175,7 +191,9 @@ def summary(
         "test_images": {"min": min(sizes), "max": max(sizes)},
         "reading": dict(raw.reading),
         "duplicates": catalog.duplicates.record(raw.class_names),
-        "groups": group_record(params.data.group, [first.pool, first.test]),
+        "groups": group_record(
+            params.data.group, [first.pool, first.test], first.num_in_test_groups
+        ),
     }
 
 

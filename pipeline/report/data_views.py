@@ -168,6 +168,14 @@ def _dropped(manifest: Manifest) -> Iterator[str]:
         yield f"Exact copies within a class: {count:,} dropped, one of each kept."
     if count := found.get("from_train"):
         yield f"Images that are in the test set as well: {count:,} dropped from the pool."
+    if count := found.get("num_across_parts"):
+        yield (
+            f"{count:,} of these {'has' if count == 1 else 'have'} another label in the test set, "
+            "so at least one of the two is wrong; see the list below."
+        )
+    if count := (manifest.get("groups") or {}).get("num_in_test"):
+        whose = " (of the first seed)" if manifest.get("per_seed") else ""
+        yield f"Images of groups that are in the test set: {count:,} dropped from the pool{whose}."
     if count := found.get("num_across_classes"):
         yield (
             f"Equal images with different labels: all {count:,} dropped, since at least one of the "
@@ -179,7 +187,8 @@ def conflicts(manifest: Manifest) -> Table:
     """Equal images with different labels: a path or content id, and two of the labels."""
     rows = [
         dict(zip(("image", "one", "other"), map(readable, listed), strict=False))
-        for listed in (manifest.get("duplicates") or {}).get("across_classes", ())
+        for key in ("across_classes", "across_parts")
+        for listed in (manifest.get("duplicates") or {}).get(key, ())
     ]
     columns = [left("image", "image"), left("label", "one"), left("other label", "other")]
     return Table("Equal images with different labels", columns, rows)

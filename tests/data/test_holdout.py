@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from pipeline.data.catalog import Catalog, catalog
 from pipeline.data.datasets.base import Origins, RawDataset
 from pipeline.data.holdout import hold_out_groups, refuse_test_setting, test_counts
 from pipeline.data.images import LabeledImages
-from pipeline.data.splits import split
+from pipeline.data.splits import split, summary
 from pipeline.runtime.errors import DataError, ParamsError
 
 test_counts.__test__ = False  # type: ignore[attr-defined]
@@ -133,10 +134,73 @@ def test_unlabeled_images_of_a_group_in_the_test_set_are_in_no_part(study: Param
     pool = found.known
     object.__setattr__(pool, "labels", labels)
     assert pool.groups is not None
-    held = hold_out_groups(pool, pool.groups, np.full(3, 4), NAMES, np.random.default_rng(0))
+    wanted, most, rng = np.full(3, 4), np.full(3, 9), np.random.default_rng(0)
+    held = hold_out_groups(pool, pool.groups, wanted, most, NAMES, rng)
     assert (labels[held] != -1).all()
     rest = pool.take(~held).apart_from(pool.take(held))
     assert not set(rest.groups if rest.groups is not None else ()) & set(pool.groups[held])
+
+
+def test_classes_that_groups_cannot_divide_are_named(study: Params) -> None:
+    # Each writer has two of the classes, so a single one in the test set lacks a class there, and
+    # two leave a pool that lacks one.
+    writers = ["a"] * 15 + ["b"] * 15 + ["b"] * 15 + ["c"] * 15 + ["c"] * 15 + ["a"] * 15
+    params, found = grouped(study, writers, [30, 30, 30])
+    with pytest.raises(DataError, match=r"every class is in the pool and in the test set, found"):
+        split(params, found, 0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_class_is_on_both_sides_and_budgets_have_their_images(
+    seed: int, study: Params
+) -> None:
+    # Of every class one large group, which the pool needs, and three small ones.
+    sizes = [10, 2, 1, 1]
+    writers = [f"{name}{each}" for name in NAMES for each in np.repeat(np.arange(4), sizes)]
+    params, found = grouped(study, writers, [14, 14, 14])
+    parts = split(params, found, seed)
+    assert np.bincount(parts.pool.labels).min() >= 8
+    assert np.bincount(parts.test.labels, minlength=3).min() >= 1
+
+
+def test_images_dropped_for_their_groups_are_counted(study: Params) -> None:
+    params, _ = grouped(study, [f"w{k % 9}" for k in range(90)], [30, 30, 30])
+    both = raw([30, 30, 30], {"writer": tuple(f"w{k % 9}" for k in range(90))})
+    own = LabeledImages(255 - both.images.images[:20], both.images.labels[[0, 30, 60] * 7][:20])
+    own_test = replace(both, test=own, test_origins=Origins(columns={"writer": ("w3",) * 20}))
+    own_params = params.model_copy(update={"data": params.data.model_copy(update={"test": None})})
+    found = catalog(own_params, own_test)
+    assert found.num_in_test_groups == 10
+    parts = split(own_params, found, None)
+    assert (len(parts.pool), parts.num_in_test_groups) == (80, 10)
+    record = summary(own_params, own_test, found, [parts], None)
+    assert record["groups"]["num_in_test"] == 10
+
+    unlabeled = both.images.labels.copy()
+    unlabeled[::2] = -1
+    some = replace(both, images=replace(both.images, labels=unlabeled))
+    parts = split(params, catalog(params, some), 0)
+    assert parts.num_in_test_groups > 0
+    assert len(parts.pool) + len(parts.test) + parts.num_in_test_groups == 90
+
+
+def test_a_class_that_loses_all_images_to_groups_of_the_test_set_is_named(study: Params) -> None:
+    params, _ = grouped(study, [f"w{k}" for k in range(90)], [30, 30, 30])
+    both = raw([30, 30, 30], {"writer": tuple(f"w{k // 30}" for k in range(90))})
+    own = LabeledImages(255 - both.images.images[:3], np.arange(3))
+    own_test = replace(both, test=own, test_origins=Origins(columns={"writer": ("w1",) * 3}))
+    params = params.model_copy(update={"data": params.data.model_copy(update={"test": None})})
+    with pytest.raises(DataError, match="class dog after duplicates and groups of test images"):
+        split(params, catalog(params, own_test), None)
+
+
+def test_too_few_labels_for_folds_are_refused_before_training(study: Params) -> None:
+    params = with_data(study, test={"frac": 0.3}, imbalance="natural")
+    tune = study.tune.model_copy(update={"min_probability": [0.5, 0.8]})
+    found = cataloged(params, [100, 100, 20])
+    assert split(params, found, None)
+    with pytest.raises(ParamsError, match=r"the 1 labeled images of class eel .*budget 2, found 2"):
+        split(params.model_copy(update={"tune": tune}), found, None)
 
 
 def test_budgets_of_a_long_tail_fall_from_the_first_class_to_the_last() -> None:

@@ -52,8 +52,15 @@ OWN: dict[str, Any] = {
         "from_train": 1,
         "across_classes": [["a/<i>.png", "a", "b"]],
         "num_across_classes": 2,
+        "across_parts": [["b/1.png", "b", "a"]],
+        "num_across_parts": 1,
     },
-    "groups": {"rule": {"column": None, "name": "(.*)_"}, "num_groups": 12, "largest": 9},
+    "groups": {
+        "rule": {"column": None, "name": "(.*)_"},
+        "num_groups": 12,
+        "largest": 9,
+        "num_in_test": 3,
+    },
 }
 
 
@@ -79,6 +86,9 @@ def test_a_dataset_of_files_tells_what_happened_to_them(finished_study: Path) ->
         "5 smaller than that were enlarged, which adds no detail.",
         "Exact copies within a class: 2 dropped, one of each kept.",
         "Images that are in the test set as well: 1 dropped from the pool.",
+        "1 of these has another label in the test set, so at least one of the two is wrong; "
+        "see the list below.",
+        "Images of groups that are in the test set: 3 dropped from the pool (of the first seed).",
         "Equal images with different labels: all 2 dropped, since at least one of the labels is "
         "wrong; they are listed below.",
     ]
@@ -89,7 +99,7 @@ def test_a_dataset_of_files_tells_what_happened_to_them(finished_study: Path) ->
         ["#1", "b", "20", "20", "10"],
         ["#2", "c", "10", "10", "5"],
     ]
-    assert conflicts[1] == ["a/<i>.png", "a", "b"]
+    assert conflicts[1:] == [["a/<i>.png", "a", "b"], ["b/1.png", "b", "a"]]
     assert not page.unbalanced
 
 

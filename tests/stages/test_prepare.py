@@ -315,7 +315,8 @@ def test_groups_are_beside_labels_where_there_is_a_rule(
         np.testing.assert_array_equal(found["groups"], labels["groups"][found["index"]])
         assert 6 <= len(set(labels["groups"])) < 12
     record = read_json(tmp_path / SPLITS / "manifest.json")["groups"]
-    assert record == {"rule": {"name": "^(w..)_"}, "num_groups": 12, "largest": 15}
+    rule = {"name": "^(w..)_"}
+    assert record == {"rule": rule, "num_groups": 12, "largest": 15, "num_in_test": 0}
 
 
 class White(Toy):

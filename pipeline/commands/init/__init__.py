@@ -108,13 +108,15 @@ def largest_fit(
         section, comments = data_section(loaded, layout, description, proposal)
         text = params_text(section, comments, proposal)
         try:
-            try_splits(validate(Params, parse_yaml(text, FILE), FILE), loaded.raw)
+            num_dropped = try_splits(validate(Params, parse_yaml(text, FILE), FILE), loaded.raw)
         except PipelineError:
             smaller = tuple(budget for budget in choices if budget < proposal.budgets[0])
             if options.budgets or not smaller:
                 raise
             choices = smaller
         else:
+            if num_dropped:
+                proposal.reasons["groups"] = f"; {num_dropped} images of test groups are dropped"
             return proposal, text
 
 
@@ -131,12 +133,15 @@ def misfit_of_sequences(
     return None
 
 
-def try_splits(params: Params, raw: RawDataset) -> None:
-    """Raise `ParamsError` or `DataError` if `prepare` would refuse these settings."""
+def try_splits(params: Params, raw: RawDataset) -> int:
+    """How many images at most are dropped, since their groups are in a test set.
+
+    Raises `ParamsError` or `DataError` if `prepare` would refuse these settings.
+    """
     refuse_test_setting(params, raw.test is not None)
     found = catalog(params, raw)
-    for seed in params.study.seeds if params.data.per_seed else [None]:
-        split(params, found, seed)
+    seeds = params.study.seeds if params.data.per_seed else [None]
+    return max(split(params, found, seed).num_in_test_groups for seed in seeds)
 
 
 def data_section(
@@ -191,7 +196,8 @@ def guesses(proposal: Proposal) -> list[str]:
     ]
     if proposal.group:
         flag = "--no-groups" if "twins" in proposal.group else "--group-..."
-        lines.append(f"groups: {_plain(proposal.group)} ({flag})")
+        dropped = proposal.reasons.get("groups", "")
+        lines.append(f"groups: {_plain(proposal.group)} ({flag}){dropped}")
     elif "data.group" in proposal.reasons:
         lines.append(f"groups: none; {proposal.reasons['data.group']}")
     if proposal.natural:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.datasets.base import RawDataset
-from pipeline.data.duplicates import Duplicates, not_in, without_copies
+from pipeline.data.duplicates import Duplicates, Named, distinct
 from pipeline.data.groups import twin_pairs
 from pipeline.data.images import UNLABELED, Background, Images, content_ids, joined
 
@@ -102,14 +102,13 @@ class Description:
 
 def describe(raw: RawDataset, background: Background) -> Description:
     """The description of `raw`; reads all of its images."""
-    found = Duplicates()
-    ids, labels = content_ids(raw.images.images), raw.images.labels
-    kept = np.ones(len(labels), dtype=bool)
-    if raw.test is not None:
-        kept &= not_in(ids, content_ids(raw.test.images), found)
-    inside = np.flatnonzero(kept)
-    paths = [raw.origins.paths[at] for at in inside] if raw.origins.paths else []
-    kept[inside] = without_copies(ids[inside], labels[inside], paths, found)
+    images, test = raw.images, raw.test
+    kept, _, found = distinct(
+        Named(content_ids(images.images), images.labels, raw.origins.paths),
+        None
+        if test is None
+        else Named(content_ids(test.images), test.labels, raw.test_origins.paths),
+    )
     return Description(
         raw,
         kept,

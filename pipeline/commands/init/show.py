@@ -112,6 +112,15 @@ def _copies(description: Description) -> Iterator[tuple[str, str]]:
             "conflicting labels",
             f"{found.num_across_classes} images are in several classes and are dropped: {some}",
         )
+    if found.across_parts:
+        some = "; ".join(
+            f"{in_sentence(path)} is {in_sentence(names[one])}, there {in_sentence(names[other])}"
+            for path, one, other in found.across_parts[:MOST]
+        )
+        yield (
+            "conflicting labels",
+            f"{len(found.across_parts)} training images have another label in the test set: {some}",
+        )
     if not (found.within_class or found.from_train or found.num_across_classes):
         yield "duplicates", "none"
 
