@@ -418,8 +418,8 @@ the first table, and the recalls of ten classes in each of them. *arms*: the ver
 of the nine comparisons that are corrected together is *gain* or *harm*. *classes*: so is that on
 one of the 100 recalls. *uncorrected*: with p-values that ignore common images, those of the
 sign-flip test with Holm's correction, and of max-T. Promised, plus two standard errors: *arms* and
-*classes* err in at most 5 % of studies. The recall of a class with few images is not normal, and its
-corrected t test rejects somewhat too often: with 20 seeds that promise is broken where the test
+*classes* err in at most 5 % of studies. The recall of a class with few images is not normal, and
+its corrected t test rejects somewhat too often: with 20 seeds that promise is broken where the test
 images alone decide (another 2,000 studies: 6.8 %; with 10 seeds 4.6 %).
 
 {families}
