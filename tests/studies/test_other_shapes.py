@@ -95,7 +95,11 @@ def patches(spec: ImageSpec) -> type[Dataset]:
 
 
 @pytest.mark.parametrize(
-    "spec", [ImageSpec(3, 40, 32, 3), ImageSpec(1, 12, 12, 2)], ids=["color", "gray"]
+    "spec",
+    [
+        pytest.param(ImageSpec(3, 40, 32, 3), marks=pytest.mark.proof, id="color"),
+        pytest.param(ImageSpec(1, 12, 12, 2), id="gray"),
+    ],
 )
 def test_a_whole_study_of_other_images_ends_with_a_report(
     spec: ImageSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
