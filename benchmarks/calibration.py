@@ -9,7 +9,7 @@
   (no effect) and one with twice the labels (an effect that must be detected).
 
 A simulated study has a baseline and five claims with two classifiers: ten comparisons, the first of
-which is the primary one. Verdicts come from `pipeline.evaluation.statistics.decide`, with a
+which is the primary one. Verdicts come from `pipeline.evaluation.decisions.decide`, with a
 smallest effect of 0, so that no verdict is *equivalent*.
 """
 
@@ -22,11 +22,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import scipy.stats
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from benchmarks.command_line import ROOT, machine
+from benchmarks.holdouts import NUM_FAMILY_STUDIES, family_table, holdout_table
+from benchmarks.judging import (
+    CLAIMS,
+    LEVEL,
+    NUM_ARMS,
+    NUM_CLASSIFIERS,
+    RULES,
+    Floats,
+    judge,
+    limit,
+    percent,
+    t_ends,
+)
 from benchmarks.wording import Row, markdown
 from pipeline.classifiers import CLASSIFIERS
 from pipeline.config.arms import RealArm
@@ -39,38 +51,19 @@ from pipeline.config.schema import (
 from pipeline.data.datasets.base import BuiltIn
 from pipeline.data.datasets.digits import Digits
 from pipeline.data.holdout import hold_out
-from pipeline.data.images import LabeledImages
-from pipeline.data.splits import canonical, split_subset
-from pipeline.evaluation import statistics
-from pipeline.evaluation.max_t import family_p, max_t_p
+from pipeline.data.images import LabeledImages, content_ids
+from pipeline.data.splits import split_subset
+from pipeline.evaluation import decisions, statistics
 from pipeline.evaluation.metrics import accuracy
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.seeds import derive_seed, library_versions, numpy_rng
 from pipeline.training_sets.arms import assemble, recipe_of
 
 OUTPUT = Path(__file__).with_suffix(".md")
-RULES = statistics.Rules(confidence_level=0.95, smallest_effect=0.0)
-LEVEL = 1 - RULES.confidence_level
-CLAIMS = ("gain", "harm")
 
 NUM_STUDIES = 2_000
 NUM_SEEDS = (6, 10, 20)
-NUM_ARMS = 5
-NUM_CLASSIFIERS = 2
 NUM_TEST = 500  # test images of the crossed simulation
-HOLD_OUTS: list[tuple[int, float]] = [
-    (100, 0.2),
-    (100, 0.3),
-    (400, 0.3),
-    (400, 0.5),
-]  # images and the share held out
-NUM_FAMILY_STUDIES = 500
-NUM_CLASSES = 10
-FAMILIES: list[tuple[int, float, int]] = [
-    (100, 0.3, 10),
-    (400, 0.3, 10),
-    (400, 0.3, 20),
-]  # images, the share held out, seeds
 
 NUM_REPLICATES = 200
 STUDY_SEEDS = 10
@@ -100,7 +93,6 @@ ARMS = {
     "fresh": RealArm(inputs=FRESH, per_class=BUDGET, role="must_help"),
 }
 
-Floats = NDArray[np.float64]
 Scores = dict[tuple[str, str], Floats]  # accuracies (seeds,) by classifier and arm
 Noise = Callable[[np.random.Generator, tuple[int, ...]], Floats]
 
@@ -175,144 +167,6 @@ def null_table(
     return np.asarray(right[0].astype(np.int8) - right[1])
 
 
-def simulate_holdouts(
-    num_images: int, frac: float, n: int, is_fixed: bool, num_studies: int
-) -> Row:
-    """The error rates of studies of a small dataset in which every seed has its own test set.
-
-    Arm and baseline are equally good at new images, but not on every single one: each image is
-    classified correctly with its own probability, which is 0 or 1 with `is_fixed`. Then seeds
-    differ only by their test images, the hardest case. *uncorrected*: without the correction for
-    common test images.
-    """
-    rng = numpy_rng("calibration", "holdouts", num_images, str(frac), n, int(is_fixed))
-    covers, plain, claimed = [], [], []
-    for _ in range(num_studies):
-        tests = [rng.permutation(num_images)[: round(frac * num_images)] for _ in range(n)]
-        chances = rng.uniform(0.6, 1, (2, num_images))  # of arm and baseline, of every image
-        if is_fixed:
-            chances = (rng.random(chances.shape) < chances).astype(np.float64)
-        right = rng.random((n, 2, num_images)) < chances
-        gains = right[:, 0].astype(np.float64) - right[:, 1]
-        deltas = np.array([gain[test].mean() for gain, test in zip(gains, tests, strict=True)])
-
-        overlap = statistics.mean_overlap(tests)
-        interval = statistics.t_interval(deltas, RULES.confidence_level, overlap)
-        naive = statistics.t_interval(deltas, RULES.confidence_level)
-        p = statistics.paired_p(deltas, overlap)
-        word = statistics.decide(statistics.evidence(deltas, interval, p), RULES)
-        covers.append(interval.low <= 0 <= interval.high)
-        plain.append(naive.low <= 0 <= naive.high)
-        claimed.append(word in CLAIMS)
-    return {
-        "images": str(num_images),
-        "held out": percent(frac),
-        "seeds": str(n),
-        "images decide": "alone" if is_fixed else "in part",
-        "uncorrected covers": percent(np.mean(plain)),
-        "t covers": percent(np.mean(covers)),
-        "primary errs": percent(np.mean(claimed)),
-        "promise": "kept" if np.mean(claimed) <= limit(num_studies) else "BROKEN",
-    }
-
-
-def simulate_families(
-    num_images: int, frac: float, n: int, is_fixed: bool, num_studies: int
-) -> Row:
-    """How often a study with a test set per seed has any false *gain* or *harm*.
-
-    As in `simulate_holdouts`, with ten balanced classes and as many comparisons as in `simulate`,
-    all but the first of which are corrected together. *classes*: the recalls of all classes in all
-    comparisons, one family. *uncorrected*: with p-values that ignore common test images, though
-    the intervals do not.
-    """
-    rng = numpy_rng("calibration", "families", num_images, str(frac), n, int(is_fixed))
-    claims = []
-    for _ in range(num_studies):
-        accuracies, recalls, overlap = null_holdouts(num_images, frac, n, is_fixed, rng)
-        arm_ends, class_ends = (t_ends(deltas, overlap) for deltas in (accuracies, recalls))
-        arm_p = [[statistics.paired_p(row, rho) for row in accuracies] for rho in (0, overlap)]
-        class_p = [max_t_p(recalls.T), family_p(recalls.T, overlap)]
-        words = [
-            *(judge(accuracies, *arm_ends, np.array(p_values))[1:] for p_values in arm_p),
-            *(verdicts(recalls, *class_ends, p_values.tolist()) for p_values in class_p),
-        ]
-        claims.append([bool(np.isin(of_family, CLAIMS).any()) for of_family in words])
-    errors = np.mean(claims, axis=0)
-    is_kept = errors[1] <= limit(num_studies)
-    return {
-        "images": str(num_images),
-        "held out": percent(frac),
-        "seeds": str(n),
-        "images decide": "alone" if is_fixed else "in part",
-        "arms, uncorrected": percent(errors[0]),
-        "arms": percent(errors[1]),
-        "classes, uncorrected": percent(errors[2]),
-        "classes": percent(errors[3]),
-        "promise": "kept" if is_kept else "BROKEN",
-    }
-
-
-def null_holdouts(
-    num_images: int, frac: float, n: int, is_fixed: bool, rng: np.random.Generator
-) -> tuple[Floats, Floats, float]:
-    """Deltas of accuracy (comparisons, n), of recall (comparisons * classes, n), and the overlap.
-
-    Arms and baseline are equally good at new images; see `simulate_holdouts`. The test set of a
-    seed has the share `frac` of every class.
-    """
-    of_class = num_images // NUM_CLASSES
-    order = rng.permuted(np.tile(np.arange(of_class), (n, NUM_CLASSES, 1)), axis=-1)
-    tests = order[:, :, : round(frac * of_class)]  # (n, classes, test images)
-    ids = tests + of_class * np.arange(NUM_CLASSES)[:, None]
-
-    # Whether every arm is correct, the baseline first, for each classifier.
-    shape = (NUM_CLASSIFIERS, 1 + NUM_ARMS, num_images)
-    chances = rng.uniform(0.6, 1, shape)
-    if is_fixed:
-        chances = (rng.random(shape) < chances).astype(np.float64)
-    right = (rng.random((n, *shape)) < chances).astype(np.float64)
-    gains = (right[:, :, 1:] - right[:, :, :1]).reshape(n, -1, num_images)
-
-    recalls = np.stack([gain[:, test].mean(axis=-1) for gain, test in zip(gains, ids, strict=True)])
-    overlap = statistics.mean_overlap([*ids.reshape(n, -1)])
-    return recalls.mean(axis=-1).T, recalls.reshape(n, -1).T, overlap
-
-
-def limit(num_studies: int, level: float = LEVEL) -> float:
-    """The largest share of errors that does not contradict a rate of `level`: 2 standard errors."""
-    return level + 2 * float(np.sqrt(level * (1 - level) / num_studies))
-
-
-def t_ends(deltas: Floats, overlap: float = 0.0) -> tuple[Floats, Floats]:
-    """The ends of `t_interval` for every row of (..., n) at once."""
-    n = deltas.shape[-1]
-    rho = overlap if overlap >= statistics.OVERLAP_THAT_MATTERS else 0.0
-    half = (
-        np.sqrt(1 + n * rho / (1 - rho))
-        * scipy.stats.t.ppf((1 + RULES.confidence_level) / 2, n - 1)
-        * scipy.stats.sem(deltas, axis=-1)
-    )
-    mean = deltas.mean(axis=-1)
-    return mean - half, mean + half
-
-
-def judge(deltas: Floats, low: Floats, high: Floats, p_values: Floats) -> list[str]:
-    """The verdicts of one study: the first p uncorrected, the others with Holm's correction."""
-    adjusted = [float(p_values[0]), *statistics.holm(p_values[1:].tolist())]
-    return verdicts(deltas, low, high, adjusted)
-
-
-def verdicts(deltas: Floats, low: Floats, high: Floats, adjusted: Sequence[float]) -> list[str]:
-    """The verdicts of the comparisons of one study, (comparisons, n), from corrected p-values."""
-    return [
-        statistics.decide(
-            statistics.evidence(delta, statistics.Interval(float(delta.mean()), *ends), p), RULES
-        )
-        for delta, *ends, p in zip(deltas, low, high, adjusted, strict=True)
-    ]
-
-
 def replicate(number: int, data: LabeledImages, params: Params) -> Scores:
     """One whole study with new random images and seeds; every other one has fresh labels."""
     names = ("calibration", "digits", number)
@@ -347,9 +201,7 @@ def outcome(classifier: str, arm: str, studies: Sequence[Scores]) -> Row:
     ]
     intervals = [statistics.t_interval(study, RULES.confidence_level) for study in deltas]
     words = [
-        statistics.decide(
-            statistics.evidence(study, interval, statistics.sign_flip_p(study)), RULES
-        )
+        decisions.decide(decisions.evidence(study, interval, statistics.sign_flip_p(study)), RULES)
         for study, interval in zip(deltas, intervals, strict=True)
     ]
     gain, harm = (words.count(word) / len(words) for word in CLAIMS)
@@ -369,17 +221,17 @@ def outcome(classifier: str, arm: str, studies: Sequence[Scores]) -> Row:
     }
 
 
+def ordered(data: LabeledImages) -> LabeledImages:
+    """`data` sorted by content id: the order of the library does not matter."""
+    return data.take(np.argsort(content_ids(data.images), kind="stable"))
+
+
 def digit_studies(num_replicates: int, workers: int) -> list[Scores]:
     """`replicate` for every number below `num_replicates`, `workers` at a time."""
-    data = canonical(Digits(BuiltIn(), ROOT).load().images)
+    data = ordered(Digits(BuiltIn(), ROOT).load().images)
     params = load_params(ROOT)
     calls = (delayed(replicate)(number, data, params) for number in range(num_replicates))
     return list(Parallel(n_jobs=workers)(calls))
-
-
-def percent(share: float | np.floating) -> str:
-    """A share as a percentage with one decimal."""
-    return f"{100 * share:.1f}"
 
 
 TEXT = """\
@@ -417,10 +269,8 @@ The same with all verdicts of a study, {num_family_studies} studies per row: the
 the first table, and the recalls of ten classes in each of them. *arms*: the verdict on one at least
 of the nine comparisons that are corrected together is *gain* or *harm*. *classes*: so is that on
 one of the 100 recalls. *uncorrected*: with p-values that ignore common images, those of the
-sign-flip test with Holm's correction, and of max-T. Promised, plus two standard errors: *arms* errs
-in at most 5 % of studies. For *classes* of test sets that share images the page says about 5 % and
-promises nothing: the recall of a class with few images is not normal, and its corrected t test
-rejects somewhat too often with 20 seeds (another 2,000 studies: 6.8 %; with 10 seeds 4.6 %).
+sign-flip test with Holm's correction, and of max-T. Promised, plus two standard errors: *arms* and
+*classes* err in at most 5 % of studies.
 
 {families}
 
@@ -436,31 +286,13 @@ them are percentages of studies.
 """
 
 
-def family_table(num_studies: int) -> str:
-    """The table of `simulate_families`, in Markdown."""
-    return markdown(
-        [
-            simulate_families(*family, is_fixed, num_studies)
-            for family in FAMILIES
-            for is_fixed in (False, True)
-        ]
-    )
-
-
 def report(num_studies: int, num_replicates: int, workers: int) -> str:
     """All tables and the text that explains them, in Markdown."""
     started = time.perf_counter()
     kinds = [(noise, n, True) for noise in NOISES for n in NUM_SEEDS]
     kinds += [("skewed", n, False) for n in NUM_SEEDS]
     simulated = markdown([simulate(*kind, num_studies) for kind in kinds])
-    holdouts = markdown(
-        [
-            simulate_holdouts(num_images, frac, n, is_fixed, num_studies)
-            for num_images, frac in HOLD_OUTS
-            for n in NUM_SEEDS[1:]
-            for is_fixed in (False, True)
-        ]
-    )
+    holdouts = holdout_table(num_studies)
     num_family_studies = min(num_studies, NUM_FAMILY_STUDIES)
     families = family_table(num_family_studies)
     between = time.perf_counter()

@@ -15,7 +15,7 @@ from pipeline.__main__ import app
 from pipeline.commands import presets
 from pipeline.config.schema import Params
 from pipeline.config.validation import FILE, parse_yaml, validate
-from pipeline.evaluation.statistics import DECISIONS
+from pipeline.evaluation.decisions import DECISIONS
 from pipeline.report import terminal
 from pipeline.report.verdicts import VERDICTS
 

@@ -47,10 +47,9 @@ class UnknownClassesParams(Section):
         return self
 
 
-Side = Annotated[int, Field(ge=4, le=128)]  # pixels
+MIN_SIDE, MAX_SIDE = 4, 128  # pixels of an image
+Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE)]
 Level = Annotated[int, Field(ge=0, le=255)]
-
-
 # Similarity from which a key of `data` is taken for a misspelled one: `classes`, a setting of
 # datasets, has 0.64 with `unknown_classes`.
 MISSPELLED = 0.8
@@ -73,7 +72,7 @@ class ResizeParams(Section):
         return height, width
 
 
-class TestParams(Section):
+class HoldOutParams(Section):
     """A held-out test set, as a share of the images of every class.
 
     `per_seed`: a different test set for every seed, for datasets too small for a single large one.
@@ -122,7 +121,7 @@ class DataParams(Section):
 
     # The test set of a dataset without its own: one of the two.
     test_per_class: Count | None = None
-    test: TestParams | None = None
+    test: HoldOutParams | None = None
     group: GroupParams | None = None
     unknown_classes: UnknownClassesParams = Field(examples=["{classes: [], frac: 0.0}"])
     # Ratio of the labeled images of the largest class to the smallest; natural: as in the dataset.

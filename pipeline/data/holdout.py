@@ -36,7 +36,7 @@ def refuse_test_setting(params: Params, has_own_test: bool) -> None:
         )
 
 
-def test_counts(params: Params, catalog: Catalog) -> Counts:
+def held_out_counts(params: Params, catalog: Catalog) -> Counts:
     """How many test images of every class are held out.
 
     `data.test_per_class` of each, or the share `data.test.frac`, at least one, less where the pool

@@ -23,22 +23,15 @@ from pipeline.data.budgets import (
 )
 from pipeline.data.catalog import Catalog, Index, Part, group_record
 from pipeline.data.datasets.base import RawDataset
-from pipeline.data.holdout import hold_out, hold_out_groups, test_counts
+from pipeline.data.holdout import held_out_counts, hold_out, hold_out_groups
 from pipeline.data.images import (
     UNLABELED,
     Background,
-    LabeledImages,
     Labels,
-    content_ids,
     digest_of,
 )
 from pipeline.runtime.errors import DataError, ParamsError
 from pipeline.runtime.seeds import derive_seed, numpy_rng
-
-
-def canonical(data: LabeledImages) -> LabeledImages:
-    """`data` sorted by content id, then by label: equal sets have equal orders."""
-    return data.take(np.lexsort((data.labels, content_ids(data.images))))
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,7 @@ def split(params: Params, catalog: Catalog, seed: int | None) -> Split:
     names = (name,) if seed is None else (name, seed)
     test, num_in_test_groups = catalog.test, catalog.num_in_test_groups
     if test is None:
-        wanted, rng = test_counts(params, catalog), numpy_rng("test", *names)
+        wanted, rng = held_out_counts(params, catalog), numpy_rng("test", *names)
         if pool.groups is None:
             held = hold_out(pool.labels, wanted, rng)
         else:

@@ -18,6 +18,7 @@ Numbers = NDArray[np.float64]
 EXACT_UP_TO = 14  # seeds; 2 ** 13 patterns of signs
 NUM_SAMPLED = 9_999  # patterns beyond
 BLOCK = 512  # patterns at a time
+MAX_DF = 9  # as with ten seeds
 ROUNDING = 1e-9  # relative; sums that differ by less are equal
 
 
@@ -66,17 +67,19 @@ def family_p(deltas: Numbers, correlations: ArrayLike) -> Numbers:
     Flipping whole seeds assumes independent seeds. So if any correlation is at least
     `OVERLAP_THAT_MATTERS`, the p-values are the larger of those of `max_t_p` and of Holm's
     correction of `corrected_t_p` over the whole family, of values that are known. Each of the
-    latter holds for its own correlation, if values are close to normal, and Holm's bound for any
-    dependence of the comparisons.
+    latter holds for its own correlation, and Holm's bound for any dependence of the comparisons.
+    Their t tests have at most `MAX_DF` degrees of freedom: small p-values depend on the tails of
+    the distribution, and recalls of few images are not normal, however many seeds repeat them.
 
-    Source: Nadeau and Bengio (2003); Holm (1979); the maximum is a convention of this project.
+    Source: Nadeau and Bengio (2003); Holm (1979); the maximum and `MAX_DF` are conventions of this
+    project, checked by `benchmarks.calibration`.
     """
     p_values = max_t_p(np.nan_to_num(deltas))
     rho = np.broadcast_to(np.asarray(correlations, dtype=np.float64), p_values.shape)
     if not (rho >= OVERLAP_THAT_MATTERS).any():
         return p_values
     of_t = [
-        corrected_t_p(column[np.isfinite(column)], float(each))
+        corrected_t_p(column[np.isfinite(column)], float(each), MAX_DF)
         for column, each in zip(deltas.T, rho, strict=True)
     ]
     return np.maximum(p_values, holm(of_t))

@@ -45,8 +45,7 @@ def macro_f1(labels: Labels, probabilities: Probabilities) -> float:
 
 def balanced_accuracy(labels: Labels, probabilities: Probabilities) -> float:
     """Mean of the per-class recalls, 0..1, over the classes that have images."""
-    recalls = recall_per_class(labels, probabilities)
-    return float(recalls[np.isfinite(recalls)].mean())
+    return float(np.nanmean(recall_per_class(labels, probabilities)))
 
 
 def recall_per_class(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]:
@@ -54,11 +53,11 @@ def recall_per_class(labels: Labels, probabilities: Probabilities) -> NDArray[np
 
     NaN for a class without images.
     """
-    num_classes = probabilities.shape[1]
-    is_right = probabilities.argmax(axis=1) == labels
-    sizes = np.bincount(labels, minlength=num_classes)
-    num_right = np.bincount(labels[is_right], minlength=num_classes)
-    return np.where(sizes > 0, num_right / np.maximum(sizes, 1), np.nan)
+    predicted, classes = probabilities.argmax(axis=1), np.arange(probabilities.shape[1])
+    recalls = sklearn_metrics.recall_score(
+        labels, predicted, labels=classes, average=None, zero_division=np.nan
+    )
+    return np.asarray(recalls, dtype=np.float64)
 
 
 def log_loss(labels: Labels, probabilities: Probabilities) -> float:

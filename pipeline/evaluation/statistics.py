@@ -1,4 +1,4 @@
-"""Intervals, p-values, label equivalents and verdicts from paired differences over seeds.
+"""Intervals, p-values, and label equivalents from paired differences over seeds.
 
 Pure functions of arrays; knows no arm and no file. Unless a function says otherwise, an array is
 (num_seeds,): one paired difference per seed, arm minus baseline, with the same classifier and
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,30 +41,6 @@ class Interval:
     high: float
 
 
-@dataclass(frozen=True)
-class Rules:
-    """The rules for verdicts, declared before the run.
-
-    `smallest_effect` is the smallest difference that matters, in the metric's units.
-    """
-
-    confidence_level: float
-    smallest_effect: float
-    higher_is_better: bool = True
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the verdict of one comparison depends on."""
-
-    n: int  # number of seeds
-    delta_range: float  # largest minus smallest delta
-    interval: Interval
-    p_adjusted: float
-    controls_hold: bool = True  # no control arm failed
-    reference_holds: bool = True  # the reference is not worse than the baseline
-
-
 def t_interval(values: Numbers, confidence_level: float, correlation: float = 0.0) -> Interval:
     """Student's t interval of the mean; the ends are NaN for fewer than two values.
 
@@ -83,11 +59,11 @@ def t_interval(values: Numbers, confidence_level: float, correlation: float = 0.
 
     Bootstrap intervals are not used: with ten seeds, those of nominal 95 % cover about 90 %.
     """
-    mean, half = float(np.mean(values)), float(_half_width(values, confidence_level, correlation))
+    mean, half = float(np.mean(values)), float(half_width(values, confidence_level, correlation))
     return Interval(mean, mean - half, mean + half)
 
 
-def _half_width(values: Numbers, confidence_level: float, correlation: ArrayLike) -> Numbers:
+def half_width(values: Numbers, confidence_level: float, correlation: ArrayLike) -> Numbers:
     """Half widths of the t intervals over the first axis of `values`, (num_seeds, ...)."""
     n = len(values)
     if n < 2:
@@ -183,12 +159,12 @@ def _signed_sums(values: Numbers) -> Numbers:
     return np.sort(sums)
 
 
-def corrected_t_p(values: Numbers, correlation: float) -> float:
+def corrected_t_p(values: Numbers, correlation: float, max_df: int | None = None) -> float:
     """Two-sided p-value of the t test that the mean of correlated values is zero.
 
     The test that `t_interval` inverts, with the same `correlation` rho: t = mean / sqrt(S^2 *
-    (1 / n + rho / (1 - rho))) with n - 1 degrees of freedom. 1 for fewer than two values, for equal
-    ones, whose variance cannot be estimated, and for rho = 1.
+    (1 / n + rho / (1 - rho))) with n - 1 degrees of freedom, or `max_df` if that is less. 1 for
+    fewer than two values, for equal ones, whose variance cannot be estimated, and for rho = 1.
 
     Source: Nadeau and Bengio (2003), the corrected resampled t test; see `t_interval`.
     """
@@ -196,7 +172,7 @@ def corrected_t_p(values: Numbers, correlation: float) -> float:
     if n < 2 or np.ptp(values) <= ROUNDING or correlation >= 1:
         return 1.0
     error = np.std(values, ddof=1) * np.sqrt(_inflation(n, correlation) / n)
-    return float(2 * special.stdtr(n - 1, -abs(np.mean(values)) / error))
+    return float(2 * special.stdtr(min(n - 1, max_df or n - 1), -abs(np.mean(values)) / error))
 
 
 def paired_p(deltas: Numbers, correlation: float = 0.0) -> float:
@@ -333,7 +309,7 @@ def label_equivalent(
 
     overlaps = np.zeros(len(measured)) if correlations is None else np.asarray(correlations)
     mean = advantage.mean(axis=0)
-    half = _half_width(advantage, confidence_level, np.interp(grid, measured, overlaps))
+    half = half_width(advantage, confidence_level, np.interp(grid, measured, overlaps))
     half = np.where(np.isnan(half), np.inf, half)
 
     equal, low = _first_not_positive(grid, mean), _first_not_positive(grid, mean - half)
@@ -348,81 +324,3 @@ def _first_not_positive(grid: Numbers, values: Numbers) -> float:
         return -math.inf
     positions = np.flatnonzero(values <= ROUNDING)
     return float(grid[positions[0]]) if len(positions) else math.inf
-
-
-def evidence(
-    deltas: Numbers,
-    interval: Interval,
-    p_adjusted: float,
-    controls_hold: bool = True,
-    reference_holds: bool = True,
-) -> Evidence:
-    """The evidence of a comparison, from its deltas and what was computed from them."""
-    delta_range = float(np.ptp(deltas))
-    return Evidence(len(deltas), delta_range, interval, p_adjusted, controls_hold, reference_holds)
-
-
-def _equivalent(comparison: Evidence, rules: Rules) -> bool:
-    return comparison.n >= SEEDS_FOR_A_CLAIM and _is_negligible(comparison, rules)
-
-
-def _is_negligible(comparison: Evidence, rules: Rules) -> bool:
-    return max(abs(comparison.interval.low), abs(comparison.interval.high)) <= rules.smallest_effect
-
-
-def _beats_weak_reference(comparison: Evidence, rules: Rules) -> bool:
-    if comparison.reference_holds:
-        return False
-    is_above = comparison.interval.low > 0
-    is_below = comparison.interval.high < 0
-    seems_better = is_above if rules.higher_is_better else is_below
-    return _better(comparison, rules) or (comparison.n < SEEDS_FOR_A_CLAIM and seems_better)
-
-
-def _better(comparison: Evidence, rules: Rules) -> bool:
-    return _claimed(comparison, rules) and (comparison.interval.low > 0) == rules.higher_is_better
-
-
-def _worse(comparison: Evidence, rules: Rules) -> bool:
-    return _claimed(comparison, rules) and (comparison.interval.low > 0) != rules.higher_is_better
-
-
-def _claimed(comparison: Evidence, rules: Rules) -> bool:
-    significant = comparison.p_adjusted <= 1 - rules.confidence_level
-    return comparison.n >= SEEDS_FOR_A_CLAIM and _excludes_zero(comparison) and significant
-
-
-def _excludes_zero(comparison: Evidence) -> bool:
-    return comparison.interval.low > 0 or comparison.interval.high < 0
-
-
-def _is_promising(comparison: Evidence, rules: Rules) -> bool:
-    shows_something = _excludes_zero(comparison) or _is_negligible(comparison, rules)
-    return comparison.n < SEEDS_FOR_A_CLAIM and shows_something
-
-
-# The first one that applies is the verdict.
-DECISIONS: tuple[tuple[str, Callable[[Evidence, Rules], bool]], ...] = (
-    # A control arm failed, so no result of the study can be trusted.
-    ("invalid", lambda comparison, rules: not comparison.controls_hold),
-    # Too few seeds for any test.
-    ("exploratory", lambda comparison, rules: comparison.n < SEEDS_FOR_A_TEST),
-    # Every seed gave the same difference, so its variance cannot be estimated.
-    ("degenerate", lambda comparison, rules: comparison.delta_range <= ROUNDING),
-    # The whole interval is smaller than the smallest effect of interest, with at least ten seeds.
-    ("equivalent", _equivalent),
-    # It would be a gain, or exploratory and better, but the reference is worse than the baseline.
-    ("weak reference", _beats_weak_reference),
-    # The interval excludes zero, the adjusted p is below the level, with at least ten seeds.
-    ("gain", _better),
-    ("harm", _worse),
-    # The interval excludes zero or is smaller than the smallest effect of interest, but six to nine
-    # seeds are too few for a claim.
-    ("exploratory", _is_promising),
-    ("no evidence", lambda comparison, rules: True),
-)
-
-
-def decide(comparison: Evidence, rules: Rules) -> str:
-    """The verdict of a comparison: the first of `DECISIONS` that applies."""
-    return next(verdict for verdict, applies in DECISIONS if applies(comparison, rules))

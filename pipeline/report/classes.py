@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.config.schema import SUBSETS, Params
-from pipeline.evaluation import statistics
+from pipeline.evaluation import decisions, statistics
 from pipeline.evaluation.max_t import family_p
 from pipeline.evaluation.metrics import recall_per_class
 from pipeline.report.comparisons import Overlaps, main_rows, rows_of
@@ -86,7 +86,7 @@ def recall_table(
     The classes of a comparison are sorted: those with the verdict harm first, then by increasing
     delta, then by the number of labeled images. `p_adjusted` is corrected
     over all classes of all comparisons with the same regime (`family_p`). Verdicts follow
-    `statistics.DECISIONS`; if an arm is not judged, none of its classes is.
+    `decisions.DECISIONS`; if an arm is not judged, none of its classes is.
     """
     compared = list(_comparisons(scored, deltas, params, len(classes.names)))
     adjusted = _adjusted(compared, overlaps)
@@ -196,8 +196,6 @@ def _judge(
     usable = row["n"] - row["num_unusable"]
     if not len(deltas) or usable < statistics.SEEDS_FOR_A_TEST <= row["n"]:
         return "not judged"
-    rules = statistics.Rules(params.report.confidence_level, params.report.smallest_effect)
+    rules = decisions.Rules(params.report.confidence_level, params.report.smallest_effect)
     controls_hold = not row["failed_controls"]
-    return statistics.decide(
-        statistics.evidence(deltas, interval, p_adjusted, controls_hold), rules
-    )
+    return decisions.decide(decisions.evidence(deltas, interval, p_adjusted, controls_hold), rules)

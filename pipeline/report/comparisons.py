@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.config.schema import FRESH, SUBSETS, Params
-from pipeline.evaluation import statistics
+from pipeline.evaluation import decisions, statistics
 from pipeline.evaluation.metrics import METRICS
 from pipeline.report.pairing import (
     Cells,
@@ -188,14 +188,14 @@ def _judge(
     if row["n"] - row["num_unusable"] < statistics.SEEDS_FOR_A_TEST <= row["n"]:
         return "not judged"
     metric = METRICS[row["metric"]]
-    rules = statistics.Rules(
+    rules = decisions.Rules(
         confidence_level=params.report.confidence_level,
         smallest_effect=params.report.smallest_effect if metric.is_share else 0.0,
         higher_is_better=metric.higher_is_better,
     )
     interval = statistics.Interval(row["delta"], row["ci_low"], row["ci_high"])
-    evidence = statistics.evidence(deltas, interval, row["p_holm"], controls_hold, reference_holds)
-    return statistics.decide(evidence, rules)
+    evidence = decisions.evidence(deltas, interval, row["p_holm"], controls_hold, reference_holds)
+    return decisions.decide(evidence, rules)
 
 
 def _outcome(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params) -> str | None:

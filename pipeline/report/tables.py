@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.utils.class_weight import compute_sample_weight
 
 from pipeline.config.schema import MODELS, SUBSETS, SYNTHETIC, Params
 from pipeline.evaluation.metrics import METRICS, computed_metrics, confusion
@@ -147,9 +148,8 @@ def image_weights(scored: ScoredTrials, metric: str) -> NDArray[np.float64] | No
     """
     if metric != "balanced_accuracy":
         return None
-    labels = scored[0][1]["labels"]
-    sizes = np.bincount(labels)
-    return len(labels) / (np.count_nonzero(sizes) * sizes[labels])
+    weights = compute_sample_weight("balanced", scored[0][1]["labels"])
+    return np.asarray(weights, dtype=np.float64)
 
 
 def failures_table(params: Params, root: Path) -> pd.DataFrame:

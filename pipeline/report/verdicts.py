@@ -1,7 +1,7 @@
 """The verdicts: one table of names, meanings, relations, colors and explanations.
 
 These words are defined only here. Figures, the page, the terminal and the documents take them from
-`VERDICTS`; `statistics.DECISIONS` decides by name which one applies. The sentences that go with a
+`VERDICTS`; `decisions.DECISIONS` decides by name which one applies. The sentences that go with a
 row of the table of deltas are made here as well.
 """
 

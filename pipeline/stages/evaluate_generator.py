@@ -14,8 +14,9 @@ import numpy as np
 
 from pipeline.classifiers.judge import load_judge
 from pipeline.config.schema import Params
-from pipeline.data.images import background_of, read_images
-from pipeline.evaluation.audit import audit, held_out, split_pool
+from pipeline.data.images import read_images
+from pipeline.evaluation.audit import audit, held_out
+from pipeline.evaluation.pool import read_pool
 from pipeline.nn.weights import read_weights
 from pipeline.runtime.files import read_npz, to_json
 from pipeline.runtime.seeds import derive_seed
@@ -51,13 +52,7 @@ def run(params: Params, root: Path, name: str) -> None:
 
 def evaluate(spec: Spec, paths: Mapping[str, Path], scratch: Path) -> Result:
     """Compare the synthetic images of one replicate with held-out real ones."""
-    known = read_npz(paths["labels"])
-    pool = split_pool(
-        read_npz(paths["pool"])["images"],
-        known["labels"],
-        known.get("groups"),
-        background_of(known),
-    )
+    pool = read_pool(paths["pool"], paths["labels"])
     weights = read_weights(paths["judge"])
     trained = load_judge(weights, pool.data.spec()) if weights else None
     labeled, index = read_images(paths["subset"]), read_npz(paths["subset"])["index"]

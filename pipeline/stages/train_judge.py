@@ -12,10 +12,9 @@ from pathlib import Path
 
 from pipeline.classifiers.judge import fit_judge
 from pipeline.config.schema import Params
-from pipeline.data.images import background_of
-from pipeline.evaluation.audit import split_pool, why_untrained
+from pipeline.evaluation.audit import why_untrained
+from pipeline.evaluation.pool import read_pool
 from pipeline.nn.weights import to_safetensors
-from pipeline.runtime.files import read_npz
 from pipeline.runtime.seeds import derive_seed
 from pipeline.trials.engine import Result, TrialPlan, run_trials
 from pipeline.trials.layout import judge, labels_file, pool_file
@@ -39,13 +38,7 @@ def run(params: Params, root: Path) -> None:
 
 def train(spec: Spec, paths: Mapping[str, Path], scratch: Path) -> Result:
     """Train the judge on its part of the pool."""
-    known = read_npz(paths["labels"])
-    pool = split_pool(
-        read_npz(paths["pool"])["images"],
-        known["labels"],
-        known.get("groups"),
-        background_of(known),
-    )
+    pool = read_pool(paths["pool"], paths["labels"])
     if why_untrained(pool):
         return Result({".safetensors": to_safetensors({})}, None)
     data = pool.data.take(pool.judge)

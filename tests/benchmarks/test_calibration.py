@@ -7,13 +7,12 @@ import itertools
 import numpy as np
 import pytest
 
-from benchmarks import calibration
+from benchmarks import calibration, holdouts
 from benchmarks.wording import markdown
 from pipeline.config.schema import Params, load_params
 from pipeline.data.datasets.base import BuiltIn
 from pipeline.data.datasets.digits import Digits
 from pipeline.data.images import LabeledImages
-from pipeline.data.splits import canonical
 from pipeline.evaluation import statistics
 
 
@@ -91,7 +90,7 @@ def digits(monkeypatch) -> tuple[LabeledImages, Params]:
     monkeypatch.setattr(calibration, "STUDY_SEEDS", 2)
     monkeypatch.setitem(calibration.SECTIONS["cnn"], "steps", 3)
     monkeypatch.setitem(calibration.SECTIONS["lgbm"], "num_trees", 2)
-    data = canonical(Digits(BuiltIn(), calibration.ROOT).load().images)
+    data = calibration.ordered(Digits(BuiltIn(), calibration.ROOT).load().images)
     return data, load_params(calibration.ROOT)
 
 
@@ -132,7 +131,7 @@ def test_the_committed_report_keeps_all_promises() -> None:
 
 
 def test_overlapping_test_sets_make_uncorrected_intervals_too_narrow() -> None:
-    row = calibration.simulate_holdouts(100, 0.3, 10, is_fixed=True, num_studies=100)
+    row = holdouts.simulate_holdouts(100, 0.3, 10, is_fixed=True, num_studies=100)
     assert float(row["uncorrected covers"]) < 80
     assert float(row["t covers"]) > 85
     assert row["promise"] == "kept"
@@ -140,7 +139,7 @@ def test_overlapping_test_sets_make_uncorrected_intervals_too_narrow() -> None:
 
 def test_deltas_of_holdouts_share_test_images_and_have_no_mean() -> None:
     rng = np.random.default_rng(0)
-    studies = [calibration.null_holdouts(100, 0.3, 10, True, rng) for _ in range(300)]
+    studies = [holdouts.null_holdouts(100, 0.3, 10, True, rng) for _ in range(300)]
     accuracies, recalls, overlaps = (np.array(part) for part in zip(*studies, strict=True))
     assert accuracies.shape == (300, 10, 10)
     assert recalls.shape == (300, 100, 10)
@@ -156,7 +155,7 @@ def test_deltas_of_holdouts_share_test_images_and_have_no_mean() -> None:
 
 
 def test_families_that_ignore_common_test_images_err_often() -> None:
-    row = calibration.simulate_families(400, 0.3, 10, is_fixed=True, num_studies=60)
+    row = holdouts.simulate_families(400, 0.3, 10, is_fixed=True, num_studies=60)
     assert float(row["arms, uncorrected"]) > 15
     assert float(row["classes, uncorrected"]) > 80
     assert float(row["arms"]) < 15

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -573,9 +574,9 @@ def test_small_files_of_one_size_are_decoded_once(
 ) -> None:
     names = []
 
-    def watched(content: bytes, where: str, *settings: object) -> Decoded:
+    def watched(content: bytes, where: str, *settings: Any) -> Decoded:
         names.append(where)
-        return decode(content, where, *settings)  # type: ignore[arg-type]
+        return decode(content, where, *settings)
 
     monkeypatch.setattr(cache, "decode", watched)
     folder = three_classes(project.parent / "photos", 5)

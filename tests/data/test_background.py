@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -66,10 +67,10 @@ def test_photos_have_no_background() -> None:
     [("none", None), ("auto", (9 * 10,)), ([7], (7,)), ([7, 7, 7], (7,)), ([1, 2, 3], (1, 2, 3))],
 )
 def test_params_yaml_says_the_background_or_how_to_find_it(
-    rule: object, expected: Background
+    rule: Literal["auto", "none"] | list[int], expected: Background
 ) -> None:
     images = plain((90, 90, 90))
-    assert resolve_background(rule, images) == expected  # type: ignore[arg-type]
+    assert resolve_background(rule, images) == expected
 
 
 def test_a_list_for_other_channels_is_refused() -> None:

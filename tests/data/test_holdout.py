@@ -14,12 +14,11 @@ from pipeline.config.schema import DataParams, GroupParams, Params
 from pipeline.data.budgets import class_budgets, needed_counts
 from pipeline.data.catalog import Catalog, catalog
 from pipeline.data.datasets.base import Origins, RawDataset
-from pipeline.data.holdout import hold_out_groups, refuse_test_setting, test_counts
+from pipeline.data.holdout import held_out_counts, hold_out_groups, refuse_test_setting
 from pipeline.data.images import LabeledImages
 from pipeline.data.splits import split, summary
 from pipeline.runtime.errors import DataError, ParamsError
 
-test_counts.__test__ = False  # type: ignore[attr-defined]
 NAMES = ("cat", "dog", "eel")
 
 
@@ -48,20 +47,20 @@ def test_a_share_of_every_class_is_held_out_unless_budgets_need_the_images(
     counts: list[int], expected: list[int], study: Params
 ) -> None:
     params = with_data(study, test={"frac": 0.3})
-    assert test_counts(params, cataloged(params, counts)).tolist() == expected
+    assert held_out_counts(params, cataloged(params, counts)).tolist() == expected
 
 
 def test_a_small_share_is_one_image_at_least(study: Params) -> None:
     params = with_data(study, test={"frac": 0.01})
-    assert test_counts(params, cataloged(params, [20, 20, 20])).tolist() == [1, 1, 1]
+    assert held_out_counts(params, cataloged(params, [20, 20, 20])).tolist() == [1, 1, 1]
 
 
 def test_a_class_too_small_for_pool_and_test_set_is_named_with_counts(study: Params) -> None:
     params = with_data(study, test={"frac": 0.3})
     with pytest.raises(DataError, match=r"at least 9 .* class dog \(8 in the pool .*found 8"):
-        test_counts(params, cataloged(params, [20, 8, 20]))
+        held_out_counts(params, cataloged(params, [20, 8, 20]))
     with pytest.raises(DataError, match="at least 2 different images of class eel, found 1"):
-        test_counts(params, cataloged(params, [20, 20, 1]))
+        held_out_counts(params, cataloged(params, [20, 20, 1]))
 
 
 @given(counts=st.lists(st.integers(2, 9), min_size=3, max_size=3))
@@ -72,7 +71,7 @@ def test_the_largest_test_set_that_the_refusal_suggests_works(
     found = cataloged(params, counts)
     smallest = NAMES[int(np.argmin(counts))]
     with pytest.raises(ParamsError, match=f"of class {smallest}, found 9") as refused:
-        test_counts(params, found)
+        held_out_counts(params, found)
     assert f"set it to at most {min(counts) - 1}" in str(refused.value)
 
 

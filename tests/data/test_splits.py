@@ -6,9 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.data.catalog import whole
 from pipeline.data.holdout import hold_out
 from pipeline.data.images import LabeledImages, content_ids, digest
-from pipeline.data.splits import canonical, split_subset
+from pipeline.data.splits import split_subset
 
 COUNTS = st.lists(st.integers(3, 9), min_size=2, max_size=5)
 
@@ -23,6 +24,11 @@ def numbered(counts: list[int]) -> LabeledImages:
 
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
+
+
+def canonical(data: LabeledImages) -> LabeledImages:
+    """`data` in the order of `Part.ordered`."""
+    return data.take(whole(data, None).ordered().positions)
 
 
 def pairs(data: LabeledImages) -> list[tuple[str, int]]:

@@ -19,17 +19,13 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW
 
+from pipeline.evaluation.decisions import DECISIONS, Evidence, Rules, decide, evidence
 from pipeline.evaluation.statistics import (
-    DECISIONS,
     EXACT_UP_TO,
     OVERLAP_THAT_MATTERS,
     SEEDS_FOR_A_CLAIM,
-    Evidence,
     Interval,
-    Rules,
     corrected_t_p,
-    decide,
-    evidence,
     holm,
     label_equivalent,
     mcnemar_p,

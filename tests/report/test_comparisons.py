@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 
 from pipeline.config.arms import WarmStartArm
-from pipeline.config.schema import Params
-from pipeline.config.schema import TestParams as HoldOut
+from pipeline.config.schema import HoldOutParams, Params
 from pipeline.evaluation import statistics
 from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.statistics import holm, paired_p, sign_flip_p, t_interval
@@ -725,7 +724,7 @@ def test_the_least_adjusted_p_is_what_holm_leaves_of_unanimous_seeds(study: Para
 def test_with_a_test_set_per_seed_there_is_no_interval_over_new_images(
     found: tables.ScoredTrials, trials: pd.DataFrame, study: Params
 ) -> None:
-    test = HoldOut(frac=0.3, per_seed=True)
+    test = HoldOutParams(frac=0.3, per_seed=True)
     data = study.data.model_copy(update={"test_per_class": None, "test": test})
     params = study.model_copy(update={"data": data})
     # Test sets of different sizes, as groups give them.

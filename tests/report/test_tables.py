@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.config.schema import Params, TeacherParams, load_params
-from pipeline.config.schema import TestParams as HoldOut
+from pipeline.config.schema import HoldOutParams, Params, TeacherParams, load_params
 from pipeline.evaluation.metrics import METRICS
 from pipeline.report import comparisons, families, ranking, tables
 from pipeline.runtime.errors import DivergedError, IntegrityError
@@ -250,7 +249,7 @@ def test_overlap_of_subsets_is_the_share_of_common_images(project: Path, study: 
 
 
 def test_overlap_of_test_sets_counts_where_it_is_larger(study: Params, tmp_path: Path) -> None:
-    test = HoldOut(frac=0.4, per_seed=True)
+    test = HoldOutParams(frac=0.4, per_seed=True)
     data = study.data.model_copy(update={"test_per_class": None, "test": test})
     params = study.model_copy(update={"data": data})
     prepare.run(params, tmp_path)

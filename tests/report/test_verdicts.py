@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.schema import Role
-from pipeline.evaluation.statistics import DECISIONS
+from pipeline.evaluation.decisions import DECISIONS
 from pipeline.report.captions import FLAGS
 from pipeline.report.formatting import (
     format_budget,

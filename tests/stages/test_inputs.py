@@ -6,8 +6,7 @@ from importlib import import_module
 
 import pytest
 
-from pipeline.config.schema import Params
-from pipeline.config.schema import TestParams as HoldOut
+from pipeline.config.schema import HoldOutParams, Params
 from pipeline.stages.__main__ import ITEMS
 from pipeline.trials.layout import OUTPUTS
 
@@ -17,7 +16,7 @@ PARTS = ("pool", "labels", "test", "ids")
 @pytest.mark.parametrize("per_seed", [True, False])
 @pytest.mark.parametrize("stage", OUTPUTS)
 def test_trials_read_the_split_of_their_own_seed(stage: str, per_seed: bool, study: Params) -> None:
-    test = HoldOut(frac=0.3, per_seed=per_seed)
+    test = HoldOutParams(frac=0.3, per_seed=per_seed)
     data = study.data.model_copy(update={"test_per_class": None, "test": test})
     params = study.model_copy(update={"data": data})
     module, section = import_module(f"pipeline.stages.{stage}"), ITEMS[stage]

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from pipeline.config.schema import FRESH, SUBSETS, GroupParams, Params
-from pipeline.config.schema import TestParams as HoldOut
+from pipeline.config.schema import FRESH, SUBSETS, GroupParams, HoldOutParams, Params
 from pipeline.data.datasets import DATASETS
 from pipeline.data.datasets.base import BuiltIn, Origins, RawDataset
 from pipeline.data.datasets.toy import CLASS_NAMES, Toy
@@ -242,7 +241,7 @@ def test_images_of_a_test_set_of_its_own_are_dropped_from_the_others(
 
 
 def per_seed(params: Params, **data: Any) -> Params:
-    test = HoldOut(frac=0.3, per_seed=True)
+    test = HoldOutParams(frac=0.3, per_seed=True)
     return changed(params, "data", test_per_class=None, test=test, **data)
 
 

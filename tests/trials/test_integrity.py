@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.schema import Params
-from pipeline.config.schema import TestParams as HoldOut
+from pipeline.config.schema import HoldOutParams, Params
 from pipeline.data.images import read_images
 from pipeline.runtime.errors import IntegrityError
 from pipeline.runtime.files import read_json, read_npz, write_npz
@@ -254,7 +253,7 @@ def test_short_ids_tell_all_images_apart(finished_study: Path) -> None:
 def per_seed(study: Params) -> Params:
     """The study with a test set per seed."""
     data = study.data.model_copy(
-        update={"test_per_class": None, "test": HoldOut(frac=0.3, per_seed=True)}
+        update={"test_per_class": None, "test": HoldOutParams(frac=0.3, per_seed=True)}
     )
     return study.model_copy(update={"data": data})
 

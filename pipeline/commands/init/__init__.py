@@ -21,7 +21,7 @@ from pipeline.commands.init.show import show, show_sequences
 from pipeline.commands.init.write import params_text
 from pipeline.config.schema import Params
 from pipeline.config.validation import FILE, parse_yaml, validate
-from pipeline.data.catalog import catalog
+from pipeline.data.catalog import Catalog, catalog
 from pipeline.data.datasets.base import RawDataset
 from pipeline.data.holdout import refuse_test_setting
 from pipeline.data.splits import split
@@ -101,6 +101,7 @@ def largest_fit(
     If whole groups are held out, a class may have fewer images left than `propose` expects.
     """
     choices: tuple[int, ...] = BUDGETS
+    found: Catalog | None = None  # the same for all budgets
     while True:
         proposal = propose(description, options, choices)
         if misfit is not None:
@@ -108,7 +109,9 @@ def largest_fit(
         section, comments = data_section(loaded, layout, description, proposal)
         text = params_text(section, comments, proposal)
         try:
-            num_dropped = try_splits(validate(Params, parse_yaml(text, FILE), FILE), loaded.raw)
+            params = validate(Params, parse_yaml(text, FILE), FILE)
+            found = found or catalog(params, loaded.raw)
+            num_dropped = try_splits(params, loaded.raw, found)
         except PipelineError:
             smaller = tuple(budget for budget in choices if budget < proposal.budgets[0])
             if options.budgets or not smaller:
@@ -133,13 +136,12 @@ def misfit_of_sequences(
     return None
 
 
-def try_splits(params: Params, raw: RawDataset) -> int:
+def try_splits(params: Params, raw: RawDataset, found: Catalog) -> int:
     """How many images at most are dropped, since their groups are in a test set.
 
     Raises `ParamsError` or `DataError` if `prepare` would refuse these settings.
     """
     refuse_test_setting(params, raw.test is not None)
-    found = catalog(params, raw)
     seeds = params.study.seeds if params.data.per_seed else [None]
     return max(split(params, found, seed).num_in_test_groups for seed in seeds)
 

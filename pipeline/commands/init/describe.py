@@ -151,7 +151,7 @@ def sequences(paths: Sequence[str]) -> tuple[str, ...]:
     by_folder: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for path in paths:
         name = PurePosixPath(path)
-        numbered = re.fullmatch(r"(.*[^0-9])[0-9]+", name.stem)
+        numbered = re.match(SEQUENCE, name.name)
         if numbered:
             by_folder[str(name.parent)][numbered[1]] += 1
     found: set[str] = set()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.config.schema import MAX_SIDE, MIN_SIDE
 from pipeline.config.validation import parse_yaml
 from pipeline.runtime.errors import ParamsError
 
@@ -22,8 +23,8 @@ DECIDED = {
     "imbalance": "edit it in params.yaml after init",
     "unknown_classes": "edit it in params.yaml after init",
 }
-MIN_SIDE, MAX_SIDE = 4, 128  # pixels, as in `ResizeParams`
 MAX_SEEDS = 1000
+LEVELS = "auto, none, or 1 or 3 levels of 0 to 255, such as 255 or 250,245,240"
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,16 @@ class Options:
             if value not in (None, ())
         }
 
+    @property
+    def background_value(self) -> str | list[int]:
+        """The value of `data.background`; raises `ParamsError` for what is no number."""
+        if self.background in (None, "auto", "none"):
+            return self.background or "auto"
+        try:
+            return [int(level) for level in self.background.split(",")]
+        except ValueError:
+            raise _wrong("--background", LEVELS, self.background) from None
+
     def check(self) -> None:
         """Raise `ParamsError` for values out of range and for flags that exclude each other."""
         self._refuse_ranges()
@@ -97,12 +108,11 @@ class Options:
             raise _wrong("--budget", "different numbers", self.budgets)
 
     def _refuse_texts(self) -> None:
-        """Levels out of range, no regular expression, no name."""
-        levels = (self.background or "auto").split(",")
-        numbers = [int(level) for level in levels if level.strip().lstrip("-").isdecimal()]
-        if any(not 0 <= number <= 255 for number in numbers) or len(levels) not in (1, 3):
-            expected = "auto, none, or 1 or 3 levels of 0 to 255, such as 255 or 250,245,240"
-            raise _wrong("--background", expected, self.background)
+        """No levels of a color, no regular expression, no name."""
+        levels = self.background_value
+        is_valid = isinstance(levels, str) or all(0 <= level <= 255 for level in levels)
+        if not is_valid or (isinstance(levels, list) and len(levels) not in (1, 3)):
+            raise _wrong("--background", LEVELS, self.background)
         try:
             re.compile(self.group_name or "")
         except re.error as error:

@@ -19,7 +19,7 @@ from pipeline.data.datasets.base import RawDataset
 from pipeline.data.datasets.image_files import ImageFiles
 from pipeline.data.images import Background
 from pipeline.data.reading.decoding import DAMAGES, FORMATS
-from pipeline.data.reading.resizing import MUCH
+from pipeline.data.reading.resizing import MUCH, cropped_size
 from pipeline.runtime.errors import DataError, ParamsError
 
 SIDE = 32  # pixels, unless images are smaller
@@ -52,7 +52,7 @@ def load(section: dict[str, Any], options: Options, root: Path) -> Loaded:
 
     Raises `DataError` for what no study can use, `ParamsError` for flags that do not fit.
     """
-    section = {**section, "background": background_of(options.background)}
+    section = {**section, "background": options.background_value}
     dataset = open_dataset(_params(section, None), root)
     if isinstance(dataset, ImageFiles):
         refuse_many_classes(str(section["path"]), dataset.listing.class_names)
@@ -164,9 +164,8 @@ def sampled_sizes(dataset: ImageFiles) -> list[tuple[int, int]]:
 
 def loss_of_crop(size: tuple[int, int], resize: ResizeParams) -> float:
     """The share of the area that lies outside the largest box of the final shape."""
-    (height, width), (tall, wide) = size, resize.shape
-    scale = max(tall / height, wide / width)
-    return 1 - (tall * wide) / (scale**2 * height * width)
+    (height, width), (tall, wide) = size, cropped_size(size, resize.shape)
+    return 1 - tall * wide / (height * width)
 
 
 def refuse_many_classes(path: str, names: tuple[str, ...]) -> None:
@@ -177,20 +176,6 @@ def refuse_many_classes(path: str, names: tuple[str, ...]) -> None:
             f"expected 2 to {MAX_CLASSES} classes, found {len(names)}",
             "choose some of them: --classes A,B,C",
         )
-
-
-def background_of(text: str | None) -> str | list[int]:
-    """The value of --background: auto, none, or levels such as 255 or 250,245,240."""
-    if text is None or text in ("auto", "none"):
-        return text or "auto"
-    try:
-        return [int(level) for level in text.split(",")]
-    except ValueError:
-        raise ParamsError(
-            "init: --background",
-            f"expected auto, none, or levels such as 255 or 250,245,240, found {text!r}",
-            "correct it",
-        ) from None
 
 
 def _unreadable(

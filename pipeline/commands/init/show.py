@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -104,25 +104,27 @@ def _copies(description: Description) -> Iterator[tuple[str, str]]:
     if found.from_train:
         yield "duplicates", f"{found.from_train} training images are in the test set; dropped"
     if found.num_across_classes:
-        some = "; ".join(
-            f"{in_sentence(path)} is {in_sentence(names[one])} and {in_sentence(names[other])}"
-            for path, one, other in found.across_classes[:MOST]
-        )
+        some = _conflicts(found.across_classes, names, " and")
         yield (
             "conflicting labels",
             f"{found.num_across_classes} images are in several classes and are dropped: {some}",
         )
     if found.across_parts:
-        some = "; ".join(
-            f"{in_sentence(path)} is {in_sentence(names[one])}, there {in_sentence(names[other])}"
-            for path, one, other in found.across_parts[:MOST]
-        )
+        some = _conflicts(found.across_parts, names, ", there")
         yield (
             "conflicting labels",
             f"{len(found.across_parts)} training images have another label in the test set: {some}",
         )
     if not (found.within_class or found.from_train or found.num_across_classes):
         yield "duplicates", "none"
+
+
+def _conflicts(found: Sequence[tuple[str, int, int]], names: Sequence[str], link: str) -> str:
+    """The first images with two labels: `a.png is cat and dog`."""
+    return "; ".join(
+        f"{in_sentence(path)} is {in_sentence(names[one])}{link} {in_sentence(names[other])}"
+        for path, one, other in found[:MOST]
+    )
 
 
 def _twins(description: Description) -> Iterator[tuple[str, str]]:

@@ -15,15 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.config.schema import ResizeParams
+from pipeline.config.schema import MAX_SIDE, MIN_SIDE, ResizeParams
 from pipeline.data.images import Background
 from pipeline.data.reading.decoding import Pixels
 from pipeline.runtime.errors import DataError
 
-SMALLEST, LARGEST = 4, 128  # pixels of a side
 GAP = 3.0  # reduce first down to this multiple of the final size
 MUCH = 0.2  # share of the area; a loss above it is counted
-
 
 Box = tuple[int, int, int, int]  # top, left, height, width
 
@@ -66,8 +64,7 @@ def resize(
 
     if params.policy == "crop":
         # The largest box of the new shape, in the middle.
-        scale = max(target_height / height, target_width / width)
-        tall, wide = min(target_height / scale, height), min(target_width / scale, width)
+        tall, wide = cropped_size((height, width), target)
         left, top = (width - wide) / 2, (height - tall) / 2
         cut = _resampled(pixels, target, (left, top, left + wide, top + tall))
         return Resized(cut, max(scales) > 1, 1 - tall * wide / (height * width))
@@ -80,6 +77,13 @@ def resize(
     padded[:] = border_color(pixels) if background is None else background
     padded[top : top + inner[0], left : left + inner[1]] = _resampled(pixels, inner)
     return Resized(padded, min(scales) > 1, box=(top, left, *inner))
+
+
+def cropped_size(size: tuple[int, int], target: tuple[int, int]) -> tuple[float, float]:
+    """Height and width of the largest part of an image that has the aspect ratio of `target`."""
+    scale = max(new / old for new, old in zip(target, size, strict=True))
+    height, width = (min(new / scale, old) for new, old in zip(target, size, strict=True))
+    return height, width
 
 
 def _resampled(
@@ -100,10 +104,10 @@ def border_color(pixels: Pixels) -> Pixels:
 
 def refuse_size(where: str, height: int, width: int) -> None:
     """Raise `DataError` if images of this size are too small or too large for any model here."""
-    if min(height, width) < SMALLEST or max(height, width) > LARGEST:
+    if min(height, width) < MIN_SIDE or max(height, width) > MAX_SIDE:
         raise DataError(
             where,
-            f"expected sides of {SMALLEST} to {LARGEST} pixels, found {width} x {height}",
+            f"expected sides of {MIN_SIDE} to {MAX_SIDE} pixels, found {width} x {height}",
             "set data.resize, for example resize: {size: 32}",
         )
 

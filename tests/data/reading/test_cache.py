@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,9 +28,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of images, as they are decoded."""
     names: list[str] = []
 
-    def watched(content: bytes, where: str, *settings: object) -> Decoded:
+    def watched(content: bytes, where: str, *settings: Any) -> Decoded:
         names.append(where)
-        return decode(content, where, *settings)  # type: ignore[arg-type]
+        return decode(content, where, *settings)
 
     monkeypatch.setattr(cache, "decode", watched)
     return names
