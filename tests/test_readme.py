@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = {page.relative_to(ROOT).as_posix(): page.read_text("utf-8") for page in tables.pages()}
 TEXTS = {**PAGES, **{name: (ROOT / name).read_text("utf-8") for name in ("CONTRIBUTING.md",)}}
-LINES_OF_README = 200
+LINES_OF_README = 180
 
 
 def committed(root: Path, file: str, folder: Path) -> Path:

@@ -20,7 +20,8 @@ UNBALANCED = 3.0  # the same ratio, of the whole dataset
 MANY_CLASSES = 20  # with more, each gets fewer synthetic images, since time grows with the square
 LARGE = 40 * 40  # pixels; generators of larger images get fewer steps
 
-# Core seconds on images of 32 x 32 pixels, with ten classes: measured on one core of an AMD EPYC.
+# Core seconds on images of 32 x 32 pixels, with ten classes: of the size that gives the shipped
+# study the core seconds it took on an AMD EPYC. Slower processors take up to twice as long.
 DCGAN_STEP, CNN_STEP, LGBM_ROW, LGBM_FIT = 0.08, 0.013, 0.0022, 0.5
 STAGES = 120.0  # seconds: starting the stages, judge and report
 
