@@ -1,10 +1,12 @@
 """The judge: the classifier that evaluates generators and is used for nothing else.
 
 Its settings are fixed, since a measuring instrument that changes with the study measures nothing.
+Only a small pool shortens its training, which would repeat a few images thousands of times.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -25,14 +27,15 @@ JUDGE = CNNConfig(
     features=64,
     dropout=0.3,
 )
+MAX_EPOCHS = 200  # fewer than `JUDGE.steps` where the pool has less than 320 images for the judge
 JUDGE_AUGMENTATION = AffineConfig(degrees=10, translate=0.08, scale=0.1, shear=5)
 
 
 def fit_judge(data: LabeledImages) -> CNN:
     """The judge trained on `data`."""
-    return CNN(JUDGE, derive_seed("judge")).fit(
-        plain(data, affine(JUDGE_AUGMENTATION, data.background))
-    )
+    steps = min(JUDGE.steps, math.ceil(MAX_EPOCHS * len(data) / JUDGE.batch_size))
+    judge = CNN(JUDGE.model_copy(update={"steps": steps}), derive_seed("judge"))
+    return judge.fit(plain(data, affine(JUDGE_AUGMENTATION, data.background)))
 
 
 def load_judge(state: Mapping[str, Tensor], spec: ImageSpec) -> CNN:

@@ -18,6 +18,7 @@ MANY_TWINS = 0.05  # share of images with a near twin from which they are groupe
 UNEVEN_TEST = 1.5  # largest class of the test set over its smallest
 UNBALANCED = 3.0  # the same ratio, of the whole dataset
 MANY_CLASSES = 20  # with more, each gets fewer synthetic images, since time grows with the square
+SMALL_EFFORT = 0.3  # share of the steps of a study with fewer labels than ten
 LARGE = 40 * 40  # pixels; generators of larger images get fewer steps
 
 # Core seconds on images of 32 x 32 pixels, with ten classes: of the size that gives the shipped
@@ -87,7 +88,7 @@ def propose(
 
     # Small budgets need fewer steps; large images get fewer, since each step is slower.
     largest, classes = max(budgets), len(counts)
-    effort = 1.0 if largest >= BUDGETS[0] else 0.5
+    effort = 1.0 if largest >= BUDGETS[0] else SMALL_EFFORT
     _, height, width = description.shape
     steps = round(700 * effort * min(1.0, LARGE / (height * width)), -1)
     share = min(1.0, MANY_CLASSES / classes)
@@ -105,7 +106,7 @@ def propose(
         budgets,
         curve,
         seeds,
-        steps=max(250, int(steps)),
+        steps=max(200, int(steps)),
         cnn_steps=int(500 * effort),
         num_trees=max(40, round(100 * share)),
         per_class=int(per_class),
