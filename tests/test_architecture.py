@@ -182,7 +182,8 @@ def test_a_stage_declares_the_settings_that_its_manifests_record(name: str, stud
 def test_the_map_in_the_readme_is_the_tree() -> None:
     block = re.search(r"```text\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     assert block is not None
-    listed = {line.split()[0].rstrip("/") for line in block[1].splitlines() if line.strip()}
+    columns = [line.strip().split("  ")[0] for line in block[1].splitlines()]
+    listed = {name.strip("/") for column in columns for name in column.split(", ")}
     below = {path.name for path in PACKAGE.iterdir()} - {"__pycache__", "__init__.py"}
     top = {
         "presets",
