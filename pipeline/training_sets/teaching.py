@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.schema import Params, family
 from pipeline.config.validation import FILE, refuse_unknown
 from pipeline.data.images import Background
-from pipeline.training_sets.transforms import build_transform, transform_spec
+from pipeline.training_sets.transforms.building import build_transform, transform_spec
 from pipeline.trials.specs import MemberSpec, member
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from pipeline.generators.sampling import sample_classes
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import derive_seed, numpy_rng
 from pipeline.training_sets.arms import Candidates, Recipe, assemble
-from pipeline.training_sets.transforms import build_transform
+from pipeline.training_sets.transforms.building import build_transform
 from pipeline.trials.specs import MemberSpec
 
 

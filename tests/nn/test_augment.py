@@ -15,7 +15,8 @@ from torchvision.transforms.v2 import functional as reference
 from pipeline.config.schema import Params
 from pipeline.data.images import BLACK
 from pipeline.nn.augment import AffineConfig, Transform, affine, inverse_affine
-from pipeline.training_sets.transforms import TRANSFORMS, build_transform, transform_spec
+from pipeline.training_sets.transforms import TRANSFORMS
+from pipeline.training_sets.transforms.building import build_transform, transform_spec
 
 STILL = AffineConfig(degrees=0, translate=0, scale=0, shear=0)
 MOVED = AffineConfig(degrees=20, translate=0.1, scale=0.1, shear=5)

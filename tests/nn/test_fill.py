@@ -19,7 +19,8 @@ from pipeline.nn.augment import (
     shared_affine,
 )
 from pipeline.nn.background import relative
-from pipeline.training_sets.transforms import TRANSFORMS, build_transform, transform_spec
+from pipeline.training_sets.transforms import TRANSFORMS
+from pipeline.training_sets.transforms.building import build_transform, transform_spec
 
 WHITE: Background = (255,)
 PHOTO: Background = None
