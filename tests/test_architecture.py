@@ -176,7 +176,7 @@ def test_a_stage_declares_the_settings_that_its_manifests_record(name: str, stud
         for key in layout.sections(study, artifact):
             section = key.partition(".")[0]
             assert {key, section} & declared, key
-    assert artifacts
+    assert artifacts or name == "tune_transforms"  # of a study without a tuned transform
 
 
 def test_the_map_in_the_readme_is_the_tree() -> None:

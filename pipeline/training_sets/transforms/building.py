@@ -16,32 +16,37 @@ from pipeline.runtime.errors import ParamsError
 from pipeline.training_sets.transforms import TRANSFORMS
 from pipeline.trials.specs import MemberSpec
 
+NONE = "none"
+
 
 def transform_spec(name: str, sections: Mapping[str, MemberParams]) -> MemberSpec | None:
     """The transform called `name` in the section `transforms`, or None for `none`.
 
+    Raises `ParamsError` as `named_spec` does.
+    """
+    return None if name == NONE else named_spec(name, sections)
+
+
+def named_spec(name: str, sections: Mapping[str, MemberParams]) -> MemberSpec:
+    """The transform called `name`, with those that it is made of.
+
     Raises `ParamsError` when its family or settings are wrong, or one that it is made of is not
     there or is made of others itself where that is not allowed.
     """
-    if name == "none":
-        return None
     where, section = f"transforms.{name}", sections[name]
     refuse_unknown(f"{FILE}: {where}.family", family(section, name), TRANSFORMS)
     kind, build = TRANSFORMS[family(section, name)]
     config = member_config(kind, section.settings, where)
 
-    parts = []
-    for part in getattr(config, "names", ()):
-        refuse_unknown(f"{FILE}: {where}", part, ["none", *sections])
+    names = getattr(config, "names", ())
+    for part in names:
+        refuse_unknown(f"{FILE}: {where}", part, sections)
         _refuse_level(where, part, getattr(kind, "level", 0), sections)
-        parts.append(transform_spec(part, sections))
-    return MemberSpec(build, config, tuple(part for part in parts if part is not None))
+    return MemberSpec(build, config, tuple(named_spec(part, sections) for part in names))
 
 
 def _refuse_level(where: str, part: str, level: int, sections: Mapping[str, MemberParams]) -> None:
     """Raise `ParamsError` when `part` is made of as many others as a transform of that level."""
-    if part == "none":
-        return
     kind = TRANSFORMS.get(family(sections[part], part))
     if kind is not None and getattr(kind[0], "level", 0) >= level:
         raise ParamsError(
@@ -59,3 +64,8 @@ def build_transform(spec: MemberSpec | None, background: Background) -> AnyTrans
     parts = [build_transform(part, background) for part in spec.parts]
     transform: AnyTransform = spec.family(spec.config, background, *parts)
     return transform
+
+
+def chosen(spec: MemberSpec, name: str) -> MemberSpec | None:
+    """The transform called `name` of those that a tuned one chooses from; None for `none`."""
+    return None if name == NONE else dict(zip(spec.config.names, spec.parts, strict=True))[name]
