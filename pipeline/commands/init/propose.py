@@ -76,8 +76,8 @@ class Proposal:
         rows = classes * (self.per_class + max(self.budgets))
         share = classes / 10 * description.shape[0] / 3
         hundred_trees = LGBM_FIT + rows * LGBM_ROW * share * pixels
-        # The two tuned arms have up to three times the rows and twice the trees; folds half the rows.
-        fits = budgets * (arms - 2 + 2 * 6) * self.num_trees
+        # The two tuned arms: up to three times the rows, twice the trees. Folds: half the rows.
+        fits: float = budgets * (arms - 2 + 2 * 6) * self.num_trees
         fits += folds * (NUM_TRANSFORMS + 4) * self.fold_trees / 2
         trees = fits / 100 * hundred_trees
         return (generators + networks + trees) / cores / 60 + STAGES / 60

@@ -32,11 +32,11 @@ def per_image(
 
     def changed(image: Tensor) -> Tensor:
         if background is not None:
-            return policy(image)  # type: ignore[no-any-return]
+            return policy(image)
         height, width = image.shape[1:]
         down, across = height // MARGIN, width // MARGIN
         larger = functional.pad(image[None], (across, across, down, down), mode="reflect")[0]
-        return policy(larger)[:, down : down + height, across : across + width]  # type: ignore[no-any-return]
+        return policy(larger)[:, down : down + height, across : across + width]
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         with seeded(int(torch.randint(SEEDS, (), generator=generator))):
