@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.classifiers import CLASSIFIERS
+from pipeline.config.arms import BALANCE
 from pipeline.config.design import is_tuned
 from pipeline.config.schema import Params
 from pipeline.data.images import read_images
@@ -35,9 +36,10 @@ from pipeline.training_sets.teaching import (
     teacher_spec,
 )
 from pipeline.training_sets.transforms.building import chosen
+from pipeline.trials import layout
 from pipeline.trials.engine import Result, TrialPlan, run_trials
 from pipeline.trials.grid import Trial, arm_replicates
-from pipeline.trials.layout import choice, result, subset, test_file
+from pipeline.trials.layout import result, subset, test_file
 from pipeline.trials.specs import MemberSpec, Spec
 
 
@@ -77,7 +79,7 @@ def plans(params: Params, name: str) -> list[TrialPlan]:
             else:
                 work, spec = score, score_spec(params, name, classifier, seed)
                 if spec.candidates:
-                    file = choice(arm.transform, replicate, classifier).output(".json")
+                    file = layout.choice(arm.transform, replicate, classifier).output(".json")
                     inputs = {**inputs, "choice": file}
             artifact = result(Trial(classifier, name, replicate))
             # Failed trials are scored as the baseline, so that one must not fail.
@@ -105,12 +107,25 @@ def score_spec(params: Params, name: str, classifier: str, seed: int) -> Classif
 
 
 def resolved(spec: ClassifierTrialSpec, paths: Mapping[str, Path]) -> tuple[Recipe, MemberSpec]:
-    """The recipe and the classifier, with what the replicate chose if the transform is tuned."""
+    """The recipe and the classifier, with what the replicate chose if the transform is tuned.
+
+    Where that is no transform and the arm adds only its own images again, it adds none: with the
+    first settings its classifier is that of the labeled subset alone, to the bit.
+    """
     if "choice" not in paths or spec.recipe.transform is None:
         return spec.recipe, spec.classifier
-    made_choice = read_json(paths["choice"])
-    transform = chosen(spec.recipe.transform, made_choice["transform"])
-    return replace(spec.recipe, transform=transform), spec.candidates[made_choice["settings"]]
+    choice = read_json(paths["choice"])
+    recipe = replace(spec.recipe, transform=chosen(spec.recipe.transform, choice["transform"]))
+    if recipe.transform is None and repeats_subset(recipe, paths):
+        recipe = replace(recipe, per_class=0)
+    return recipe, spec.candidates[choice["settings"]]
+
+
+def repeats_subset(recipe: Recipe, paths: Mapping[str, Path]) -> bool:
+    """Whether an arm adds only images of its labeled subset, as they are and in its proportions."""
+    is_plain = recipe.real and not recipe.permute_labels and recipe.k_neighbors is None
+    has_others = {"candidates", "fresh", "discriminator"} & paths.keys()
+    return is_plain and recipe.per_class != BALANCE and not has_others
 
 
 def score(spec: ClassifierTrialSpec, paths: Mapping[str, Path], scratch: Path) -> Result:
