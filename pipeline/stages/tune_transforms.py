@@ -65,7 +65,8 @@ def search_of(
         for pair in transforms
         if learns_from_mixed or not isinstance(build_transform(pair[1], BLACK), Mixing)
     )
-    search = TransformSearch(usable, len(members), tuned.config.folds, tuned.config.per_class)
+    config = tuned.config
+    search = TransformSearch(usable, len(members), config.folds, config.per_class, config.repeats)
     return search, members
 
 

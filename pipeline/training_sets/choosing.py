@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ from pipeline.training_sets.folds import stratified
 from pipeline.trials.specs import MemberSpec
 
 NONE = "none"
-MARGIN = 1.0  # standard errors by which a candidate must be better
+# One-sided level at which a candidate must be better than the first one, over all candidates.
+LEVEL = 0.1
 SHARPEST, BLUNTEST, NUM_TEMPERATURES = 0.25, 16.0, 49
 
 Losses = NDArray[np.float64]  # (n,): of every image of the subset, when it was held out
@@ -36,13 +38,15 @@ Train = Callable[[TrainingSet, int, int], Classifier]  # training set, number of
 class TransformSearch:
     """The candidates: names and specs of the transforms, `none` among them, and the settings.
 
-    `folds` is the largest number of folds; `per_class` images are added per class.
+    `folds` is the largest number of folds; `per_class` images are added per class. The whole
+    cross-validation is done `repeats` times, with other folds, and its losses are averaged.
     """
 
     transforms: tuple[tuple[str, MemberSpec | None], ...]
     num_settings: int
     folds: int
     per_class: int
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
@@ -72,26 +76,49 @@ def choose_transform(
     No group of `groups` (n,) is in two folds. All candidates share the folds and the seeds. Without
     two folds that both have every class, nothing is compared: `none` and the first settings.
     """
-    folds, reason = folds_of(subset, search.folds, seed, groups)
-    if folds is None:
-        return TransformChoice(NONE, 0, 0, reason, [])
-
-    rows: list[dict[str, Any]] = []
+    seeds = [derive_seed("repeat", seed, number) for number in range(search.repeats)]
+    drawn = [folds_of(subset, search.folds, each, groups) for each in seeds]
+    repeats = [
+        (folds, each) for (folds, _), each in zip(drawn, seeds, strict=True) if folds is not None
+    ]
+    if not repeats:
+        return TransformChoice(NONE, 0, 0, drawn[0][1], [])
 
     def losses(name: str, settings: int) -> Losses:
-        transform = dict(search.transforms)[name]
-        recipe = Recipe(search.per_class, transform=transform)
-        values = held_out_losses(subset, folds, recipe, settings, train, seed)
-        rows.append({"transform": name, "settings": settings, "loss": float(values.mean())})
-        return values
+        recipe = Recipe(search.per_class, transform=dict(search.transforms)[name])
+        values = [
+            held_out_losses(subset, folds, recipe, settings, train, each) for folds, each in repeats
+        ]
+        return np.mean(values, axis=0)
 
     # `none` first: all others have to beat it.
     names = [NONE, *(name for name, _ in search.transforms if name != NONE)]
     table = [losses(name, 0) for name in names]
+    rows = [compared(name, 0, values, table[0]) for name, values in zip(names, table, strict=True)]
+
     name = names[best(table)]
     table = [table[names.index(name)]]
     table += [losses(name, number) for number in range(1, search.num_settings)]
-    return TransformChoice(name, best(table), int(folds.max()) + 1, reason, rows)
+    rows += [compared(name, number, values, table[0]) for number, values in enumerate(table)][1:]
+    return TransformChoice(name, best(table), int(repeats[0][0].max()) + 1, "", rows)
+
+
+def compared(name: str, settings: int, losses: Losses, first: Losses) -> dict[str, Any]:
+    """A candidate with its mean loss, its difference from the first one, and its standard error."""
+    difference, error = paired(losses, first)
+    return {
+        "transform": name,
+        "settings": settings,
+        "loss": float(losses.mean()),
+        "difference": difference,
+        "standard_error": error,
+    }
+
+
+def paired(losses: Losses, first: Losses) -> tuple[float, float]:
+    """The mean of the paired difference over images, and its standard error."""
+    difference = losses - first
+    return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
 
 
 def folds_of(
@@ -144,11 +171,13 @@ def calibrated_losses(subset: LabeledImages, probabilities: NDArray[np.float64])
 def best(table: list[Losses]) -> int:
     """The number of the candidate to use; 0, the first one, where the evidence is weak.
 
-    The candidate with the least mean loss, if it is less than that of the first one by more than
-    `MARGIN` standard errors of the paired difference.
+    The candidate with the least mean loss, if a paired test finds it better than the first one. Its
+    level is divided by the number of others, since the best of many may be so by chance.
     """
+    if len(table) == 1:
+        return 0
     means = np.array([losses.mean() for losses in table])
     least = int(means.argmin())
-    difference = table[least] - table[0]
-    error = difference.std(ddof=1) / np.sqrt(len(difference))
-    return least if difference.mean() < -MARGIN * error else 0
+    difference, error = paired(table[least], table[0])
+    margin = NormalDist().inv_cdf(1 - LEVEL / (len(table) - 1))
+    return least if difference < -margin * error else 0

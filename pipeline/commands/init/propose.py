@@ -22,7 +22,7 @@ SMALL_EFFORT = 0.3  # share of the steps of a study with fewer labels than ten
 LARGE = 40 * 40  # pixels; generators of larger images get fewer steps
 
 # Cross-validation of transforms: folds, candidates, and how long its classifiers are trained.
-FOLDS, NUM_TRANSFORMS, FOLD_STEPS, FOLD_TREES = 5, 6, 120, 40
+FOLDS, NUM_TRANSFORMS, FOLD_STEPS, FOLD_TREES = 5, 6, 200, 40
 
 # Core seconds on images of 32 x 32 pixels, with ten classes: of the size that gives the shipped
 # study the core seconds it took on an AMD EPYC. Slower processors take up to twice as long.

@@ -26,6 +26,7 @@ class TunedConfig(Section):
 
     choices: list[str] = Field(min_length=2)
     folds: int = Field(default=5, ge=2, le=10)  # fewer where a class has fewer labeled images
+    repeats: int = Field(default=1, ge=1, le=20)  # of the cross-validation, with other folds
     per_class: Count = 200
     settings: dict[str, list[dict[str, Any]]] = Field(default_factory=dict)
     fold_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
