@@ -290,3 +290,31 @@ def test_a_path_with_nothing_there_and_a_single_class(
 ) -> None:
     values["data"] |= keys
     assert re.search(words, refused(check, values))
+
+
+# --- transforms ----------------------------------------------------------------------------------
+
+
+def test_transforms_are_checked_with_their_parts_and_classifiers(
+    check: Any, values: dict[str, Any]
+) -> None:
+    for place, value, expected in (
+        ("transforms.mixed", {"family": "sequence", "of": ["affne"]}, "did you mean affine"),
+        ("transforms.tuned.choices", ["affine", "elastic"], "expected none among them"),
+        ("transforms.tuned.settings", {"lgb": [{}]}, "did you mean lgbm"),
+        ("transforms.tuned.settings", {"lgbm": [{"copy": 2}]}, "did you mean copies"),
+        ("transforms.tuned.fold_settings", {"cnn": {"steps": 0}}, "greater than 1"),
+        ("teachers.supervised.transform", "tuned", "expected one of none, affine, elastic"),
+    ):
+        assert expected in refused(check, changed(values, place, value))
+
+
+def test_mixed_labels_are_refused_for_classifiers_of_tables(
+    check: Any, values: dict[str, Any]
+) -> None:
+    mixing = changed(values, "transforms.mixup", {})
+    mixing = changed(mixing, "arms.classical.transform", "mixup")
+    text = refused(check, mixing)
+    assert "arms.classical.transform: expected a transform that keeps labels" in text
+    assert "classifier lgbm" in text
+    assert "classifier cnn" not in text
