@@ -44,7 +44,7 @@ from pipeline.nn.tensors import to_pixels, to_signed_input
 from pipeline.report import figures, sheets
 from pipeline.runtime.errors import TrialError
 from pipeline.runtime.seeds import derive_seed, numpy_rng
-from pipeline.training_sets.transforms import build_transform, transform_spec
+from pipeline.training_sets.transforms.building import build_transform, transform_spec
 
 TELLING = ("wgan", "wgan_gp", "plain_dcgan")  # the last: its loss is said to show nothing
 PLAYERS = ("discriminator", "generator")

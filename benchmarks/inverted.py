@@ -47,7 +47,7 @@ from pipeline.stages import (
     train_teacher,
     tune,
 )
-from pipeline.training_sets.transforms import build_transform, transform_spec
+from pipeline.training_sets.transforms.building import build_transform, transform_spec
 from pipeline.trials.grid import Trial, replicates
 from pipeline.trials.layout import SPLITS, Artifact, filter_teacher, result, subset
 from pipeline.trials.provenance import failure_of

@@ -104,6 +104,17 @@ ZOO = STUDY.replace(
     "    real: false\n"
     "    role: measure\n",
 )
+# The same with a transform that is chosen in every replicate.
+TUNED = STUDY.replace(
+    "transforms: {",
+    "transforms: {flip: {}, tuned: {choices: [none, affine, flip], folds: 2, per_class: 6}, ",
+).replace(
+    "report:\n",
+    "  tuned: {kind: real, inputs: data/splits/subsets, per_class: 6, transform: tuned}\n"
+    "  dcgan_tuned:\n"
+    "    {kind: synthetic, inputs: data/synthetic/dcgan, per_class: 6, transform: tuned}\n"
+    "report:\n",
+)
 DISTANCES = (
     "label_fidelity",
     *audit.DISTANCES,
@@ -239,6 +250,12 @@ def study() -> Params:
     return validate(Params, parse_yaml(STUDY, "study"), "study")
 
 
+@pytest.fixture(scope="session")
+def tuned_study() -> Params:
+    """The same with two arms whose transform is chosen in every replicate."""
+    return validate(Params, parse_yaml(TUNED, "study"), "study")
+
+
 @pytest.fixture
 def project(tmp_path: Path, finished_study: Path) -> Path:
     """A copy of `finished_study` that a test may change."""
@@ -302,6 +319,8 @@ def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> None:
             write_json(paths[".json"], numbers | {"strangeness_auroc": None})
         case "evaluate_generator":
             write_json(paths[".json"], audited(artifact))
+        case "tune_transforms":
+            write_json(paths[".json"], {"transform": "flip", "settings": 0})
         case "tune":
             write_json(paths[".json"], {"latent_std": 1.0, "min_probability": 0.5})
         case "synthesize":

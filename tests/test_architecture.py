@@ -169,11 +169,13 @@ def test_stages_write_what_the_layout_says() -> None:
 
 
 @pytest.mark.parametrize("name", layout.OUTPUTS)
-def test_a_stage_declares_the_settings_that_its_manifests_record(name: str, study: Params) -> None:
+def test_a_stage_declares_the_settings_that_its_manifests_record(
+    name: str, tuned_study: Params
+) -> None:
     declared = {key.replace(".${key}", "") for key in pipeline_stages()[name]["params"]}
-    artifacts = [found for found in layout.artifacts(study) if found.stage == name]
+    artifacts = [found for found in layout.artifacts(tuned_study) if found.stage == name]
     for artifact in artifacts:
-        for key in layout.sections(study, artifact):
+        for key in layout.sections(tuned_study, artifact):
             section = key.partition(".")[0]
             assert {key, section} & declared, key
     assert artifacts

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pipeline.config.validation import Section
 from pipeline.data.images import Images, ImageSpec, LabeledImages
-from pipeline.nn.augment import Transform
+from pipeline.nn.mixing import AnyTransform
 from pipeline.runtime.errors import ParamsError
 
 
@@ -36,13 +36,31 @@ class TrainingSet:
     extra: NDArray[np.bool_]
     weights: NDArray[np.float64]
     num_classes: int
-    transform: Transform | None = None
+    transform: AnyTransform | None = None
 
 
-def plain(data: LabeledImages, transform: Transform | None = None) -> TrainingSet:
+def plain(data: LabeledImages, transform: AnyTransform | None = None) -> TrainingSet:
     """A training set of `data` alone: no extra images, equal weights."""
     no_extra = np.zeros(len(data), dtype=bool)
     return TrainingSet(data, no_extra, np.ones(len(data)), data.num_classes, transform)
+
+
+def copied(training_set: TrainingSet, copies: int) -> TrainingSet:
+    """A training set in which every extra image occurs `copies` times, each with a share of its
+    weight, so that a transform which is applied once changes it in as many ways.
+
+    The weights keep their sum. Nothing is copied where there is no transform.
+    """
+    if copies == 1 or training_set.transform is None:
+        return training_set
+    times = np.where(training_set.extra, copies, 1)
+    index = np.repeat(np.arange(len(times)), times)
+    return replace(
+        training_set,
+        data=training_set.data.take(index),
+        extra=training_set.extra[index],
+        weights=(training_set.weights / times)[index],
+    )
 
 
 class Classifier(ABC):
@@ -53,6 +71,8 @@ class Classifier(ABC):
     """
 
     Config: ClassVar[type[Section]]
+    # Whether `fit` can learn from mixed labels, such as those of mixup.
+    learns_from_mixed: ClassVar[bool] = False
 
     def __init__(self, config: Any, seed: int) -> None:
         self.config = config
@@ -68,7 +88,7 @@ class Classifier(ABC):
         A class without images gets a probability close to 0.
         """
 
-    def fit_labeled(self, data: LabeledImages, transform: Transform | None = None) -> Self:
+    def fit_labeled(self, data: LabeledImages, transform: AnyTransform | None = None) -> Self:
         """`fit` on `data` alone, with equal weights, and return self."""
         return self.fit(plain(data, transform))
 

@@ -28,6 +28,7 @@ from pipeline.config.validation import Section, Width
 from pipeline.data.images import Images, ImageSpec
 from pipeline.nn.backend import seeded, stream
 from pipeline.nn.background import relative
+from pipeline.nn.mixing import apply_transform
 from pipeline.nn.optimizing import OneCycle
 from pipeline.nn.sampling import cumulative_weights, sample_indices
 from pipeline.nn.tensors import map_images, to_input
@@ -103,6 +104,7 @@ class CNN(Classifier):
     """A `Network` trained with cross-entropy for a fixed number of steps."""
 
     Config = CNNConfig
+    learns_from_mixed = True
     Network: ClassVar[type[Network]] = LeNet
     config: CNNConfig
     network: nn.Module
@@ -131,11 +133,15 @@ class CNN(Classifier):
             for step in range(config.steps):
                 torch.manual_seed(derive_seed("step", self.seed, step))
                 index = sample_indices(edges, config.batch_size)
-                batch = images[index]
-                if training_set.transform is not None:
-                    generator = stream(derive_seed("view", self.seed, step))
-                    batch = training_set.transform(batch, generator)
-                training.step(functional.cross_entropy(network(batch), labels[index]))
+                generator = stream(derive_seed("view", self.seed, step))
+                batch, targets = apply_transform(
+                    training_set.transform,
+                    images[index],
+                    labels[index],
+                    spec.num_classes,
+                    generator,
+                )
+                training.step(functional.cross_entropy(network(batch), targets))
 
         network.eval()
         return self

@@ -20,17 +20,19 @@ from pydantic import Field
 from torch import Tensor
 from typing_extensions import override
 
-from pipeline.classifiers.base import Classifier, TrainingSet
+from pipeline.classifiers.base import Classifier, TrainingSet, copied
 from pipeline.config.validation import Count, Section
 from pipeline.data.images import Images, ImageSpec
 from pipeline.nn.backend import stream
+from pipeline.nn.mixing import Mixing
 from pipeline.nn.tensors import to_input
 from pipeline.runtime.determinism import NUM_THREADS
+from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import derive_seed
 
 
 class LightGBMConfig(Section):
-    """The names are those of the library's parameters, but for the last two."""
+    """The names are those of the library's parameters, but for the last three."""
 
     num_trees: Count = 100  # boosting rounds; each grows one tree per class
     num_leaves: int = Field(default=15, gt=1, le=1_000_000)
@@ -38,6 +40,7 @@ class LightGBMConfig(Section):
     # Minimum sum of hessians in a leaf, as a share of the total weight of all rows.
     min_hessian_frac: float = Field(default=1.0e-6, gt=0, lt=1)
     colsample_frac: float = Field(default=0.05, gt=0, le=1)  # share of the pixels per tree
+    copies: int = Field(default=1, gt=0, le=1000)  # how often the transform moves each extra image
 
 
 class LightGBM(Classifier):
@@ -50,7 +53,7 @@ class LightGBM(Classifier):
     def fit(self, training_set: TrainingSet) -> Self:
         import lightgbm  # takes a second, which stages without trees save
 
-        config = self.config
+        config, training_set = self.config, copied(training_set, self.config.copies)
         min_hessian = config.min_hessian_frac * float(training_set.weights.sum())
         model = lightgbm.LGBMClassifier(
             n_estimators=config.num_trees,
@@ -127,6 +130,13 @@ def expanded(training_set: TrainingSet, seed: int) -> Images:
     if training_set.transform is None or not extra.any():
         return images
 
+    if isinstance(training_set.transform, Mixing):
+        raise ParamsError(
+            "params.yaml: arms",
+            "expected a transform that keeps labels for a classifier of tables, found one that "
+            "mixes them",
+            "list only classifiers that are trained on batches, such as `classifiers: [cnn]`",
+        )
     generator = stream(derive_seed("expand", seed))
     batch = to_input(images[extra]).contiguous()
     changed = training_set.transform(batch, generator).mul(255).round().to(torch.uint8)

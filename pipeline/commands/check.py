@@ -13,23 +13,27 @@ from typing import Any, TypeVar
 
 from pipeline.classifiers import CLASSIFIERS
 from pipeline.commands.image_shape import described, image_spec
-from pipeline.config.design import is_supervised
+from pipeline.config.design import is_supervised, is_tuned
 from pipeline.config.schema import DataParams, MemberParams, Params, family, load_params
 from pipeline.config.validation import FILE, Section, member_config, unknown_name
 from pipeline.data.datasets import DATASETS
-from pipeline.data.images import ImageSpec
+from pipeline.data.images import BLACK, ImageSpec
 from pipeline.evaluation.statistics import SEEDS_FOR_A_CLAIM
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import Generator, create
 from pipeline.nn.backend import without_memory
 from pipeline.nn.layers import conv_state_dict
+from pipeline.nn.mixing import Mixing
 from pipeline.report.comparisons import least_adjusted_p
 from pipeline.runtime.errors import ParamsError, PipelineError
 from pipeline.teachers import TEACHERS
 from pipeline.training_sets.filters import FILTERS
+from pipeline.training_sets.teaching import classifier_candidates
 from pipeline.training_sets.transforms import TRANSFORMS
+from pipeline.training_sets.transforms.building import build_transform, named_spec
 from pipeline.trials.engine import ENGINES
-from pipeline.trials.grid import expected_trials
+from pipeline.trials.grid import choices, expected_trials
+from pipeline.trials.specs import MemberSpec
 
 Result = TypeVar("Result")
 
@@ -45,8 +49,7 @@ def check_params(root: Path) -> Params:
         **sections("classifiers", params.classifiers, CLASSIFIERS),
     }
     member_config(DATASETS[params.data.name].Config, params.data.settings, "data")
-    for name, section in params.transforms.items():
-        member_config(TRANSFORMS[name][0], section, f"transforms.{name}")
+    refuse(transform_problems(params))
     refuse([*data_problems(params.data, root), *teacher_problems(params, configs)])
     spec, origin = image_spec(params.data, root)
     if problems := build_problems(params, configs, spec):
@@ -68,12 +71,11 @@ def name_problems(params: Params) -> Iterator[str]:
         ("generators", params.generators, GENERATORS),
         ("teachers", params.teachers, TEACHERS),
         ("classifiers", params.classifiers, CLASSIFIERS),
+        ("transforms", params.transforms, TRANSFORMS),
     )
     for key, members, families in registries:
         for name, section in members.items():
             yield from unknown_name(f"{key}.{name}.family", family(section, name), families)
-    for name in params.transforms:
-        yield from unknown_name("transforms", name, TRANSFORMS)
     for name, arm in params.arms.items():
         yield from unknown_name(f"arms.{name}.filter", arm.filter, FILTERS)
 
@@ -108,7 +110,42 @@ def teacher_problems(params: Params, configs: Mapping[str, Section]) -> Iterator
             yield from unknown_name(where, settings["classifier"], params.classifiers)
         if "transform" in settings:
             where = f"teachers.{name}.transform"
-            yield from unknown_name(where, settings["transform"], ["none", *params.transforms])
+            usable = [each for each in params.transforms if not is_tuned(params, each)]
+            yield from unknown_name(where, settings["transform"], ["none", *usable])
+
+
+def transform_problems(params: Params) -> Iterator[str]:
+    """Transforms that cannot be built, and those that an arm's classifiers cannot use.
+
+    Raises `ParamsError` for wrong settings, also those that a tuned transform has for classifiers.
+    """
+    mixing = set()
+    for name in params.transforms:
+        spec = named_spec(name, params.transforms)
+        if is_tuned(params, name):
+            yield from tuned_problems(params, name, spec)
+        elif isinstance(build_transform(spec, BLACK), Mixing):
+            mixing.add(name)
+
+    for arm, recipe in params.arms.items():
+        for classifier in params.arm_classifiers(arm):
+            kind = CLASSIFIERS[family(params.classifiers[classifier], classifier)]
+            if recipe.transform in mixing and not kind.learns_from_mixed:
+                yield (
+                    f"arms.{arm}.transform: expected a transform that keeps labels for classifier "
+                    f"{classifier}, which cannot learn from mixed labels, found {recipe.transform} "
+                    "(list the others in that arm's classifiers)"
+                )
+
+
+def tuned_problems(params: Params, name: str, spec: MemberSpec) -> Iterator[str]:
+    """Classifiers that a tuned transform has settings for and that do not exist."""
+    for key in ("settings", "fold_settings"):
+        for classifier in getattr(spec.config, key):
+            yield from unknown_name(f"transforms.{name}.{key}", classifier, params.classifiers)
+    for classifier in params.classifiers:
+        for in_folds in (False, True):
+            classifier_candidates(params, classifier, CLASSIFIERS, name, spec, in_folds=in_folds)
 
 
 def build_problems(params: Params, configs: Mapping[str, Any], spec: ImageSpec) -> list[str]:
@@ -171,6 +208,9 @@ def summary(params: Params) -> str:
             f"; tuning trains {tune.folds} more generators and {tune.folds * (candidates + 1)} "
             "more classifiers for each generator"
         )
+
+    if made := len(choices(params)):
+        text += f"; {made} choices of a transform by cross-validation"
 
     least, level = least_adjusted_p(params), 1 - params.report.confidence_level
     if len(study.seeds) >= SEEDS_FOR_A_CLAIM and least > level:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # What an arm's images, their generator and their teacher learned from.
 Regime = Literal["labeled", "labeled+unlabeled"]
 SUPERVISED = "supervised"  # the family of teachers that learns from the labeled subset alone
+TUNED = "tuned"  # the family of transforms that each replicate chooses by cross-validation
+# The settings in which a transform names others, by its family.
+PARTS = {"sequence": "of", TUNED: "choices"}
 
 
 def regime(params: Params, arm: str) -> Regime:
@@ -45,6 +48,26 @@ def regime(params: Params, arm: str) -> Regime:
 def is_supervised(params: Params, teacher: str) -> bool:
     """Whether a teacher learns from the labeled subset alone."""
     return (params.teachers[teacher].family or teacher) == SUPERVISED
+
+
+def is_tuned(params: Params, transform: str) -> bool:
+    """Whether a transform is chosen in every replicate."""
+    section = params.transforms.get(transform)
+    return section is not None and (section.family or transform) == TUNED
+
+
+def with_parts(params: Params, transform: str) -> list[str]:
+    """A transform and all that it is made of or chosen from, each once; nothing for `none`."""
+    names, waiting = [], [transform]
+    while waiting:
+        name = waiting.pop(0)
+        section = params.transforms.get(name) if isinstance(name, str) else None
+        if section is None or name in names:
+            continue
+        names.append(name)
+        listed = section.settings.get(PARTS.get(section.family or name, ""), [])
+        waiting += listed if isinstance(listed, list) else []
+    return names
 
 
 def marked(params: Params, arm: str) -> str:

@@ -209,6 +209,10 @@ class ClassifierParams(MemberParams):
     """A classifier that is trained on every arm."""
 
 
+class TransformParams(MemberParams):
+    """A transform of images, which arms and teachers name."""
+
+
 def family(section: MemberParams, name: str) -> str:
     """The family of the member `name`: its own name unless the section says otherwise."""
     return section.family or name
@@ -289,7 +293,7 @@ class Params(Section):
     synthesize: SynthesizeParams
     tune: TuneParams
     classifiers: dict[Name, ClassifierParams] = Field(min_length=1)
-    transforms: dict[Name, Member]
+    transforms: dict[Name, TransformParams]
     arms: dict[Name, AnyArm] = Field(min_length=1)
     report: ReportParams
     engine: EngineParams

@@ -118,6 +118,7 @@ def evidence(
     return {
         "controls": views.control_arms(results, params),
         "accuracies": views.accuracies(results, params),
+        "choices": results.choices,
         "has_unlabeled": len({*results.deltas["regime"]}) > 1,
         "unlabeled_note": captions.UNLABELED_NOTE,
         "diagnostics": views.diagnostics(results, params),

@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipeline.config.schema import Params
 from pipeline.report import classes, comparisons, families, ranking, tables
+from pipeline.report.choices import choice_sentences
 from pipeline.report.diagnostics import diagnostics_table
 from pipeline.report.label_equivalents import label_equivalent_table
 from pipeline.report.names import for_csv, with_text
@@ -43,6 +44,7 @@ class ReportTables:
     confusions: dict[tuple[str, str], np.ndarray]
     kinds: dict[str, str]
     augmentations: dict[str, Mapping[str, float]]
+    choices: list[str]  # what was chosen from tuned transforms, in words
 
 
 def build_tables(params: Params, root: Path, dataset: str) -> ReportTables:
@@ -80,6 +82,7 @@ def build_tables(params: Params, root: Path, dataset: str) -> ReportTables:
             for name, family in by_name.items()
             if any(family.augmentation.values())
         },
+        choices=choice_sentences(params, root),
     )
     # The page shows the numbers of the CSV files, from which the terminal reads.
     written = {

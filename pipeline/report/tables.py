@@ -354,7 +354,13 @@ def timings_table(params: Params, root: Path) -> pd.DataFrame:
     """
     rows = [row for file in sorted((root / TIMINGS).glob("*.json")) for row in read_json(file)]
     trained = {artifact.item for artifact in judges(params)}
-    items = {*params.arms, *params.generators, *params.teachers, *trained}
+    items = {
+        *params.arms,
+        *params.generators,
+        *params.teachers,
+        *params.transforms,
+        *trained,
+    }
     present = [
         {**row, "images_per_s": _images_per_s(row, root)}
         for row in rows

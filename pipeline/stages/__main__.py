@@ -24,6 +24,7 @@ ITEMS: dict[str, str | None] = {
     "evaluate_teacher": "teachers",
     "train_generator": "generators",
     "tune": "generators",
+    "tune_transforms": None,
     "synthesize": "generators",
     "train_judge": None,
     "evaluate_generator": "generators",

@@ -21,7 +21,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from pipeline.data.images import Images, ImageSpec, LabeledImages
-from pipeline.nn.augment import Transform
+from pipeline.nn.mixing import AnyTransform
 from pipeline.teachers.base import Teacher, TeacherConfig
 
 
@@ -37,7 +37,7 @@ class SupervisedConfig(TeacherConfig):
 class SupportsFit(Protocol):
     """The part of a classifier that this teacher uses."""
 
-    def fit_labeled(self, data: LabeledImages, transform: Transform | None = None) -> Any:
+    def fit_labeled(self, data: LabeledImages, transform: AnyTransform | None = None) -> Any:
         """Train from scratch on `data` alone, with equal weights."""
 
     def predict_proba(self, images: Images) -> NDArray[np.float32]:
@@ -62,7 +62,7 @@ class Supervised(Teacher):
         config: SupervisedConfig,
         seed: int,
         classifier: SupportsFit,
-        transform: Transform | None = None,
+        transform: AnyTransform | None = None,
     ) -> None:
         """`classifier` has its own configuration and seed; `transform` is what the config names."""
         super().__init__(config, seed)

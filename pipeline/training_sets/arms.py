@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from pipeline.classifiers.base import TrainingSet
 from pipeline.config.arms import BALANCE, ArmParams, SmoteArm
-from pipeline.config.validation import Member
+from pipeline.config.schema import MemberParams
 from pipeline.data.images import LabeledImages, Labels, joined
 from pipeline.runtime.errors import DataError, TrialError
 from pipeline.runtime.seeds import numpy_rng
 from pipeline.training_sets.filters import find_filter
 from pipeline.training_sets.smote import interpolated
-from pipeline.training_sets.transforms import build_transform, transform_spec
+from pipeline.training_sets.transforms.building import build_transform, transform_spec
 from pipeline.trials.specs import MemberSpec
 
 
@@ -45,7 +45,7 @@ class Recipe:
     k_neighbors: int | None = None
 
 
-def recipe_of(arm: ArmParams, transforms: Mapping[str, Member]) -> Recipe:
+def recipe_of(arm: ArmParams, transforms: Mapping[str, MemberParams]) -> Recipe:
     """The recipe of an arm; raises `ParamsError` when its transform's settings are wrong."""
     return Recipe(
         arm.per_class,

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config.design import is_tuned
 from pipeline.config.schema import Params, family
 from pipeline.config.validation import FILE, refuse_unknown
 from pipeline.data.images import Background
-from pipeline.training_sets.transforms import build_transform, transform_spec
+from pipeline.training_sets.transforms.building import build_transform, transform_spec
 from pipeline.trials.specs import MemberSpec, member
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def teacher_spec(
     transform = getattr(teacher.config, "transform", "none")
     where = f"teachers.{name}"
     refuse_unknown(f"{FILE}: {where}.classifier", classifier, params.classifiers)
-    refuse_unknown(f"{FILE}: {where}.transform", transform, ["none", *params.transforms])
+    usable = [name for name in params.transforms if not is_tuned(params, name)]
+    refuse_unknown(f"{FILE}: {where}.transform", transform, ["none", *usable])
     return TeacherSpec(
         teacher,
         classifier_spec(params, classifier, classifiers),
@@ -73,3 +75,25 @@ def classifier_spec(params: Params, name: str, classifiers: Registry) -> MemberS
     """The classifier called `name`; raises `ParamsError` as `teacher_spec` does."""
     section = params.classifiers[name]
     return member(classifiers, family(section, name), section.settings, f"classifiers.{name}")
+
+
+def classifier_candidates(
+    params: Params,
+    name: str,
+    classifiers: Registry,
+    transform: str,
+    spec: MemberSpec,
+    in_folds: bool,
+) -> tuple[MemberSpec, ...]:
+    """The classifier called `name` with every candidate setting of a tuned transform.
+
+    `spec` is that of the tuned `transform`; `in_folds`: as it is trained in the cross-validation.
+    Raises `ParamsError` when settings do not fit the classifier's family.
+    """
+    section, config = params.classifiers[name], spec.config
+    brief = config.fold_settings.get(name, {}) if in_folds else {}
+    where = f"transforms.{transform} (settings of {name})"
+    return tuple(
+        member(classifiers, family(section, name), {**section.settings, **change, **brief}, where)
+        for change in config.settings.get(name, [{}])
+    )

@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.classifiers.base import Classifier, TrainingSet, plain
-from pipeline.data.images import LabeledImages, Labels
-from pipeline.data.parts import Groups, assign_groups, whole_groups
+from pipeline.data.images import LabeledImages
+from pipeline.data.parts import Groups
 from pipeline.evaluation.metrics import log_loss
 from pipeline.generators.base import Generator
 from pipeline.generators.sampling import sample_classes
-from pipeline.runtime.errors import ParamsError
-from pipeline.runtime.seeds import derive_seed, numpy_rng
+from pipeline.runtime.seeds import derive_seed
 from pipeline.training_sets.arms import Candidates, Recipe, assemble
-from pipeline.training_sets.transforms import build_transform
+from pipeline.training_sets.folds import stratified
+from pipeline.training_sets.transforms.building import build_transform
 from pipeline.trials.specs import MemberSpec
 
 
@@ -90,51 +90,6 @@ def choose(
         fold_seed = derive_seed("fold", seed, fold)
         losses += held_out_losses(parts, search, trainers, fold_seed, folder / f"fold-{fold}")
     return pairs[int(np.where(np.isnan(losses), np.inf, losses).argmin())]
-
-
-def stratified(
-    labels: Labels, num_folds: int, seed: int, groups: Groups | None = None
-) -> NDArray[np.int64]:
-    """The fold of every image, (n,): every class is spread evenly and at random.
-
-    With `groups` (n,), no group is in two folds, and classes are spread as evenly as that allows.
-    Raises `ParamsError` when a fold would have no image of a class.
-    """
-    rng = numpy_rng("folds", seed)
-    if groups is not None:
-        return _grouped(labels, num_folds, groups, rng)
-    folds = np.empty(len(labels), dtype=np.int64)
-    for label in np.unique(labels):
-        positions = rng.permutation(np.flatnonzero(labels == label))
-        if len(positions) < num_folds:
-            raise ParamsError(
-                "params.yaml: tune.folds",
-                f"expected at most the {len(positions)} labeled images of class {label}, "
-                f"found {num_folds}",
-                "lower it, raise study.budgets, or give a single candidate for each tuned setting",
-            )
-        folds[positions] = np.arange(len(positions)) % num_folds
-    return folds
-
-
-def _grouped(
-    labels: Labels, num_folds: int, groups: Groups, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """See `stratified`: folds of whole groups."""
-    counts = np.bincount(labels)
-    folds = assign_groups(labels, groups, np.tile(counts / num_folds, (num_folds, 1)), rng)
-    table = np.zeros((num_folds, len(counts)), dtype=np.int64)
-    np.add.at(table, (folds, labels), 1)
-    if not table.all():
-        label = int((table == 0).any(axis=0).argmax())
-        num_groups = len(np.unique(whole_groups(groups)[labels == label]))
-        raise ParamsError(
-            "params.yaml: tune.folds",
-            f"expected images of class {label} in each of {num_folds} folds, found its "
-            f"{counts[label]} labeled images in {num_groups} groups, which stay together",
-            "lower it, raise study.budgets, or give a single candidate for each tuned setting",
-        )
-    return folds
 
 
 def held_out_losses(

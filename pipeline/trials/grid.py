@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config.design import arm_budgets
+from pipeline.config.design import arm_budgets, is_tuned
 from pipeline.config.design import pairs as pairs  # noqa: PLC0414  # for its callers
 from pipeline.config.schema import Params, StudyParams
 
@@ -72,3 +72,18 @@ def expected_trials(params: Params) -> list[Trial]:
         if classifier in params.arm_classifiers(arm)
         for replicate in arm_replicates(params, arm)
     ]
+
+
+def choices(params: Params) -> list[tuple[str, Replicate, str]]:
+    """Every (tuned transform, replicate, classifier) that an arm needs a choice for, once."""
+    needed = {
+        (arm.transform, replicate, classifier)
+        for name, arm in params.arms.items()
+        if is_tuned(params, arm.transform)
+        for replicate in arm_replicates(params, name)
+        for classifier in params.arm_classifiers(name)
+    }
+    orders = list(params.transforms), list(params.classifiers)
+    return sorted(
+        needed, key=lambda key: (orders[0].index(key[0]), key[1], orders[1].index(key[2]))
+    )

@@ -35,6 +35,7 @@ from pipeline.trials.layout import (
 from pipeline.trials.provenance import ID_DIGITS, read_manifest, short_ids
 
 Labeled = frozenset[tuple[str, int]]  # (short content id, label) of images
+RESULTS = "train_classifiers"
 RERUN = "run `dvc repro --force` to compute everything again"
 # The report depends on these files and may compare their digests; other inputs, such as the test
 # set, are compared with the digests that `prepare` recorded.
@@ -52,7 +53,7 @@ class StudyRecord:
     class_counts: list[int]  # labeled images of the dataset, by class
     subsets: dict[Replicate, Labeled] = field(default_factory=dict)
     fresh: dict[Replicate, Labeled] = field(default_factory=dict)
-    code: dict[tuple[str, str], tuple[str, Path]] = field(default_factory=dict)
+    code: dict[tuple[str, str, str], tuple[str, Path]] = field(default_factory=dict)
     environment: tuple[dict[str, Any], Path] | None = None
 
 
@@ -212,12 +213,17 @@ def check_code(record: StudyRecord, artifact: Artifact, manifest: dict[str, Any]
         )
 
 
-def code_group(params: Params, artifact: Artifact) -> tuple[str, str]:
-    """Trials of one group ran the same code: arms share it, classifiers and generators do not."""
-    if artifact.classifier is None:
-        return artifact.stage, artifact.item
+def code_group(params: Params, artifact: Artifact) -> tuple[str, str, str]:
+    """Trials of one group ran the same code.
+
+    Arms with one transform share it; classifiers, generators and other transforms do not.
+    """
+    if artifact.stage != RESULTS:
+        return artifact.stage, artifact.item, artifact.classifier or ""
     arm = params.arms[artifact.item]
-    return artifact.stage, str(arm.teacher) if arm.teacher_itself else artifact.classifier
+    if arm.teacher_itself:
+        return artifact.stage, str(arm.teacher), ""
+    return artifact.stage, str(artifact.classifier), arm.transform
 
 
 def check_images(record: StudyRecord, artifact: Artifact, manifest: dict[str, Any]) -> None:
@@ -232,7 +238,7 @@ def check_images(record: StudyRecord, artifact: Artifact, manifest: dict[str, An
         return
 
     allowed = record.subsets[artifact.replicate]
-    arm = record.params.arms.get(artifact.item) if artifact.classifier else None
+    arm = record.params.arms.get(artifact.item) if artifact.stage == RESULTS else None
     if arm is not None and arm.inputs == FRESH:
         allowed |= record.fresh[artifact.replicate]
     if outside := len(used - allowed):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.design import is_supervised
+from pipeline.config.design import is_supervised, with_parts
 from pipeline.config.schema import FRESH, SUBSETS, Params
-from pipeline.trials.grid import Replicate, Trial, expected_trials, replicates
+from pipeline.trials.grid import Replicate, Trial, choices, expected_trials, replicates
 
 MANIFEST = ".manifest.json"
 PREPARE = "prepare"
@@ -96,6 +96,7 @@ OUTPUTS: dict[str, Outputs] = {
         ),
     ),
     "tune": Outputs(Path("data/tuning"), (".json",)),
+    "tune_transforms": Outputs(Path("data/transforms"), (".json",)),
     "synthesize": Outputs(Path("data/synthetic"), (".npz",)),
     "train_judge": Outputs(Path("data/judge"), (".safetensors",)),
     "evaluate_generator": Outputs(Path("data/audit"), (".json",)),
@@ -103,14 +104,17 @@ OUTPUTS: dict[str, Outputs] = {
 }
 # Stages that read labels beyond the subset, which nothing that is trained for an arm may see.
 EVALUATIONS = frozenset({"evaluate_teacher", "train_judge", "evaluate_generator"})
+# Stages without items in dvc.yaml: one output folder for all of their trials.
+SINGLE = frozenset({"train_judge", "tune_transforms"})
 
 
 @dataclass(frozen=True)
 class Artifact:
     """The outputs of one trial: of `item` of a stage, in one replicate, with one classifier.
 
-    `item` is a generator, teacher or arm of params.yaml. A judge has no replicate, and `pool_seed`
-    where it learns from the pool of one seed; only trials of `train_classifiers` have a classifier.
+    `item` is a generator, teacher, arm or tuned transform of params.yaml. A judge has no replicate,
+    and `pool_seed` where it learns from the pool of one seed; only trials of `train_classifiers`
+    and `tune_transforms` have a classifier.
     """
 
     stage: str
@@ -127,20 +131,21 @@ class Artifact:
     @property
     def title(self) -> str:
         """The stage as `dvc repro` names it."""
-        return self.stage if self.replicate is None else f"{self.stage}@{self.item}"
+        return self.stage if self.stage in SINGLE else f"{self.stage}@{self.item}"
 
     @property
     def folder(self) -> Path:
-        """The folder that holds the outputs of all trials of the item."""
+        """The folder that holds the outputs of all trials of the item, or of the whole stage."""
         folder = OUTPUTS[self.stage].folder
-        return folder if self.replicate is None else folder / self.item
+        return folder if self.stage in SINGLE else folder / self.item
 
     def path(self, suffix: str) -> Path:
         """The path of the output with this suffix."""
         if self.replicate is None:
             return self.folder / f"{self.item}{suffix}"
         classifier = f".{self.classifier}" if self.classifier else ""
-        return self.folder / self.replicate.file(f"{classifier}{suffix}")
+        folder = OUTPUTS[self.stage].folder / self.item
+        return folder / self.replicate.file(f"{classifier}{suffix}")
 
     @property
     def manifest(self) -> Path:
@@ -172,6 +177,11 @@ def result(trial: Trial) -> Artifact:
     return Artifact("train_classifiers", trial.arm, trial.replicate, trial.classifier)
 
 
+def choice(transform: str, replicate: Replicate, classifier: str) -> Artifact:
+    """What a replicate chose for a classifier from a tuned transform."""
+    return Artifact("tune_transforms", transform, replicate, classifier)
+
+
 def judge(params: Params, seed: int) -> Artifact:
     """The judge of a seed, which is that of all seeds where these share a pool."""
     if not params.data.per_seed:
@@ -194,6 +204,7 @@ def artifacts(params: Params) -> Iterator[Artifact]:
     for name in params.generators:
         for stage in ("train_generator", "tune", "synthesize", "evaluate_generator"):
             yield from (Artifact(stage, name, replicate) for replicate in grid)
+    yield from (choice(*names) for names in choices(params))
     yield from map(result, expected_trials(params))
 
 
@@ -221,17 +232,27 @@ def _teacher_sections(params: Params, name: str) -> tuple[str, ...]:
     if is_supervised(params, name):
         chosen = params.teachers[name].settings
         keys.append(f"classifiers.{chosen.get('classifier', 'cnn')}")
-        transform = chosen.get("transform", "none")
-        keys += [] if transform == "none" else [f"transforms.{transform}"]
+        keys += _transform_sections(params, chosen.get("transform", "none"))
     return tuple(keys)
+
+
+def _transform_sections(params: Params, name: str) -> list[str]:
+    return [f"transforms.{part}" for part in with_parts(params, name)]
+
+
+def _choice_sections(params: Params, artifact: Artifact) -> tuple[str, ...]:
+    return (
+        f"classifiers.{artifact.classifier}",
+        *_transform_sections(params, artifact.item),
+    )
 
 
 def _arm_sections(params: Params, artifact: Artifact) -> tuple[str, ...]:
     arm, section = params.arms[artifact.item], f"arms.{artifact.item}"
     if arm.teacher_itself:
         return (section, *_teacher_sections(params, str(arm.teacher)))
-    transform = [] if arm.transform == "none" else [f"transforms.{arm.transform}"]
-    return (section, f"classifiers.{artifact.classifier}", *transform)
+    transforms = _transform_sections(params, arm.transform)
+    return (section, f"classifiers.{artifact.classifier}", *transforms)
 
 
 def _image_sections(params: Params, artifact: Artifact) -> tuple[str, ...]:
@@ -244,6 +265,7 @@ SECTIONS: dict[str, Callable[[Params, Artifact], tuple[str, ...]]] = {
     "evaluate_teacher": lambda params, artifact: ("data.unknown_classes",),
     "train_generator": lambda params, artifact: (f"generators.{artifact.item}",),
     "tune": lambda params, artifact: ("tune", *_image_sections(params, artifact)),
+    "tune_transforms": _choice_sections,
     "synthesize": _image_sections,
     "train_judge": lambda params, artifact: (),
     "evaluate_generator": lambda params, artifact: (),

@@ -87,7 +87,7 @@ def test_a_wrong_value_is_named_with_what_was_expected_and_found(
         ("data.name", "mnsit", list(DATASETS)),
         ("engine.kind", "process", list(ENGINES)),
         ("arms.dcgan.filter", "agree", list(FILTERS)),
-        ("arms.classical.transform", "rotate", list(TRANSFORMS)),
+        ("arms.classical.transform", "rotate", ["affine"]),
         ("generators.dcgan.family", "dcgn", list(GENERATORS)),
         ("teachers.supervised.classifier", "cnm", ["cnn, lgbm"]),
         ("teachers.supervised.transform", "afine", ["none, affine, elastic"]),
@@ -109,13 +109,11 @@ def test_a_member_of_an_unknown_family_is_refused(check: Any, values: dict[str, 
         ("generators", {"inputs": "data/splits/subsets"}, GENERATORS),
         ("teachers", {}, TEACHERS),
         ("classifiers", {}, CLASSIFIERS),
+        ("transforms", {}, TRANSFORMS),
     ):
         text = refused(check, changed(values, f"{key}.unheard-of", section))
         assert f"{key}.unheard-of.family: expected one of " in text
         assert all(choice in text for choice in choices)
-    assert "transforms: expected one of affine" in refused(
-        check, changed(values, "transforms.unheard-of", {})
-    )
 
 
 def test_several_unknown_names_are_reported_together(check: Any, values: dict[str, Any]) -> None:
@@ -292,3 +290,31 @@ def test_a_path_with_nothing_there_and_a_single_class(
 ) -> None:
     values["data"] |= keys
     assert re.search(words, refused(check, values))
+
+
+# --- transforms ----------------------------------------------------------------------------------
+
+
+def test_transforms_are_checked_with_their_parts_and_classifiers(
+    check: Any, values: dict[str, Any]
+) -> None:
+    for place, value, expected in (
+        ("transforms.mixed", {"family": "sequence", "of": ["affne"]}, "did you mean affine"),
+        ("transforms.tuned.choices", ["affine", "elastic"], "expected none among them"),
+        ("transforms.tuned.settings", {"lgb": [{}]}, "did you mean lgbm"),
+        ("transforms.tuned.settings", {"lgbm": [{"copy": 2}]}, "did you mean copies"),
+        ("transforms.tuned.fold_settings", {"cnn": {"steps": 0}}, "greater than 1"),
+        ("teachers.supervised.transform", "tuned", "expected one of none, affine, elastic"),
+    ):
+        assert expected in refused(check, changed(values, place, value))
+
+
+def test_mixed_labels_are_refused_for_classifiers_of_tables(
+    check: Any, values: dict[str, Any]
+) -> None:
+    mixing = changed(values, "transforms.mixup", {})
+    mixing = changed(mixing, "arms.classical.transform", "mixup")
+    text = refused(check, mixing)
+    assert "arms.classical.transform: expected a transform that keeps labels" in text
+    assert "classifier lgbm" in text
+    assert "classifier cnn" not in text

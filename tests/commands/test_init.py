@@ -21,6 +21,7 @@ from pipeline.commands.init.describe import SEQUENCE, sequences
 from pipeline.commands.init.options import MAX_SIDE, MIN_SIDE, Options
 from pipeline.commands.init.reading import load, suitable_resize
 from pipeline.commands.init.write import line, scalar
+from pipeline.config.design import with_parts
 from pipeline.config.schema import Params, ResizeParams, load_params
 from pipeline.config.validation import FILE, parse_yaml
 from pipeline.data.reading import cache
@@ -156,6 +157,18 @@ def test_unequal_classes_get_arms_of_balance(project: Path, init: Init) -> None:
     params = check_params(project)
     assert params.data.imbalance == "natural"
     assert {"weighted", "smote", "dcgan_balance"} <= params.arms.keys()
+
+
+def test_the_reference_is_chosen_in_every_replicate(project: Path, init: Init) -> None:
+    assert init(three_classes(project.parent / "photos")).exit_code == 0
+    params = check_params(project)
+    assert params.report.reference == "tuned"
+    assert params.arms["tuned"].transform == params.arms["dcgan_tuned"].transform == "tuned"
+    tuned = params.transforms["tuned"].settings
+    parts = {part for name in tuned["choices"] for part in with_parts(params, name)}
+    assert "none" in tuned["choices"]
+    assert {"affine", "flip", "color"} <= parts
+    assert tuned["fold_settings"]["cnn"]["steps"] <= params.classifiers["cnn"].settings["steps"]
 
 
 def test_duplicates_and_conflicts_are_named(project: Path, init: Init) -> None:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transform_sections import MOVING, SECTIONS
 
-from pipeline.config.schema import Params
 from pipeline.data.images import BLACK, Background
 from pipeline.nn.augment import (
     AffineConfig,
     ElasticConfig,
-    Transform,
     affine,
     affine_grid,
     elastic,
     shared_affine,
 )
 from pipeline.nn.background import relative
-from pipeline.training_sets.transforms import TRANSFORMS, build_transform, transform_spec
+from pipeline.training_sets.transforms.building import build_transform, transform_spec
 
 WHITE: Background = (255,)
 PHOTO: Background = None
@@ -36,22 +37,19 @@ def noise(n: int, channels: int = 1, size: int = 12) -> Tensor:
     return torch.rand((n, channels, size, size), generator=generator(5))
 
 
-def transforms(smoke: Params, background: Background) -> dict[str, Transform]:
-    """Every transform as in the preset, and with all that moves much into view."""
-    found = {
-        name: build_transform(transform_spec(name, smoke.transforms), background)
-        for name in TRANSFORMS
-    }
+def transforms(background: Background) -> dict[str, Any]:
+    """Every transform that moves pixels, and with all that moves much into view."""
+    found = {name: build_transform(transform_spec(name, SECTIONS), background) for name in MOVING}
     assert all(found.values())
     return {
-        **{name: transform for name, transform in found.items() if transform},
+        **found,
         "moved": affine(MOVED, background),
         "cut": elastic(CUT, background),
         "shared": lambda images, _: shared_affine(MOVED, images, 3, background),
     }
 
 
-NAMES = [*TRANSFORMS, "moved", "cut", "shared"]
+NAMES = [*MOVING, "moved", "cut", "shared"]
 every = pytest.mark.parametrize("name", NAMES)
 
 
@@ -71,28 +69,28 @@ def test_black_images_are_sampled_with_zeros_to_the_bit() -> None:
 
 @pytest.mark.parametrize("background", [(0,), (255,), (100,), (250, 128, 3)])
 @every
-def test_an_empty_image_stays_empty(name: str, background: tuple[int, ...], smoke: Params) -> None:
+def test_an_empty_image_stays_empty(name: str, background: tuple[int, ...]) -> None:
     empty = torch.tensor(background).div(255)[:, None, None].expand(40, -1, 16, 12)
-    assert torch.equal(transforms(smoke, background)[name](empty, generator()), empty)
+    assert torch.equal(transforms(background)[name](empty, generator()), empty)
 
 
 @every
-def test_negatives_become_the_negatives_of_the_results(name: str, smoke: Params) -> None:
+def test_negatives_become_the_negatives_of_the_results(name: str) -> None:
     images = noise(20)
-    result = transforms(smoke, BLACK)[name](images, generator())
-    negative = transforms(smoke, WHITE)[name](1 - images, generator())
+    result = transforms(BLACK)[name](images, generator())
+    negative = transforms(WHITE)[name](1 - images, generator())
     torch.testing.assert_close(negative, 1 - result, atol=LEVEL, rtol=0)
     assert (1 - negative - images).abs().mean() > 0.01
 
 
 @every
-def test_a_photo_is_continued_with_its_own_pixels(name: str, smoke: Params) -> None:
+def test_a_photo_is_continued_with_its_own_pixels(name: str) -> None:
     photos = 0.3 + 0.4 * noise(60, 3)
-    moved = transforms(smoke, PHOTO)[name](photos, generator())
+    moved = transforms(PHOTO)[name](photos, generator())
     assert moved.shape == photos.shape
     assert moved.min() >= photos.min() - LEVEL
     assert moved.max() <= photos.max() + LEVEL
-    if name != "cut":  # no wedge of one color in any corner
+    if name not in ("cut", "erasing"):  # no wedge of one color in any corner
         for rows in (slice(0, 3), slice(-3, None)):
             for columns in (slice(0, 3), slice(-3, None)):
                 assert (moved[:, :, rows, columns].flatten(2).std(dim=2) > 1e-3).all()

@@ -15,10 +15,12 @@ PARTS = ("pool", "labels", "test", "ids")
 
 @pytest.mark.parametrize("per_seed", [True, False])
 @pytest.mark.parametrize("stage", OUTPUTS)
-def test_trials_read_the_split_of_their_own_seed(stage: str, per_seed: bool, study: Params) -> None:
+def test_trials_read_the_split_of_their_own_seed(
+    stage: str, per_seed: bool, tuned_study: Params
+) -> None:
     test = HoldOutParams(frac=0.3, per_seed=per_seed)
-    data = study.data.model_copy(update={"test_per_class": None, "test": test})
-    params = study.model_copy(update={"data": data})
+    data = tuned_study.data.model_copy(update={"test_per_class": None, "test": test})
+    params = tuned_study.model_copy(update={"data": data})
     module, section = import_module(f"pipeline.stages.{stage}"), ITEMS[stage]
     items = [(name,) for name in getattr(params, section)] if section else [()]
     plans = [plan for item in items for plan in module.plans(params, *item)]

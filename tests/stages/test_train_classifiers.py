@@ -11,6 +11,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 from safetensors.torch import save_file
+from transform_sections import SECTIONS
 
 from pipeline.classifiers.cnn import CNN, CNNConfig
 from pipeline.classifiers.discriminator_cnn import DiscriminatorCNN
@@ -21,10 +22,12 @@ from pipeline.data.images import LabeledImages
 from pipeline.evaluation.metrics import accuracy
 from pipeline.report import tables
 from pipeline.runtime.errors import DivergedError, ParamsError
-from pipeline.runtime.files import write_npz
+from pipeline.runtime.files import write_json, write_npz
 from pipeline.stages.train_classifiers import ClassifierTrialSpec, plans, score
 from pipeline.training_sets.arms import Recipe
 from pipeline.training_sets.sources import added_files
+from pipeline.training_sets.transforms.building import named_spec
+from pipeline.trials import layout
 from pipeline.trials.grid import Replicate
 from pipeline.trials.specs import MemberSpec
 
@@ -91,6 +94,44 @@ def test_a_classifier_that_diverges_is_a_failed_trial(paths: dict[str, Path]) ->
     wild = MemberSpec(CNN, CNNConfig(steps=150, channels=8, features=32, learning_rate=1e20))
     with pytest.raises(DivergedError, match="classifier CNN"):
         scored(REAL, wild, without(paths))
+
+
+@pytest.mark.parametrize("classifier", ["cnn", "lgbm"])
+def test_a_choice_decides_transform_and_settings(
+    classifier: str, paths: dict[str, Path], tmp_path: Path
+) -> None:
+    first = CLASSIFIERS[classifier]
+    key, value = {"cnn": ("features", 16), "lgbm": ("num_leaves", 4)}[classifier]
+    second = replace(first, config=first.config.model_copy(update={key: value}))
+    tuned = named_spec("tuned", SECTIONS)
+    for transform, number, expected in (
+        ("none", 0, scored(REAL, first, without(paths))),
+        ("none", 1, scored(REAL, second, without(paths))),
+        ("affine", 0, scored(with_transform("affine"), first, without(paths))),
+        ("sequence", 1, scored(with_transform("sequence"), second, without(paths))),
+    ):
+        choice = tmp_path / "choice.json"
+        write_json(choice, {"transform": transform, "settings": number})
+        recipe = Recipe(per_class=10, transform=tuned)
+        spec = ClassifierTrialSpec(3, recipe, first, (first, second))
+        result = score(spec, without(paths) | {"choice": choice}, Path()).files[".npz"]
+        arrays = np.load(io.BytesIO(result))
+        found = accuracy(arrays["labels"], arrays["probabilities"]), str(arrays["learned"])
+        assert found == expected
+
+
+def with_transform(name: str) -> Recipe:
+    return Recipe(per_class=10, transform=named_spec(name, SECTIONS))
+
+
+def test_arms_of_a_tuned_transform_read_the_choice_of_their_classifier(
+    tuned_study: Params,
+) -> None:
+    for arm in ("tuned", "dcgan_tuned", "classical"):
+        for plan in plans(tuned_study, arm):
+            artifact = plan.artifact
+            file = layout.choice("tuned", artifact.replicate, artifact.classifier).output(".json")
+            assert plan.inputs.get("choice") == (None if arm == "classical" else file)
 
 
 def test_an_arm_lets_its_classifier_start_from_a_discriminator(

@@ -51,6 +51,7 @@ ARMS = (
     "real",
     "fresh_real",
     "shuffled",
+    "tuned",
     "dcgan",
     "dcgan_only",
     "pseudo_label",
@@ -133,6 +134,12 @@ def params() -> Params:
     """The preset `semi`, but small, on digits that come with a test set of their own."""
     document = preset("semi").model_dump()
     document |= BRIEF | {"data": {**document["data"], **BRIEF["data"]}}
+    document["transforms"]["tuned"] = {
+        "choices": ["none", "affine"],
+        "folds": 2,
+        "per_class": 5,
+        "settings": {"lgbm": [{}, {"copies": 2}]},
+    }
     document["arms"] = {name: document["arms"][name] for name in ARMS}
     for arm in document["arms"].values():
         if "per_class" in arm:
@@ -167,7 +174,15 @@ def honest(tmp_path_factory: pytest.TempPathFactory, params: Params, quick_judge
     return studied(tmp_path_factory.mktemp("honest") / "study", params)
 
 
-MADE = ("data/judge", "data/audit", "data/tuning", "data/synthetic", "models", "results")
+MADE = (
+    "data/judge",
+    "data/audit",
+    "data/transforms",
+    "data/tuning",
+    "data/synthetic",
+    "models",
+    "results",
+)
 
 
 def prepared(honest: Path, folder: Path) -> Path:
@@ -233,8 +248,8 @@ def test_noise_for_a_test_set_changes_nothing_but_scores(
         ours, theirs = (read_npz(study / "data/splits" / file) for study in (honest, poisoned))
         assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
     assert learned(poisoned) == learned(honest)
-    # Seven arms with two classifiers and two teachers, two seeds, and the curve of the first.
-    assert len(learned(honest)) == 2 * (2 * 7 + 2) + 2 * 2
+    # Eight arms with two classifiers and two teachers, two seeds, and the curve of the first.
+    assert len(learned(honest)) == 2 * (2 * 8 + 2) + 2 * 2
     scores = [digests(study / "results") for study in (honest, poisoned)]
     arrays = [name for name in scores[0] if name.endswith(".npz")]
     assert all(scores[0][name] != scores[1][name] for name in arrays)
@@ -263,7 +278,7 @@ def test_permuting_every_label_beyond_the_budget_changes_only_what_may_know_them
         everything = np.arange(len(fresh["labels"]))
         write_npz(path, **fresh | {"labels": permuted(fresh["labels"], everything, rng)})
     run_trials(params, poisoned)
-    for part in ("models", "data/tuning", "data/synthetic"):
+    for part in ("models", "data/transforms", "data/tuning", "data/synthetic"):
         assert digests(poisoned / part) == digests(honest / part), part
     ours, theirs = (digests(study / "results") for study in (honest, poisoned))
     changed = {name.split("/")[0] for name in ours if ours[name] != theirs[name]}

@@ -41,6 +41,13 @@ classifiers:
   lgbm: {num_trees: 3}
 transforms:
   elastic: {degrees: 15, translate: 0.1, scale: 0.1, shear: 10, bend: 0.02, cutout: 0.2}
+  flip: {}
+  mixup: {}
+  mixed: {family: sequence, of: [flip, mixup]}
+  tuned:
+    choices: [none, elastic, mixed]
+    per_class: 4
+    settings: {lgbm: [{}, {copies: 2}]}
 arms:
   real: {kind: real, inputs: data/splits/subsets, per_class: 0}
   shuffled:
@@ -51,7 +58,9 @@ arms:
     role: must_not_help
   fresh_real: {kind: real, inputs: data/splits/fresh, per_class: 4, role: must_help}
   classical: {kind: real, inputs: data/splits/subsets, per_class: 4, transform: elastic}
+  tuned: {kind: real, inputs: data/splits/subsets, per_class: 4, transform: tuned}
   dcgan: {kind: synthetic, inputs: data/synthetic/dcgan, per_class: 4}
+  dcgan_tuned: {kind: synthetic, inputs: data/synthetic/dcgan, per_class: 4, transform: tuned}
   cvae: {kind: synthetic, inputs: data/synthetic/cvae, per_class: 4, role: measure}
   warm:
     kind: warm_start
@@ -63,7 +72,7 @@ arms:
   kplus1: {kind: teacher, inputs: models/kplus1, classifiers: [cnn]}
 report:
   baseline: real
-  reference: classical
+  reference: tuned
   primary: {classifier: cnn, arm: dcgan, budget: 2}
   confidence_level: 0.95
   smallest_effect: 0.005

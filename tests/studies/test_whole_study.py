@@ -111,6 +111,9 @@ def copy_project(folder: Path) -> Path:
     shutil.copy(folder / "presets/smoke.yaml", folder / "params.yaml")
     edit(folder, r"name: digits", "name: toy", r"test_per_class: \d+", "test_per_class: 20")
     edit(folder, r"\n  (oversample|shuffled|fresh_real|dcgan_classical|dcgan_only): .*", "")
+    edit(
+        folder, r"\n  (tuned|dcgan_tuned): {kind.*", "", "reference: tuned", "reference: classical"
+    )
     return folder
 
 

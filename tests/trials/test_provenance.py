@@ -285,7 +285,14 @@ def test_all_code_that_a_stage_imports_decides_its_trials_but_what_names_and_sch
         if not name.endswith("__init__.py") and not name.startswith(("trials/", "config/"))
     }
     # Families are reached by way of their registries alone; those of a trial are in its spec.
-    families = ("generators/", "teachers/", "classifiers/", "nn/", "data/images.py")
+    families = (
+        "generators/",
+        "teachers/",
+        "classifiers/",
+        "training_sets/transforms/",
+        "nn/",
+        "data/images.py",
+    )
     assert {name for name in left_out if not name.startswith(families)} <= {
         "runtime/errors.py",
         "runtime/progress.py",

@@ -21,6 +21,9 @@ MANY_CLASSES = 20  # with more, each gets fewer synthetic images, since time gro
 SMALL_EFFORT = 0.3  # share of the steps of a study with fewer labels than ten
 LARGE = 40 * 40  # pixels; generators of larger images get fewer steps
 
+# Cross-validation of transforms: folds, candidates, and how long its classifiers are trained.
+FOLDS, NUM_TRANSFORMS, FOLD_STEPS, FOLD_TREES = 5, 6, 200, 40
+
 # Core seconds on images of 32 x 32 pixels, with ten classes: of the size that gives the shipped
 # study the core seconds it took on an AMD EPYC. Slower processors take up to twice as long.
 DCGAN_STEP, CNN_STEP, LGBM_ROW, LGBM_FIT = 0.08, 0.013, 0.0022, 0.5
@@ -45,6 +48,16 @@ class Proposal:
     smallest_effect: float
     reasons: dict[str, str]
 
+    @property
+    def fold_steps(self) -> int:
+        """Steps of the CNN in the cross-validation of transforms."""
+        return min(FOLD_STEPS, self.cnn_steps)
+
+    @property
+    def fold_trees(self) -> int:
+        """Boosting rounds of LightGBM in the cross-validation of transforms."""
+        return min(FOLD_TREES, self.num_trees)
+
     def minutes(self, description: Description, cores: int) -> float:
         """About how long the whole study takes."""
         _, height, width = description.shape
@@ -53,14 +66,20 @@ class Proposal:
         budgets = self.seeds * len(self.budgets)
         curve = self.seeds * len(self.curve_budgets)
         real = self.steps + 2 * classes * max(self.budgets)
-        arms = 13 if self.natural else 8
+        arms = 15 if self.natural else 10
+        folds = budgets * FOLDS
 
         generators = budgets * real * DCGAN_STEP * pixels
-        fits = budgets * (arms + 1) + curve
-        networks = fits * self.cnn_steps * CNN_STEP * pixels
+        trained = budgets * (arms + 1) + curve
+        steps = trained * self.cnn_steps + folds * NUM_TRANSFORMS * self.fold_steps
+        networks = steps * CNN_STEP * pixels
         rows = classes * (self.per_class + max(self.budgets))
-        share = self.num_trees / 100 * classes / 10 * description.shape[0] / 3
-        trees = budgets * (arms - 2) * (LGBM_FIT + rows * LGBM_ROW * share * pixels)
+        share = classes / 10 * description.shape[0] / 3
+        hundred_trees = LGBM_FIT + rows * LGBM_ROW * share * pixels
+        # The two tuned arms: up to three times the rows, twice the trees. Folds: half the rows.
+        fits: float = budgets * (arms - 2 + 2 * 6) * self.num_trees
+        fits += folds * (NUM_TRANSFORMS + 4) * self.fold_trees / 2
+        trees = fits / 100 * hundred_trees
         return (generators + networks + trees) / cores / 60 + STAGES / 60
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.commands import presets
-from pipeline.commands.init.propose import Proposal
+from pipeline.commands.init.propose import FOLDS, Proposal
 from pipeline.config.schema import Params
 from pipeline.config.validation import FILE, parse_yaml, validate
 from pipeline.report.names import readable
@@ -32,6 +32,25 @@ BALANCE_ARMS = """\
   smote: {kind: smote, inputs: data/splits/subsets, per_class: balance}
   dcgan_balance: {kind: synthetic, inputs: data/synthetic/dcgan, per_class: balance, \
 filter: agreement}
+"""
+# For images of anything: what keeps a label is not known, so each replicate chooses.
+TRANSFORMS = """\
+  # Small changes, for objects that are centered; flips; colors. Remove what changes a label.
+  small: {{family: affine, degrees: 5, translate: 0.07, scale: 0.05}}
+  flip: {{horizontal: 0.5, vertical: 0.0}}
+  color: {{brightness: 0.3, contrast: 0.3, saturation: 0.3, hue: 0.0}}
+  small_flip: {{family: sequence, of: [small, flip]}}
+  affine_color: {{family: sequence, of: [affine, color]}}
+  affine_flip_color: {{family: sequence, of: [affine, flip, color]}}
+  # tune_transforms: every replicate and classifier chooses one of the choices, then one of its
+  # settings, by cross-validation inside its labeled subset; none where the evidence is weak.
+  # per_class and fold_settings are for the cross-validation alone.
+  tuned:
+    choices: [none, small, affine, small_flip, affine_color, affine_flip_color]
+    folds: {folds}
+    per_class: {per_class}
+    settings: {{lgbm: [{{}}, {{copies: 3, num_trees: {many_trees}, num_leaves: 31}}]}}
+    fold_settings: {{cnn: {{steps: {steps}}}, lgbm: {{num_trees: {trees}}}}}
 """
 
 
@@ -73,6 +92,14 @@ def _with_sections(
         ),
     ]
     text = _replaced(text, r"(?<=^study:\n)(  .*\n)+", "".join(study))
+    tuned = TRANSFORMS.format(
+        folds=FOLDS,
+        per_class=proposal.per_class // 2,
+        many_trees=2 * proposal.num_trees,
+        steps=proposal.fold_steps,
+        trees=proposal.fold_trees,
+    )
+    text = _replaced(text, r"^  # tune_transforms: (.*\n)+?(?=\n# --- arms)", tuned)
     if proposal.natural:
         text = _replaced(text, r"(?<=role: measure}\n)(?=\n# --- report)", BALANCE_ARMS)
     return text
