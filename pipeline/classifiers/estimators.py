@@ -103,7 +103,7 @@ def refusing(estimator: Any) -> Iterator[None]:
     """Turn what the estimator refuses inside the block into a `ParamsError`."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, IndexError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ParamsError(
             f"classifiers (sklearn, {type(estimator).__name__})",

@@ -28,7 +28,7 @@ def pixels(images: Images) -> Rows:
 
 def hog(images: Images) -> Rows:
     """Histograms of oriented gradients, float32 (n, d); the images keep their slant."""
-    return edge_histograms(to_input(images).contiguous().numpy())
+    return edge_histograms(to_input(images).contiguous().numpy()).astype(np.float32)
 
 
 def colors(images: Images) -> Rows:
