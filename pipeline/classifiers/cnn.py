@@ -1,4 +1,4 @@
-"""A small network like LeNet: two convolutions and one dense layer.
+"""A small network like LeNet: two convolutions and one dense layer; more for larger images.
 
 Source: LeCun et al. (1998), "Gradient-based learning applied to document recognition". Deviations:
 the network sees the difference from the background, which its convolutions pad with; batch
@@ -10,6 +10,7 @@ schedule (Smith 2018).
 from __future__ import annotations
 
 import hashlib
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -36,6 +37,8 @@ from pipeline.runtime.seeds import derive_seed
 KERNEL = 5
 # Two unpadded 5 x 5 convolutions with pooling leave nothing of images that are smaller than this.
 MIN_UNPADDED_SIDE = 20
+# From this side on there is a third convolution, from twice of it on a fourth one, all padded.
+GROWN_SIDE = 32
 PREDICT_BATCH = 1000
 
 
@@ -46,7 +49,7 @@ class CNNConfig(Section):
     batch_size: int = Field(default=32, gt=1, le=1_000_000)
     learning_rate: float = Field(default=0.003, gt=0)  # the peak of the one-cycle schedule
     weight_decay: float = Field(default=0.01, ge=0)
-    channels: Width = 16  # of the first convolution; the second has twice as many
+    channels: Width = 16  # of the first convolution; each further one has twice as many
     features: Width = 128  # width of the dense layer
     dropout: float = Field(default=0.3, ge=0, lt=1)
 
@@ -81,17 +84,27 @@ class Network(nn.Module, ABC):
 
 
 class LeNet(Network):
-    """Twice: convolution, batch normalization, ReLU, max pooling."""
+    """Two to four times: convolution, batch normalization, ReLU, max pooling.
+
+    Images of 32 pixels and more have so many that the last map has about four by four pixels.
+    """
 
     @staticmethod
     @override
     def convolve(config: CNNConfig, spec: ImageSpec) -> list[nn.Module]:
-        padding = 0 if min(spec.height, spec.width) >= MIN_UNPADDED_SIDE else KERNEL // 2
-        return [
-            *relative(spec.background),
-            *_block(spec.channels, config.channels, padding),
-            *_block(config.channels, 2 * config.channels, padding),
+        side = min(spec.height, spec.width)
+        padding = 0 if MIN_UNPADDED_SIDE <= side < GROWN_SIDE else KERNEL // 2
+        widths = [config.channels * 2**number for number in range(num_convolutions(side))]
+        blocks = [
+            _block(before, width, padding)
+            for before, width in zip([spec.channels, *widths], widths, strict=False)
         ]
+        return [*relative(spec.background), *itertools.chain(*blocks)]
+
+
+def num_convolutions(side: int) -> int:
+    """How many convolutions suit images whose shorter side has `side` pixels, 2 to 4."""
+    return 2 + (side >= GROWN_SIDE) + (side >= 2 * GROWN_SIDE)
 
 
 def _block(width_in: int, width_out: int, padding: int) -> list[nn.Module]:
