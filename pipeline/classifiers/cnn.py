@@ -1,4 +1,4 @@
-"""A small network like LeNet: two convolutions and one dense layer; more for larger images.
+"""A small network like LeNet: two convolutions, three for larger images, and one dense layer.
 
 Source: LeCun et al. (1998), "Gradient-based learning applied to document recognition". Deviations:
 the network sees the difference from the background, which its convolutions pad with; batch
@@ -10,7 +10,6 @@ schedule (Smith 2018).
 from __future__ import annotations
 
 import hashlib
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -37,8 +36,9 @@ from pipeline.runtime.seeds import derive_seed
 KERNEL = 5
 # Two unpadded 5 x 5 convolutions with pooling leave nothing of images that are smaller than this.
 MIN_UNPADDED_SIDE = 20
-# From this side on there is a third convolution, from twice of it on a fourth one, all padded.
-GROWN_SIDE = 32
+# From this side on there is a third convolution, all are padded, and the first pooling leaves maps
+# whose shorter side has about this many pixels.
+GROWN_SIDE, POOLED_SIDE = 32, 16
 PREDICT_BATCH = 1000
 
 
@@ -84,32 +84,26 @@ class Network(nn.Module, ABC):
 
 
 class LeNet(Network):
-    """Two to four times: convolution, batch normalization, ReLU, max pooling.
-
-    Images of 32 pixels and more have so many that the last map has about four by four pixels.
-    """
+    """Two or three times: convolution, batch normalization, ReLU, max pooling."""
 
     @staticmethod
     @override
     def convolve(config: CNNConfig, spec: ImageSpec) -> list[nn.Module]:
-        side = min(spec.height, spec.width)
+        side, width = min(spec.height, spec.width), config.channels
         padding = 0 if MIN_UNPADDED_SIDE <= side < GROWN_SIDE else KERNEL // 2
-        widths = [config.channels * 2**number for number in range(num_convolutions(side))]
-        blocks = [
-            _block(before, width, padding)
-            for before, width in zip([spec.channels, *widths], widths, strict=False)
+        pooling = side // POOLED_SIDE if side >= GROWN_SIDE else 2
+        third = _block(2 * width, 4 * width, padding) if side >= GROWN_SIDE else []
+        return [
+            *relative(spec.background),
+            *_block(spec.channels, width, padding, pooling),
+            *_block(width, 2 * width, padding),
+            *third,
         ]
-        return [*relative(spec.background), *itertools.chain(*blocks)]
 
 
-def num_convolutions(side: int) -> int:
-    """How many convolutions suit images whose shorter side has `side` pixels, 2 to 4."""
-    return 2 + (side >= GROWN_SIDE) + (side >= 2 * GROWN_SIDE)
-
-
-def _block(width_in: int, width_out: int, padding: int) -> list[nn.Module]:
+def _block(width_in: int, width_out: int, padding: int, pooling: int = 2) -> list[nn.Module]:
     convolution = nn.Conv2d(width_in, width_out, KERNEL, padding=padding)
-    return [convolution, nn.BatchNorm2d(width_out), nn.ReLU(), nn.MaxPool2d(2)]
+    return [convolution, nn.BatchNorm2d(width_out), nn.ReLU(), nn.MaxPool2d(pooling)]
 
 
 class CNN(Classifier):
