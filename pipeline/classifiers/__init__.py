@@ -8,7 +8,6 @@ from pipeline.classifiers.cnn import CNN
 from pipeline.classifiers.cnn_textbook import CNNTextbook
 from pipeline.classifiers.discriminator_cnn import DiscriminatorCNN
 from pipeline.classifiers.lgbm import LightGBM
-from pipeline.classifiers.resnet import ResNet
 from pipeline.classifiers.sklearn import Sklearn
 
 CLASSIFIERS: dict[str, type[Classifier]] = {
@@ -16,6 +15,5 @@ CLASSIFIERS: dict[str, type[Classifier]] = {
     "cnn_textbook": CNNTextbook,
     "discriminator_cnn": DiscriminatorCNN,
     "lgbm": LightGBM,
-    "resnet": ResNet,
     "sklearn": Sklearn,
 }

@@ -26,7 +26,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "cnn_textbook": {"steps": 100, "channels": 8, "features": 64, "learning_rate": 0.003},
     "discriminator_cnn": {"steps": 60, "channels": 8, "features": 32},
     "lgbm": {"num_trees": 40},
-    "resnet": {"steps": 60, "channels": 8, "features": 32},
     # One that depends on the seed.
     "sklearn": {"estimator": "RandomForestClassifier", "settings": {"n_estimators": 40}},
 }

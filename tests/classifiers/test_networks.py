@@ -8,7 +8,6 @@ from torch import nn
 
 from pipeline.classifiers import CLASSIFIERS
 from pipeline.classifiers.cnn import CNN, LeNet
-from pipeline.classifiers.resnet import MAX_SIDE, ResidualNet, stem
 from pipeline.data.images import ImageSpec
 from pipeline.nn.backend import without_memory
 from pipeline.nn.layers import convolutions
@@ -45,12 +44,3 @@ def test_below_32_pixels_the_cnn_has_two_convolutions_without_padding(side: int)
         found = convolutions(nn.Sequential(*LeNet.convolve(CNN.Config(), spec(side, side, 1))))
     assert [layer.padding for layer in found] == [(0, 0), (0, 0)]
     assert [layer.out_channels for layer in found] == [16, 32]
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_the_first_stage_of_the_residual_network_is_small(size: tuple[int, int]) -> None:
-    with without_memory():
-        maps = nn.Sequential(*stem(spec(*size), 4))(torch.zeros(2, 3, *size))
-        last = nn.Sequential(*ResidualNet.convolve(NETWORKS["resnet"].Config(), spec(*size)))
-        assert last(torch.zeros(2, 3, *size)).shape == (2, 64, 1, 1)
-    assert MAX_SIDE / 2 <= min(maps.shape[2:]) <= MAX_SIDE or min(maps.shape[2:]) == min(size)
