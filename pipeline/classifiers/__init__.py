@@ -8,10 +8,12 @@ from pipeline.classifiers.cnn import CNN
 from pipeline.classifiers.cnn_textbook import CNNTextbook
 from pipeline.classifiers.discriminator_cnn import DiscriminatorCNN
 from pipeline.classifiers.lgbm import LightGBM
+from pipeline.classifiers.sklearn import Sklearn
 
 CLASSIFIERS: dict[str, type[Classifier]] = {
     "cnn": CNN,
     "cnn_textbook": CNNTextbook,
     "discriminator_cnn": DiscriminatorCNN,
     "lgbm": LightGBM,
+    "sklearn": Sklearn,
 }

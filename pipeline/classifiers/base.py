@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -43,24 +43,6 @@ def plain(data: LabeledImages, transform: AnyTransform | None = None) -> Trainin
     """A training set of `data` alone: no extra images, equal weights."""
     no_extra = np.zeros(len(data), dtype=bool)
     return TrainingSet(data, no_extra, np.ones(len(data)), data.num_classes, transform)
-
-
-def copied(training_set: TrainingSet, copies: int) -> TrainingSet:
-    """A training set in which every extra image occurs `copies` times, each with a share of its
-    weight, so that a transform which is applied once changes it in as many ways.
-
-    The weights keep their sum. Nothing is copied where there is no transform.
-    """
-    if copies == 1 or training_set.transform is None:
-        return training_set
-    times = np.where(training_set.extra, copies, 1)
-    index = np.repeat(np.arange(len(times)), times)
-    return replace(
-        training_set,
-        data=training_set.data.take(index),
-        extra=training_set.extra[index],
-        weights=(training_set.weights / times)[index],
-    )
 
 
 class Classifier(ABC):

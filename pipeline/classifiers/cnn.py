@@ -1,4 +1,4 @@
-"""A small network like LeNet: two convolutions and one dense layer.
+"""A small network like LeNet: two convolutions, three for larger images, and one dense layer.
 
 Source: LeCun et al. (1998), "Gradient-based learning applied to document recognition". Deviations:
 the network sees the difference from the background, which its convolutions pad with; batch
@@ -37,6 +37,9 @@ from pipeline.runtime.seeds import derive_seed
 KERNEL = 5
 # Two unpadded 5 x 5 convolutions with pooling leave nothing of images that are smaller than this.
 MIN_UNPADDED_SIDE = 20
+# From this side on there is a third convolution, all are padded, and the first pooling leaves maps
+# whose shorter side has about this many pixels.
+GROWN_SIDE, POOLED_SIDE = 32, 16
 PREDICT_BATCH = 1000
 
 
@@ -47,7 +50,7 @@ class CNNConfig(Section):
     batch_size: int = Field(default=32, gt=1, le=1_000_000)
     learning_rate: float = Field(default=0.003, gt=0)  # the peak of the one-cycle schedule
     weight_decay: float = Field(default=0.01, ge=0)
-    channels: Width = 16  # of the first convolution; the second has twice as many
+    channels: Width = 16  # of the first convolution; each further one has twice as many
     features: Width = 128  # width of the dense layer
     dropout: float = Field(default=0.3, ge=0, lt=1)
 
@@ -82,22 +85,26 @@ class Network(nn.Module, ABC):
 
 
 class LeNet(Network):
-    """Twice: convolution, batch normalization, ReLU, max pooling."""
+    """Two or three times: convolution, batch normalization, ReLU, max pooling."""
 
     @staticmethod
     @override
     def convolve(config: CNNConfig, spec: ImageSpec) -> list[nn.Module]:
-        padding = 0 if min(spec.height, spec.width) >= MIN_UNPADDED_SIDE else KERNEL // 2
+        side, width = min(spec.height, spec.width), config.channels
+        padding = 0 if MIN_UNPADDED_SIDE <= side < GROWN_SIDE else KERNEL // 2
+        pooling = side // POOLED_SIDE if side >= GROWN_SIDE else 2
+        third = _block(2 * width, 4 * width, padding) if side >= GROWN_SIDE else []
         return [
             *relative(spec.background),
-            *_block(spec.channels, config.channels, padding),
-            *_block(config.channels, 2 * config.channels, padding),
+            *_block(spec.channels, width, padding, pooling),
+            *_block(width, 2 * width, padding),
+            *third,
         ]
 
 
-def _block(width_in: int, width_out: int, padding: int) -> list[nn.Module]:
+def _block(width_in: int, width_out: int, padding: int, pooling: int = 2) -> list[nn.Module]:
     convolution = nn.Conv2d(width_in, width_out, KERNEL, padding=padding)
-    return [convolution, nn.BatchNorm2d(width_out), nn.ReLU(), nn.MaxPool2d(2)]
+    return [convolution, nn.BatchNorm2d(width_out), nn.ReLU(), nn.MaxPool2d(pooling)]
 
 
 class CNN(Classifier):

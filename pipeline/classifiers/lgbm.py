@@ -1,4 +1,4 @@
-"""LightGBM's gradient-boosted trees on raw pixels.
+"""LightGBM's gradient-boosted trees, on raw pixels or other features.
 
 Source: Ke et al. (2017), "LightGBM: a highly efficient gradient boosting decision tree", with the
 random thresholds of Geurts et al. (2006), "Extremely randomized trees". Deviation: the library's
@@ -20,31 +20,28 @@ from pydantic import Field
 from torch import Tensor
 from typing_extensions import override
 
-from pipeline.classifiers.base import Classifier, TrainingSet, copied
-from pipeline.config.validation import Count, Section
+from pipeline.classifiers.base import TrainingSet
+from pipeline.classifiers.table import TableClassifier, TableConfig, copied, expanded
+from pipeline.config.validation import Count
 from pipeline.data.images import Images, ImageSpec
-from pipeline.nn.backend import stream
-from pipeline.nn.mixing import Mixing
-from pipeline.nn.tensors import to_input
 from pipeline.runtime.determinism import NUM_THREADS
-from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import derive_seed
 
 
-class LightGBMConfig(Section):
-    """The names are those of the library's parameters, but for the last three."""
+class LightGBMConfig(TableConfig):
+    """The names are those of the library's parameters, but for the last two and the inherited
+    ones."""
 
     num_trees: Count = 100  # boosting rounds; each grows one tree per class
     num_leaves: int = Field(default=15, gt=1, le=1_000_000)
     learning_rate: float = Field(default=0.1, gt=0)
     # Minimum sum of hessians in a leaf, as a share of the total weight of all rows.
     min_hessian_frac: float = Field(default=1.0e-6, gt=0, lt=1)
-    colsample_frac: float = Field(default=0.05, gt=0, le=1)  # share of the pixels per tree
-    copies: int = Field(default=1, gt=0, le=1000)  # how often the transform moves each extra image
+    colsample_frac: float = Field(default=0.05, gt=0, le=1)  # share of the columns per tree
 
 
-class LightGBM(Classifier):
-    """One row per image; the transform is applied once, to the extra images, before the fit."""
+class LightGBM(TableClassifier):
+    """Trees on the rows of `TableClassifier`."""
 
     Config = LightGBMConfig
     config: LightGBMConfig
@@ -75,7 +72,7 @@ class LightGBM(Classifier):
             verbosity=-1,
         )
 
-        rows = _rows(expanded(training_set, self.seed))
+        rows = self.rows(expanded(training_set, self.seed))
         with warnings.catch_warnings():
             # With one or two images per class the library warns that this may be a regression.
             warnings.filterwarnings("ignore", message="The number of unique classes")
@@ -108,44 +105,8 @@ class LightGBM(Classifier):
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     @override
-    def predict_proba(self, images: Images) -> NDArray[np.float32]:
-        # Classes without training images keep a probability of 0.
-        probabilities = np.zeros((len(images), self.num_classes), dtype=np.float32)
-
-        # With one class the trees are binary and without meaning.
-        if len(self.classes) == 1:
-            probabilities[:, self.classes] = 1.0
-            return probabilities
-
-        predicted = np.asarray(self.booster.predict(_rows(images), num_threads=NUM_THREADS))
+    def predict_rows(self, images: Images) -> NDArray[np.floating]:
+        predicted = np.asarray(self.booster.predict(self.rows(images), num_threads=NUM_THREADS))
         if len(self.classes) == 2:  # binary trees give the probability of the second class
-            predicted = np.stack([1.0 - predicted, predicted], axis=1)
-        probabilities[:, self.classes] = predicted
-        return probabilities
-
-
-def expanded(training_set: TrainingSet, seed: int) -> Images:
-    """The training images, uint8 (n, c, h, w), with each extra image transformed once."""
-    images, extra = training_set.data.images, training_set.extra
-    if training_set.transform is None or not extra.any():
-        return images
-
-    if isinstance(training_set.transform, Mixing):
-        raise ParamsError(
-            "params.yaml: arms",
-            "expected a transform that keeps labels for a classifier of tables, found one that "
-            "mixes them",
-            "list only classifiers that are trained on batches, such as `classifiers: [cnn]`",
-        )
-    generator = stream(derive_seed("expand", seed))
-    batch = to_input(images[extra]).contiguous()
-    changed = training_set.transform(batch, generator).mul(255).round().to(torch.uint8)
-
-    result = images.copy()
-    result[extra] = changed.contiguous().numpy()
-    return result
-
-
-def _rows(images: Images) -> NDArray[np.float32]:
-    """Pixels as rows, float32 (n, c * h * w) in 0..255."""
-    return images.reshape(len(images), -1).astype(np.float32)
+            return np.stack([1.0 - predicted, predicted], axis=1)
+        return predicted

@@ -26,10 +26,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "cnn_textbook": {"steps": 100, "channels": 8, "features": 64, "learning_rate": 0.003},
     "discriminator_cnn": {"steps": 60, "channels": 8, "features": 32},
     "lgbm": {"num_trees": 40},
+    # One that depends on the seed.
+    "sklearn": {"estimator": "RandomForestClassifier", "settings": {"n_estimators": 40}},
 }
 # For what does not depend on how much was learned.
-BRIEF = {name: {**section, "steps": 10} for name, section in SMALL.items() if name != "lgbm"}
+BRIEF = {name: {**section, "steps": 10} for name, section in SMALL.items() if "steps" in section}
 BRIEF["lgbm"] = {"num_trees": 5}
+BRIEF["sklearn"] = {"estimator": "RandomForestClassifier", "settings": {"n_estimators": 5}}
 # It differs from `cnn` in its layers alone, and is slow: tested by `make proofs`.
 SLOW = ("cnn_textbook",)
 NAMES = [
@@ -85,7 +88,7 @@ def test_the_registry_has_a_section_here_for_every_family() -> None:
 @every
 def test_the_defaults_are_complete_and_learn_toy_images(name: str, split: Split) -> None:
     CLASSIFIERS[name].Config()
-    shorter = {} if name == "lgbm" else {"steps": 60}
+    shorter = {"steps": 60} if "steps" in SMALL[name] else {}
     with deterministic():
         assert accuracy(build(name, shorter).fit_labeled(split[0]), split[1]) > 0.7
 
