@@ -10,8 +10,9 @@ import torch
 
 from pipeline.data.images import Background, ImageSpec
 from pipeline.generators.base import create
-from pipeline.generators.gan.dcgan import DCGAN, MAX_END, MAX_START, DCGANConfig, scale_of
+from pipeline.generators.gan.dcgan import DCGAN, DCGANConfig, mode_seeking, pair_distance
 from pipeline.generators.gan.random_affine import NUM_PARAMETERS, RandomAffine
+from pipeline.generators.gan.scaling import MAX_END, MAX_START
 from pipeline.nn.augment import AffineConfig
 
 SIDES = (8, 15, 28, 32, 40, 64, 128)
@@ -30,7 +31,7 @@ def built(spec: ImageSpec, **changes: object) -> DCGAN:
 def test_digits_get_the_sizes_of_the_settings() -> None:
     config = DCGANConfig()
     for side in (8, 28):
-        scale = scale_of(config, ImageSpec(1, side, side, 10))
+        scale = config.scale(ImageSpec(1, side, side, 10))
         assert scale.start == (side // 4, side // 4)
         assert [*scale.generator_channels] == config.generator_channels
         assert scale.discriminator_channels == (24, 48, 96)
@@ -38,7 +39,7 @@ def test_digits_get_the_sizes_of_the_settings() -> None:
 
 
 def test_networks_grow_with_the_images() -> None:
-    scales = [scale_of(DCGANConfig(), ImageSpec(3, side, side, 10)) for side in (28, 32, 64, 128)]
+    scales = [DCGANConfig().scale(ImageSpec(3, side, side, 10)) for side in (28, 32, 64, 128)]
     assert [len(scale.generator_channels) for scale in scales] == [2, 3, 4, 5]
     assert [len(scale.discriminator_channels) for scale in scales] == [3, 3, 4, 5]
     assert all(scale.is_augmented for scale in scales)
@@ -46,7 +47,7 @@ def test_networks_grow_with_the_images() -> None:
 
 @pytest.mark.parametrize(("height", "width"), list(itertools.product(SIDES, SIDES)))
 def test_every_shape_begins_and_ends_small(height: int, width: int) -> None:
-    scale = scale_of(DCGANConfig(), ImageSpec(1, height, width, 2))
+    scale = DCGANConfig().scale(ImageSpec(1, height, width, 2))
     doublings = len(scale.generator_channels)  # the last one is a pixel shuffle
     assert max(scale.start) <= MAX_START
     for start, side in zip(scale.start, (height, width), strict=True):
@@ -109,3 +110,18 @@ def test_changes_stay_within_their_ranges_and_fill_them() -> None:
     shifts = change(ramp.expand(500, -1, -1, -1), torch.randn(500, NUM_PARAMETERS))[:, 0, 50, 50]
     share = (shifts.abs() < 0.202).float().mean()  # half of a uniform distribution
     assert 0.4 < share < 0.6
+
+
+def test_mode_seeking_does_not_drive_images_beyond_the_distance_of_real_ones() -> None:
+    images = torch.rand((4, 3, 8, 8), requires_grad=True)
+    z = torch.randn(4, 5)
+    assert mode_seeking(z, images, 9.0) == mode_seeking(z, images)
+    mode_seeking(z, images, 0.01).backward()
+    assert images.grad is not None
+    assert not images.grad.any()
+
+
+def test_the_distance_of_pairs_is_within_classes() -> None:
+    levels = torch.tensor([0.0, 5.0, 1.0, 7.0])[:, None, None, None].expand(-1, 1, 4, 4)
+    assert pair_distance(levels, torch.tensor([0, 1, 0, 1])) == pytest.approx(1.5)
+    assert pair_distance(levels, torch.arange(4)) == math.inf

@@ -12,17 +12,18 @@ spectral norm, since with so few steps the generator then ignored its label; one
 generator serves both updates of a step; the mode-seeking distance is between images of one class,
 so that confusing classes does not help; the output is a scaled tanh, clipped to -1..1.
 
-Networks and augmentation follow from the shape of the images (`Scale`). Of images with more values
-than 28 x 28 in gray, the generator is augmented as well (`AugmentedGeneratorNet`): without it, few
-steps do not suffice to learn images in color together with their changes. Of smaller ones only real
-images are augmented, and the generator reproduces the augmentation.
+The sizes follow from the shape of the images (`scaling.py`). Images with more values than 28 x 28
+in gray have two further differences: the generator is augmented like the real images
+(`random_affine.py`), since few steps do not suffice to learn photos together with their changes;
+and the mode-seeking term does not drive synthetic images of a class further apart than real ones
+are on average, since it made photos bright and noisy. Of smaller images only the real ones are
+augmented, and the generator learns the augmentation.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -40,6 +41,7 @@ from pipeline.generators.gan.random_affine import (
     AugmentedGeneratorNet,
     RandomAffine,
 )
+from pipeline.generators.gan.scaling import Scale, scale_of
 from pipeline.generators.labels import LabelEmbedding
 from pipeline.nn.layers import SLOPE
 from pipeline.nn.optimizing import descend
@@ -52,8 +54,6 @@ CLASS_STD = 0.1
 REACH = 1.05
 MIN_DISTANCE = 0.02  # added to pixel distances in the mode-seeking ratio: two images may be equal
 MIN_SIDE = 8  # the discriminator halves sides three times or more, rounding down
-DIGIT_VALUES = 28 * 28  # values of an image up to which settings are used as they are
-MAX_START, MAX_END = 7, 4  # longer side where the generator begins and the discriminator ends
 
 
 class DCGANConfig(GeneratorConfig):
@@ -68,7 +68,7 @@ class DCGANConfig(GeneratorConfig):
     latent_dim: Width = 64  # not tuned; the paper has 100
     label_dim: Width = 6  # of the label's embedding; larger values reduce diversity
     # At a quarter, at half and, if there is a third width, at the full size; large images have
-    # more (`Scale`).
+    # more (`scaling.py`).
     generator_channels: list[Width] = Field(default=[64, 32], min_length=2, max_length=3)
     # At half the size; doubled at each of the next two halvings. In color a third more.
     discriminator_channels: Width = 24
@@ -77,45 +77,9 @@ class DCGANConfig(GeneratorConfig):
     discriminator_learning_rate: float = Field(default=0.004, gt=0)
     mode_seeking: float = Field(default=0.2, ge=0)  # more: more diversity, more wrong labels
 
-
-@dataclass(frozen=True)
-class Scale:
-    """The sizes of both networks for images of a shape, and whether the generator is augmented.
-
-    `start` is (h, w) of the generator's first layer, `generator_channels` are the widths from there
-    on, and `discriminator_channels` those after each halving.
-    """
-
-    start: tuple[int, int]
-    generator_channels: tuple[int, ...]
-    discriminator_channels: tuple[int, ...]
-    is_augmented: bool
-
-
-def scale_of(config: DCGANConfig, spec: ImageSpec) -> Scale:
-    """The scale by a fixed rule.
-
-    The generator begins where the longer side is at most 7 pixels, the discriminator ends where it
-    is at most 4. Layers more than for 28 x 28 pixels are twice as wide as the first width of the
-    generator, and as wide as the last one of the discriminator.
-    """
-    shorter, longer = sorted((spec.height, spec.width))
-    num_doublings = max(2, math.ceil(math.log2(longer / MAX_START)))
-    num_halvings = max(3, math.ceil(math.log2((longer + 1) / (MAX_END + 1))))
-    num_halvings = min(num_halvings, math.floor(math.log2(shorter)))
-
-    widths = config.generator_channels
-    first = config.discriminator_channels
-    if spec.channels > 1:
-        first = 4 * first // 3
-
-    factor = 2**num_doublings
-    return Scale(
-        (-(-spec.height // factor), -(-spec.width // factor)),
-        (*[2 * widths[0]] * (num_doublings - 2), *widths),
-        tuple(first * min(4, 2**number) for number in range(num_halvings)),
-        spec.channels * spec.height * spec.width > DIGIT_VALUES,
-    )
+    def scale(self, spec: ImageSpec) -> Scale:
+        """The sizes of the networks for images of a shape."""
+        return scale_of(self.generator_channels, self.discriminator_channels, spec)
 
 
 class ConditionalBatchNorm(nn.Module):
@@ -147,7 +111,7 @@ class GeneratorNet(nn.Module):
 
     def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
         super().__init__()
-        scale = scale_of(config, spec)
+        scale = config.scale(spec)
         widths = scale.generator_channels
         self.size = (spec.height, spec.width)  # cropped where the doublings exceed it
         self.start = (*scale.start, widths[0])
@@ -182,7 +146,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
         super().__init__()
-        widths = scale_of(config, spec).discriminator_channels
+        widths = config.scale(spec).discriminator_channels
         channels = (spec.channels, *widths)
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise(channels):
@@ -223,7 +187,7 @@ class DCGAN(Generator):
         self.generator_net: nn.Module = self.painter
         self.noise_dim = config.latent_dim
         self.change = None
-        if scale_of(config, spec).is_augmented and any(config.augmentation.model_dump().values()):
+        if config.scale(spec).is_augmented and any(config.augmentation.model_dump().values()):
             self.change = RandomAffine(config.augmentation, spec.background)
             self.generator_net = AugmentedGeneratorNet(self.painter, config.latent_dim, self.change)
             self.noise_dim += NUM_PARAMETERS
@@ -241,8 +205,9 @@ class DCGAN(Generator):
         z, parameters = torch.randn(len(pairs), self.noise_dim).tensor_split(
             [self.config.latent_dim], dim=1
         )
-        unchanged = self.in_precision(self.painter, z, pairs)
-        fake = unchanged if self.change is None else self.change(unchanged, parameters)
+        fake = self.in_precision(self.painter, z, pairs)
+        if self.change is not None:
+            fake = self.change(fake, parameters)
 
         # The discriminator: hinge loss.
         both, y = torch.cat([real, fake.detach()]), torch.cat([labels, pairs])
@@ -256,7 +221,9 @@ class DCGAN(Generator):
         # The generator: hinge loss and mode seeking.
         self.discriminator.requires_grad_(False)  # its gradients are not needed
         adversarial = -self.in_precision(self.discriminator, fake, pairs).mean()
-        seeking = mode_seeking(z, unchanged)
+        is_limited = self.change is not None
+        max_distance = pair_distance(real, labels) if is_limited else math.inf
+        seeking = mode_seeking(z, fake, max_distance)
         descend(self.optimizers["generator"], adversarial + self.config.mode_seeking * seeking)
         self.discriminator.requires_grad_(True)
         return {
@@ -267,11 +234,26 @@ class DCGAN(Generator):
         }
 
 
-def mode_seeking(z: Tensor, images: Tensor) -> Tensor:
-    """Distance of the noise divided by that of the images; mean over pairs (0, 1), (2, 3), ..."""
+def mode_seeking(z: Tensor, images: Tensor, max_distance: float = math.inf) -> Tensor:
+    """Distance of the noise divided by that of the images; mean over pairs (0, 1), (2, 3), ...
+
+    Images that are further apart than `max_distance` count as that far apart.
+    """
     noise = (z[::2] - z[1::2]).abs().mean(dim=1)
     pixels = (images[::2] - images[1::2]).abs().flatten(1).mean(dim=1)
+    if max_distance < math.inf:
+        pixels = pixels.clamp(max=max_distance)
     return (noise / (pixels + MIN_DISTANCE)).mean()
+
+
+def pair_distance(images: Tensor, labels: Tensor) -> float:
+    """Mean absolute difference of neighbors of one class, in the order of labels; else infinite."""
+    order = labels.argsort(stable=True)
+    images, labels = images[order], labels[order]
+    is_pair = labels[1:] == labels[:-1]
+    if not is_pair.any():
+        return math.inf
+    return float((images[1:] - images[:-1]).abs()[is_pair].mean())
 
 
 def _orthogonal(layer: nn.Module) -> nn.Module:
