@@ -55,7 +55,10 @@ def test_a_short_run_writes_the_table_and_the_figure(
     monkeypatch.setattr(
         hands,
         "settings",
-        lambda _: {name: GENERATORS[name].Config(**brief) for name in (hands.OURS, hands.PLAIN)},
+        lambda _: {
+            name: GENERATORS[name].Config.model_validate(brief)
+            for name in (hands.OURS, hands.PLAIN)
+        },
     )
     monkeypatch.setattr(hands, "PER_CLASS", 6)
     monkeypatch.setattr(hands, "CNNConfig", lambda: CNNConfig(steps=3))
