@@ -1,8 +1,9 @@
 """Generators on photos: `dcgan` and `plain_dcgan` with the same seconds, few labels per class.
 
 `python -m benchmarks.hands --data DIR --out OUT` trains both on labeled subsets of the images in
-`DIR`, a folder per class, for example photos of hands that show the digits 0 to 9. The steps of `plain_dcgan` are fixed beforehand, so that both take the same seconds: the
-seconds per step of both are measured in turn, in one process, and the median ratio decides.
+`DIR`, a folder per class, for example photos of hands that show the digits 0 to 9. The steps of
+`plain_dcgan` are fixed beforehand, so that both take the same seconds: the seconds per step of both
+are measured in turn, in one process, and the median ratio decides.
 
 A part of every class, `TEST_FRAC`, is set aside and not read. The labeled subsets come from
 `POOL_FRAC` of the rest, and everything is scored on what is left: training images that are held
