@@ -10,9 +10,14 @@ Deviations: with two widths the last doubling is a pixel shuffle (Shi et al. 201
 convolutions at full size would take half of the time; the class embedding of the projection has no
 spectral norm, since with so few steps the generator then ignored its label; one forward pass of the
 generator serves both updates of a step; the mode-seeking distance is between images of one class,
-so that confusing classes does not help; the output is a scaled tanh, clipped to -1..1. Only real
-images are augmented (`augmentation`), so that the generator reproduces the augmentation, unlike
-with DiffAugment (Zhao et al. 2020), which augments both.
+so that confusing classes does not help; the output is a scaled tanh, clipped to -1..1.
+
+The sizes follow from the shape of the images (`scaling.py`). Images with more values than 28 x 28
+in gray have two further differences: the generator is augmented like the real images
+(`random_affine.py`), since few steps do not suffice to learn photos together with their changes;
+and the mode-seeking term does not drive synthetic images of a class further apart than real ones
+are on average, since it made photos bright and noisy. Of smaller images only the real ones are
+augmented, and the generator learns the augmentation.
 """
 
 from __future__ import annotations
@@ -31,6 +36,12 @@ from typing_extensions import override
 from pipeline.config.validation import Count, Width
 from pipeline.data.images import ImageSpec
 from pipeline.generators.base import Generator, GeneratorConfig
+from pipeline.generators.gan.random_affine import (
+    NUM_PARAMETERS,
+    AugmentedGeneratorNet,
+    RandomAffine,
+)
+from pipeline.generators.gan.scaling import Scale, scale_of
 from pipeline.generators.labels import LabelEmbedding
 from pipeline.nn.layers import SLOPE
 from pipeline.nn.optimizing import descend
@@ -42,7 +53,7 @@ CLASS_STD = 0.1
 # Scales the tanh: most pixels are -1 or 1, which tanh alone never reaches.
 REACH = 1.05
 MIN_DISTANCE = 0.02  # added to pixel distances in the mode-seeking ratio: two images may be equal
-MIN_SIDE = 8  # the discriminator halves sides three times, rounding down
+MIN_SIDE = 8  # the discriminator halves sides three times or more, rounding down
 
 
 class DCGANConfig(GeneratorConfig):
@@ -56,13 +67,19 @@ class DCGANConfig(GeneratorConfig):
     max_steps: Count = 10_000
     latent_dim: Width = 64  # not tuned; the paper has 100
     label_dim: Width = 6  # of the label's embedding; larger values reduce diversity
-    # At a quarter, at half and, if there is a third width, at the full size.
+    # At a quarter, at half and, if there is a third width, at the full size; large images have
+    # more (`scaling.py`).
     generator_channels: list[Width] = Field(default=[64, 32], min_length=2, max_length=3)
-    discriminator_channels: Width = 24  # at half the size; doubled at each halving
+    # At half the size; doubled at each of the next two halvings. In color a third more.
+    discriminator_channels: Width = 24
     features: Width = 128  # width of the discriminator's dense layer; not tuned
     generator_learning_rate: float = Field(default=0.002, gt=0)  # ten times the paper's
     discriminator_learning_rate: float = Field(default=0.004, gt=0)
     mode_seeking: float = Field(default=0.2, ge=0)  # more: more diversity, more wrong labels
+
+    def scale(self, spec: ImageSpec) -> Scale:
+        """The sizes of the networks for images of a shape."""
+        return scale_of(self.generator_channels, self.discriminator_channels, spec)
 
 
 class ConditionalBatchNorm(nn.Module):
@@ -94,9 +111,10 @@ class GeneratorNet(nn.Module):
 
     def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
         super().__init__()
-        widths = config.generator_channels
-        self.size = (spec.height, spec.width)  # cropped where 4 does not divide it
-        self.start = (-(-spec.height // 4), -(-spec.width // 4), widths[0])
+        scale = config.scale(spec)
+        widths = scale.generator_channels
+        self.size = (spec.height, spec.width)  # cropped where the doublings exceed it
+        self.start = (*scale.start, widths[0])
         inputs = config.latent_dim + config.label_dim
         self.embed = LabelEmbedding(spec.num_classes, config.label_dim)
         self.project = _orthogonal(nn.Linear(inputs, math.prod(self.start)))
@@ -106,7 +124,8 @@ class GeneratorNet(nn.Module):
             up = nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False)
             self.ups.append(_orthogonal(up))
             self.norms.append(ConditionalBatchNorm(after, spec.num_classes))
-        self.shuffle = 2 ** (3 - len(widths))  # factor of the last layer's enlargement
+        # Factor of the last layer's enlargement.
+        self.shuffle = 2 ** (3 - len(config.generator_channels))
         channels = spec.channels * self.shuffle**2
         self.to_pixels = _orthogonal(nn.Conv2d(widths[-1], channels, 3, padding=1))
 
@@ -127,13 +146,14 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
         super().__init__()
-        width = config.discriminator_channels
-        channels = (spec.channels, width, 2 * width, 4 * width)
+        widths = config.scale(spec).discriminator_channels
+        channels = (spec.channels, *widths)
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise(channels):
             convolution = nn.Conv2d(before, after, 4, stride=2, padding=1)
             layers += [spectral_norm(_orthogonal(convolution)), nn.LeakyReLU(SLOPE)]
-        flat = channels[-1] * (spec.height // 8) * (spec.width // 8)
+        size = 2 ** len(widths)
+        flat = channels[-1] * (spec.height // size) * (spec.width // size)
         dense = spectral_norm(_orthogonal(nn.Linear(flat, config.features)))
         self.convolve = nn.Sequential(*layers)
         self.dense = nn.Sequential(dense, nn.LeakyReLU(SLOPE))
@@ -163,8 +183,14 @@ class DCGAN(Generator):
                 f"expected image sides of at least {MIN_SIDE}, found {spec.height} x {spec.width}",
                 f"enlarge the images with `resize: {{size: {MIN_SIDE}}}` in data",
             )
+        self.painter = GeneratorNet(config, spec).to(memory_format=torch.channels_last)
+        self.generator_net: nn.Module = self.painter
         self.noise_dim = config.latent_dim
-        self.generator_net = GeneratorNet(config, spec).to(memory_format=torch.channels_last)
+        self.change = None
+        if config.scale(spec).is_augmented and any(config.augmentation.model_dump().values()):
+            self.change = RandomAffine(config.augmentation, spec.background)
+            self.generator_net = AugmentedGeneratorNet(self.painter, config.latent_dim, self.change)
+            self.noise_dim += NUM_PARAMETERS
         self.discriminator = Discriminator(config, spec).to(memory_format=torch.channels_last)
         self.networks = nn.ModuleDict({"sampler": self.generator_net, "critic": self.discriminator})
         self.optimizers = {
@@ -176,8 +202,12 @@ class DCGAN(Generator):
     def update(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         # Synthetic labels come in pairs, for the mode-seeking term.
         pairs = labels[: (len(labels) + 1) // 2].repeat_interleave(2)
-        z = torch.randn(len(pairs), self.noise_dim)
-        fake = self.in_precision(self.generator_net, z, pairs)
+        z, parameters = torch.randn(len(pairs), self.noise_dim).tensor_split(
+            [self.config.latent_dim], dim=1
+        )
+        fake = self.in_precision(self.painter, z, pairs)
+        if self.change is not None:
+            fake = self.change(fake, parameters)
 
         # The discriminator: hinge loss.
         both, y = torch.cat([real, fake.detach()]), torch.cat([labels, pairs])
@@ -191,7 +221,9 @@ class DCGAN(Generator):
         # The generator: hinge loss and mode seeking.
         self.discriminator.requires_grad_(False)  # its gradients are not needed
         adversarial = -self.in_precision(self.discriminator, fake, pairs).mean()
-        seeking = mode_seeking(z, fake)
+        is_limited = self.change is not None
+        max_distance = pair_distance(real, labels) if is_limited else math.inf
+        seeking = mode_seeking(z, fake, max_distance)
         descend(self.optimizers["generator"], adversarial + self.config.mode_seeking * seeking)
         self.discriminator.requires_grad_(True)
         return {
@@ -202,11 +234,26 @@ class DCGAN(Generator):
         }
 
 
-def mode_seeking(z: Tensor, images: Tensor) -> Tensor:
-    """Distance of the noise divided by that of the images; mean over pairs (0, 1), (2, 3), ..."""
+def mode_seeking(z: Tensor, images: Tensor, max_distance: float = math.inf) -> Tensor:
+    """Distance of the noise divided by that of the images; mean over pairs (0, 1), (2, 3), ...
+
+    Images that are further apart than `max_distance` count as that far apart.
+    """
     noise = (z[::2] - z[1::2]).abs().mean(dim=1)
     pixels = (images[::2] - images[1::2]).abs().flatten(1).mean(dim=1)
+    if max_distance < math.inf:
+        pixels = pixels.clamp(max=max_distance)
     return (noise / (pixels + MIN_DISTANCE)).mean()
+
+
+def pair_distance(images: Tensor, labels: Tensor) -> float:
+    """Mean absolute difference of neighbors of one class, in the order of labels; else infinite."""
+    order = labels.argsort(stable=True)
+    images, labels = images[order], labels[order]
+    is_pair = labels[1:] == labels[:-1]
+    if not is_pair.any():
+        return math.inf
+    return float((images[1:] - images[:-1]).abs()[is_pair].mean())
 
 
 def _orthogonal(layer: nn.Module) -> nn.Module:
