@@ -29,7 +29,7 @@ from pipeline.data.datasets.toy import Toy
 from pipeline.data.images import LabeledImages, read_images
 from pipeline.evaluation import audit
 from pipeline.generators import GENERATORS
-from pipeline.report.tables import TEACHER_COLUMNS
+from pipeline.report.teachers import CLASS_COLUMNS, TEACHER_COLUMNS
 from pipeline.runtime.errors import TrialError
 from pipeline.runtime.files import file_digest, write_json, write_npz, write_text
 from pipeline.runtime.seeds import derive_seed, library_versions, numpy_rng
@@ -299,7 +299,9 @@ def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> None:
             leave_generator(paths, artifact)
         case "evaluate_teacher":
             numbers = dict.fromkeys(TEACHER_COLUMNS[3:], 0.75)
-            write_json(paths[".json"], numbers | {"strangeness_auroc": None})
+            rows = [dict.fromkeys(CLASS_COLUMNS[5:], 0.75) | {"label": label} for label in range(3)]
+            words = {"strangeness_auroc": None, "flags": [], "classes": rows}
+            write_json(paths[".json"], numbers | words)
         case "evaluate_generator":
             write_json(paths[".json"], audited(artifact))
         case "tune":

@@ -20,7 +20,7 @@ from pipeline.data.images import BLACK, UNLABELED, Background, Images, LabeledIm
 from pipeline.data.parts import Groups, assign_groups
 from pipeline.evaluation import fidelity, memorization
 from pipeline.evaluation.fidelity import Features
-from pipeline.evaluation.metrics import share
+from pipeline.evaluation.metrics import share, wilson_interval
 from pipeline.runtime.seeds import derive_seed, numpy_rng
 
 DISTANCES = ("frechet", "kernel", "precision", "recall", "density", "coverage")
@@ -265,10 +265,8 @@ def label_report(correct: Mask | None, correct_floor: Mask | None, num_classes: 
         **dict.fromkeys(("wrong_label_frac", "wrong_label_frac_low", "wrong_label_frac_high")),
     }
     if correct is not None and correct_floor is not None and len(correct) and len(correct_floor):
-        low, high = fidelity.wilson_interval(int(correct.sum()), len(correct))
-        floor_low, floor_high = fidelity.wilson_interval(
-            int(correct_floor.sum()), len(correct_floor)
-        )
+        low, high = wilson_interval(int(correct.sum()), len(correct))
+        floor_low, floor_high = wilson_interval(int(correct_floor.sum()), len(correct_floor))
         for name, agreed, floor in (
             ("wrong_label_frac", correct.mean(), correct_floor.mean()),
             ("wrong_label_frac_low", high, floor_low),
@@ -282,7 +280,7 @@ def label_row(correct: Mask | None, inside: Mask) -> Report:
     """The label fidelity of one class, whose images are `inside`, with its 95 % interval."""
     count, low, high = int(inside.sum()), None, None
     if correct is not None and count:
-        low, high = fidelity.wilson_interval(int(correct[inside].sum()), count)
+        low, high = wilson_interval(int(correct[inside].sum()), count)
     return {
         "num_images": count,
         "label_fidelity": share_of(correct, inside),

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
-from scipy.stats import binomtest
 from sklearn.metrics import pairwise_distances
 from torch import Tensor, nn
 
@@ -197,12 +196,6 @@ def _subset_distance(subset: LabeledImages) -> float:
     parts = [flat(subset.images[subset.labels == label]) for label in np.unique(subset.labels)]
     distances = [value for value in map(mean_distance, parts) if value is not None]
     return float(np.mean(distances)) if distances else mean_distance(flat(subset.images)) or 0.0
-
-
-def wilson_interval(count: int, total: int) -> tuple[float, float]:
-    """95 % confidence interval of a share, from `count` of `total` > 0. Source: Wilson (1927)."""
-    interval = binomtest(count, total).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def wrong_label_frac(agreement: float, floor: float, num_classes: int) -> float | None:
