@@ -27,7 +27,7 @@ from pipeline.config.validation import Member, member_config, parse_yaml, valida
 from pipeline.data.datasets.base import BuiltIn
 from pipeline.data.datasets.toy import Toy
 from pipeline.data.images import LabeledImages, read_images
-from pipeline.evaluation import audit
+from pipeline.evaluation import audit, pool
 from pipeline.generators import GENERATORS
 from pipeline.report.teachers import CLASS_COLUMNS, TEACHER_COLUMNS
 from pipeline.runtime.errors import TrialError
@@ -228,7 +228,7 @@ def quick_judge() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judge, "JUDGE", brief)
         # It is not good enough to judge anything, and is believed here all the same.
-        patch.setattr(audit, "MIN_JUDGE_IMAGES", 1)
+        patch.setattr(pool, "MIN_JUDGE_IMAGES", 1)
         patch.setattr(audit, "MIN_JUDGE_SKILL", -np.inf)
         yield
 
@@ -323,7 +323,12 @@ def audited(artifact: Artifact) -> dict[str, Any]:
     """The audit of one replicate's images; seed 0 copies."""
     replicate = artifact.replicate
     rng = numpy_rng("audit", replicate.budget, replicate.seed)
-    report = {"num_compared": 60, **dict(zip(FIDELITY, rng.random(len(FIDELITY)), strict=True))}
+    report = {
+        "num_compared": 60,
+        "min_compared": 60,
+        **dict(zip(FIDELITY, rng.random(len(FIDELITY)), strict=True)),
+    }
+    report |= {"near_copies_limit": 0.1, "copying_pixels_limit": 0.6, "copying_features_limit": 0.6}
     report["flags"] = ["copies"] * (replicate.seed == 0)
     report["classes"] = [
         {
