@@ -300,7 +300,7 @@ def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> None:
         case "evaluate_teacher":
             numbers = dict.fromkeys(TEACHER_COLUMNS[3:], 0.75)
             rows = [dict.fromkeys(CLASS_COLUMNS[5:], 0.75) | {"label": label} for label in range(3)]
-            words = {"strangeness_auroc": None, "flags": [], "classes": rows}
+            words = {"strangeness_auroc": None, "flags": [], "choice": "", "classes": rows}
             write_json(paths[".json"], numbers | words)
         case "evaluate_generator":
             write_json(paths[".json"], audited(artifact))

@@ -46,6 +46,8 @@ def pseudo_label_report(
     `num_confident` counts the confident images with a true label; `confident_low` and
     `confident_high` are the ends of the 95 % interval of `sure_accuracy`. `classes` has one row per
     class (`class_rows`), and `flags` says why the labels must not be trusted (`distrust`).
+    A teacher that predicts labels held out of its subset has `num_held_out` of them, the share
+    `held_out_accuracy` that is right, and `choice`, what it chose by them, in words.
     """
     truth = true_labels[pseudo["index"]]
     correct, has_label = pseudo["labels"] == truth, truth != UNLABELED
@@ -67,7 +69,20 @@ def pseudo_label_report(
         **confident_interval(correct[has_label & confident]),
     }
     rows = class_rows(pseudo, true_labels, confident, num_classes)
-    return report | {"flags": distrust(report["sure_accuracy"], rows), "classes": rows}
+    flags = distrust(report["sure_accuracy"], rows, bool(pseudo.get("trusted", True)))
+    return report | held_out_report(pseudo) | {"flags": flags, "classes": rows}
+
+
+def held_out_report(pseudo: dict[str, np.ndarray]) -> Report:
+    """What the teacher knows of itself by held-out labels of its subset; None where it has none."""
+    if "held_out_labels" not in pseudo:
+        return {"num_held_out": None, "held_out_accuracy": None, "choice": ""}
+    labels, probabilities = pseudo["held_out_labels"], pseudo["held_out_probabilities"]
+    return {
+        "num_held_out": len(labels),
+        "held_out_accuracy": share(probabilities.argmax(axis=1) == labels),
+        "choice": str(pseudo.get("choice", "")),
+    }
 
 
 def confident_interval(correct: Mask) -> Report:
@@ -90,6 +105,7 @@ def class_rows(
     labels, truth = pseudo["labels"], true_labels[pseudo["index"]]
     counts = np.bincount(true_labels[pseudo["unlabeled"]] + 1, minlength=num_classes + 1)[1:]
     known, correct = truth != UNLABELED, labels == truth
+    shares = pseudo.get("pool_shares")
     rows = []
     for label, count in enumerate(counts.tolist()):
         predicted, is_class = labels == label, truth == label
@@ -97,6 +113,8 @@ def class_rows(
             {
                 "label": label,
                 "num_images": count,
+                "true_share": count / counts.sum() if counts.sum() else None,
+                "pool_share": None if shares is None else float(shares[label]),
                 "labeled_frac": float(is_class.sum() / count) if count else None,
                 "num_pseudo": int(predicted.sum()),
                 "num_confident": int((predicted & confident).sum()),
@@ -108,19 +126,24 @@ def class_rows(
     return rows
 
 
-def distrust(confident_accuracy: float | None, rows: Sequence[Report]) -> list[str]:
+def distrust(
+    confident_accuracy: float | None, rows: Sequence[Report], trusts_itself: bool = True
+) -> list[str]:
     """Why a teacher's labels must not be trusted; empty where nothing speaks against them.
 
-    `confident_labels`: fewer than nine in ten confident labels are right. `recall`: of a class,
-    fewer than eight in ten images are recognized. `missing_class`: a class has no pseudo-label, or
-    no confident one although the pool has images of it.
+    `held_out_labels`: by held-out labels of its subset, the teacher itself calls none of its labels
+    confident. `confident_labels`: fewer than nine in ten confident labels are right. `recall`: of a
+    class, fewer than eight in ten images are recognized. `missing_class`: a class has no
+    pseudo-label, or no confident one, although the pool has images of it.
     """
     recalls = [row["recall"] for row in rows if row["recall"] is not None]
     raised = {
+        "held_out_labels": not trusts_itself,
         "confident_labels": (
             confident_accuracy is not None and confident_accuracy < MIN_CONFIDENT_PRECISION
         ),
         "recall": min(recalls, default=1.0) < MIN_RECALL,
-        "missing_class": any(row["num_images"] and not row["num_confident"] for row in rows),
+        "missing_class": trusts_itself
+        and any(row["num_images"] and not row["num_confident"] for row in rows),
     }
     return [word for word, holds in raised.items() if holds]

@@ -140,6 +140,8 @@ def evidence(
         "without_failures": views.without_failures(results, params),
         "fidelity": generator_views.fidelity(results),
         "memorization": generator_views.memorization(results),
+        "min_compared": generator_views.min_compared(results),
+        "has_blank_distances": generator_views.is_blank(results),
         "classes": generator_views.classes(results, class_names),
         "health": generator_views.health(results),
         "warnings": generator_views.warning_meanings(),

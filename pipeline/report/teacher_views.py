@@ -15,6 +15,7 @@ from pipeline.report.columns import (
     SHARE,
     Column,
     Table,
+    counted,
     left,
     number,
     table,
@@ -39,6 +40,10 @@ def teachers(results: ReportTables) -> Table:
         left("trusted", "num_flagged", lambda row, key: trust(row)),
         Column("distance rank", "distance_rank", SHARE),
     ]
+    if rows["held_out_accuracy"].notna().any():
+        columns.append(Column("accuracy of held-out labels", "held_out_accuracy", PERCENT))
+    if any(rows["choice"]):
+        columns.append(left("chosen", "choice", counted(none=MISSING)))
     if (rows["unknown_frac"] > 0).any():
         columns += [
             Column("unknown classes", "unknown_frac", PERCENT),
@@ -60,9 +65,14 @@ def teacher_means(results: ReportTables) -> pd.DataFrame:
     """The teachers' table, averaged over seeds, with `n` of them and `num_flagged` not trusted."""
     rows = results.teachers
     rows = rows.assign(n=1, num_flagged=(rows["flags"].fillna("") != "").astype(int))
-    groups = rows.drop(columns=["seed", "flags"]).groupby(["teacher", "budget"], sort=False)
-    sums = groups[["n", "num_flagged"]].sum()
-    return groups.mean().assign(**sums).reset_index()
+    keys = ["teacher", "budget"]
+    groups = rows.drop(columns=["seed", "flags", "choice"]).groupby(keys, sort=False)
+    table = groups.mean().assign(**groups[["n", "num_flagged"]].sum()).reset_index()
+    choices = [
+        group["choice"][group["choice"].fillna("") != ""].value_counts().to_dict()
+        for _, group in rows.groupby(keys, sort=False)
+    ]
+    return table.assign(choice=choices)
 
 
 def teacher_classes(results: ReportTables) -> Table:
@@ -79,6 +89,11 @@ def teacher_classes(results: ReportTables) -> Table:
         Column("recall", "recall", PERCENT),
         Column("labeled", "labeled_frac", PERCENT, hint="of the images of the class"),
     ]
+    if results.teachers_classes["pool_share"].notna().any():
+        columns += [
+            Column("share of the pool", "true_share", PERCENT),
+            Column("share, estimated", "pool_share", PERCENT),
+        ]
     keys = ["teacher", "budget", "label", "class_name"]
     rows = results.teachers_classes.drop(columns="seed")
     rows = rows.groupby(keys, sort=False).mean().reset_index()

@@ -52,13 +52,14 @@ def warning(teachers: pd.DataFrame, classes: pd.DataFrame, name: str, budget: in
     flagged = rows["flags"].fillna("").str.split("; ")
     by_flag = {
         flag: rows["seed"][[flag in flags for flags in flagged]]
-        for flag in ("confident_labels", "recall", "missing_class")
+        for flag in ("held_out_labels", "confident_labels", "recall", "missing_class")
     }
     num_flagged = int((rows["flags"].fillna("") != "").sum())
     if not num_flagged:
         return ""
     by_class = _of(classes, name, budget)
     reasons = [
+        *_held_out(rows, by_flag["held_out_labels"]),
         *_confident(rows, by_flag["confident_labels"]),
         *_low_recalls(by_class, by_flag["recall"]),
         *_missing(by_class, by_flag["missing_class"]),
@@ -71,6 +72,18 @@ def _of(table: pd.DataFrame, name: str, budget: int) -> pd.DataFrame:
     if table.empty:
         return table
     return table[(table["teacher"] == name) & (table["budget"] == budget)]
+
+
+def _held_out(rows: pd.DataFrame, seeds: pd.Series) -> list[str]:
+    """That a teacher has no confident label by its own account."""
+    if seeds.empty:
+        return []
+    part = rows[rows["seed"].isin(seeds)]
+    accuracy, count = part["held_out_accuracy"].mean(), part["num_held_out"].mean()
+    return [
+        f"in {format_seeds(len(seeds))} it has no confident label by its own account, since it "
+        f"predicts {percent(accuracy)} of {count:.0f} held-out labels of the subset"
+    ]
 
 
 def _confident(rows: pd.DataFrame, seeds: pd.Series) -> list[str]:

@@ -32,6 +32,8 @@ TEACHER_COLUMNS = [
     "num_confident",
     "confident_low",
     "confident_high",
+    "num_held_out",
+    "held_out_accuracy",
 ]
 CLASS_COLUMNS = [
     "teacher",
@@ -40,6 +42,8 @@ CLASS_COLUMNS = [
     "label",
     "class_name",
     "num_images",
+    "true_share",
+    "pool_share",
     "labeled_frac",
     "num_pseudo",
     "num_confident",
@@ -59,14 +63,18 @@ def evaluations(params: Params, root: Path) -> Iterator[tuple[dict[str, Any], di
 
 
 def teachers_table(params: Params, root: Path) -> pd.DataFrame:
-    """One row per teacher and replicate: how accurate its labels are, and `flags` joined by `; `.
+    """One row per teacher and replicate: how accurate its labels are, `flags` joined by `; `.
 
-    A flag is a reason why the labels must not be trusted.
+    A flag is a reason why the labels must not be trusted. `choice`: what the teacher chose by
+    held-out labels of its subset, empty for one that chooses nothing.
     """
     found = list(evaluations(params, root))
     table = with_aliases(pd.DataFrame([{**names, **report} for names, report in found]))
     rows = as_table(table.to_dict("records"), TEACHER_COLUMNS, ["teacher"])
-    return rows.assign(flags=["; ".join(report.get("flags", ())) for _, report in found])
+    return rows.assign(
+        flags=["; ".join(report.get("flags", ())) for _, report in found],
+        choice=[report.get("choice", "") for _, report in found],
+    )
 
 
 def teachers_classes_table(params: Params, root: Path, class_names: Sequence[str]) -> pd.DataFrame:

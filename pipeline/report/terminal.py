@@ -52,6 +52,7 @@ TEXT = (
     "class_name",
     "teacher",
     "flags",
+    "choice",
 )
 TEXT_COLUMNS = ("classifier", "arm", "verdict", "generator")
 TABLES_OF_LIMITS = ("deltas", "diagnostics")

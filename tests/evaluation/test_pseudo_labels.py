@@ -40,11 +40,16 @@ def test_correct_confident_and_unknown_labels_are_counted() -> None:
         "num_confident": 2,
         "confident_low": pytest.approx(0.0945, abs=1e-4),
         "confident_high": pytest.approx(0.9055, abs=1e-4),
+        "num_held_out": None,
+        "held_out_accuracy": None,
+        "choice": "",
         "flags": ["confident_labels", "recall"],
         "classes": [
             {
                 "label": 0,
                 "num_images": 1,
+                "true_share": pytest.approx(1 / 3),
+                "pool_share": None,
                 "labeled_frac": 1.0,
                 "num_pseudo": 2,
                 "num_confident": 2,
@@ -55,6 +60,8 @@ def test_correct_confident_and_unknown_labels_are_counted() -> None:
             {
                 "label": 1,
                 "num_images": 2,
+                "true_share": pytest.approx(2 / 3),
+                "pool_share": None,
                 "labeled_frac": 1.0,
                 "num_pseudo": 2,
                 "num_confident": 1,
@@ -121,3 +128,22 @@ def test_an_unbalanced_pool_shows_in_the_classes_that_are_rare() -> None:
     assert [row["num_pseudo"] for row in found["classes"]] == [110, 100, 0]
     assert found["classes"][0]["precision"] == pytest.approx(100 / 110)
     assert found["classes"][2]["precision"] is None
+
+
+def test_what_a_teacher_knows_of_itself_is_reported() -> None:
+    found = report(
+        [0, 0, 1, 1],
+        [False, False],
+        index=[1, 2],
+        labels=[0, 1],
+        unlabeled=[1, 2],
+        ood_score=[0.1, 0.2],
+        held_out_labels=[0, 1, 1, 0],
+        held_out_probabilities=[[0.6, 0.4], [0.3, 0.7], [0.8, 0.2], [0.9, 0.1]],
+        trusted=False,
+        pool_shares=[0.4, 0.6],
+        choice="hog",
+    )
+    assert (found["num_held_out"], found["held_out_accuracy"], found["choice"]) == (4, 0.75, "hog")
+    assert [row["pool_share"] for row in found["classes"]] == [0.4, 0.6]
+    assert found["flags"] == ["held_out_labels"]  # and no word on the classes it does not trust

@@ -560,7 +560,7 @@ def test_columns_of_unknown_classes_are_shown_where_there_are_such(
 ) -> None:
     columns = [*TEACHER_COLUMNS[3:], *tables.ALIASES.values()]
     row = {"teacher": "graph", "budget": 2, "seed": 0, **dict.fromkeys(columns, 0.9)}
-    teachers = pd.DataFrame([row | {"unknown_frac": unknown_frac, "flags": ""}])
+    teachers = pd.DataFrame([row | {"unknown_frac": unknown_frac, "flags": "", "choice": ""}])
     page = changed_page(finished_study, teachers=teachers)
     (cells,) = page.table("Pseudo-label accuracy")
     assert cells["teacher"] == "graph"

@@ -65,6 +65,14 @@ def test_without_true_labels_it_is_unknown() -> None:
     assert "the pool has no true labels" in warning(table, classes(1), "graph", 10)
 
 
+def test_a_teacher_that_does_not_trust_itself_is_quoted() -> None:
+    table = teachers("held_out_labels", num_held_out=100, held_out_accuracy=0.62)
+    assert warning(table, classes(1), "graph", 10).endswith(
+        "in 1 seed it has no confident label by its own account, since it predicts 62.0 % of 100 "
+        "held-out labels of the subset."
+    )
+
+
 @pytest.mark.parametrize(
     ("num_flagged", "accuracy", "expected"),
     [(0, 0.9, "yes"), (3, 0.9, "not in 3 of 10 seeds"), (0, float("nan"), "unknown")],
