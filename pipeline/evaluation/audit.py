@@ -107,7 +107,7 @@ def audit(
         **label_report(made.correct, real.correct, pool.data.num_classes),
         **copy_report(whole.fake, whole.real, ""),
         **copy_report(whole.other, whole.real, "_floor"),
-        **real_limits(pool, whole),
+        **real_limits(pool, sets, whole),
         "exact_copies": memorization.exact_copies(synthetic.images, subset.images),
         "exact_copies_floor": memorization.exact_copies(whole.other.data.images, subset.images),
         "classes": class_rows(sets[0], whole, made, real, subset, pool.data.num_classes),
@@ -122,18 +122,41 @@ def judged(judges: Sequence[Judge], parts: Sequence[LabeledImages]) -> Judged:
     return Judged(joined_all(parts), np.concatenate(correct) if judges else None)
 
 
-def real_limits(pool: Pool, whole: Sets) -> Report:
-    """The limits of near copies and of the score of every space, from real images of the pool."""
+def real_limits(pool: Pool, sets: Sequence[Sets], whole: Sets) -> Report:
+    """The limits of near copies and of the score of every space, from real images of the pool.
+
+    A limit of a score is also raised where synthetic images lie close to any real image
+    (`memorization.fresh_score`).
+    """
     labels, groups = pool.data.labels[whole.index], pool.groups[whole.index]
-    report: Report = {f"copying_{space}_limit": None for space in SPACES}
+    names = [f"copying_{space}_{end}" for space in SPACES for end in ("fresh", "limit")]
+    report: Report = dict.fromkeys(names)
     for space in whole.real.nearest:
         distances = np.concatenate([whole.real.nearest[space], whole.other.nearest[space]])
         rng = np.random.default_rng(derive_seed("audit limits", space))
         limits = memorization.real_limits(distances, labels, groups, len(whole.other.data), rng)
-        report[f"copying_{space}_limit"] = limits.score
+        fresh = fresh_score(sets, space)
+        report[f"copying_{space}_fresh"] = fresh
+        report[f"copying_{space}_limit"] = limits.score + max(0.0, (fresh or 0.5) - 0.5)
         if space == "pixels":
             report["near_copies_limit"] = limits.near
     return report
+
+
+def fresh_score(sets: Sequence[Sets], space: str) -> float | None:
+    """`memorization.fresh_score` in one space, the mean over folds where it is known."""
+    scores = []
+    for at, part in enumerate(sets):
+        if min(len(part.real.data), len(part.other.data), len(part.fake.data)) == 0:
+            continue
+        real = np.concatenate([part.real.points[space], part.other.points[space]])
+        labels = np.concatenate([part.real.data.labels, part.other.data.labels])
+        fake, seed = part.fake, derive_seed("audit fresh", space, at)
+        scores.append(
+            memorization.fresh_score(real, labels, fake.points[space], fake.data.labels, seed)
+        )
+    known = [score for score in scores if score is not None]
+    return float(np.mean(known)) if known else None
 
 
 def agrees(judge: Judge, data: LabeledImages) -> Mask:

@@ -148,7 +148,7 @@ def evidence(
         "tuning": generator_views.tuning(results, params),
         "augmentations": results.augmentations,
         "compared_generators": {params.arms[arm].generator for arm in compared},
-        "teachers": teacher_views.teachers(results),
+        "teachers": teacher_views.teachers(results, params),
         "teacher_classes": teacher_views.teacher_classes(results),
         "teacher_warnings": teacher_words.warnings(
             results.teachers, results.teachers_classes, params

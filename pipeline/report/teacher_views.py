@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from pipeline.config.schema import Params
 from pipeline.report import formatting
 from pipeline.report.columns import (
     BUDGET,
@@ -23,12 +24,13 @@ from pipeline.report.columns import (
 from pipeline.report.formatting import Row
 from pipeline.report.names import readable
 from pipeline.report.results import ReportTables
-from pipeline.report.teacher_words import trust
+from pipeline.report.teacher_words import labeling_teachers, trust
 
 
-def teachers(results: ReportTables) -> Table:
+def teachers(results: ReportTables, params: Params) -> Table:
     """How accurate the pseudo-labels are; with the columns of unknown classes if there are such."""
     rows = teacher_means(results)
+    rows = rows.assign(is_learned=rows["teacher"].isin(labeling_teachers(params)))
     columns = [
         left("teacher", "teacher"),
         BUDGET,

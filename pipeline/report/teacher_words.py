@@ -25,13 +25,17 @@ def labeling_teacher(params: Params, arm: str) -> str | None:
     return params.generators[generator].teacher if generator else recipe.teacher
 
 
+def labeling_teachers(params: Params) -> list[str]:
+    """The teachers whose labels an arm or a generator learns from, not those that only filter."""
+    names = dict.fromkeys(labeling_teacher(params, arm) for arm in params.arms)
+    return [name for name in names if name is not None]
+
+
 def warnings(teachers: pd.DataFrame, classes: pd.DataFrame, params: Params) -> list[str]:
     """A sentence for every teacher and budget whose labels are used and must not be trusted."""
-    used = dict.fromkeys(labeling_teacher(params, arm) for arm in params.arms)
     found = [
         warning(teachers, classes, name, budget)
-        for name in used
-        if name is not None
+        for name in labeling_teachers(params)
         for budget in sorted(params.study.budgets)
     ]
     return [text for text in found if text]
@@ -143,7 +147,12 @@ def _listed(named: Sequence[str]) -> str:
 
 
 def trust(row: Row) -> str:
-    """Whether the labels of a teacher are trusted, as a cell: in how many seeds they are not."""
+    """Whether the labels of a teacher are trusted, as a cell: in how many seeds they are not.
+
+    One whose labels nothing learns from (`is_learned` is false) is not judged.
+    """
+    if not row["is_learned"]:
+        return "only filters"
     if pd.isna(row["label_accuracy"]):
         return "unknown"
     return (

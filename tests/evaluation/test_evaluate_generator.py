@@ -46,6 +46,8 @@ KEYS = {
     "near_copies_limit",
     "copying_pixels_limit",
     "copying_features_limit",
+    "copying_pixels_fresh",
+    "copying_features_fresh",
     "label_fidelity",
     "label_fidelity_floor",
     *DISTANCES,

@@ -21,6 +21,7 @@ from pipeline.evaluation.memorization import (
     copying_by_class,
     copying_overall,
     exact_copies,
+    fresh_score,
     group_splits,
     is_copied,
     near_copies_frac,
@@ -323,3 +324,25 @@ def test_the_scores_of_splits_are_those_of_the_test(real: LabeledImages) -> None
 def test_without_a_split_the_limits_are_the_effects_that_matter() -> None:
     empty, labels = np.zeros(0, np.float32), np.zeros(0, np.int64)
     assert real_limits(empty, labels, labels, 0, np.random.default_rng(0)) == memorization.Limits()
+
+
+def test_smooth_images_lie_close_to_any_image_and_copies_only_to_theirs(
+    real: LabeledImages,
+) -> None:
+    drawn, held_out, other = parts(real, 0, 10)
+    rows, labels = flat(held_out.images), held_out.labels
+    means = np.stack([flat(real.images[real.labels == label]).mean(axis=0) for label in range(10)])
+    smooth = 0.5 * flat(other.images) + 0.5 * means[other.labels]
+    scores = [
+        fresh_score(rows, labels, points, data.labels, 0)
+        for points, data in (
+            (flat(other.images), other),
+            (flat(drawn.images), drawn),
+            (smooth, other),
+        )
+    ]
+    assert scores[0] == pytest.approx(0.5, abs=0.05)
+    assert scores[1] == pytest.approx(0.5, abs=0.1)
+    assert scores[2] is not None
+    assert scores[2] > 0.7
+    assert fresh_score(rows[:1], labels[:1], smooth, other.labels, 0) is None

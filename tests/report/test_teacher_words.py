@@ -78,4 +78,6 @@ def test_a_teacher_that_does_not_trust_itself_is_quoted() -> None:
     [(0, 0.9, "yes"), (3, 0.9, "not in 3 of 10 seeds"), (0, float("nan"), "unknown")],
 )
 def test_trust_is_a_cell(num_flagged: int, accuracy: float, expected: str) -> None:
-    assert trust({"num_flagged": num_flagged, "label_accuracy": accuracy, "n": 10}) == expected
+    row = {"num_flagged": num_flagged, "label_accuracy": accuracy, "n": 10}
+    assert trust(row | {"is_learned": True}) == expected
+    assert trust(row | {"is_learned": False}) == "only filters"
