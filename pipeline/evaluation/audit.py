@@ -90,6 +90,7 @@ def audit(
     depends on them is None and `unknown` says why.
     """
     real = judged(judges, [pool.data.take(fold.unseen) for fold in pool.folds])
+    unknown: str | None
     if real.correct is None:
         unknown = why_untrained(pool) or "no judge was trained"
     elif unknown := why_unknown(real.data.labels, real.correct):
@@ -97,9 +98,10 @@ def audit(
 
     parts = in_turn(synthetic, len(pool.folds))
     made = judged(judges, parts)
+    trusted: Sequence[Judge | None] = judges or [None] * len(parts)
     sets = [
         compare(pool, fold, judge, index, part, rng)
-        for fold, judge, part in zip(pool.folds, judges or [None] * len(parts), parts, strict=True)
+        for fold, judge, part in zip(pool.folds, trusted, parts, strict=True)
     ]
     whole = merged(sets)
     report = {

@@ -135,20 +135,19 @@ def merged(sets: Sequence[Sets]) -> Sets:
 
 def _scaled(sets: Sets) -> Sets:
     """The sets with distances in features divided by their median over real images."""
-    known = {**sets.real.nearest}
-    if "features" not in known:
+    if "features" not in sets.real.nearest:
         return sets
-    real = np.concatenate([sets.real.nearest["features"], sets.other.nearest["features"]])
-    median = np.float32(np.median(real)) if len(real) else np.float32(0)
+    known = np.concatenate([sets.real.nearest["features"], sets.other.nearest["features"]])
+    median = np.float32(np.median(known)) if len(known) else np.float32(0)
     if median <= 0:
         return sets
-    parts = [
+    real, other, fake = (
         EmbeddedImages(
             part.data, part.points, part.nearest | {"features": part.nearest["features"] / median}
         )
         for part in (sets.real, sets.other, sets.fake)
-    ]
-    return Sets(*parts, sets.index)
+    )
+    return Sets(real, other, fake, sets.index)
 
 
 def in_turn(data: LabeledImages, count: int) -> list[LabeledImages]:
