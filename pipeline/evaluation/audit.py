@@ -30,6 +30,7 @@ from pipeline.evaluation.embedding import (
     in_turn,
     joined_all,
     merged,
+    with_pixels,
 )
 from pipeline.evaluation.metrics import share, wilson_interval
 from pipeline.evaluation.pool import Index, Pool, min_compared, why_untrained
@@ -137,7 +138,8 @@ def real_limits(pool: Pool, sets: Sequence[Sets], whole: Sets) -> Report:
         distances = np.concatenate([whole.real.nearest[space], whole.other.nearest[space]])
         rng = np.random.default_rng(derive_seed("audit limits", space))
         limits = memorization.real_limits(distances, labels, groups, len(whole.other.data), rng)
-        fresh = fresh_score(sets, space)
+        # Pixels are the same for all judges, so all folds are one set.
+        fresh = fresh_score([with_pixels(whole)] if space == "pixels" else sets, space)
         report[f"copying_{space}_fresh"] = fresh
         report[f"copying_{space}_limit"] = limits.score + max(0.0, (fresh or 0.5) - 0.5)
         if space == "pixels":

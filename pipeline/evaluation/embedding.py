@@ -7,7 +7,7 @@ arrays out; knows no measure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -148,6 +148,15 @@ def _scaled(sets: Sets) -> Sets:
         for part in (sets.real, sets.other, sets.fake)
     )
     return Sets(real, other, fake, sets.index)
+
+
+def with_pixels(sets: Sets) -> Sets:
+    """The sets with their pixels as points, which do not depend on a judge."""
+    real, other, fake = (
+        replace(part, points=embed(None, part.data.images))
+        for part in (sets.real, sets.other, sets.fake)
+    )
+    return replace(sets, real=real, other=other, fake=fake)
 
 
 def in_turn(data: LabeledImages, count: int) -> list[LabeledImages]:
