@@ -30,7 +30,7 @@ from pipeline.config.validation import Member, member_config, parse_yaml, valida
 from pipeline.data import splits
 from pipeline.data.images import Images, ImageSpec, LabeledImages
 from pipeline.evaluation import fidelity
-from pipeline.evaluation.metrics import accuracy
+from pipeline.evaluation.metrics import accuracy, wilson_interval
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import Generator, create
 from pipeline.generators.fit import fit
@@ -332,7 +332,7 @@ def textbook(job: Job) -> Result:
         seconds = time.perf_counter() - begun
         predicted = network.predict_proba(job.held.images).argmax(axis=1)
         right = int((predicted == job.held.labels).sum())
-        low, high = fidelity.wilson_interval(right, len(job.held))
+        low, high = wilson_interval(right, len(job.held))
         return {
             "right": right,
             "accuracy": right / len(job.held),

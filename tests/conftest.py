@@ -27,9 +27,9 @@ from pipeline.config.validation import Member, member_config, parse_yaml, valida
 from pipeline.data.datasets.base import BuiltIn
 from pipeline.data.datasets.toy import Toy
 from pipeline.data.images import LabeledImages, read_images
-from pipeline.evaluation import audit
+from pipeline.evaluation import audit, pool
 from pipeline.generators import GENERATORS
-from pipeline.report.tables import TEACHER_COLUMNS
+from pipeline.report.teachers import CLASS_COLUMNS, TEACHER_COLUMNS
 from pipeline.runtime.errors import TrialError
 from pipeline.runtime.files import file_digest, write_json, write_npz, write_text
 from pipeline.runtime.seeds import derive_seed, library_versions, numpy_rng
@@ -239,7 +239,7 @@ def quick_judge() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judge, "JUDGE", brief)
         # It is not good enough to judge anything, and is believed here all the same.
-        patch.setattr(audit, "MIN_JUDGE_IMAGES", 1)
+        patch.setattr(pool, "MIN_JUDGE_IMAGES", 1)
         patch.setattr(audit, "MIN_JUDGE_SKILL", -np.inf)
         yield
 
@@ -316,7 +316,9 @@ def leave_outputs(folder: Path, artifact: Artifact, params: Params) -> None:
             leave_generator(paths, artifact)
         case "evaluate_teacher":
             numbers = dict.fromkeys(TEACHER_COLUMNS[3:], 0.75)
-            write_json(paths[".json"], numbers | {"strangeness_auroc": None})
+            rows = [dict.fromkeys(CLASS_COLUMNS[5:], 0.75) | {"label": label} for label in range(3)]
+            words = {"strangeness_auroc": None, "flags": [], "choice": "", "classes": rows}
+            write_json(paths[".json"], numbers | words)
         case "evaluate_generator":
             write_json(paths[".json"], audited(artifact))
         case "tune_transforms":
@@ -340,7 +342,12 @@ def audited(artifact: Artifact) -> dict[str, Any]:
     """The audit of one replicate's images; seed 0 copies."""
     replicate = artifact.replicate
     rng = numpy_rng("audit", replicate.budget, replicate.seed)
-    report = {"num_compared": 60, **dict(zip(FIDELITY, rng.random(len(FIDELITY)), strict=True))}
+    report = {
+        "num_compared": 60,
+        "min_compared": 60,
+        **dict(zip(FIDELITY, rng.random(len(FIDELITY)), strict=True)),
+    }
+    report |= {"near_copies_limit": 0.1, "copying_pixels_limit": 0.6, "copying_features_limit": 0.6}
     report["flags"] = ["copies"] * (replicate.seed == 0)
     report["classes"] = [
         {

@@ -18,7 +18,8 @@ from pipeline.classifiers import CLASSIFIERS, judge
 from pipeline.classifiers.base import Classifier, plain
 from pipeline.config.validation import Member
 from pipeline.data.images import Images, ImageSpec, LabeledImages
-from pipeline.evaluation.audit import audit, split_pool
+from pipeline.evaluation.audit import audit
+from pipeline.evaluation.pool import split_pool
 from pipeline.generators import GENERATORS, sampling
 from pipeline.generators import fit as fitting
 from pipeline.generators.base import Generator, create
@@ -222,7 +223,7 @@ def test_useless_images_are_evaluated(
     """What a generator has sampled after one step; a pool of few images."""
     monkeypatch.setattr(judge, "JUDGE", judge.JUDGE.model_copy(update=BRIEF))
     # A judge that can be trusted needs more images than there are here.
-    monkeypatch.setattr("pipeline.evaluation.audit.why_unknown", lambda pool, judge: None)
+    monkeypatch.setattr("pipeline.evaluation.audit.why_unknown", lambda labels, correct: None)
     pool = labeled_images(spec, per_class=8)
     parts = split_pool(pool.images, pool.labels)
     synthetic = labeled_images(spec, per_class=3)
@@ -233,7 +234,8 @@ def test_useless_images_are_evaluated(
 
     index = np.arange(spec.num_classes)
     subset, rng = pool.take(index), np.random.default_rng(0)
-    report = audit(parts, judge.fit_judge(pool), subset, index, synthetic, rng)
+    judges = [judge.fit_judge(pool)] * len(parts.folds)
+    report = audit(parts, judges, subset, index, synthetic, rng)
     assert len(report["classes"]) == spec.num_classes
     assert 0 <= report["label_fidelity"] <= 1
     numbers = [value for value in report.values() if isinstance(value, float)]

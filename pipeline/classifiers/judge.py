@@ -1,5 +1,7 @@
 """The judge: the classifier that evaluates generators and is used for nothing else.
 
+A small pool has several judges, one for every fold (`evaluation.pool`).
+
 Its settings are fixed, since a measuring instrument that changes with the study measures nothing.
 Only a small pool shortens its training, which would repeat a few images thousands of times.
 """
@@ -7,7 +9,7 @@ Only a small pool shortens its training, which would repeat a few images thousan
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -47,3 +49,21 @@ def load_judge(state: Mapping[str, Tensor], spec: ImageSpec) -> CNN:
     judge = CNN(JUDGE, derive_seed("judge")).load(state, spec)
     judge.network.to(memory_format=torch.contiguous_format)
     return judge
+
+
+def judges_state(judges: Sequence[CNN]) -> dict[str, Tensor]:
+    """The states of several judges as one: names begin with the number of the judge."""
+    return {
+        f"{number}.{name}": value
+        for number, judge in enumerate(judges)
+        for name, value in judge.state().items()
+    }
+
+
+def load_judges(state: Mapping[str, Tensor], spec: ImageSpec) -> list[CNN]:
+    """The judges of a state of `judges_state`, in their order; none of an empty one."""
+    by_judge: dict[int, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        number, _, name = key.partition(".")
+        by_judge.setdefault(int(number), {})[name] = value
+    return [load_judge(by_judge[number], spec) for number in sorted(by_judge)]

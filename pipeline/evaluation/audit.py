@@ -1,205 +1,166 @@
 """How good synthetic images are: distances, copies, wrong labels and diversity, with flags.
 
-A judge, a classifier trained on half of the pool with all its labels, gives features and
-predictions; it never filters and never teaches. The other half of the pool is split in two:
-`reference`, which synthetic images are compared with, and `floor`, real images in place of the
-synthetic ones, so that every number has a value that real images get. The images of the
-replicate's labeled subset are left out of both. Where the pool is too small to train a judge, what
-depends on it is unknown (None), and the report says why. Arrays in, numbers out; knows no file.
+A judge, a classifier trained on a part of the pool with all its labels, gives features and
+predictions; it never filters and never teaches. Images of the pool that it has not seen are split
+in two: `reference`, which synthetic images are compared with, and `floor`, real images in place of
+the synthetic ones, so that every number has a value that real images get. The images of the
+replicate's labeled subset are left out of both. In a small pool there are several judges, each
+for a part of all images (`pool`): a synthetic image is judged by one of them, in turn. Where the
+pool is too small to train a judge, what depends on it is unknown (None), and the report says why.
+Arrays in, numbers out; knows no file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.images import BLACK, UNLABELED, Background, Images, LabeledImages, Labels, flat
-from pipeline.data.parts import Groups, assign_groups
+from pipeline.data.images import LabeledImages, Labels, joined
 from pipeline.evaluation import fidelity, memorization
-from pipeline.evaluation.fidelity import Features
-from pipeline.evaluation.metrics import share
-from pipeline.runtime.seeds import derive_seed, numpy_rng
+from pipeline.evaluation.embedding import (
+    SPACES,
+    EmbeddedImages,
+    Judge,
+    Sets,
+    compare,
+    in_turn,
+    joined_all,
+    merged,
+    with_pixels,
+)
+from pipeline.evaluation.metrics import share, wilson_interval
+from pipeline.evaluation.pool import Index, Pool, min_compared, why_untrained
+from pipeline.runtime.seeds import derive_seed
 
 DISTANCES = ("frechet", "kernel", "precision", "recall", "density", "coverage")
-SPACES = ("pixels", "features")
-MAX_COMPARED = 2000  # images per set: pairwise distances need n * n numbers
-SHARES = (0.5, 0.25, 0.25)  # of judge, reference and floor in the labeled images of the pool
-# A judge needs this many training images of every class. It is trusted from this skill on images
-# that it has not seen: (accuracy - chance) / (1 - chance), chance being the most frequent class.
-MIN_JUDGE_IMAGES = 10
+# A judge is trusted from this skill on images that it has not seen:
+# (accuracy - chance) / (1 - chance), chance being the share of the most frequent class.
 MIN_JUDGE_SKILL = 0.75
 
 Mask = NDArray[np.bool_]
 Report = dict[str, Any]  # numbers by name, None where there are too few images to compute one
 
 
-class Judge(Protocol):
-    """The part of a classifier that the audit uses."""
-
-    def predict_proba(self, images: Images) -> NDArray[np.float32]:
-        """Class probabilities (n, num_classes)."""
-
-    def embed(self, images: Images) -> Features:
-        """Features (n, d) of the images, in which distances are computed."""
-
-
 @dataclass(frozen=True)
-class Pool:
-    """The pool with all its labels, and its three parts as positions."""
+class Judged:
+    """Images, and whether a judge that has not seen them predicts their label, (n,)."""
 
     data: LabeledImages
-    judge: NDArray[np.int64]
-    reference: NDArray[np.int64]
-    floor: NDArray[np.int64]
+    correct: Mask | None  # None without judges
 
 
-def split_pool(
-    images: Images, labels: Labels, groups: Groups | None = None, background: Background = BLACK
-) -> Pool:
-    """The pool with its parts, the same at every call; unlabeled images are in none of them.
-
-    With `groups` (n,), no group is in two parts.
-    """
-    data = LabeledImages(images, labels, background=background)
-    labeled = np.flatnonzero(labels != UNLABELED)
-    rng = numpy_rng("audit", len(data))
-    if groups is not None:
-        wanted = np.outer(SHARES, np.bincount(labels[labeled]))
-        parts = assign_groups(labels[labeled], groups[labeled], wanted, rng)
-        return Pool(data, *(labeled[parts == part] for part in range(len(SHARES))))
-    order = rng.permutation(labeled)
-    half, quarter = len(order) // 2, len(order) // 4
-    return Pool(data, order[:half], order[half : half + quarter], order[half + quarter :])
+def held_out(pool: Pool, index: Index) -> LabeledImages:
+    """The images of the pool that an audit compares with; `index` is that of the subset."""
+    return pool.data.take(np.setdiff1d(pool.unseen, index))
 
 
-def why_untrained(pool: Pool) -> str | None:
-    """Why the pool cannot train a judge, in words, or None."""
-    counts = np.bincount(pool.data.labels[pool.judge], minlength=pool.data.num_classes)
-    if counts.min() >= MIN_JUDGE_IMAGES:
-        return None
-    return (
-        f"the pool leaves {counts.min()} images of a class to train a judge, and it needs "
-        f"{MIN_JUDGE_IMAGES} of each"
-    )
+def why_unknown(labels: Labels, correct: Mask) -> str | None:
+    """Why the judges cannot be trusted, in words, or None.
 
-
-def why_unknown(pool: Pool, judge: Judge | None) -> str | None:
-    """Why the judge cannot be trusted, in words, or None.
-
-    Its skill on the part `floor`, (accuracy - chance) / (1 - chance), must be at least
+    `labels` (n,) are those of real images that the judges have not seen, `correct` (n,) whether
+    they are predicted. The skill, (accuracy - chance) / (1 - chance), must be at least
     `MIN_JUDGE_SKILL`; chance is the share of the most frequent class.
     """
-    if judge is None:
-        return why_untrained(pool)
-    floor = pool.data.take(pool.floor)
-    if len(floor) == 0:
+    if len(labels) == 0:
         return "the pool leaves no image to test the judge with"
-    accuracy = float(agrees(judge, floor).mean())
-    chance = float(np.bincount(floor.labels).max() / len(floor))
+    accuracy, chance = float(correct.mean()), float(np.bincount(labels).max() / len(labels))
     if accuracy - chance >= MIN_JUDGE_SKILL * (1 - chance):
         return None
     return (
-        f"the judge is right on {accuracy:.0%} of {len(floor)} real images that it has not seen, "
+        f"the judge is right on {accuracy:.0%} of {len(labels)} real images that it has not seen, "
         f"and the most frequent class alone is {chance:.0%} of them"
     )
 
 
-@dataclass(frozen=True)
-class EmbeddedImages:
-    """Images as rows of pixels and of features, and their distance to the labeled subset."""
-
-    data: LabeledImages
-    points: dict[str, Features]  # by space, (n, d)
-    nearest: dict[str, Features]  # by space, distance to the nearest image of the subset, (n,)
-
-    def of(self, label: int) -> EmbeddedImages:
-        """The images of one class."""
-        mask = self.data.labels == label
-        return EmbeddedImages(
-            self.data.take(mask),
-            {space: points[mask] for space, points in self.points.items()},
-            {space: distances[mask] for space, distances in self.nearest.items()},
-        )
-
-
-def held_out(pool: Pool, index: NDArray[np.int64]) -> LabeledImages:
-    """The images of the pool that an audit compares with; `index` is that of the subset."""
-    return pool.data.take(np.setdiff1d(np.concatenate([pool.reference, pool.floor]), index))
-
-
 def audit(
     pool: Pool,
-    judge: Judge | None,
+    judges: Sequence[Judge],
     subset: LabeledImages,
-    index: NDArray[np.int64],
+    index: Index,
     synthetic: LabeledImages,
     rng: np.random.Generator,
 ) -> Report:
     """All measures of one replicate's synthetic images, and the flags that follow from them.
 
-    `index` are the positions of `subset` in the pool; `rng` chooses which images are compared.
-    Without a judge that can be trusted, what depends on it is None and `unknown` says why.
+    `judges` has one for every fold of the pool, or none. `index` are the positions of `subset` in
+    the pool; `rng` chooses which images are compared. Without judges that can be trusted, what
+    depends on them is None and `unknown` says why.
     """
-    if unknown := why_unknown(pool, judge):
-        judge = None
-    reference = pool.data.take(np.setdiff1d(pool.reference, index))
-    floor = pool.data.take(np.setdiff1d(pool.floor, index))
-    near = embed(judge, subset.images)
-    real, other, fake = (
-        embed_images(judge, subsample(data, MAX_COMPARED, rng), near)
-        for data in (reference, floor, synthetic)
-    )
+    real = judged(judges, [pool.data.take(fold.unseen) for fold in pool.folds])
+    unknown: str | None
+    if real.correct is None:
+        unknown = why_untrained(pool) or "no judge was trained"
+    elif unknown := why_unknown(real.data.labels, real.correct):
+        judges, real = (), Judged(real.data, None)
 
-    correct, correct_floor = (agrees(judge, data) if judge else None for data in (synthetic, floor))
-    collapsed = fidelity.collapsed_classes(synthetic, subset)
-    rows = [
-        {
-            "label": label,
-            **label_row(correct, synthetic.labels == label),
-            "label_fidelity_floor": share_of(correct_floor, floor.labels == label),
-            **variety_row(real.of(label), other.of(label), fake.of(label)),
-            "collapsed": label in collapsed,
-        }
-        for label in range(pool.data.num_classes)
+    parts = in_turn(synthetic, len(pool.folds))
+    made = judged(judges, parts)
+    trusted: Sequence[Judge | None] = judges or [None] * len(parts)
+    sets = [
+        compare(pool, fold, judge, index, part, rng)
+        for fold, judge, part in zip(pool.folds, trusted, parts, strict=True)
     ]
+    whole = merged(sets)
     report = {
-        **distance_report(real, other, fake),
-        **label_report(correct, correct_floor, pool.data.num_classes),
-        **copy_report(fake, real, ""),
-        **copy_report(other, real, "_floor"),
+        **distance_report(sets[0], pool.data.num_classes),
+        **label_report(made.correct, real.correct, pool.data.num_classes),
+        **copy_report(whole.fake, whole.real, ""),
+        **copy_report(whole.other, whole.real, "_floor"),
+        **real_limits(pool, sets, whole),
         "exact_copies": memorization.exact_copies(synthetic.images, subset.images),
-        "exact_copies_floor": memorization.exact_copies(floor.images, subset.images),
-        "classes": rows,
+        "exact_copies_floor": memorization.exact_copies(whole.other.data.images, subset.images),
+        "classes": class_rows(sets[0], whole, made, real, subset, pool.data.num_classes),
     }
     reason = {"unknown": unknown} if unknown else {}
     return report | {"flags": flags(report, len(synthetic))} | reason
 
 
-def subsample(data: LabeledImages, count: int, rng: np.random.Generator) -> LabeledImages:
-    """`count` random images of `data`, without repeats."""
-    return data.take(rng.permutation(len(data))[:count])
+def judged(judges: Sequence[Judge], parts: Sequence[LabeledImages]) -> Judged:
+    """The images part by part, and whether the judge of each part predicts their labels."""
+    correct = [agrees(judge, part) for judge, part in zip(judges, parts, strict=False)]
+    return Judged(joined_all(parts), np.concatenate(correct) if judges else None)
 
 
-def embed(judge: Judge | None, images: Images) -> dict[str, Features]:
-    """`images` as rows, in both spaces of `SPACES`; without a judge, in pixels alone."""
-    if len(images) == 0:
-        return dict.fromkeys(SPACES if judge else SPACES[:1], np.zeros((0, 1), dtype=np.float32))
-    features = {"features": judge.embed(images)} if judge else {}
-    return {"pixels": flat(images), **features}
+def real_limits(pool: Pool, sets: Sequence[Sets], whole: Sets) -> Report:
+    """The limits of near copies and of the score of every space, from real images of the pool.
+
+    A limit of a score is also raised where synthetic images lie close to any real image
+    (`memorization.fresh_score`).
+    """
+    labels, groups = pool.data.labels[whole.index], pool.groups[whole.index]
+    names = [f"copying_{space}_{end}" for space in SPACES for end in ("fresh", "limit")]
+    report: Report = dict.fromkeys(names)
+    for space in whole.real.nearest:
+        distances = np.concatenate([whole.real.nearest[space], whole.other.nearest[space]])
+        rng = np.random.default_rng(derive_seed("audit limits", space))
+        limits = memorization.real_limits(distances, labels, groups, len(whole.other.data), rng)
+        # Pixels are the same for all judges, so all folds are one set.
+        fresh = fresh_score([with_pixels(whole)] if space == "pixels" else sets, space)
+        report[f"copying_{space}_fresh"] = fresh
+        report[f"copying_{space}_limit"] = limits.score + max(0.0, (fresh or 0.5) - 0.5)
+        if space == "pixels":
+            report["near_copies_limit"] = limits.near
+    return report
 
 
-def embed_images(
-    judge: Judge | None, data: LabeledImages, reference: dict[str, Features]
-) -> EmbeddedImages:
-    """`data` with its distances to the subset, whose rows by space are `reference`."""
-    points = embed(judge, data.images)
-    nearest = {
-        space: fidelity.nearest_distance(points[space], reference[space]) for space in points
-    }
-    return EmbeddedImages(data, points, nearest)
+def fresh_score(sets: Sequence[Sets], space: str) -> float | None:
+    """`memorization.fresh_score` in one space, the mean over folds where it is known."""
+    scores = []
+    for at, part in enumerate(sets):
+        if min(len(part.real.data), len(part.other.data), len(part.fake.data)) == 0:
+            continue
+        real = np.concatenate([part.real.points[space], part.other.points[space]])
+        labels = np.concatenate([part.real.data.labels, part.other.data.labels])
+        fake, seed = part.fake, derive_seed("audit fresh", space, at)
+        scores.append(
+            memorization.fresh_score(real, labels, fake.points[space], fake.data.labels, seed)
+        )
+    known = [score for score in scores if score is not None]
+    return float(np.mean(known)) if known else None
 
 
 def agrees(judge: Judge, data: LabeledImages) -> Mask:
@@ -209,16 +170,18 @@ def agrees(judge: Judge, data: LabeledImages) -> Mask:
     return np.asarray(judge.predict_proba(data.images).argmax(axis=1) == data.labels)
 
 
-def distance_report(real: EmbeddedImages, other: EmbeddedImages, fake: EmbeddedImages) -> Report:
+def distance_report(sets: Sets, num_classes: int) -> Report:
     """All distances in the judge's features, between equally many images of each set.
 
-    None where there are too few images: a large budget leaves few images of the pool.
+    Of several judges those of the first are used. None with fewer images than `min_compared`, in a
+    small pool or where a large budget leaves few images of it.
     """
-    count = min(len(real.data), len(other.data), len(fake.data))
-    report: Report = {"num_compared": count}
+    real, other, fake = sets.real, sets.other, sets.fake
+    count, least = min(len(real.data), len(other.data), len(fake.data)), min_compared(num_classes)
+    report: Report = {"num_compared": count, "min_compared": least}
     for suffix, seen in (("", fake), ("_floor", other)):
         values: dict[str, float | None] = dict.fromkeys(DISTANCES)
-        if count > fidelity.NEIGHBORS and "features" in seen.points:
+        if count >= least and "features" in seen.points:
             first, second = (images.points["features"][:count] for images in (real, seen))
             values["frechet"] = fidelity.frechet_distance(first, second)
             values["kernel"] = fidelity.kernel_distance(first, second, derive_seed("kernel"))
@@ -265,10 +228,8 @@ def label_report(correct: Mask | None, correct_floor: Mask | None, num_classes: 
         **dict.fromkeys(("wrong_label_frac", "wrong_label_frac_low", "wrong_label_frac_high")),
     }
     if correct is not None and correct_floor is not None and len(correct) and len(correct_floor):
-        low, high = fidelity.wilson_interval(int(correct.sum()), len(correct))
-        floor_low, floor_high = fidelity.wilson_interval(
-            int(correct_floor.sum()), len(correct_floor)
-        )
+        low, high = wilson_interval(int(correct.sum()), len(correct))
+        floor_low, floor_high = wilson_interval(int(correct_floor.sum()), len(correct_floor))
         for name, agreed, floor in (
             ("wrong_label_frac", correct.mean(), correct_floor.mean()),
             ("wrong_label_frac_low", high, floor_low),
@@ -282,7 +243,7 @@ def label_row(correct: Mask | None, inside: Mask) -> Report:
     """The label fidelity of one class, whose images are `inside`, with its 95 % interval."""
     count, low, high = int(inside.sum()), None, None
     if correct is not None and count:
-        low, high = fidelity.wilson_interval(int(correct[inside].sum()), count)
+        low, high = wilson_interval(int(correct[inside].sum()), count)
     return {
         "num_images": count,
         "label_fidelity": share_of(correct, inside),
@@ -291,19 +252,49 @@ def label_row(correct: Mask | None, inside: Mask) -> Report:
     }
 
 
-def variety_row(real: EmbeddedImages, other: EmbeddedImages, fake: EmbeddedImages) -> Report:
-    """Coverage, recall, diversity and copying of one class, for synthetic and for real images.
+def class_rows(
+    first: Sets, whole: Sets, made: Judged, real: Judged, subset: LabeledImages, num_classes: int
+) -> list[Report]:
+    """One row per class, from the sets of the first fold and of all, and the judged images.
 
-    Coverage and recall depend on the number of images, so all sets are cut to the same size.
+    A class is not called collapsed if real images of it are as much alike.
+    """
+    alike = fidelity.collapsed_classes(joined(whole.real.data, whole.other.data), subset)
+    collapsed = {*fidelity.collapsed_classes(made.data, subset)} - {*alike}
+    return [
+        {
+            "label": label,
+            **label_row(made.correct, made.data.labels == label),
+            "label_fidelity_floor": share_of(real.correct, real.data.labels == label),
+            **coverage_row(first.real.of(label), first.other.of(label), first.fake.of(label)),
+            **variety_row(whole.real.of(label), whole.other.of(label), whole.fake.of(label)),
+            "collapsed": label in collapsed,
+        }
+        for label in range(num_classes)
+    ]
+
+
+def coverage_row(real: EmbeddedImages, other: EmbeddedImages, fake: EmbeddedImages) -> Report:
+    """Coverage and recall of one class, for synthetic and for real images.
+
+    They depend on the number of images, so all sets are cut to the same size. None with fewer
+    images than `min_compared` of one class.
     """
     count = min(len(real.data), len(other.data), len(fake.data))
     row: Report = {}
     for suffix, seen in (("", fake), ("_floor", other)):
         row[f"coverage{suffix}"] = row[f"recall{suffix}"] = None
-        if count > fidelity.NEIGHBORS and "features" in seen.points:
+        if count >= min_compared(1) and "features" in seen.points:
             first, second = (images.points["features"][:count] for images in (real, seen))
             values = fidelity.prdc(first, second)
             row |= {f"{name}{suffix}": values[name] for name in ("coverage", "recall")}
+    return row
+
+
+def variety_row(real: EmbeddedImages, other: EmbeddedImages, fake: EmbeddedImages) -> Report:
+    """Diversity and copying of one class, for synthetic and for real images."""
+    row: Report = {}
+    for suffix, seen in (("", fake), ("_floor", other)):
         row[f"spread{suffix}"] = fidelity.diversity(seen.data.images, real.data.images)
         for space in SPACES:
             row[f"copying_{space}{suffix}"] = None
@@ -320,13 +311,17 @@ def flags(report: Report, num_images: int) -> list[str]:
     lower bound. `collapsed`: a class with almost no diversity.
     """
     tests = [
-        memorization.Copying(report[f"copying_{space}"], report[f"copying_{space}_p"])
+        (
+            memorization.Copying(report[f"copying_{space}"], report[f"copying_{space}_p"]),
+            report[f"copying_{space}_limit"],
+        )
         for space in SPACES
         if report[f"copying_{space}"] is not None
     ]
     exact_frac = report["exact_copies"] / max(num_images, 1)
+    near = (report["near_copies_frac"], report["near_copies_limit"])
     raised = {
-        "copies": memorization.is_copied(exact_frac, report["near_copies_frac"], tests),
+        "copies": memorization.is_copied(exact_frac, near, tests),
         "wrong_labels": (report["wrong_label_frac_low"] or 0) > fidelity.MAX_WRONG_FRAC,
         "collapsed": any(row["collapsed"] for row in report["classes"]),
     }

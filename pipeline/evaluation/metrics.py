@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 from sklearn import metrics as sklearn_metrics
 
 from pipeline.data.images import Labels
@@ -81,6 +82,12 @@ def ece(labels: Labels, probabilities: Probabilities) -> float:
 def share(holds: NDArray[np.bool_]) -> float | None:
     """Share of True values, 0..1; None if there are no values."""
     return float(holds.mean()) if len(holds) else None
+
+
+def wilson_interval(count: int, total: int) -> tuple[float, float]:
+    """95 % confidence interval of a share, from `count` of `total` > 0. Source: Wilson (1927)."""
+    interval = binomtest(count, total).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 METRICS: dict[str, Metric] = {

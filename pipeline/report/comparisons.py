@@ -95,6 +95,22 @@ def deltas_table(trials: pd.DataFrame, params: Params, overlaps: Overlaps) -> pd
     return table.assign(**last)
 
 
+def compared_alone(
+    trials: pd.DataFrame, key: Mapping[str, Any], params: Params, overlap: float
+) -> dict[str, Any]:
+    """One comparison that is not in the table of deltas, with its verdict.
+
+    `key` has the `COMPARISON` columns, and `overlap` is the share of images that two seeds have in
+    common. The p-value is not corrected, so this is for conditions that an arm has to meet besides
+    its corrected comparisons, which makes them stricter.
+    """
+    scores, key = by_cell(trials), dict(key)
+    deltas = differences(scores, key, params)
+    row = _compare(scores, key, deltas, params, {key["budget"]: overlap})
+    row |= {"p_holm": row["p_value"], "failed_controls": ""}
+    return row | {"verdict": _judge(row, deltas, params)}
+
+
 def least_adjusted_p(params: Params) -> float:
     """The smallest p that Holm's correction can leave of the study's largest family.
 

@@ -69,3 +69,8 @@ def format_seconds(seconds: float) -> str:
     if seconds < 2 * HOUR:
         return f"{seconds / MINUTE:.1f} min"
     return f"{seconds / HOUR:.1f} h"
+
+
+def as_written(value: Any) -> Any:
+    """A number as the CSV files have it, so that both readers print the same digits."""
+    return float(f"{value:.6f}") if isinstance(value, float) else value

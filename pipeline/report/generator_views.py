@@ -150,9 +150,30 @@ def memorization(results: ReportTables) -> Table:
         Column("copying, pixels", "copying_pixels", with_floor("%.2f")),
         Column("copying, features", "copying_features", judged(with_floor("%.2f"))),
         Column("nearest labeled image", "nearest_drawn", with_floor("%.1f")),
+        Column("copies above", "near_copies_limit", copy_limits),
         left("flags", "flags", counted(lambda flag: FLAGS[flag])),
     ]
     return table("Memorization", columns, seed_means(results.fidelity, "flags"))
+
+
+def copy_limits(row: Row, key: str) -> str:
+    """The limits above which images count as copied: near copies, scores in pixels and features."""
+    near = number("%.1f %%", 100)(row, key)
+    scores = [number("%.2f")(row, f"copying_{space}_limit") for space in ("pixels", "features")]
+    return MISSING if near == MISSING else "; ".join([near, *scores])
+
+
+def min_compared(results: ReportTables) -> int:
+    """How many images of each set the distances need; 0 where no audit says so."""
+    return int(results.fidelity.get("min_compared", pd.Series([0])).fillna(0).max())
+
+
+def is_blank(results: ReportTables) -> bool:
+    """Whether an audit left distances out because it had too few images, though it has a judge."""
+    fidelity = results.fidelity
+    if "num_compared" not in fidelity or not min_compared(results):
+        return False
+    return bool((fidelity["num_compared"] < fidelity["min_compared"]).any())
 
 
 def classes(results: ReportTables, class_names: list[str]) -> Table:

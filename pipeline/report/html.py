@@ -25,6 +25,8 @@ from pipeline.report import (
     generator_views,
     ranking,
     resolution,
+    teacher_views,
+    teacher_words,
     verdicts,
     views,
 )
@@ -96,7 +98,14 @@ def answers(results: ReportTables, timings: pd.DataFrame, params: Params) -> dic
     claims = rows[is_main & is_claim & (rows["arm"] != rows["baseline"])]
     equivalents: list[dict[Any, Any]] = results.worth.to_dict("records")
     found = Tables(
-        results.deltas, results.diagnostics, results.worth, results.trials, timings, results.classes
+        results.deltas,
+        results.diagnostics,
+        results.worth,
+        results.trials,
+        timings,
+        results.classes,
+        results.teachers,
+        results.teachers_classes,
     )
     return {
         "recommendations": recommend(found, params),
@@ -113,7 +122,7 @@ def evidence(
     results: ReportTables, timings: pd.DataFrame, params: Params, class_names: list[str]
 ) -> dict[str, Any]:
     """The tables of the page, and the few facts that its notes need."""
-    teachers: list[dict[Any, Any]] = views.teacher_means(results).to_dict("records")
+    teachers: list[dict[Any, Any]] = teacher_views.teacher_means(results).to_dict("records")
     compared = results.deltas[results.deltas["baseline"] != params.report.baseline]["arm"]
     return {
         "controls": views.control_arms(results, params),
@@ -132,13 +141,19 @@ def evidence(
         "without_failures": views.without_failures(results, params),
         "fidelity": generator_views.fidelity(results),
         "memorization": generator_views.memorization(results),
+        "min_compared": generator_views.min_compared(results),
+        "has_blank_distances": generator_views.is_blank(results),
         "classes": generator_views.classes(results, class_names),
         "health": generator_views.health(results),
         "warnings": generator_views.warning_meanings(),
         "tuning": generator_views.tuning(results, params),
         "augmentations": results.augmentations,
         "compared_generators": {params.arms[arm].generator for arm in compared},
-        "teachers": views.teachers(results),
+        "teachers": teacher_views.teachers(results, params),
+        "teacher_classes": teacher_views.teacher_classes(results),
+        "teacher_warnings": teacher_words.warnings(
+            results.teachers, results.teachers_classes, params
+        ),
         "num_unlabeled": min((row["num_unlabeled"] for row in teachers), default=0),
         "distance_warnings": [text for row in teachers if (text := captions.distance_warning(row))],
         "filters": views.filters(results, params),

@@ -2,9 +2,12 @@
 
 Pure functions over the report's tables; the terminal and the page print the same sentences. An arm
 is recommended only if it is a gain over the baseline and better than its reference, where it has
-one; among those the one with the highest mean of `report.metric`. A reference that is below the
-baseline blocks no arm that beats both. An arm whose controls failed, that was not judged, or that
-only measures is never recommended. A recommended arm that is worse on a class says so.
+one, and an arm with images of a generator or labels of a teacher only if it is also better than the
+best arm of labeled images alone (`alternatives`); among those the one with the highest mean of
+`report.metric`. A reference that is below the baseline blocks no arm that beats both, and to be
+better than it is no evidence by itself. An arm whose controls failed, that was not judged, or that
+only measures is never recommended. A recommended arm that is worse on a class says so, and so does
+one that learned from labels of a teacher that must not be trusted.
 """
 
 from __future__ import annotations
@@ -16,12 +19,13 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.config.arms import SmoteArm
 from pipeline.config.schema import Params
 from pipeline.evaluation.statistics import SEEDS_FOR_A_CLAIM
+from pipeline.report.alternatives import WON, Hurdles, comparisons_to_win, over_the_reference
 from pipeline.report.class_words import harmed_classes
 from pipeline.report.formatting import (
     Row,
+    as_written,
     format_budget,
     format_seconds,
     format_seeds,
@@ -29,6 +33,8 @@ from pipeline.report.formatting import (
     percent,
     points,
 )
+from pipeline.report.recipes import added_images, cost, describe
+from pipeline.report.teacher_words import labeling_teacher, warning
 from pipeline.report.verdicts import (
     NO_LABEL_EQUIVALENT,
     VERDICTS,
@@ -36,9 +42,6 @@ from pipeline.report.verdicts import (
     needed_seeds,
     unusable,
 )
-from pipeline.trials.layout import filter_teacher
-
-MAKING_STAGES = ("train_teacher", "train_generator", "tune", "synthesize")
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Tables:
     """The tables that a recommendation is computed from, as the report writes them.
 
     `timings` may be empty: seconds are known only where trials were computed on this machine.
-    `classes` is empty in reports of an earlier version.
+    `classes` and the tables of teachers are empty in reports of an earlier version.
     """
 
     deltas: pd.DataFrame
@@ -55,6 +58,8 @@ class Tables:
     trials: pd.DataFrame
     timings: pd.DataFrame
     classes: pd.DataFrame = field(default_factory=pd.DataFrame)
+    teachers: pd.DataFrame = field(default_factory=pd.DataFrame)
+    teachers_classes: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)
@@ -93,11 +98,7 @@ def _rows(tables: Tables, params: Params) -> list[dict[str, Any]]:
     keys = ["classifier", "arm", "baseline", "budget"]
     needed = tables.diagnostics[[*keys, "seeds_to_decide", "seeds_for_power"]]
     rows: list[dict[Any, Any]] = deltas.merge(needed, on=keys, how="left").to_dict("records")
-    return [{str(name): _as_written(value) for name, value in row.items()} for row in rows]
-
-
-def _as_written(value: Any) -> Any:
-    return float(f"{value:.6f}") if isinstance(value, float) else value
+    return [{str(name): as_written(value) for name, value in row.items()} for row in rows]
 
 
 def _recommend(cell: Sequence[Row], tables: Tables, params: Params) -> Recommendation:
@@ -107,39 +108,40 @@ def _recommend(cell: Sequence[Row], tables: Tables, params: Params) -> Recommend
         for row in cell
         if row["baseline"] == baseline != row["arm"] and params.arms[row["arm"]].role == "claim"
     ]
-    references = {row["arm"]: row for row in cell if row["baseline"] != baseline}
-    is_shown = [row for row in claims if _is_shown(row, references)]
-    best_first = sorted(is_shown, key=lambda row: -row["mean_arm"])
+    hurdles = comparisons_to_win(cell, claims, tables.trials, tables.diagnostics, params)
+    best_first = sorted(
+        (row for row in claims if _is_shown(row, hurdles)), key=lambda row: -row["mean_arm"]
+    )
     classifier, budget = cell[0]["classifier"], cell[0]["budget"]
     scope = f"{classifier} with {format_budget(budget)}"
 
     sentences: list[str] = []
     best = best_first[0] if best_first else None
     if best is None:
-        sentences += _nothing(scope, cell, claims, references, params)
+        sentences += _nothing(scope, cell, claims, hurdles, params)
     else:
-        sentences += _use(scope, best, references, tables, params)
+        sentences += _use(scope, best, hurdles, tables, params)
         sentences += _without_unlabeled(best, best_first, params)
-        sentences += _why_no_added_images(best, claims, references, params)
+        sentences += _why_no_added_images(best, claims, hurdles, params)
+    sentences += _better_than_the_reference(cell, tables, params)
+    sentences += _distrusted(best, claims, tables, params)
     sentences += _invalid(claims)
     sentences += _more_labels(cell, tables, params)
     return Recommendation(classifier, budget, best["arm"] if best else None, tuple(sentences))
 
 
-def _is_shown(row: Row, references: dict[str, Row]) -> bool:
-    """Whether an arm is a gain over the baseline and beats its reference, where it has one.
+def _is_shown(row: Row, hurdles: Hurdles) -> bool:
+    """Whether an arm is a gain over the baseline and wins all other comparisons that it has to.
 
     A reference below the baseline is no evidence for the added images, but it takes nothing from a
     gain over the baseline.
     """
-    reference = references.get(row["arm"])
-    beaten = ("gain", "weak reference")
-    return row["verdict"] == "gain" and (reference is None or reference["verdict"] in beaten)
+    return row["verdict"] == "gain" and all(
+        found["verdict"] in WON for found in hurdles[row["arm"]]
+    )
 
 
-def _use(
-    scope: str, row: Row, references: dict[str, Row], tables: Tables, params: Params
-) -> list[str]:
+def _use(scope: str, row: Row, hurdles: Hurdles, tables: Tables, params: Params) -> list[str]:
     """The recommended arm, what its added images contribute and cost, its label equivalent."""
     arm = row["arm"]
     failed = f" ({row['num_failed']} of {row['n']} seeds failed)" if row["num_failed"] else ""
@@ -148,15 +150,17 @@ def _use(
     price = "" if math.isnan(seconds) else f"{format_seconds(seconds)} per replicate"
     sentences = [first + "."]
     sentences += harmed_classes(tables.classes, row)
-    made = _added_images(arm, params)
-    reference = references.get(arm)
-    if reference and reference["verdict"] != "weak reference":
-        contribution = _contribution(reference, made, params)
+    made = added_images(arm, params)
+    weak = [found for found in hurdles[arm] if found["verdict"] == "weak reference"]
+    sentences += [_worse_than_nothing(row, found, made) for found in weak]
+    others = [found for found in hurdles[arm] if found["verdict"] != "weak reference"]
+    if others:
+        # Of several, the comparison with the best arm decides.
+        hardest = max(others, key=lambda found: found["mean_baseline"])
+        contribution = _contribution(hardest, made, params)
         sentences.append(f"{contribution}{f' for {price}' if price else ''}.")
     else:
-        if reference:
-            sentences.append(_worse_than_nothing(row, reference, made))
-        elif made and params.reference(arm) is None:
+        if not weak and made and params.reference(arm) is None:
             sentences.append(f"It has no reference, so what the {made} contribute is unknown.")
         if price:
             sentences.append(f"It takes {price}.")
@@ -189,7 +193,8 @@ def _worse_than_nothing(row: Row, reference: Row, made: str) -> str:
     worse = "worse" if accuracy != nothing else "no better"
     return (
         f"Its reference {reference['baseline']} ({accuracy}) is itself {worse} than doing nothing "
-        f"({nothing}), so what the {made or 'change'} contribute{'' if made else 's'} is unknown."
+        f"({nothing}), so to be better than it ({_change(reference)}) is no evidence for the "
+        f"{made or 'change'}; the gain over {row['baseline']} is."
     )
 
 
@@ -205,26 +210,27 @@ def _without_unlabeled(best: Row, best_first: Sequence[Row], params: Params) -> 
 
 
 def _why_no_added_images(
-    best: Row, claims: Sequence[Row], references: dict[str, Row], params: Params
+    best: Row, claims: Sequence[Row], hurdles: Hurdles, params: Params
 ) -> list[str]:
     """Why no arm with synthetic or pseudo-labeled images is recommended, by the best of them."""
-    made = [row for row in claims if _added_images(row["arm"], params)]
-    if _added_images(best["arm"], params) or not made:
+    made = [row for row in claims if added_images(row["arm"], params)]
+    if added_images(best["arm"], params) or not made:
         return []
-    shown = [row for row in made if _is_shown(row, references)]
+    shown = [row for row in made if _is_shown(row, hurdles)]
     if shown:
         row = max(shown, key=lambda row: row["mean_arm"])
         return [f"{row['arm']} helps as well, but less: {_scores(row)}."]
     row = max(made, key=lambda row: row["mean_arm"])
-    what = _added_images(row["arm"], params).capitalize()
-    return [f"{what} are not shown to improve this: {_judgment(row, references)}."]
+    what = added_images(row["arm"], params).capitalize()
+    judged = f"{what} are not shown to improve this: {_judgment(row, hurdles)}."
+    return [judged, *_only_beats_harm(row, hurdles)]
 
 
 def _nothing(
     scope: str,
     cell: Sequence[Row],
     claims: Sequence[Row],
-    references: dict[str, Row],
+    hurdles: Hurdles,
     params: Params,
 ) -> list[str]:
     """Nothing is shown to help, and what the best arm lacks."""
@@ -248,8 +254,48 @@ def _nothing(
         metric = params.report.metric
         arm = f"The arm with the highest {metric_name(metric)}"
         arm = "The most accurate arm" if metric == "accuracy" else arm
-        sentences.append(f"{arm}: {_judgment(row, references)}.")
+        sentences.append(f"{arm}: {_judgment(row, hurdles)}.")
+        sentences += _only_beats_harm(row, hurdles)
     return sentences
+
+
+def _only_beats_harm(row: Row, hurdles: Hurdles) -> list[str]:
+    """That an arm which is not recommended is better than a reference that harms."""
+    return [
+        f"That {row['arm']} is better than {found['baseline']} ({_change(found)}) shows only that "
+        f"{found['baseline']} harms: with {percent(found['mean_baseline'])} it is itself worse "
+        f"than {row['baseline']} ({percent(row['mean_baseline'])})."
+        for found in hurdles[row["arm"]]
+        if found["verdict"] == "weak reference" and row["verdict"] != "gain"
+    ]
+
+
+def _better_than_the_reference(cell: Sequence[Row], tables: Tables, params: Params) -> list[str]:
+    """Another arm of labeled images alone that is shown to be better than `report.reference`."""
+    found = over_the_reference(cell, tables.trials, tables.diagnostics, params)
+    if found is None:
+        return []
+    scores = f"{percent(found['mean_baseline'])} to {percent(found['mean_arm'])}"
+    return [
+        f"The reference {found['baseline']} is not the best that the labeled images alone allow: "
+        f"{found['arm']} is better ({scores}, {_change(found)}), and arms with other images have "
+        "to beat it as well."
+    ]
+
+
+def _distrusted(
+    best: Row | None, claims: Sequence[Row], tables: Tables, params: Params
+) -> list[str]:
+    """That the labels of a teacher must not be trusted, for the arm that the text is about."""
+    taught = [row for row in claims if labeling_teacher(params, row["arm"])]
+    if best is not None and best in taught:
+        taught = [best]
+    if not taught:
+        return []
+    row = max(taught, key=lambda row: row["mean_arm"])
+    teacher = str(labeling_teacher(params, row["arm"]))
+    text = warning(tables.teachers, tables.teachers_classes, teacher, row["budget"])
+    return [text] if text else []
 
 
 def _fewest_seeds(claims: Sequence[Row]) -> int:
@@ -258,9 +304,10 @@ def _fewest_seeds(claims: Sequence[Row]) -> int:
     return int(min(known, default=SEEDS_FOR_A_CLAIM))
 
 
-def _judgment(row: Row, references: dict[str, Row]) -> str:
+def _judgment(row: Row, hurdles: Hurdles) -> str:
     """Why an arm is not recommended: the comparison that decides it, with its numbers."""
-    reference = references.get(row["arm"], row)
+    lost = [found for found in hurdles[row["arm"]] if found["verdict"] not in WON]
+    reference = lost[0] if lost else row
     if row["verdict"] != "gain" and reference["verdict"] != "harm":
         reference = row
     if reference["verdict"] == "not judged":
@@ -304,7 +351,7 @@ def _more_labels(cell: Sequence[Row], tables: Tables, params: Params) -> list[st
     larger = [int(other) for other in means.index if other > budget]
     if not larger:
         return []
-    change = _as_written(float(means[min(larger)] - means[budget]))
+    change = as_written(float(means[min(larger)] - means[budget]))
     return [
         f"Instead, {min(larger) - budget} more labels per class would give {points(change, 1)} "
         "points, by the learning curve."
@@ -323,58 +370,3 @@ def _change(row: Row) -> str:
         return f"{points(row['delta'], 1)} points"
     low, high = points(row["ci_low"], 1), points(row["ci_high"], 1)
     return f"{points(row['delta'], 1)} [{low}, {high}] points"
-
-
-def describe(arm: str, params: Params) -> str:
-    """The training set of an arm in words: `affine augmentation plus images of dcgan`."""
-    recipe = params.arms[arm]
-    parts = [f"{recipe.transform} augmentation"] if recipe.transform != "none" else []
-    if recipe.discriminator_of:
-        parts.append(f"initialization from the discriminator of {recipe.discriminator_of}")
-    elif recipe.generator:
-        parts.append(f"images of {recipe.generator}")
-    elif recipe.teacher:
-        parts.append(f"images with pseudo-labels of {recipe.teacher}")
-    elif isinstance(recipe, SmoteArm):
-        parts.append("images interpolated by SMOTE")
-    elif not parts:
-        parts.append("repeated images" if recipe.adds_images else "the labeled images alone")
-    text = " plus ".join(parts) + ("" if recipe.real else ", without the labeled images")
-    text += ", every class filled up to the largest" if recipe.balances else ""
-    text += ", with balanced class weights" if recipe.class_weights == "balanced" else ""
-    return text if params.regime(arm) == "labeled" else f"{text}, using unlabeled images"
-
-
-def _added_images(arm: str, params: Params) -> str:
-    """`synthetic images` or `pseudo-labeled images`, if an arm adds such; else empty."""
-    recipe = params.arms[arm]
-    if not recipe.adds_images:
-        return ""
-    if recipe.generator:
-        return "synthetic images"
-    return "pseudo-labeled images" if recipe.teacher else ""
-
-
-def cost(arm: str, budget: int, timings: pd.DataFrame, params: Params) -> float:
-    """Seconds of the models and images that an arm needs, for one replicate; NaN where unknown.
-
-    The sum over stages of the median trial at `budget`: train_teacher, train_generator, tune and
-    synthesize, of the arm's generator and of the teachers that label or filter its images.
-    """
-    recipe = params.arms[arm]
-    generator = recipe.generator or recipe.discriminator_of
-    teacher = params.generators[generator].teacher if generator else recipe.teacher
-    items = {generator, teacher} - {None}
-    if generator and recipe.filter != "none":
-        items.add(filter_teacher(params, generator))
-
-    used = timings[
-        timings["stage"].isin(MAKING_STAGES)
-        & timings["item"].isin(items)
-        & (timings["budget"] == budget)
-    ]
-    trained = {*used[used["stage"].str.startswith("train_")]["item"]}
-    if not items or not items <= trained:
-        return math.nan
-    medians = used["seconds"].astype(float).groupby([used["stage"], used["item"]]).median()
-    return _as_written(float(medians.sum()))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config.schema import Params
-from pipeline.report import classes, comparisons, families, ranking, tables
+from pipeline.report import classes, comparisons, families, ranking, tables, teachers
 from pipeline.report.choices import choice_sentences
 from pipeline.report.diagnostics import diagnostics_table
 from pipeline.report.label_equivalents import label_equivalent_table
@@ -36,6 +36,7 @@ class ReportTables:
     fidelity_classes: pd.DataFrame
     tuning: pd.DataFrame
     teachers: pd.DataFrame
+    teachers_classes: pd.DataFrame
     filters: pd.DataFrame
     failures: pd.DataFrame
     ranking: pd.DataFrame
@@ -61,6 +62,7 @@ def build_tables(params: Params, root: Path, dataset: str) -> ReportTables:
     deltas = comparisons.deltas_table(trials, params, overlaps)
     fidelity = tables.fidelity_table(params, root, trials)
     by_name = families.families(params, root)
+    known = classes.about(params, root)
     results = ReportTables(
         trials=trials,
         deltas=deltas,
@@ -69,12 +71,13 @@ def build_tables(params: Params, root: Path, dataset: str) -> ReportTables:
         fidelity=fidelity,
         fidelity_classes=tables.classes_table(params, root),
         tuning=tables.tuning_table(params, root),
-        teachers=tables.teachers_table(params, root),
+        teachers=teachers.teachers_table(params, root),
+        teachers_classes=teachers.teachers_classes_table(params, root, known.names),
         filters=tables.filters_table(scored),
         failures=tables.failures_table(params, root),
         ranking=ranking.ranking_table(trials, deltas, fidelity, params, overlaps),
         health=families.health_table(params, root),
-        classes=classes.recall_table(scored, deltas, params, overlaps, classes.about(params, root)),
+        classes=classes.recall_table(scored, deltas, params, overlaps, known),
         confusions=tables.confusions(scored, params.report.primary.budget),
         kinds={name: family.kind for name, family in by_name.items() if family.kind},
         augmentations={

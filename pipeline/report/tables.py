@@ -30,21 +30,6 @@ from pipeline.trials.store import TIMINGS
 FAILURE_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "reason"]
 TIMING_COLUMNS = ["stage", "item", "classifier", "budget", "seed", "seconds", "images_per_s"]
 TUNED = ["latent_std", "min_probability"]
-# What the evaluation of a teacher writes, by replicate.
-TEACHER_COLUMNS = [
-    "teacher",
-    "budget",
-    "seed",
-    "num_unlabeled",
-    "label_accuracy",
-    "sure_frac",
-    "sure_accuracy",
-    "foreign_frac",
-    "foreign_labeled_frac",
-    "foreign_sure_frac",
-    "strangeness_auroc",
-    "remoteness",
-]
 # Columns with two names, the former one and the present one.
 ALIASES = {
     "sure_frac": "confident_frac",
@@ -262,17 +247,6 @@ def audits(params: Params, root: Path) -> Iterator[tuple[dict[str, Any], Audit]]
     files = by_replicate(params.generators, "data/audit", ".json", "generator", params, root)
     for columns, path in files:
         yield columns, read_json(path) if path is not None else {}
-
-
-def teachers_table(params: Params, root: Path) -> pd.DataFrame:
-    """One row per teacher and replicate: how accurate its labels are."""
-    files = by_replicate(params.teachers, "data/audit", ".json", "teacher", params, root)
-    rows = []
-    for columns, path in files:
-        if path is not None:
-            rows.append({**columns, **read_json(path)})
-    table = with_aliases(pd.DataFrame(rows))
-    return as_table(table.to_dict("records"), TEACHER_COLUMNS, ["teacher"])
 
 
 def fidelity_table(params: Params, root: Path, trials: pd.DataFrame) -> pd.DataFrame:

@@ -50,6 +50,9 @@ TEXT = (
     "stage",
     "item",
     "class_name",
+    "teacher",
+    "flags",
+    "choice",
 )
 TEXT_COLUMNS = ("classifier", "arm", "verdict", "generator")
 TABLES_OF_LIMITS = ("deltas", "diagnostics")
@@ -79,9 +82,9 @@ def read_timings(root: Path) -> pd.DataFrame:
     return read_table(path) if path.exists() else pd.DataFrame(columns=columns)
 
 
-def read_classes(root: Path) -> pd.DataFrame:
-    """The recalls per class that the report wrote; empty in one of an earlier version."""
-    path = root / "reports/classes.csv"
+def read_optional(root: Path, name: str) -> pd.DataFrame:
+    """The table `reports/<name>.csv`; empty where a report of an earlier version has none."""
+    path = root / f"reports/{name}.csv"
     return read_table(path) if path.exists() else pd.DataFrame()
 
 
@@ -91,9 +94,8 @@ def recommendations(root: Path, params: Params) -> list[Recommendation]:
         read_table(require(root / f"reports/{name}.csv", "report"))
         for name in ("deltas", "diagnostics", "worth", "trials")
     )
-    tables = Tables(
-        deltas, diagnostics, equivalents, trials, read_timings(root), read_classes(root)
-    )
+    more = [read_optional(root, name) for name in ("classes", "teachers", "teachers_classes")]
+    tables = Tables(deltas, diagnostics, equivalents, trials, read_timings(root), *more)
     return recommend(tables, params)
 
 
@@ -224,7 +226,7 @@ def show(root: Path, params: Params) -> None:
         print(verdicts.sentence(row, params.report.confidence_level))
     for _, row in read_table(require(root / "reports/worth.csv", "report")).iterrows():
         print(verdicts.label_equivalent_sentence(row))
-    if line := class_words.summary(read_classes(root), params):
+    if line := class_words.summary(read_optional(root, "classes"), params):
         print(line)
     has_page = (root / PAGE).exists()
     print(f"\nreport: {root / PAGE if has_page else 'none yet, `make run` makes it'}")

@@ -13,7 +13,6 @@ from pipeline.report.captions import REGIMES
 from pipeline.report.columns import (
     BUDGET,
     PERCENT,
-    SHARE,
     Column,
     Table,
     interval,
@@ -143,33 +142,6 @@ def without_failures(results: ReportTables, params: Params) -> list[str]:
             f"{rest if row['completed_n'] else 'no seed is left'}."
         )
     return sentences
-
-
-def teachers(results: ReportTables) -> Table:
-    """How accurate the pseudo-labels are; with the columns of unknown classes if there are such."""
-    rows = teacher_means(results)
-    columns = [
-        left("teacher", "teacher"),
-        BUDGET,
-        Column("unlabeled images", "num_unlabeled", number("%.0f")),
-        Column("label accuracy", "label_accuracy", number("%.2f %%", 100)),
-        Column("confident", "confident_frac", PERCENT),
-        Column("accuracy of confident", "confident_accuracy", number("%.2f %%", 100)),
-        Column("distance rank", "distance_rank", SHARE),
-    ]
-    if (rows["unknown_frac"] > 0).any():
-        columns += [
-            Column("unknown classes", "unknown_frac", PERCENT),
-            Column("unknown among labeled", "unknown_labeled_frac", PERCENT),
-            Column("unknown among confident", "unknown_confident_frac", number("%.2f %%", 100)),
-            Column("OOD AUROC", "ood_auroc", number("%.3f")),
-        ]
-    return table("Pseudo-label accuracy", columns, rows)
-
-
-def teacher_means(results: ReportTables) -> pd.DataFrame:
-    """The teachers' table, averaged over seeds."""
-    return means(results.teachers, ["teacher", "budget"])
 
 
 def filters(results: ReportTables, params: Params) -> Table:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.classifiers.judge import load_judge
+from pipeline.classifiers.judge import load_judges
 from pipeline.config.schema import Params
 from pipeline.data.images import read_images
 from pipeline.evaluation.audit import audit, held_out
@@ -54,8 +54,8 @@ def evaluate(spec: Spec, paths: Mapping[str, Path], scratch: Path) -> Result:
     """Compare the synthetic images of one replicate with held-out real ones."""
     pool = read_pool(paths["pool"], paths["labels"])
     weights = read_weights(paths["judge"])
-    trained = load_judge(weights, pool.data.spec()) if weights else None
+    judges = load_judges(weights, pool.data.spec())
     labeled, index = read_images(paths["subset"]), read_npz(paths["subset"])["index"]
     rng = np.random.default_rng(spec.seed)
-    report = audit(pool, trained, labeled, index, read_images(paths["synthetic"]), rng)
+    report = audit(pool, judges, labeled, index, read_images(paths["synthetic"]), rng)
     return Result({".json": to_json(report).encode()}, held_out(pool, index))

@@ -1,6 +1,7 @@
 """evaluate_teacher@<teacher>: how accurate a teacher's labels are.
 
-`data/audit/<teacher>/` gets one `.json` per replicate. Reads the labels of the pool, which no
+`data/audit/<teacher>/` gets one `.json` per replicate: measures of all labels and of every class,
+and `flags`, the reasons why the labels must not be trusted. Reads the labels of the pool, which no
 stage that trains for an arm may see.
 """
 
@@ -56,5 +57,11 @@ def evaluate(spec: EvaluateTeacherSpec, paths: Mapping[str, Path], scratch: Path
     confident = agreement(
         pseudo["labels"], pseudo["probabilities"], float(pseudo["min_probability"])
     )
-    report = pseudo_label_report(pseudo, true_labels, confident, bool(spec.unknown_classes))
+    report = pseudo_label_report(
+        pseudo,
+        true_labels,
+        confident,
+        bool(spec.unknown_classes),
+        num_classes=pseudo["probabilities"].shape[1],
+    )
     return Result({".json": to_json(report).encode()}, None)

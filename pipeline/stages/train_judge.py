@@ -2,7 +2,8 @@
 
 `data/judge/` gets `judge.safetensors`, or one file per seed, such as
 `seed-00.safetensors`, if every seed has its own pool. It is trained on half of the pool with all
-its labels, far beyond any budget. The file has no weights if the pool is too small to train one.
+its labels, far beyond any budget; a small pool has a judge for each of four folds. The file has no
+weights if the pool is too small to train one.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.classifiers.judge import fit_judge
+import numpy as np
+
+from pipeline.classifiers.judge import fit_judge, judges_state
 from pipeline.config.schema import Params
-from pipeline.evaluation.audit import why_untrained
-from pipeline.evaluation.pool import read_pool
+from pipeline.evaluation.pool import read_pool, why_untrained
 from pipeline.nn.weights import to_safetensors
 from pipeline.runtime.seeds import derive_seed
 from pipeline.trials.engine import Result, TrialPlan, run_trials
@@ -37,9 +39,10 @@ def run(params: Params, root: Path) -> None:
 
 
 def train(spec: Spec, paths: Mapping[str, Path], scratch: Path) -> Result:
-    """Train the judge on its part of the pool."""
+    """Train the judge of every fold of the pool, on the images of the others."""
     pool = read_pool(paths["pool"], paths["labels"])
     if why_untrained(pool):
         return Result({".safetensors": to_safetensors({})}, None)
-    data = pool.data.take(pool.judge)
-    return Result({".safetensors": to_safetensors(fit_judge(data).state())}, data)
+    judges = [fit_judge(pool.data.take(fold.judge)) for fold in pool.folds]
+    used = np.unique(np.concatenate([fold.judge for fold in pool.folds]))
+    return Result({".safetensors": to_safetensors(judges_state(judges))}, pool.data.take(used))

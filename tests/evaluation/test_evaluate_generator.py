@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,14 +23,13 @@ from pipeline.data.datasets.mnist5k import Mnist5k
 from pipeline.data.images import LabeledImages, content_ids
 from pipeline.data.splits import split_subset
 from pipeline.evaluation import audit as evaluation
-from pipeline.evaluation.audit import (
-    DISTANCES,
+from pipeline.evaluation.audit import DISTANCES, audit, held_out, why_unknown
+from pipeline.evaluation.pool import (
+    MIN_COMPARED_PER_CLASS,
     MIN_JUDGE_IMAGES,
+    NUM_FOLDS,
     Pool,
-    audit,
-    held_out,
     split_pool,
-    why_unknown,
     why_untrained,
 )
 from pipeline.nn.weights import to_safetensors
@@ -42,6 +42,12 @@ Audit = Callable[..., dict[str, Any]]
 
 KEYS = {
     "num_compared",
+    "min_compared",
+    "near_copies_limit",
+    "copying_pixels_limit",
+    "copying_features_limit",
+    "copying_pixels_fresh",
+    "copying_features_fresh",
     "label_fidelity",
     "label_fidelity_floor",
     *DISTANCES,
@@ -89,21 +95,22 @@ CLASS_KEYS = {
 
 @dataclass(frozen=True)
 class Splits:
-    """The pool, its judge, the subsets of 10 and 1 labels per class, and images outside it."""
+    """The pool, its judges, the subsets of 10 and 1 labels per class, and images outside it."""
 
     pool: Pool
-    judge: CNN
+    judges: list[CNN]
     subsets: dict[int, tuple[LabeledImages, np.ndarray]]  # with their positions in the pool
     fresh: LabeledImages
 
 
-def split(data: LabeledImages, fresh: LabeledImages, judge: CNN | None = None) -> Splits:
+def split(data: LabeledImages, fresh: LabeledImages, judges: list[CNN] | None = None) -> Splits:
     pool = split_pool(data.images, data.labels)
     subsets = {}
     for budget in (1, 10):
         index = split_subset(data.labels, budget, np.random.default_rng(0))
         subsets[budget] = (data.take(index), index)
-    return Splits(pool, judge or fit_judge(data.take(pool.judge)), subsets, fresh)
+    trained = judges or [fit_judge(data.take(fold.judge)) for fold in pool.folds]
+    return Splits(pool, trained, subsets, fresh)
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +133,7 @@ def run(splits: Splits) -> Audit:
         subset, index = where.subsets[budget]
         rng = numpy_rng("audit", "budget-0010", "seed-00")
         with deterministic():
-            report = audit(where.pool, where.judge, subset, index, data, rng)
+            report = audit(where.pool, where.judges, subset, index, data, rng)
         found: dict[str, Any] = json.loads(to_json(report))
         assert set(found) == KEYS
         assert {frozenset(row) for row in found["classes"]} == {frozenset(CLASS_KEYS)}
@@ -271,17 +278,19 @@ def test_small_and_colored_data_are_audited(
     pool, fresh = data.take(order[: 10 * per_class]), data.take(order[10 * per_class :][:200])
     untrained = CNN(judge.JUDGE, 0)  # no better than chance
     untrained.network = LeNet(judge.JUDGE, pool.spec()).eval()
-    found = run(fresh, budget=1, where=split(pool, fresh, untrained))
-    assert found["near_copies_frac"] is None  # fewer than 100 held-out images
+    found = run(fresh, budget=1, where=split(pool, fresh, [untrained] * NUM_FOLDS))
+    # Fewer than 100 held-out images.
+    assert (found["near_copies_frac"] is None) == (per_class == 2)
     assert "copies" not in found["flags"]
     assert "collapsed" not in found["flags"]
-    # Each class of the reference has fewer than five images, or the draw took all that there were.
-    assert (found["frechet"] is None) == (per_class == 2)
+    assert found["frechet"] is None  # fewer than 20 images per class
+    assert found["num_compared"] < found["min_compared"] == 10 * MIN_COMPARED_PER_CLASS
 
 
 def test_what_the_budget_leaves_nothing_for_stays_unknown(run: Audit, splits: Splits) -> None:
     data = fresh_images(splits, 100)
-    spent = split(data, data, splits.judge)  # the subset of 10 is the whole pool
+    # The subset of 10 is the whole pool.
+    spent = split(data, data, splits.judges * NUM_FOLDS)
     found = run(fresh_images(splits, 300), where=spent)
     assert found["num_compared"] == 0
     assert found["label_fidelity"] > 0.9
@@ -289,8 +298,6 @@ def test_what_the_budget_leaves_nothing_for_stays_unknown(run: Audit, splits: Sp
         "frechet",
         "copying_pixels",
         "copying_features_p",
-        "wrong_label_frac",
-        "label_fidelity_floor",
         "near_copies_frac_floor",
         "nearest_drawn_floor",
     )
@@ -300,11 +307,11 @@ def test_what_the_budget_leaves_nothing_for_stays_unknown(run: Audit, splits: Sp
 
 
 def test_judge_reference_and_floor_share_no_image(splits: Splits) -> None:
-    pool = splits.pool
-    used = np.concatenate([pool.judge, pool.reference, pool.floor])
+    (fold,) = splits.pool.folds
+    used = np.concatenate([fold.judge, fold.reference, fold.floor])
     np.testing.assert_array_equal(np.sort(used), np.arange(10 * POOL_PER_CLASS))
-    again = split_pool(pool.data.images, pool.data.labels)
-    np.testing.assert_array_equal(pool.floor, again.floor)
+    again = split_pool(splits.pool.data.images, splits.pool.data.labels)
+    np.testing.assert_array_equal(fold.floor, again.folds[0].floor)
 
 
 def test_held_out_images_are_none_of_the_judge_and_none_of_the_subset(splits: Splits) -> None:
@@ -312,15 +319,19 @@ def test_held_out_images_are_none_of_the_judge_and_none_of_the_subset(splits: Sp
     ids = set(content_ids(held_out(splits.pool, index).images))
     assert ids
     assert not ids & set(content_ids(subset.images))
-    assert not ids & set(content_ids(splits.pool.data.images[splits.pool.judge]))
+    assert not ids & set(content_ids(splits.pool.data.images[splits.pool.folds[0].judge]))
 
 
 def test_a_judge_that_was_stored_and_read_predicts_the_same_bits(splits: Splits) -> None:
     pool = splits.pool.data
-    weights = safetensors.torch.load(to_safetensors(splits.judge.state()))
-    stored = [judge.load_judge(weights, pool.spec()).embed(pool.images[:50]) for _ in range(2)]
-    np.testing.assert_array_equal(*stored)
-    np.testing.assert_allclose(stored[0], splits.judge.embed(pool.images[:50]), atol=1e-4)
+    weights = safetensors.torch.load(
+        to_safetensors(judge.judges_state([*splits.judges, *copy.deepcopy(splits.judges)]))
+    )
+    for _ in range(2):
+        stored = [each.embed(pool.images[:50]) for each in judge.load_judges(weights, pool.spec())]
+        np.testing.assert_array_equal(*stored)
+        np.testing.assert_allclose(stored[0], splits.judges[0].embed(pool.images[:50]), atol=1e-4)
+    assert judge.load_judges({}, pool.spec()) == []
 
 
 class Guessing:
@@ -337,11 +348,12 @@ class Guessing:
 def test_without_a_judge_that_can_be_trusted_only_pixels_are_known(
     trained: Guessing | None, bars: LabeledImages
 ) -> None:
-    chosen = bars if trained else bars.take(np.arange(0, len(bars), 4))
+    chosen = bars if trained else bars.take(np.arange(0, len(bars), 6))
     pool = split_pool(chosen.images, chosen.labels)
     index = split_subset(chosen.labels, 2, np.random.default_rng(0))
     with deterministic():
-        report = audit(pool, trained, chosen.take(index), index, bars, np.random.default_rng(0))
+        judges = [trained] * len(pool.folds) if trained else []
+        report = audit(pool, judges, chosen.take(index), index, bars, np.random.default_rng(0))
     expected = "is right on" if trained else f"it needs {MIN_JUDGE_IMAGES} of each"
     assert expected in report.pop("unknown")
     assert set(report) == KEYS
@@ -359,14 +371,76 @@ def test_without_a_judge_that_can_be_trusted_only_pixels_are_known(
 
 def test_a_good_judge_of_enough_images_is_believed(splits: Splits) -> None:
     assert why_untrained(splits.pool) is None
+    unseen = splits.pool.data.take(splits.pool.unseen)
     with deterministic():
-        assert why_unknown(splits.pool, splits.judge) is None
+        correct = evaluation.agrees(splits.judges[0], unseen)
+    assert why_unknown(unseen.labels, correct) is None
+    wrong = np.random.default_rng(0).random(len(correct)) < 0.3
+    assert "is right on" in str(why_unknown(unseen.labels, correct & ~wrong))
 
 
 def test_the_parts_of_a_pool_share_no_group() -> None:
-    labels, groups = np.arange(240) % 3, np.arange(240) // 6
-    pool = split_pool(np.zeros((240, 1, 2, 2), dtype=np.uint8), labels, groups, (255,))
-    parts = [set(groups[part]) for part in (pool.judge, pool.reference, pool.floor)]
-    assert sum(map(len, parts)) == len(set.union(*parts)) == 40
-    assert [len(part) for part in parts] == [20, 10, 10]
+    labels, groups = np.arange(480) % 3, np.arange(480) // 6
+    pool = split_pool(np.zeros((480, 1, 2, 2), dtype=np.uint8), labels, groups, (255,))
+    (fold,) = pool.folds
+    parts = [set(groups[part]) for part in (fold.judge, fold.reference, fold.floor)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 80
+    assert [len(part) for part in parts] == [40, 20, 20]
     assert pool.data.spec().background == (255,)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_small_pool_is_cross_fitted_and_every_image_serves_on_both_sides(grouped: bool) -> None:
+    labels, groups = np.arange(150) % 3, np.arange(150) // 6
+    labels[-3:] = -1
+    images = np.zeros((150, 1, 2, 2), dtype=np.uint8)
+    pool = split_pool(images, labels, groups if grouped else None)
+    assert len(pool.folds) == NUM_FOLDS
+    np.testing.assert_array_equal(np.sort(pool.unseen), np.arange(147))
+    for fold in pool.folds:
+        np.testing.assert_array_equal(
+            np.sort(np.concatenate([fold.judge, fold.unseen])), np.arange(147)
+        )
+        assert abs(len(fold.reference) - len(fold.floor)) <= 6
+        assert 30 <= len(fold.unseen) <= 48
+        assert min(np.bincount(labels[fold.judge])) >= 30
+        if grouped:
+            parts = [set(groups[part]) for part in (fold.judge, fold.reference, fold.floor)]
+            assert sum(map(len, parts)) == len(set.union(*parts))
+
+
+def test_cross_fitted_judges_tell_real_images_from_copies_and_wrong_labels(
+    splits: Splits, run: Audit
+) -> None:
+    small = splits.pool.data.take(split_subset(splits.pool.data.labels, 30, numpy_rng("small")))
+    with deterministic():
+        few = split(small, splits.fresh)
+    assert len(few.judges) == NUM_FOLDS
+    found = run(fresh_images(splits, 400), where=few)
+    assert "unknown" not in found
+    assert found["flags"] == []
+    assert found["label_fidelity"] > 0.85
+    assert found["label_fidelity"] == pytest.approx(found["label_fidelity_floor"], abs=0.07)
+    assert found["copying_features"] == pytest.approx(0.5, abs=0.1)
+    assert found["frechet"] is None
+
+    assert "copies" in run(copies(few, 10, 1, 5), where=few)["flags"]
+    data = fresh_images(splits, 400)
+    mixed = LabeledImages(data.images, np.random.default_rng(0).permutation(data.labels))
+    assert "wrong_labels" in run(mixed, where=few)["flags"]
+
+
+def test_real_images_that_are_much_alike_do_not_count_as_collapsed(
+    splits: Splits, run: Audit
+) -> None:
+    """A class of plain backgrounds, with one label per class, which cannot tell."""
+    data = splits.pool.data
+    images, fresh = data.images.copy(), splits.fresh.images.copy()
+    for part, labels in ((images, data.labels), (fresh, splits.fresh.labels)):
+        noise = np.random.default_rng(0).integers(0, 12, part[labels == 3].shape)
+        part[labels == 3] = noise.astype(np.uint8)
+    plain = LabeledImages(images, data.labels)
+    others = LabeledImages(fresh, splits.fresh.labels)
+    where = split(plain, others, splits.judges)
+    found = run(others.take(np.arange(800)), budget=1, where=where)
+    assert "collapsed" not in found["flags"]

@@ -26,9 +26,9 @@ from pipeline.evaluation.fidelity import (
     mean_distance,
     nearest_distance,
     prdc,
-    wilson_interval,
     wrong_label_frac,
 )
+from pipeline.evaluation.metrics import wilson_interval
 
 
 def cloud(seed: int, n: int = 60, d: int = 4, shift: float = 0.0) -> np.ndarray:

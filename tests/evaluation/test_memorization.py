@@ -21,8 +21,12 @@ from pipeline.evaluation.memorization import (
     copying_by_class,
     copying_overall,
     exact_copies,
+    fresh_score,
+    group_splits,
     is_copied,
     near_copies_frac,
+    real_limits,
+    split_scores,
 )
 
 
@@ -59,7 +63,9 @@ def verdict(
     test = copying_overall(tests, images.labels)
     assert test is not None
     exact, frac = exact_copies(images.images, drawn.images), near_copies_frac(ours, theirs)
-    return exact, frac, test, is_copied(exact / len(images), frac, [test])
+    limits = memorization.Limits()
+    flagged = is_copied(exact / len(images), (frac, limits.near), [(test, limits.score)])
+    return exact, frac, test, flagged
 
 
 def noisy(data: LabeledImages, sd: float, repeat: int) -> LabeledImages:
@@ -263,11 +269,14 @@ def test_order_changes_nothing_and_inputs_stay(seed: int) -> None:
 def test_each_threshold_flags(
     exact_frac: float, near_frac: float | None, test: Copying, expected: bool
 ) -> None:
-    assert is_copied(exact_frac, near_frac, [Copying(0.5, 0.5), test]) == expected
+    tests = [(Copying(0.5, 0.5), 0.6), (test, 0.6)]
+    assert is_copied(exact_frac, (near_frac, 0.1), tests) == expected
+    # Where real images reach further, so must copies.
+    assert not is_copied(0.0, (near_frac, 0.2), [(test, 0.75)])
 
 
 def test_without_any_number_nothing_is_flagged() -> None:
-    assert not is_copied(0.0, None, [])
+    assert not is_copied(0.0, (None, 0.1), [])
 
 
 def test_the_quantile_needs_as_many_images_as_its_flag_assumes() -> None:
@@ -275,3 +284,65 @@ def test_the_quantile_needs_as_many_images_as_its_flag_assumes() -> None:
     n, frac = memorization.MIN_HELD_OUT, memorization.MAX_NEAR_FRAC
     chance = (1 - frac) ** n + n * frac * (1 - frac) ** (n - 1)
     assert chance < 1 / 3000
+
+
+def test_limits_of_independent_images_are_the_effects_that_matter(real: LabeledImages) -> None:
+    drawn, held_out, _ = parts(real, 0, 10)
+    near = fidelity.nearest_distance(flat(held_out.images), flat(drawn.images))
+    alone = np.arange(len(near))
+    found = real_limits(near, held_out.labels, alone, len(near) // 2, np.random.default_rng(0))
+    assert found == memorization.Limits()
+    again = real_limits(near, held_out.labels, alone, len(near) // 2, np.random.default_rng(0))
+    assert again == found
+
+
+def test_few_groups_raise_the_limits() -> None:
+    """Four objects, each at a distance of its own, in images that hardly differ."""
+    groups = np.repeat(np.arange(4), 60)
+    near = (groups + np.random.default_rng(0).random(240) / 10).astype(np.float32)
+    labels = np.arange(240) % 2
+    found = real_limits(near, labels, groups, 120, np.random.default_rng(0))
+    assert found.near > 0.5
+    assert found.score > 0.9
+    alone = real_limits(near, labels, np.arange(240), 120, np.random.default_rng(0))
+    assert alone.score < 0.7
+
+
+def test_the_scores_of_splits_are_those_of_the_test(real: LabeledImages) -> None:
+    drawn, held_out, _ = parts(real, 0, 3)
+    near = fidelity.nearest_distance(flat(held_out.images), flat(drawn.images))
+    splits = group_splits(np.arange(len(near)), 300, np.random.default_rng(0))
+    assert (splits.sum(axis=1) == 300).all()
+    labels = held_out.labels
+    for first, score in zip(splits[:5], split_scores(near, labels, splits[:5]), strict=True):
+        tests = copying_by_class(near[first], labels[first], near[~first], labels[~first])
+        test = copying_overall(tests, labels[first])
+        assert test is not None
+        assert score == pytest.approx(test.score)
+
+
+def test_without_a_split_the_limits_are_the_effects_that_matter() -> None:
+    empty, labels = np.zeros(0, np.float32), np.zeros(0, np.int64)
+    assert real_limits(empty, labels, labels, 0, np.random.default_rng(0)) == memorization.Limits()
+
+
+def test_smooth_images_lie_close_to_any_image_and_copies_only_to_theirs(
+    real: LabeledImages,
+) -> None:
+    drawn, held_out, other = parts(real, 0, 10)
+    rows, labels = flat(held_out.images), held_out.labels
+    means = np.stack([flat(real.images[real.labels == label]).mean(axis=0) for label in range(10)])
+    smooth = 0.5 * flat(other.images) + 0.5 * means[other.labels]
+    scores = [
+        fresh_score(rows, labels, points, data.labels, 0)
+        for points, data in (
+            (flat(other.images), other),
+            (flat(drawn.images), drawn),
+            (smooth, other),
+        )
+    ]
+    assert scores[0] == pytest.approx(0.5, abs=0.05)
+    assert scores[1] == pytest.approx(0.5, abs=0.1)
+    assert scores[2] is not None
+    assert scores[2] > 0.7
+    assert fresh_score(rows[:1], labels[:1], smooth, other.labels, 0) is None

@@ -24,6 +24,7 @@ from pipeline.report import comparisons, generator_views, html, tables, views
 from pipeline.report.captions import SHOWCASE_CAPTIONS, UNTUNED, WARNINGS
 from pipeline.report.plots import Pictures
 from pipeline.report.results import ReportTables, build_tables
+from pipeline.report.teachers import TEACHER_COLUMNS
 from pipeline.report.verdicts import VERDICTS, explanation
 from pipeline.trials.grid import pairs
 
@@ -557,9 +558,9 @@ def test_few_seeds_name_the_seeds_that_would_decide(finished_study: Path) -> Non
 def test_columns_of_unknown_classes_are_shown_where_there_are_such(
     unknown_frac: float, finished_study: Path
 ) -> None:
-    columns = [*tables.TEACHER_COLUMNS[3:], *tables.ALIASES.values()]
+    columns = [*TEACHER_COLUMNS[3:], *tables.ALIASES.values()]
     row = {"teacher": "graph", "budget": 2, "seed": 0, **dict.fromkeys(columns, 0.9)}
-    teachers = pd.DataFrame([row | {"unknown_frac": unknown_frac}])
+    teachers = pd.DataFrame([row | {"unknown_frac": unknown_frac, "flags": "", "choice": ""}])
     page = changed_page(finished_study, teachers=teachers)
     (cells,) = page.table("Pseudo-label accuracy")
     assert cells["teacher"] == "graph"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.config.arms import PseudoArm
+from pipeline.config.arms import PseudoArm, RealArm
 from pipeline.config.schema import Params, TeacherParams
-from pipeline.report.recommendation import Recommendation, Tables, cost, describe, recommend
+from pipeline.report.recipes import cost, describe
+from pipeline.report.recommendation import Recommendation, Tables, recommend
 
 KEYS = ["classifier", "arm", "baseline", "budget"]
 NO_TIMINGS = pd.DataFrame(columns=["stage", "item", "budget", "seconds"])
@@ -167,10 +170,12 @@ def test_a_reference_below_the_baseline_blocks_no_gain(
         rows.append(over)
     (found,) = recommend(tables(rows), study)
     assert found.arm == "dcgan_classical"
+    change = "+15.0 [+14.5, +15.6] points" if verdict == "harm" else "+8.4 [+7.9, +9.0] points"
     assert found.sentences == (
         "cnn with 2 labels per class: use dcgan_classical (affine augmentation plus images of "
         "dcgan), 86.6 to 95.0 %, +8.4 [+7.9, +9.0] points.",
-        f"Its reference {words}, so what the synthetic images contribute is unknown.",
+        f"Its reference {words}, so to be better than it ({change}) is no evidence for the "
+        "synthetic images; the gain over real is.",
     )
 
 
@@ -401,3 +406,99 @@ def test_the_cost_is_unknown_unless_every_model_was_timed(study: Params) -> None
     assert math.isnan(cost("dcgan", 4, timings, study))
     assert math.isnan(cost("classical", 2, timings, study))
     assert math.isnan(cost("taught", 2, timings, semi(study)))
+
+
+def scored(**accuracies: float) -> pd.DataFrame:
+    """Trials of ten seeds with these mean accuracies and a little noise."""
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        [
+            {
+                "classifier": "cnn",
+                "arm": arm,
+                "budget": 2,
+                "seed": seed,
+                "accuracy": accuracy + rng.normal(0, 0.002),
+                "num_made": 6,
+                "failed": False,
+            }
+            for arm, accuracy in accuracies.items()
+            for seed in range(10)
+        ]
+    )
+
+
+def with_tuned(study: Params) -> Params:
+    """The study with another arm of labeled images alone."""
+    tuned = RealArm(inputs="data/splits/subsets", per_class=6, transform="affine")
+    return study.model_copy(update={"arms": study.arms | {"tuned": tuned}})
+
+
+def recommended(params: Params, rows: list[dict[str, Any]], **accuracies: float) -> Recommendation:
+    """The recommendation where the trials of all arms are known."""
+    plain = tables(rows)
+    found = replace(
+        plain, trials=scored(**accuracies), diagnostics=plain.diagnostics.assign(overlap=0.0)
+    )
+    (recommendation,) = recommend(found, params)
+    return recommendation
+
+
+def test_an_arm_has_to_beat_the_best_arm_of_labeled_images_alone(study: Params) -> None:
+    params, means = with_tuned(study), {"real": 0.8, "classical": 0.83}
+    dcgan, over = row("dcgan", delta=0.1), row("dcgan", "classical", delta=0.07)
+    for accuracy, arm in ((0.87, "dcgan"), (0.8995, "tuned"), (0.95, "tuned")):
+        rows = [REAL, row("classical", delta=0.03), row("tuned", delta=accuracy - 0.8), dcgan, over]
+        found = recommended(params, rows, **means, tuned=accuracy, dcgan=0.9)
+        assert found.arm == arm
+        assert "The reference classical is not the best" in str(found)
+        assert ("better than tuned" in str(found)) == (arm == "dcgan")
+    assert "dcgan is worse than tuned" in str(found)
+
+
+def test_pseudo_labels_have_to_beat_augmentation(study: Params) -> None:
+    params, means = semi(study), {"real": 0.8, "classical": 0.87}
+    taught = {"regime": "labeled+unlabeled"}
+    for delta, arm in ((0.15, "taught"), (0.0705, "classical"), (0.04, "classical")):
+        rows = [REAL, CLASSICAL, row("taught", delta=delta, **taught)]
+        found = recommended(params, rows, **means, taught=0.8 + delta)
+        assert found.arm == arm
+        assert "is not the best" not in str(found)
+    assert "taught is worse than classical" in str(found)
+
+
+def test_to_be_better_than_a_reference_that_harms_is_said_as_just_that(study: Params) -> None:
+    base = {"mean_baseline": 0.717}
+    rows = [
+        row("real", verdict="baseline", delta=0.0, **base),
+        row("classical", verdict="harm", delta=-0.026, **base),
+        row("dcgan", verdict="no evidence", delta=-0.003, **base),
+        row("dcgan", "classical", "weak reference", delta=0.023, mean_baseline=0.691),
+    ]
+    found = recommended(study, rows, real=0.717, classical=0.691, dcgan=0.714)
+    assert found.arm is None
+    assert found.sentences[1:] == (
+        "The most accurate arm: dcgan is not shown to differ from real (-0.3 [-0.8, +0.3] points).",
+        "That dcgan is better than classical (+2.3 [+1.8, +2.9] points) shows only that classical "
+        "harms: with 69.1 % it is itself worse than real (71.7 %).",
+    )
+
+
+@pytest.mark.parametrize("delta", [0.15, 0.01])
+def test_labels_that_must_not_be_trusted_are_named(delta: float, study: Params) -> None:
+    verdict = "gain" if delta > 0.1 else "no evidence"
+    taught = row("taught", delta=delta, verdict=verdict, regime="labeled+unlabeled")
+    teacher = {"teacher": "graph", "budget": 2, "num_unlabeled": 90, "label_accuracy": 0.8}
+    confident = {"confident_accuracy": 0.7, "confident_low": 0.6, "confident_high": 0.8}
+    teachers = pd.DataFrame(
+        [
+            {**teacher, **confident, "seed": seed, "flags": "confident_labels" if seed else ""}
+            for seed in range(10)
+        ]
+    )
+    found = replace(tables([REAL, CLASSICAL, taught]), teachers=teachers)
+    (recommendation,) = recommend(found, semi(study))
+    assert (
+        "The labels of graph with 2 labels per class must not be trusted (9 of 10 seeds): of the "
+        "confident ones 70.0 % [60.0, 80.0] are right in 9 seeds, where 90 % is the least."
+    ) in recommendation.sentences

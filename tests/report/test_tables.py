@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.config.schema import HoldOutParams, Params, TeacherParams, load_params
 from pipeline.evaluation.metrics import METRICS
-from pipeline.report import comparisons, families, ranking, tables
+from pipeline.report import comparisons, families, ranking, tables, teachers
 from pipeline.runtime.errors import DivergedError, IntegrityError
 from pipeline.runtime.files import file_digest, read_json, read_npz, write_json, write_npz
 from pipeline.stages import prepare
@@ -295,7 +295,7 @@ def test_a_renamed_column_stands_under_both_names() -> None:
 
 def test_a_teacher_is_read_under_either_name(project: Path, study: Params) -> None:
     params = study.model_copy(update={"teachers": {"graph": TeacherParams()}})
-    numbers = dict.fromkeys(tables.TEACHER_COLUMNS[3:], 0.5) | {"strangeness_auroc": None}
+    numbers = dict.fromkeys(teachers.TEACHER_COLUMNS[3:], 0.5) | {"strangeness_auroc": None}
     renamed = {tables.ALIASES.get(name, name): value for name, value in numbers.items()}
     honest = read_json(next((project / "models/dcgan").rglob("*.manifest.json")))
     seen = []
@@ -304,10 +304,10 @@ def test_a_teacher_is_read_under_either_name(project: Path, study: Params) -> No
             path = project / "data/audit/graph" / replicate.file(".json")
             write_json(path, report)
             write_json(manifest_of(path), honest)
-        seen.append(tables.teachers_table(params, project))
+        seen.append(teachers.teachers_table(params, project))
     pd.testing.assert_frame_equal(*seen)
     assert len(seen[0]) == 8
-    assert list(seen[0])[:12] == tables.TEACHER_COLUMNS
+    assert list(seen[0])[: len(teachers.TEACHER_COLUMNS)] == teachers.TEACHER_COLUMNS
     assert (seen[0]["distance_rank"] == 0.5).all()
     assert seen[0]["ood_auroc"].isna().all()
 
