@@ -14,7 +14,8 @@ teacher) and `.npz`, in the form of synthetic images:
   (m,); `distance_rank`: how far the subset lies from them, NaN for a supervised teacher
 * of a teacher that predicts labels held out of the subset: `held_out_labels` (k,),
   `held_out_probabilities` float32 (k, classes), `trusted` (bool: some labels are sure and at least
-  nine in ten of these right) and `pool_shares` float32 (classes,), the estimated class shares
+  nine in ten of these right), `pool_shares` float32 (classes,), the estimated class shares, and
+  `choice`, a string: what the teacher chose by these labels
 """
 
 from __future__ import annotations
@@ -116,4 +117,5 @@ def held_out_arrays(teacher: Teacher, minimum: float) -> dict[str, np.ndarray]:
         "held_out_probabilities": teacher.held_out.probabilities,
         "trusted": np.array(minimum < ABOVE_ALL),
         "pool_shares": teacher.pool_shares,
+        "choice": np.array(teacher.choice),
     }

@@ -26,7 +26,7 @@ from pipeline.teachers.calibration import HeldOut, assign_folds
 from pipeline.teachers.fixmatch import FixMatch, FixMatchTeacherConfig, train_student
 from pipeline.teachers.graph import choose_features
 from pipeline.teachers.label_propagation import LabelPropagation, LabelPropagationConfig
-from pipeline.teachers.student import Phase, refuse_small
+from pipeline.teachers.student import Phase, Pool, refuse_small
 
 CHOICE = "is_label_propagation"  # in the state, 0 or 1
 
@@ -79,6 +79,8 @@ class Automatic(Teacher):
         self.teacher = self.member(is_propagation=is_propagation).fit(labeled, unlabeled, folder)
         self.held_out, self.reached = self.teacher.held_out, self.teacher.reached
         self.pool_shares = self.teacher.pool_shares
+        name = "label propagation" if is_propagation else "FixMatch"
+        self.choice = " ".join(part for part in (name, self.teacher.choice) if part)
         return self
 
     def _propagated(self, labeled: LabeledImages, unlabeled: Images) -> HeldOut:
@@ -97,7 +99,7 @@ class Automatic(Teacher):
             rest, hidden = labeled.take(folds != fold), labeled.images[folds == fold]
             seed = derive_seed("start", self.seed, fold)
             network = self.config.fixmatch.network
-            student = train_student(network, self.config.start, rest, hidden, seed)
+            student = train_student(network, self.config.start, rest, Pool(hidden), seed)
             probabilities[folds == fold] = student.probabilities(hidden)
         is_held_out = folds >= 0
         return HeldOut(labeled.labels[is_held_out], probabilities[is_held_out])

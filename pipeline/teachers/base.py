@@ -47,10 +47,12 @@ class Teacher(ABC):
     needs_unlabeled: ClassVar[bool] = True
     # What `fit` learns about the teacher itself, for the families that can tell; otherwise None:
     # predictions of labels that it did not learn from, the class shares of the unlabeled images,
-    # and which of these images a label reached, (n,). The others get no label.
+    # and which of these images a label reached, (n,). The others get no label. `choice`: what it
+    # chose by held-out labels, in words; empty where there is nothing to choose.
     held_out: HeldOut | None = None
     pool_shares: NDArray[np.float32] | None = None
     reached: NDArray[np.bool_] | None = None
+    choice: str = ""
 
     def __init__(self, config: Any, seed: int) -> None:
         self.config = config

@@ -27,13 +27,11 @@ from pipeline.teachers.calibration import (
     assign_folds,
     class_shares,
     label_shares,
-    soften,
-    temperature,
 )
-from pipeline.teachers.features import Rows
 from pipeline.teachers.student import (
     FixMatchConfig,
     Phase,
+    Pool,
     Student,
     TeacherNetConfig,
     refuse_small,
@@ -82,9 +80,8 @@ class FixMatch(Teacher):
         self._cross_fit(labeled, unlabeled)
 
         config, seed = self.config, derive_seed("student", self.seed)
-        self.student = train_student(
-            config.network, config.training, labeled, unlabeled, seed, self.pool_shares
-        )
+        pool = Pool(unlabeled, self.pool_shares)
+        self.student = train_student(config.network, config.training, labeled, pool, seed)
         return self
 
     def _cross_fit(self, labeled: LabeledImages, unlabeled: Images) -> None:
@@ -102,7 +99,7 @@ class FixMatch(Teacher):
 
         for fold in range(num_folds):
             rest, hidden = labeled.take(folds != fold), labeled.images[folds == fold]
-            both = np.concatenate([unlabeled, hidden])
+            both = Pool(np.concatenate([unlabeled, hidden]))
             seed = derive_seed("fold", self.seed, fold)
             student = train_student(self.config.network, phase, rest, both, seed)
             probabilities[folds == fold] = student.probabilities(hidden)
@@ -110,7 +107,7 @@ class FixMatch(Teacher):
 
         self.held_out = HeldOut(labeled.labels, probabilities)
         prior = label_shares(labeled.labels, labeled.num_classes)
-        self.pool_shares = class_shares(soften(pool, temperature(self.held_out)), prior)
+        self.pool_shares = class_shares(pool, prior)
 
     @override
     def state(self) -> dict[str, Tensor]:
@@ -131,15 +128,14 @@ def train_student(
     network: TeacherNetConfig,
     phase: Phase,
     labeled: LabeledImages,
-    unlabeled: Images,
+    pool: Pool,
     seed: int,
-    pool_shares: Rows | None = None,
 ) -> Student:
     """A network trained on all labeled images, equally often; see `student.train`."""
     one_hot = np.eye(labeled.num_classes, dtype=np.float32)[labeled.labels]
     equal = np.ones(len(labeled), dtype=np.float32)
     given = (labeled.images, one_hot, equal)
-    return train(network, phase, given, unlabeled, seed, labeled.background, pool_shares)
+    return train(network, phase, given, pool, seed, labeled.background)
 
 
 def without_alignment(phase: Phase, frac: float) -> Phase:

@@ -16,7 +16,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import laplacian
 
 from pipeline.data.images import Background, Images, LabeledImages, flat
-from pipeline.teachers.calibration import HeldOut
+from pipeline.teachers.calibration import HeldOut, soften, temperature
 from pipeline.teachers.features import (
     Rows,
     affinity,
@@ -68,8 +68,9 @@ def choose_features(
 ) -> tuple[FeatureName, HeldOut]:
     """The features whose graph predicts hidden labels best, and those predictions.
 
-    `names` are of `FEATURES`. By log loss; a later name must be better than the best one before it
-    by a standard error of the paired difference. At most `MAX_POOL` images of the pool take part,
+    `names` are of `FEATURES`. By the log loss of calibrated probabilities; a later name must be
+    better than the best one before it by a standard error of the paired difference, so that the
+    first one is kept where the labels cannot tell. At most `MAX_POOL` images of the pool take part,
     evenly spaced. A single name is not compared.
     """
     every = np.linspace(0, len(unlabeled) - 1, min(MAX_POOL, len(unlabeled)), dtype=int)
@@ -86,9 +87,13 @@ def choose_features(
 
 
 def log_losses(held_out: HeldOut) -> NDArray[np.float64]:
-    """The log loss of every held-out image, (n,), of probabilities of at least `CLIP`."""
-    own = held_out.probabilities[np.arange(len(held_out.labels)), held_out.labels]
-    losses: NDArray[np.float64] = -np.log(np.maximum(own, CLIP).astype(np.float64))
+    """The log loss of every held-out image, (n,), of calibrated probabilities of at least `CLIP`.
+
+    Calibrated by their own temperature, since propagation says little about how sure a label is.
+    """
+    calibrated = soften(held_out.probabilities, temperature(held_out))
+    own = calibrated[np.arange(len(held_out.labels)), held_out.labels]
+    losses: NDArray[np.float64] = -np.log(np.maximum(own, CLIP))
     return losses
 
 

@@ -38,6 +38,7 @@ from pipeline.teachers.graph import FEATURES, FeatureName, choose_features
 from pipeline.teachers.student import (
     FixMatchConfig,
     Phase,
+    Pool,
     Student,
     TeacherNetConfig,
     refuse_small,
@@ -154,8 +155,10 @@ class LabelPropagation(Teacher):
                 both = np.concatenate([learned, config.hog_weight * first], axis=1)
                 probabilities = probabilities + self._propagate(both, labels, labeled)
 
+            # An image that no label reached in any graph has equal probabilities.
+            self.reached = np.ptp(probabilities[num_labeled:], axis=1) > 0
             prior = label_shares(labeled.labels, labeled.num_classes)
-            self.pool_shares = class_shares(probabilities[num_labeled:], prior)
+            self.pool_shares = class_shares(probabilities[num_labeled:][self.reached], prior)
 
             # The given labels are kept, whatever the propagation says.
             index = most_confident(probabilities, round_config.top_frac, num_labeled)
@@ -166,25 +169,21 @@ class LabelPropagation(Teacher):
                 config.network,
                 round_config.given(num_labeled),
                 (images[index], targets[index], weights[index]),
-                unlabeled,
+                Pool(unlabeled, self.pool_shares),
                 derive_seed("round", self.seed, number),
                 labeled.background,
-                self.pool_shares,
             )
-
-        # An image that no label reached in any graph has no margin.
-        self.reached = np.ptp(probabilities[num_labeled:], axis=1) > 0
         return self
 
     def _first_features(self, images: Images, labeled: LabeledImages, unlabeled: Images) -> Rows:
         """Set `held_out` and return the features of all images that predict hidden labels best."""
         config = self.config
         alpha = config.propagation_alpha(labeled)
-        self.features, self.held_out = choose_features(
+        name, self.held_out = choose_features(
             config.features, labeled, unlabeled, config.components, config.neighbors, alpha
         )
-        rows = FEATURES[self.features](images, labeled.background)
-        return principal_components(rows, config.components)
+        self.choice = name
+        return principal_components(FEATURES[name](images, labeled.background), config.components)
 
     def _propagate(self, rows: Rows, labels: Labels, labeled: LabeledImages) -> Rows:
         links = affinity(rows, self.config.neighbors)

@@ -14,6 +14,7 @@ alignment gets none.
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -184,19 +185,31 @@ class Student:
         follow(self.average, self.network, warm_decay(self.config.ema_decay, step))
 
 
+@dataclass(frozen=True)
+class Pool:
+    """Unlabeled images (n, c, h, w) and their class shares (num_classes,); None: equal ones."""
+
+    images: Images
+    shares: Rows | None = None
+
+    def unequal_shares(self) -> Tensor | None:
+        """The class shares, None if they are equal."""
+        if self.shares is None or np.ptp(self.shares) == 0:
+            return None
+        return torch.from_numpy(self.shares)
+
+
 def train(
     config: TeacherNetConfig,
     phase: Phase,
     labeled: tuple[Images, Rows, Rows],
-    unlabeled: Images,
+    pool: Pool,
     seed: int,
     background: Background,
-    pool_shares: Rows | None = None,
 ) -> Student:
-    """A network trained on `labeled` and, with `phase.fixmatch`, on pseudo-labels of `unlabeled`.
+    """A network trained on `labeled` and, with `phase.fixmatch`, on pseudo-labels of `pool`.
 
-    `labeled` are images, class probabilities (n, num_classes) and sampling weights (n,).
-    `pool_shares`, (num_classes,), are the class shares of `unlabeled`; None: equal ones. The loss
+    `labeled` are images, class probabilities (n, num_classes) and sampling weights (n,). The loss
     is the cross-entropy summed over images and divided by the number of images per step, with or
     without pseudo-label. Raises `DivergedError` at the first loss that is not finite.
     """
@@ -209,8 +222,7 @@ def train(
     edges = cumulative_weights(weights, total=weights.sum(dtype=np.float64)).numpy()
     augment = strong_view(config.strong, config.color, background)
     shares = torch.full((num_classes,), 1 / num_classes)
-    is_equal = pool_shares is None or np.ptp(pool_shares) == 0
-    wanted = None if is_equal else torch.from_numpy(pool_shares)
+    pool_shares = pool.unequal_shares()
 
     for step in range(phase.steps):
         rng = numpy_rng("step", seed, step)
@@ -222,9 +234,9 @@ def train(
 
         fixmatch = phase.fixmatch
         if fixmatch is not None and step >= fixmatch.warmup_frac * phase.steps:
-            others = rng.integers(0, len(unlabeled), fixmatch.batch_size)
+            others = rng.integers(0, len(pool.images), fixmatch.batch_size)
             confident, pseudo = pseudo_labels(
-                student, to_input(unlabeled[others]), fixmatch, shares, views, wanted
+                student, to_input(pool.images[others]), fixmatch, shares, views, pool_shares
             )
             batch, target = torch.cat([batch, confident]), torch.cat([target, pseudo])
             count += fixmatch.batch_size

@@ -34,6 +34,7 @@ from pipeline.teachers.label_propagation import (
 from pipeline.teachers.student import (
     FixMatchConfig,
     Phase,
+    Pool,
     Student,
     TeacherNetConfig,
     pseudo_labels,
@@ -198,12 +199,14 @@ def test_pseudo_labels_are_given_from_a_share_of_the_steps_on(halves: Halves) ->
         given = (labeled.images, targets, np.ones(len(labeled), np.float32))
         phase = Phase(steps=10, batch_size=4, fixmatch=settings)
         with deterministic(), mock.patch.object(student_module, "pseudo_labels", spy):
-            student = student_module.train(config.network, phase, given, rest.images, 1, BLACK)
+            student = student_module.train(
+                config.network, phase, given, Pool(rest.images), 1, BLACK
+            )
         return torch.cat([value.flatten() for value in student.average.parameters()])
 
     with_pseudo_labels = weights(section)
     assert len(calls) == 7
-    assert len({id(shares) for _, _, _, shares, _ in calls}) == 1
+    assert len({id(shares) for _, _, _, shares, *_ in calls}) == 1
     pool = {image.tobytes() for image in rest.images}
     for _, images, *_ in calls:
         pixels = (images * 255).round().to(torch.uint8).numpy()

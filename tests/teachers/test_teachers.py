@@ -31,6 +31,7 @@ SECTIONS: dict[str, Member] = {
     "label_propagation": {
         "min_probability": 0.8,
         "keep_frac": 1.0,
+        "features": ["hog_deslanted"],
         "components": 20,
         "neighbors": 5,
         "alpha": 0.9,
