@@ -71,19 +71,21 @@ def choose_features(
     `names` are of `FEATURES`. By the log loss of calibrated probabilities; a later name must be
     better than the best one before it by a standard error of the paired difference, so that the
     first one is kept where the labels cannot tell. At most `MAX_POOL` images of the pool take part,
-    evenly spaced. A single name is not compared.
+    evenly spaced.
     """
     every = np.linspace(0, len(unlabeled) - 1, min(MAX_POOL, len(unlabeled)), dtype=int)
     images = np.concatenate([labeled.images, unlabeled[every]])
 
-    best, best_losses, best_held_out = "", np.empty(0), HeldOut(labeled.labels, np.empty((0, 0)))
+    scored = []
     for name in names:
         rows = principal_components(FEATURES[name](images, labeled.background), components)
-        held_out = predict_hidden(affinity(rows, neighbors), labeled, alpha)
-        losses = log_losses(held_out)
-        if not best or is_better(losses, best_losses):
-            best, best_losses, best_held_out = name, losses, held_out
-    return best, best_held_out
+        scored.append((name, predict_hidden(affinity(rows, neighbors), labeled, alpha)))
+
+    best = scored[0]
+    for other in scored[1:]:
+        if is_better(log_losses(other[1]), log_losses(best[1])):
+            best = other
+    return best
 
 
 def log_losses(held_out: HeldOut) -> NDArray[np.float64]:

@@ -106,3 +106,15 @@ def test_noise_that_a_graph_cannot_link_is_left_to_fixmatch() -> None:
     graph = teacher._propagated(labeled, images[40:]).accuracy()
     network = teacher._learned(labeled).accuracy()
     assert isinstance(teacher.teacher, FixMatch) == (network > graph)
+
+
+def test_no_class_of_an_unbalanced_pool_is_lost(halves: Halves) -> None:
+    labeled, rest = halves
+    rare = np.flatnonzero(rest.labels == 2)[:6]
+    pool = rest.take(np.concatenate([np.flatnonzero(rest.labels != 2), rare]))
+    teacher = taught("fixmatch", labeled, pool.images)
+    assert teacher.pool_shares is not None
+    assert teacher.pool_shares[2] < 0.2
+    predicted = teacher.predict_proba(pool.images).argmax(axis=1)
+    recalls = [(predicted[pool.labels == label] == label).mean() for label in range(3)]
+    assert min(recalls) >= 0.8
