@@ -22,6 +22,7 @@ from pipeline.runtime.seeds import numpy_rng
 Probabilities = NDArray[np.float32]
 
 SURE_ACCURACY = 0.9  # what sure labels must reach
+MIN_HELD_OUT = 10  # with fewer labels, nine in ten cannot be tested: the settings stay as they are
 ABOVE_ALL = 1.01  # a minimum probability that no image has
 TEMPERATURES = np.geomspace(0.05, 8.0, 61)
 # Estimated shares of a pool count as those of the labeled subset while the largest ratio between
@@ -53,8 +54,11 @@ def minimum_probability(held_out: HeldOut, least: float) -> float:
 
     Among held-out images that have it, at least `SURE_ACCURACY` of the labels must be right, where
     one wrong label is added for the finite sample: at least nine sure images, all right, are
-    needed. `ABOVE_ALL` where there is none: no label of this teacher counts as sure.
+    needed. `ABOVE_ALL` where there is none: no label of this teacher counts as sure. With fewer
+    than `MIN_HELD_OUT` labels it is `least`.
     """
+    if len(held_out.labels) < MIN_HELD_OUT:
+        return least
     highest = held_out.probabilities.max(axis=1)
     correct = held_out.correct()
     for candidate in np.unique(np.append(highest[highest > least], least)):
@@ -67,8 +71,10 @@ def sure_share(held_out: HeldOut) -> float:
     """The largest share of images, those with the largest margin, whose labels can be trusted.
 
     0 to 1, in the sense of `minimum_probability`, where the level of the probabilities means
-    nothing, only their order.
+    nothing, only their order. 1 with fewer than `MIN_HELD_OUT` labels.
     """
+    if len(held_out.labels) < MIN_HELD_OUT:
+        return 1.0
     second, first = np.partition(held_out.probabilities, -2, axis=1)[:, -2:].T
     correct = held_out.correct()[np.argsort(second - first, kind="stable")]
     for count in range(len(correct), 0, -1):
