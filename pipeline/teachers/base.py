@@ -19,6 +19,7 @@ from torch import Tensor
 from pipeline.config.validation import Section
 from pipeline.data.images import Images, ImageSpec, LabeledImages
 from pipeline.nn.tensors import map_images
+from pipeline.teachers.calibration import HeldOut, minimum_probability
 
 ADVICE = "lower that teacher's learning rate in params.yaml"  # where training diverges
 PREDICT_BATCH = 200  # larger batches do not fit into the processor's cache
@@ -44,6 +45,14 @@ class Teacher(ABC):
     Config: ClassVar[type[TeacherConfig]]
     # Whether the family learns from unlabeled images; its regime is then `labeled+unlabeled`.
     needs_unlabeled: ClassVar[bool] = True
+    # What `fit` learns about the teacher itself, for the families that can tell; otherwise None:
+    # predictions of labels that it did not learn from, the class shares of the unlabeled images,
+    # and which of these images a label reached, (n,). The others get no label. `choice`: what it
+    # chose by held-out labels, in words; empty where there is nothing to choose.
+    held_out: HeldOut | None = None
+    pool_shares: NDArray[np.float32] | None = None
+    reached: NDArray[np.bool_] | None = None
+    choice: str = ""
 
     def __init__(self, config: Any, seed: int) -> None:
         self.config = config
@@ -75,6 +84,17 @@ class Teacher(ABC):
     @abstractmethod
     def predict_proba(self, images: Images) -> NDArray[np.float32]:
         """Class probabilities (n, num_classes) of uint8 images (n, c, h, w); rows sum to 1."""
+
+    def min_probability(self, probabilities: NDArray[np.float32]) -> float:
+        """The minimum probability of the predicted class with which a label of the pool is sure.
+
+        `probabilities` (n, num_classes) are those of the pool. The setting, or more where held-out
+        labels of the subset demand it: sure labels must be right at least nine times in ten.
+        """
+        least = float(self.config.min_probability)
+        if self.held_out is None:
+            return least
+        return minimum_probability(self.held_out, least)
 
     def ood_score(self, images: Images, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """Out-of-distribution score of each image, (n,); higher means less like the known classes.

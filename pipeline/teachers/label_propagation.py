@@ -1,11 +1,13 @@
 """A teacher that propagates labels over a graph of the pool and then learns from them.
 
-Labels are propagated over a graph of images with similar edges (HOG features). A network is trained
-on the most confident of them; its features give a better graph; and so on in rounds.
+Labels are propagated over a graph of similar images (HOG features or pixels, whichever predicts
+hidden labels of the subset best). A network is trained on the most confident of them; its features
+give a better graph; and so on in rounds.
 
-Sources: see `features` for the graph and the propagation, `fixmatch` for the network. Iscen et al.
-(2019), "Label propagation for deep semi-supervised learning", propagate labels over learned
-features, too. Deviation: the graph also has HOG features, and the first one has nothing else.
+Sources: see `features` and `graph` for the graph and the propagation, `student` for the network.
+Iscen et al. (2019), "Label propagation for deep semi-supervised learning", propagate labels over
+learned features, too. Deviation: the graph also has the first features, and the first one has
+nothing else.
 """
 
 from __future__ import annotations
@@ -22,27 +24,28 @@ from typing_extensions import override
 
 from pipeline.config.validation import Count
 from pipeline.data.images import UNLABELED, Images, ImageSpec, LabeledImages, Labels
-from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers.base import Teacher, TeacherConfig, in_batches
+from pipeline.teachers.calibration import ABOVE_ALL, class_shares, label_shares, sure_share
 from pipeline.teachers.features import (
     Rows,
     affinity,
-    hog_features,
     normalize_mean_length,
     principal_components,
     propagate_labels,
 )
-from pipeline.teachers.fixmatch import (
+from pipeline.teachers.graph import FEATURES, FeatureName, choose_features
+from pipeline.teachers.student import (
     FixMatchConfig,
     Phase,
+    Pool,
     Student,
     TeacherNetConfig,
+    refuse_small,
     train,
 )
 
 MIN_ALPHA = 0.5  # a walk of two links
-MIN_SIDE = 8
 
 
 class Round(Phase):
@@ -94,14 +97,19 @@ def default_rounds() -> list[Round]:
 class LabelPropagationConfig(TeacherConfig):
     """The defaults are for MNIST with few labels."""
 
-    components: Count = 100  # principal components of the HOG features; the rest is noise
+    # Of the first graph: the one that predicts hidden labels of the subset best; a later one must
+    # be better than those before it by a standard error.
+    features: list[FeatureName] = Field(
+        default_factory=lambda: list(FEATURES), min_length=1, examples=["[hog_deslanted, pixels]"]
+    )
+    components: Count = 100  # principal components of these features; the rest is noise
     neighbors: Count = 10
     # How far labels propagate; 1 is without limit. Most styles are many links away.
     alpha: float = Field(default=0.99, gt=0, lt=1)
     # Restarts per label and class: with more than 20 labels per class, labels propagate less far,
     # with 100 as by an alpha of 0.95 (LOG.md).
     restart_per_label: float = Field(default=0.0005, ge=0)
-    # Weight of the HOG features in graphs with learned features; not tuned.
+    # Weight of the first features in graphs with learned features; not tuned.
     hog_weight: float = Field(default=0.3, ge=0)
     # Sampling weight of a labeled image relative to an image of the pool; not tuned.
     labeled_weight: float = Field(default=5.0, gt=0)
@@ -130,7 +138,7 @@ class LabelPropagation(Teacher):
 
         Raises `ParamsError` for images smaller than 8 x 8.
         """
-        refuse_small(labeled.spec())
+        refuse_small(labeled.spec(), "label_propagation")
         config, num_labeled = self.config, len(labeled)
         images = np.concatenate([labeled.images, unlabeled])
         labels = np.concatenate([labeled.labels, np.full(len(unlabeled), UNLABELED)])
@@ -138,14 +146,19 @@ class LabelPropagation(Teacher):
         weights = np.where(np.arange(len(images)) < num_labeled, config.labeled_weight, 1.0)
 
         # The sum over all graphs so far: they err on different images.
-        hog = principal_components(hog_features(images, labeled.background), config.components)
-        probabilities = self._propagate(hog, labels, labeled)
+        first = self._first_features(images, labeled, unlabeled)
+        probabilities = self._propagate(first, labels, labeled)
 
         for number, round_config in enumerate(config.rounds):
             if number > 0:
                 learned = normalize_mean_length(in_batches(images, self.student.embed))
-                both = np.concatenate([learned, config.hog_weight * hog], axis=1)
+                both = np.concatenate([learned, config.hog_weight * first], axis=1)
                 probabilities = probabilities + self._propagate(both, labels, labeled)
+
+            # An image that no label reached in any graph has equal probabilities.
+            self.reached = np.ptp(probabilities[num_labeled:], axis=1) > 0
+            prior = label_shares(labeled.labels, labeled.num_classes)
+            self.pool_shares = class_shares(probabilities[num_labeled:][self.reached], prior)
 
             # The given labels are kept, whatever the propagation says.
             index = most_confident(probabilities, round_config.top_frac, num_labeled)
@@ -156,11 +169,21 @@ class LabelPropagation(Teacher):
                 config.network,
                 round_config.given(num_labeled),
                 (images[index], targets[index], weights[index]),
-                unlabeled,
+                Pool(unlabeled, self.pool_shares),
                 derive_seed("round", self.seed, number),
                 labeled.background,
             )
         return self
+
+    def _first_features(self, images: Images, labeled: LabeledImages, unlabeled: Images) -> Rows:
+        """Set `held_out` and return the features of all images that predict hidden labels best."""
+        config = self.config
+        alpha = config.propagation_alpha(labeled)
+        name, self.held_out = choose_features(
+            config.features, labeled, unlabeled, config.components, config.neighbors, alpha
+        )
+        self.choice = name
+        return principal_components(FEATURES[name](images, labeled.background), config.components)
 
     def _propagate(self, rows: Rows, labels: Labels, labeled: LabeledImages) -> Rows:
         links = affinity(rows, self.config.neighbors)
@@ -168,12 +191,27 @@ class LabelPropagation(Teacher):
         return propagate_labels(links, labels, labeled.num_classes, alpha)
 
     @override
+    def min_probability(self, probabilities: NDArray[np.float32]) -> float:
+        """The setting, or more: the graph says how many labels can be trusted, the network which.
+
+        The labels are those of the network, which learned from all labels of the subset. Hidden
+        labels are predicted by the graph alone, which gives the share of the pool that is sure.
+        """
+        least = float(self.config.min_probability)
+        share = 1.0 if self.held_out is None else sure_share(self.held_out)
+        if share == 0:
+            return ABOVE_ALL
+        if share == 1 or not len(probabilities):
+            return least
+        return max(least, float(np.quantile(probabilities.max(axis=1), 1 - share)))
+
+    @override
     def state(self) -> dict[str, Tensor]:
         return dict(self.student.average.state_dict())
 
     @override
     def build(self, spec: ImageSpec) -> None:
-        refuse_small(spec)
+        refuse_small(spec, "label_propagation")
         self.student = Student(self.config.network, spec, self.seed)
 
     @override
@@ -185,16 +223,6 @@ class LabelPropagation(Teacher):
     @override
     def predict_proba(self, images: Images) -> NDArray[np.float32]:
         return self.student.probabilities(images)
-
-
-def refuse_small(spec: ImageSpec) -> None:
-    """Raise `ParamsError` for images that are too small for the network to pool twice."""
-    if min(spec.height, spec.width) < MIN_SIDE:
-        raise ParamsError(
-            "teachers (label_propagation)",
-            f"expected image sides of at least {MIN_SIDE}, found {spec.height} x {spec.width}",
-            "enlarge the images with data.resize, or use another teacher",
-        )
 
 
 def most_confident(probabilities: Rows, frac: float, num_labeled: int) -> NDArray[np.int64]:

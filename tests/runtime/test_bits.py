@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -79,6 +80,8 @@ DIGESTS = {
     "graph": "5a10da901e4f767f",
     "lgbm": "8b771694a15d31b8",
     "numpy": "0b1a3735bec0be1e",
+    "teacher automatic": "018892d30fdb62c4",
+    "teacher fixmatch": "10360376a428c9ea",
     "teacher label_propagation": "16063b6b6bd29320",
     "teacher ssgan": "1cfb11a2057e44b5",
     "teacher supervised": "63d6bedbf34820b8",
@@ -140,9 +143,11 @@ def test_two_updates_of_a_generator(
 @pytest.mark.parametrize("name", sorted(TEACHERS))
 def test_a_few_updates_of_a_teacher(name: str, images: LabeledImages) -> None:
     section = SECTIONS[name]
-    brief = {key: 3 for key in ("steps",) if key in section}
+    brief: dict[str, Any] = {key: 3 for key in ("steps",) if key in section}
     if "rounds" in section:
         brief["rounds"] = [{"steps": 3, "batch_size": 16, "top_frac": 0.8}]
+    if "training" in section:
+        brief["training"] = {**section["training"], "steps": 3}
     subset, rest = images.take(np.arange(60)), images.take(np.arange(60, 600))
     teacher = taught(name, subset, rest.images, **brief)
     found = [teacher.predict_proba(rest.images)]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,8 +17,11 @@ from pipeline.data.images import Images
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import TrialError
 from pipeline.runtime.files import write_npz
+from pipeline.runtime.seeds import numpy_rng
 from pipeline.stages.train_teacher import TrainTeacherSpec, train
 from pipeline.teachers import TEACHERS
+from pipeline.teachers.label_propagation import LabelPropagation
+from pipeline.training_sets.filters import agreement
 from pipeline.training_sets.teaching import TeacherSpec
 from pipeline.trials.specs import MemberSpec
 
@@ -57,7 +63,7 @@ def test_images_with_the_highest_ood_scores_get_no_label(
     score = arrays["ood_score"]
     assert np.ptp(score) > 0
     assert score[keep].max() <= score[~keep].min()
-    assert arrays["min_probability"] == 0.8
+    assert arrays["min_probability"] >= 0.8
 
 
 def test_only_a_supervised_teacher_accepts_any_pool(halves: Halves, tmp_path: Path) -> None:
@@ -65,3 +71,45 @@ def test_only_a_supervised_teacher_accepts_any_pool(halves: Halves, tmp_path: Pa
     assert np.isnan(labeled_pool("supervised", halves, tmp_path, blank)["distance_rank"])
     with pytest.raises(TrialError, match="like the labeled ones"):
         labeled_pool("label_propagation", halves, tmp_path, blank)
+
+
+def test_images_that_no_label_reaches_get_none(halves: Halves, tmp_path: Path) -> None:
+    fit = LabelPropagation.fit
+
+    def leaving_out(self: LabelPropagation, *arguments: Any) -> LabelPropagation:
+        teacher = fit(self, *arguments)
+        assert teacher.reached is not None
+        teacher.reached[:3] = False
+        return teacher
+
+    with mock.patch.object(LabelPropagation, "fit", leaving_out):
+        arrays = labeled_pool("label_propagation", halves, tmp_path)
+    left_out = np.setdiff1d(arrays["unlabeled"], arrays["index"])
+    assert set(arrays["unlabeled"][:3]) <= set(left_out)
+    assert len(arrays["ood_score"]) == len(arrays["unlabeled"])
+    assert len(arrays["labels"]) == len(arrays["images"]) == len(arrays["index"])
+
+
+@pytest.mark.parametrize("name", ["label_propagation", "fixmatch"])
+def test_what_held_out_labels_say_is_written(name: str, halves: Halves, tmp_path: Path) -> None:
+    arrays = labeled_pool(name, halves, tmp_path)
+    assert arrays["min_probability"] >= 0.8
+    assert arrays["trusted"] == (arrays["min_probability"] <= 1)
+    assert arrays["held_out_probabilities"].shape == (len(arrays["held_out_labels"]), 3)
+    assert arrays["pool_shares"].sum() == pytest.approx(1)
+    assert bool(str(arrays["choice"])) == (name == "label_propagation")
+
+
+def test_a_teacher_that_errs_on_held_out_labels_is_sure_of_none(
+    halves: Halves, tmp_path: Path
+) -> None:
+    labeled, rest = halves
+    shuffled = replace(labeled, labels=numpy_rng("shuffled").permutation(labeled.labels))
+    arrays = labeled_pool("fixmatch", (shuffled, rest), tmp_path)
+    assert not arrays["trusted"]
+    kept = agreement(arrays["labels"], arrays["probabilities"], float(arrays["min_probability"]))
+    assert not kept.any()
+
+
+def test_a_supervised_teacher_holds_out_nothing(halves: Halves, tmp_path: Path) -> None:
+    assert "trusted" not in labeled_pool("supervised", halves, tmp_path)

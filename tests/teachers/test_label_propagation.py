@@ -17,7 +17,7 @@ from pipeline.nn.augment import AffineConfig
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import numpy_rng
-from pipeline.teachers import fixmatch
+from pipeline.teachers import student as student_module
 from pipeline.teachers.features import (
     affinity,
     deslant,
@@ -25,18 +25,19 @@ from pipeline.teachers.features import (
     principal_components,
     propagate_labels,
 )
-from pipeline.teachers.fixmatch import (
-    FixMatchConfig,
-    Phase,
-    Student,
-    TeacherNetConfig,
-    pseudo_labels,
-)
 from pipeline.teachers.label_propagation import (
     LabelPropagation,
     LabelPropagationConfig,
     Round,
     most_confident,
+)
+from pipeline.teachers.student import (
+    FixMatchConfig,
+    Phase,
+    Pool,
+    Student,
+    TeacherNetConfig,
+    pseudo_labels,
     refuse_small,
 )
 
@@ -197,13 +198,15 @@ def test_pseudo_labels_are_given_from_a_share_of_the_steps_on(halves: Halves) ->
         targets = np.eye(3, dtype=np.float32)[labeled.labels]
         given = (labeled.images, targets, np.ones(len(labeled), np.float32))
         phase = Phase(steps=10, batch_size=4, fixmatch=settings)
-        with deterministic(), mock.patch.object(fixmatch, "pseudo_labels", spy):
-            student = fixmatch.train(config.network, phase, given, rest.images, 1, BLACK)
+        with deterministic(), mock.patch.object(student_module, "pseudo_labels", spy):
+            student = student_module.train(
+                config.network, phase, given, Pool(rest.images), 1, BLACK
+            )
         return torch.cat([value.flatten() for value in student.average.parameters()])
 
     with_pseudo_labels = weights(section)
     assert len(calls) == 7
-    assert len({id(shares) for _, _, _, shares, _ in calls}) == 1
+    assert len({id(shares) for _, _, _, shares, *_ in calls}) == 1
     pool = {image.tobytes() for image in rest.images}
     for _, images, *_ in calls:
         pixels = (images * 255).round().to(torch.uint8).numpy()
@@ -215,7 +218,7 @@ def test_pseudo_labels_are_given_from_a_share_of_the_steps_on(halves: Halves) ->
 def test_images_too_small_to_pool_twice_are_refused_and_oblong_ones_are_not() -> None:
     spec = ImageSpec(channels=1, height=7, width=28, num_classes=2)
     with pytest.raises(ParamsError, match="at least 8, found 7 x 28"):
-        refuse_small(spec)
+        refuse_small(spec, "fixmatch")
     tall = numpy_rng("oblong").integers(0, 256, (3, 1, 30, 9)).astype(np.uint8)
     wide = tall.transpose(0, 1, 3, 2)
     assert hog_features(tall, BLACK).shape == hog_features(wide, BLACK).shape == (3, 8 * 10 * 9)

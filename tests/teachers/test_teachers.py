@@ -31,6 +31,7 @@ SECTIONS: dict[str, Member] = {
     "label_propagation": {
         "min_probability": 0.8,
         "keep_frac": 1.0,
+        "features": ["hog_deslanted"],
         "components": 20,
         "neighbors": 5,
         "alpha": 0.9,
@@ -67,6 +68,22 @@ SECTIONS: dict[str, Member] = {
             "precision": "float32",
         },
     },
+    "fixmatch": {
+        "min_probability": 0.8,
+        "keep_frac": 1.0,
+        "training": {
+            "steps": 60,
+            "batch_size": 16,
+            "fixmatch": {
+                "batch_size": 16,
+                "threshold": 0.9,
+                "warmup_frac": 0.4,
+                "alignment_decay": 0.9,
+            },
+        },
+        "folds": 2,
+        "fold_steps_frac": 0.8,
+    },
     "ssgan": {
         "min_probability": 0.8,
         "keep_frac": 1.0,
@@ -85,6 +102,16 @@ SECTIONS: dict[str, Member] = {
         "precision": "float32",
     },
     "supervised": {"min_probability": 0.8, "keep_frac": 1.0, "classifier": "cnn"},
+}
+# The same network for all of them.
+SECTIONS["fixmatch"]["network"] = SECTIONS["label_propagation"]["network"]
+SECTIONS["automatic"] = {
+    "min_probability": 0.8,
+    "keep_frac": 1.0,
+    "label_propagation": SECTIONS["label_propagation"],
+    "fixmatch": SECTIONS["fixmatch"],
+    "folds": 2,
+    "start": {"steps": 40, "batch_size": 16},
 }
 # Members of a study by their own names, which enter the seeds.
 MEMBERS: dict[str, Member] = {
@@ -113,7 +140,17 @@ def taught(name: str, labeled: LabeledImages, unlabeled: Images, **changes: obje
 def brief(name: str) -> dict[str, Any]:
     """Changes of a section with which training takes five steps."""
     rounds = [{**section, "steps": 5} for section in SECTIONS["label_propagation"]["rounds"]]
-    return {"label_propagation": {"rounds": rounds}, "ssgan": {"steps": 5}}.get(name, {})
+    training = {**SECTIONS["fixmatch"]["training"], "steps": 5}
+    return {
+        "label_propagation": {"rounds": rounds},
+        "fixmatch": {"training": training},
+        "automatic": {
+            "label_propagation": {**SECTIONS["label_propagation"], "rounds": rounds},
+            "fixmatch": {**SECTIONS["fixmatch"], "training": training},
+            "start": {"steps": 5, "batch_size": 16},
+        },
+        "ssgan": {"steps": 5},
+    }.get(name, {})
 
 
 @pytest.fixture(scope="module")
@@ -214,8 +251,12 @@ def test_the_same_images_and_seed_give_the_same_bits_and_touch_nothing(
 def test_a_loss_that_is_not_finite_stops_the_training(name: str, halves: Halves) -> None:
     labeled, rest = halves
     changes: dict[str, Any] = {"learning_rate": 1e30}
-    if name == "label_propagation":
+    if name in ("label_propagation", "fixmatch"):
         changes = {"network": {**SECTIONS[name]["network"], **changes}}
+    if name == "automatic":
+        members = ("label_propagation", "fixmatch")
+        network = {**SECTIONS["fixmatch"]["network"], **changes}
+        changes = {member: {**SECTIONS[member], "network": network} for member in members}
     with pytest.raises(DivergedError, match=r"finite .* loss"):
         taught(name, labeled, rest.images, **changes)
 

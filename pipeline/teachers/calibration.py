@@ -1,0 +1,149 @@
+"""What held-out labels of a labeled subset say about a teacher, and the class shares of a pool.
+
+A label is held out if the model that predicts its image was trained without it. No label of the
+pool is read. Arrays in, numbers out.
+
+Sources: Guo et al. (2017), "On calibration of modern neural networks", for the temperature;
+Geifman and El-Yaniv (2017), "Selective classification for deep neural networks", for the minimum
+probability. Deviation: the bound of the risk is the simple one of conformal prediction, with one
+wrong label added.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.images import Labels
+from pipeline.runtime.seeds import numpy_rng
+
+Probabilities = NDArray[np.float32]
+
+SURE_ACCURACY = 0.9  # what sure labels must reach
+MIN_HELD_OUT = 10  # with fewer labels, nine in ten cannot be tested: the settings stay as they are
+ABOVE_ALL = 1.01  # a minimum probability that no image has
+TEMPERATURES = np.geomspace(0.05, 8.0, 61)
+# Estimated shares of a pool count as those of the labeled subset while the largest ratio between
+# the two is less than this many times the smallest. Below, the error of the estimate is as large
+# as what a correction gains.
+SHARES_RATIO = 3.0
+TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Predictions of held-out images: `labels` (n,) and `probabilities` (n, num_classes)."""
+
+    labels: Labels
+    probabilities: Probabilities
+
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether the most probable class is the label, (n,)."""
+        matches: NDArray[np.bool_] = self.probabilities.argmax(axis=1) == self.labels
+        return matches
+
+    def accuracy(self) -> float:
+        """The share of images whose most probable class is the label; NaN without images."""
+        return float(self.correct().mean()) if len(self.labels) else float("nan")
+
+
+def minimum_probability(held_out: HeldOut, least: float) -> float:
+    """The smallest minimum probability, at least `least`, with which sure labels can be trusted.
+
+    Among held-out images that have it, at least `SURE_ACCURACY` of the labels must be right, where
+    one wrong label is added for the finite sample: at least nine sure images, all right, are
+    needed. `ABOVE_ALL` where there is none: no label of this teacher counts as sure. With fewer
+    than `MIN_HELD_OUT` labels it is `least`.
+    """
+    if len(held_out.labels) < MIN_HELD_OUT:
+        return least
+    highest = held_out.probabilities.max(axis=1)
+    correct = held_out.correct()
+    for candidate in np.unique(np.append(highest[highest > least], least)):
+        if is_accurate(correct[highest >= candidate]):
+            return float(candidate)
+    return ABOVE_ALL
+
+
+def sure_share(held_out: HeldOut) -> float:
+    """The largest share of images, those with the largest margin, whose labels can be trusted.
+
+    0 to 1, in the sense of `minimum_probability`, where the level of the probabilities means
+    nothing, only their order. 1 with fewer than `MIN_HELD_OUT` labels.
+    """
+    if len(held_out.labels) < MIN_HELD_OUT:
+        return 1.0
+    second, first = np.partition(held_out.probabilities, -2, axis=1)[:, -2:].T
+    correct = held_out.correct()[np.argsort(second - first, kind="stable")]
+    for count in range(len(correct), 0, -1):
+        if is_accurate(correct[:count]):
+            return count / len(correct)
+    return 0.0
+
+
+def is_accurate(correct: NDArray[np.bool_]) -> bool:
+    """Whether at least `SURE_ACCURACY` of the labels are right, one wrong label being added."""
+    return bool(correct.sum() >= SURE_ACCURACY * (len(correct) + 1))
+
+
+def temperature(held_out: HeldOut) -> float:
+    """The temperature that minimizes the log loss of the held-out labels; 1 without labels."""
+    if not len(held_out.labels):
+        return 1.0
+    losses = []
+    for candidate in TEMPERATURES:
+        softened = soften(held_out.probabilities, float(candidate))
+        losses.append(-np.log(softened[np.arange(len(softened)), held_out.labels] + TINY).mean())
+    return float(TEMPERATURES[int(np.argmin(losses))])
+
+
+def soften(probabilities: Probabilities, degree: float) -> NDArray[np.float64]:
+    """Probabilities (n, num_classes) after division of their logarithms by a temperature."""
+    powers = np.power(probabilities.astype(np.float64) + TINY, 1 / degree)
+    softened: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return softened
+
+
+def class_shares(probabilities: NDArray[np.floating], prior: NDArray[np.float64]) -> Probabilities:
+    """The class shares of a pool, (num_classes,): the shares of the predicted classes.
+
+    `probabilities` (n, num_classes) are those of a model that learned from class shares `prior`.
+    A class that is never predicted counts as one image, so that no class is ruled out. Returns
+    `prior` where the estimate is close to it (see `SHARES_RATIO`) or the pool is empty.
+    Expectation maximization (Saerens et al. 2002) took rare classes for absent ones (LOG.md).
+    """
+    if not len(probabilities):
+        return prior.astype(np.float32)
+    counts = np.bincount(probabilities.argmax(axis=1), minlength=len(prior)).clip(min=1)
+    shares = counts / counts.sum()
+    ratios = shares / prior
+    is_close = ratios.max() < SHARES_RATIO * max(ratios.min(), TINY)
+    return (prior if is_close else shares).astype(np.float32)
+
+
+def label_shares(labels: Labels, num_classes: int) -> NDArray[np.float64]:
+    """The class shares of a labeled subset, (num_classes,)."""
+    counts = np.bincount(labels, minlength=num_classes)
+    shares: NDArray[np.float64] = counts / counts.sum()
+    return shares
+
+
+def assign_folds(labels: Labels, num_folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold of every image, (n,): every class is spread evenly and at random.
+
+    Fewer folds where a class has fewer images; all -1, for no folds at all, if a class has a single
+    image or `num_folds` is less than 2.
+    """
+    counts = np.bincount(labels)
+    num_folds = min(num_folds, int(counts[counts > 0].min()))
+    folds = np.full(len(labels), -1, dtype=np.int64)
+    if num_folds < 2:
+        return folds
+
+    rng = numpy_rng("folds", seed)
+    for label in np.unique(labels):
+        positions = rng.permutation(np.flatnonzero(labels == label))
+        folds[positions] = np.arange(len(positions)) % num_folds
+    return folds

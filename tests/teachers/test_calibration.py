@@ -1,0 +1,90 @@
+"""Held-out labels decide what is sure, and class shares come from the pool."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.runtime.seeds import numpy_rng
+from pipeline.teachers.calibration import (
+    ABOVE_ALL,
+    SURE_ACCURACY,
+    HeldOut,
+    assign_folds,
+    class_shares,
+    label_shares,
+    minimum_probability,
+    sure_share,
+)
+
+
+def two_classes(confidences: list[float], correct: list[bool]) -> HeldOut:
+    """Images of class 0 that are predicted with these confidences, rightly or wrongly."""
+    first = np.where(correct, confidences, 1 - np.array(confidences))
+    probabilities = np.stack([first, 1 - first], axis=1).astype(np.float32)
+    return HeldOut(np.zeros(len(confidences), np.int64), probabilities)
+
+
+def test_an_accurate_teacher_keeps_the_minimum_of_its_settings() -> None:
+    held_out = two_classes([0.99] * 30, [True] * 30)
+    assert minimum_probability(held_out, 0.95) == 0.95
+    assert sure_share(held_out) == 1
+
+
+def test_an_overconfident_teacher_needs_a_higher_minimum() -> None:
+    confidences = [0.999] * 20 + [0.96] * 20
+    held_out = two_classes(confidences, [True] * 20 + [True, False] * 10)
+    minimum = minimum_probability(held_out, 0.95)
+    assert 0.96 < minimum <= np.float32(0.999)
+    assert 0.5 <= sure_share(held_out) < 0.6
+
+
+def test_no_label_is_sure_where_too_few_are_right() -> None:
+    held_out = two_classes([0.99] * 40, [True, True, False, True] * 10)
+    assert minimum_probability(held_out, 0.95) == ABOVE_ALL
+    assert sure_share(held_out) < SURE_ACCURACY
+
+
+def test_a_handful_of_labels_decides_nothing() -> None:
+    held_out = two_classes([0.99] * 9, [False] * 9)
+    assert minimum_probability(held_out, 0.95) == 0.95
+    assert sure_share(held_out) == 1
+
+
+def test_sure_labels_of_new_images_are_right_nine_times_in_ten() -> None:
+    # Confidence and truth of the same kind of images: the chance to be right rises from 0.3 to 1.
+    rng = numpy_rng("sure")
+    shares = []
+    for _ in range(200):
+        confidence = rng.uniform(0.5, 1, 4000)
+        correct = rng.random(4000) < 0.3 + 1.4 * (confidence - 0.5)
+        held_out = two_classes(confidence[:100].tolist(), correct[:100].tolist())
+        minimum = minimum_probability(held_out, 0.5)
+        sure = confidence[100:] >= minimum
+        shares.append(correct[100:][sure].mean() if sure.any() else 1.0)
+    assert np.mean(shares) > SURE_ACCURACY - 0.01
+
+
+def test_shares_like_those_of_the_labels_are_taken_for_equal() -> None:
+    prior = np.full(3, 1 / 3)
+    one_hot = np.eye(3)
+    similar = one_hot[[0] * 50 + [1] * 40 + [2] * 30]
+    np.testing.assert_allclose(class_shares(similar, prior), prior, rtol=1e-6)
+    np.testing.assert_allclose(class_shares(similar[:0], prior), prior, rtol=1e-6)
+
+
+def test_shares_of_an_unbalanced_pool_are_found() -> None:
+    prior = np.full(3, 1 / 3)
+    unbalanced = np.eye(3)[[0] * 50 + [1] * 45 + [2] * 5]
+    np.testing.assert_allclose(class_shares(unbalanced, prior), [0.5, 0.45, 0.05], rtol=1e-6)
+    assert class_shares(unbalanced[:95], prior)[2] > 0
+
+
+def test_folds_hold_every_class_and_are_fewer_where_a_class_is_small() -> None:
+    labels = np.repeat([0, 1, 2], [9, 6, 2])
+    folds = assign_folds(labels, 3, 0)
+    assert set(folds) == {0, 1}
+    for fold in (0, 1):
+        np.testing.assert_array_equal(np.unique(labels[folds == fold]), [0, 1, 2])
+    np.testing.assert_array_equal(folds, assign_folds(labels, 3, 0))
+    assert (assign_folds(np.array([0, 0, 1]), 3, 0) == -1).all()
+    np.testing.assert_allclose(label_shares(labels, 4), [9 / 17, 6 / 17, 2 / 17, 0])
