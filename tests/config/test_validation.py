@@ -171,9 +171,11 @@ def test_a_width_that_would_exhaust_memory_is_refused(registry: dict[str, Any]) 
     found = 0
     for name, member in registry.items():
         for key, field in member.Config.model_fields.items():
-            if not key.endswith(widths):
+            defaults = field.default if isinstance(field.default, list) else [field.default]
+            # Features of tables and of graphs are names.
+            if not key.endswith(widths) or isinstance(defaults[0], str):
                 continue
-            size = len(field.default) if isinstance(field.default, list) else 0
+            size = len(defaults) if isinstance(field.default, list) else 0
             for value in (MAX_WIDTH + 1, 1_000_000):
                 wrong = [value] * size if size else value
                 with pytest.raises(ParamsError, match=rf"mine: .*{key}.*4096|mine: code_dim"):

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from transform_sections import SECTIONS
 
-from pipeline.classifiers.base import TrainingSet, copied
+from pipeline.classifiers.base import TrainingSet
 from pipeline.classifiers.lgbm import expanded
+from pipeline.classifiers.table import copied
 from pipeline.config.schema import Params
 from pipeline.data.images import BLACK, LabeledImages
 from pipeline.stages import tune_transforms
