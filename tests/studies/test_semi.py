@@ -200,7 +200,8 @@ def test_a_teacher_is_tested_on_unknown_images_and_labels_fewer_of_them(
     assert found["strangeness_auroc"] > 0.6
     labels = read_npz(tmp_path / "data/splits/labels/all.npz")["labels"]
     made = read_npz(tmp_path / MODELS / "graph" / f"{place}.npz")
-    assert len(made["index"]) == pytest.approx(0.75 * len(made["unlabeled"]), abs=1)
+    # Images that no label reaches are left out as well.
+    assert 0.65 < len(made["index"]) / len(made["unlabeled"]) < 0.76
     labeled = (labels[made["index"]] == -1).mean()
     assert found["foreign_labeled_frac"] == pytest.approx(labeled)
     assert labeled < found["foreign_frac"]
