@@ -43,6 +43,7 @@ class Proposal:
     steps: int
     cnn_steps: int
     num_trees: int
+    features: tuple[str, ...]  # of LightGBM
     per_class: int
     metric: str
     smallest_effect: float
@@ -128,6 +129,7 @@ def propose(
         steps=max(200, int(steps)),
         cnn_steps=int(500 * effort),
         num_trees=max(40, round(100 * share)),
+        features=("hog",) if description.shape[0] == 1 else ("hog", "color"),
         per_class=int(per_class),
         metric="balanced_accuracy" if uneven else "accuracy",
         smallest_effect=_smallest_effect(int(test_images.sum()), reasons),

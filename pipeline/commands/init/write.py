@@ -109,10 +109,13 @@ def _with_numbers(text: str, proposal: Proposal) -> str:
     """Numbers of steps and of images, and what the report compares."""
     reasons = proposal.reasons
     steps = "optimization steps; fewer for small budgets and for images above 40 x 40 pixels"
-    trees = "boosting rounds; fewer where there are many classes"
+    trees = (
+        "boosting rounds, fewer where there are many classes; columns: pixels, hog (edges), color"
+    )
     text = _replaced(text, r"^    steps: 700 .*\n", line(f"    steps: {proposal.steps}", steps))
     text = _replaced(text, r"steps: 500}", f"steps: {proposal.cnn_steps}}}")
-    trees_line = line(f"  lgbm: {{num_trees: {proposal.num_trees}}}", trees)
+    features = scalar(list(proposal.features))
+    trees_line = line(f"  lgbm: {{num_trees: {proposal.num_trees}, features: {features}}}", trees)
     text = _replaced(text, r"^  lgbm: .*\n", trees_line)
     text = _replaced(text, r"per_class: 300 ", f"per_class: {round(1.5 * proposal.per_class)} ")
     text = re.sub(r"per_class: 200\b", f"per_class: {proposal.per_class}", text)
