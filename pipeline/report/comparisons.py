@@ -218,7 +218,8 @@ def _outcome(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params
     """`passed`, `failed` or `not judged` for a control, by `report.metric`; None for other arms.
 
     Ten seeds are needed, as for any claim. Six of them must have finished, with synthetic images
-    where the control adds them.
+    where the control adds them. A control that must help is not judged where the baseline is almost
+    perfect.
     """
     role = params.arms[row["arm"]].role
     if role not in CONTROL_FAILS_IF:
@@ -228,7 +229,15 @@ def _outcome(row: Mapping[Any, Any], deltas: NDArray[np.float64], params: Params
     completed = row["n"] - row["num_unusable"]
     if row["n"] < statistics.SEEDS_FOR_A_CLAIM or completed < statistics.SEEDS_FOR_A_TEST:
         return "not judged"
+    if role == "must_help" and _leaves_nothing_to_gain(row, params):
+        return "not judged"
     return "failed" if CONTROL_FAILS_IF[role](_judge(row, deltas, params)) else "passed"
+
+
+def _leaves_nothing_to_gain(row: Mapping[Any, Any], params: Params) -> bool:
+    """Whether even a perfect arm would be better than the baseline by less than what matters."""
+    is_share = METRICS[row["metric"]].is_share
+    return bool(is_share and row["mean_baseline"] > 1 - params.report.smallest_effect)
 
 
 def _failed_controls_of(

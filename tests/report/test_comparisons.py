@@ -358,8 +358,19 @@ def test_too_few_seeds_judge_no_control(seeds: int, trials: pd.DataFrame, study:
     assert found["dcgan"] == "exploratory"
 
 
+@pytest.mark.parametrize(("score", "outcome"), [(1.0, "not judged"), (0.99, "failed")])
+def test_more_labels_need_not_help_a_perfect_baseline(
+    score: float, outcome: str, trials: pd.DataFrame, study: Params
+) -> None:
+    rows = rigged(trials, HONEST)
+    rows[list(METRICS_SHOWN)] = score
+    verdicts = judged(rows, small(study, "fresh_real"))
+    assert verdicts["fresh_real"] == outcome
+    assert (verdicts["dcgan"] == "invalid") == (outcome == "failed")
+
+
 @pytest.mark.parametrize(("how_many", "outcome"), [(6, "passed"), (7, "not judged")])
-def test_a_control_that_came_to_nothing_does_not_pass(
+def test_a_control_without_its_images_does_not_pass(
     how_many: int, outcome: str, trials: pd.DataFrame, study: Params
 ) -> None:
     rows = failed(rigged(trials, HONEST), "shuffled", list(range(how_many)))
