@@ -282,8 +282,8 @@ def _not_judged(row: Row) -> str:
         return f"It is not judged: {unusable(row)}, so the number says nothing about this arm."
     if row["n"] >= SEEDS_FOR_A_CLAIM:
         return (
-            f"This is a control arm. {row['baseline']} leaves less to gain than the smallest effect "
-            "of interest, so more labels cannot show whether the study is large enough."
+            f"{row['baseline']} leaves less to gain than the smallest effect of interest, so this "
+            "control cannot show whether the study is large enough."
         )
     return f"This is a control arm; {SEEDS_FOR_A_CLAIM} seeds are needed to judge it."
 
