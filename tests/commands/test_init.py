@@ -72,6 +72,19 @@ def three_classes(folder: Path, count: int = 40, size: tuple[int, int] = (32, 40
     return folder
 
 
+def test_images_without_a_label_get_a_teacher_and_an_arm(project: Path, init: Init) -> None:
+    folder = three_classes(project.parent / "photos")
+    write_class(folder / "unlabeled", smooth(10, (32, 40), seed=7))
+    result = init(folder)
+    assert result.exit_code == 0, result.output
+    assert "pseudo_label" in result.output
+
+    params = check_params(project)
+    assert params.teachers["pool"].family == "automatic"
+    assert params.arms["pseudo_label"].teacher == "pool"
+    assert params.arms["pseudo_label"].per_class == 4
+
+
 def test_a_small_folder_with_names_in_any_script(project: Path, init: Init) -> None:
     result = init(three_classes(project.parent / "mes été photos"))
     assert result.exit_code == 0, result.output

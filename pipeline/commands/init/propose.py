@@ -27,6 +27,7 @@ FOLDS, NUM_TRANSFORMS, FOLD_STEPS, FOLD_TREES = 5, 6, 200, 40
 # Core seconds on images of 32 x 32 pixels, with ten classes: of the size that gives the shipped
 # study the core seconds it took on an AMD EPYC. Slower processors take up to twice as long.
 DCGAN_STEP, CNN_STEP, LGBM_ROW, LGBM_FIT = 0.08, 0.013, 0.0022, 0.5
+TEACHER = 150.0  # of one replicate, with its cross-validation
 STAGES = 120.0  # seconds: starting the stages, judge and report
 
 
@@ -45,6 +46,7 @@ class Proposal:
     num_trees: int
     features: tuple[str, ...]  # of LightGBM
     per_class: int
+    per_class_pseudo: int  # unlabeled images per class; 0 if there are none
     metric: str
     smallest_effect: float
     reasons: dict[str, str]
@@ -81,7 +83,8 @@ class Proposal:
         fits: float = budgets * (arms - 2 + 2 * 6) * self.num_trees
         fits += folds * (NUM_TRANSFORMS + 4) * self.fold_trees / 2
         trees = fits / 100 * hundred_trees
-        return (generators + networks + trees) / cores / 60 + STAGES / 60
+        teachers = budgets * TEACHER * pixels if self.per_class_pseudo else 0.0
+        return (generators + networks + trees + teachers) / cores / 60 + STAGES / 60
 
 
 def propose(
@@ -131,6 +134,7 @@ def propose(
         num_trees=max(40, round(100 * share)),
         features=("hog",) if description.shape[0] == 1 else ("hog", "color"),
         per_class=int(per_class),
+        per_class_pseudo=-(-description.num_unlabeled // classes),
         metric="balanced_accuracy" if uneven else "accuracy",
         smallest_effect=_smallest_effect(int(test_images.sum()), reasons),
         reasons=reasons,

@@ -47,7 +47,7 @@ def lines(description: Description) -> Iterator[tuple[str, str]]:
     yield "images", f"{kind}, {width} x {height} pixels for all models"
     yield from _files(reading)
     if description.num_unlabeled:
-        yield "unlabeled", f"{description.num_unlabeled} images; preset semi has arms that use them"
+        yield "unlabeled", f"{description.num_unlabeled} images; the arm pseudo_label uses them"
     yield "background", _background(description)
     yield from _copies(description)
     yield from _twins(description)

@@ -33,6 +33,16 @@ BALANCE_ARMS = """\
   dcgan_balance: {kind: synthetic, inputs: data/synthetic/dcgan, per_class: balance, \
 filter: agreement}
 """
+POOL_TEACHER = """\
+  # Labels the other images: by a graph or by FixMatch, whichever predicts held-out labels better.
+  pool: {family: automatic}
+"""
+POOL_ARMS = """\
+  # The images without a label, with labels of the teacher `pool`; and that teacher itself.
+  pseudo_label: {{kind: pseudo, inputs: models/pool, per_class: {per_class}, filter: agreement, \
+real_share: 0.05, transform: tuned}}
+  teacher: {{kind: teacher, inputs: models/pool, classifiers: [cnn]}}
+"""
 # For images of anything: what keeps a label is not known, so each replicate chooses.
 TRANSFORMS = """\
   # Small changes, for objects that are centered; flips; colors. Remove what changes a label.
@@ -70,7 +80,7 @@ def params_text(data: Mapping[str, Any], comments: Mapping[str, str], proposal: 
 def _with_sections(
     text: str, data: Mapping[str, Any], comments: Mapping[str, str], proposal: Proposal
 ) -> str:
-    """The sections that are written anew: data, study, and the arms of unequal classes."""
+    """The sections that are written anew: data, study, and arms that some data need."""
     lines = [line(f"  {key}: {scalar(value)}", comments.get(key)) for key, value in data.items()]
     if "group" not in data and "group" in comments:
         lines.append(line("  # group: {twins: 0.98}", comments["group"]))
@@ -100,9 +110,11 @@ def _with_sections(
         trees=proposal.fold_trees,
     )
     text = _replaced(text, r"^  # tune_transforms: (.*\n)+?(?=\n# --- arms)", tuned)
-    if proposal.natural:
-        text = _replaced(text, r"(?<=role: measure}\n)(?=\n# --- report)", BALANCE_ARMS)
-    return text
+    arms = BALANCE_ARMS if proposal.natural else ""
+    if proposal.per_class_pseudo:
+        text = _replaced(text, r"(?<=^teachers:\n)", POOL_TEACHER)
+        arms += POOL_ARMS.format(per_class=proposal.per_class_pseudo)
+    return _replaced(text, r"(?<=role: measure}\n)(?=\n# --- report)", arms)
 
 
 def _with_numbers(text: str, proposal: Proposal) -> str:
