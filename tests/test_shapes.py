@@ -48,7 +48,10 @@ TEACHER_SETTINGS: dict[str, Member] = {
     },
     "ssgan": {"steps": 2, "batch_size": 4},
 }
-CLASSIFIER_SETTINGS: dict[str, Member] = {"lgbm": {"num_trees": 2}}
+CLASSIFIER_SETTINGS: dict[str, Member] = {
+    "lgbm": {"num_trees": 2},
+    "sklearn": {"estimator": "LogisticRegression"},
+}
 BRIEF: Member = {"steps": 2, "batch_size": 4}
 LEARNING_TEACHERS = sorted(TEACHER_SETTINGS)
 

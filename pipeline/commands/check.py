@@ -28,7 +28,7 @@ from pipeline.report.comparisons import least_adjusted_p
 from pipeline.runtime.errors import ParamsError, PipelineError
 from pipeline.teachers import TEACHERS
 from pipeline.training_sets.filters import FILTERS
-from pipeline.training_sets.teaching import classifier_candidates
+from pipeline.training_sets.teaching import brief_classifier, classifier_candidates
 from pipeline.training_sets.transforms import TRANSFORMS
 from pipeline.training_sets.transforms.building import build_transform, named_spec
 from pipeline.trials.engine import ENGINES
@@ -144,8 +144,8 @@ def tuned_problems(params: Params, name: str, spec: MemberSpec) -> Iterator[str]
         for classifier in getattr(spec.config, key):
             yield from unknown_name(f"transforms.{name}.{key}", classifier, params.classifiers)
     for classifier in params.classifiers:
-        for in_folds in (False, True):
-            classifier_candidates(params, classifier, CLASSIFIERS, name, spec, in_folds=in_folds)
+        for build in (classifier_candidates, brief_classifier):
+            build(params, classifier, CLASSIFIERS, name, spec)
 
 
 def build_problems(params: Params, configs: Mapping[str, Any], spec: ImageSpec) -> list[str]:

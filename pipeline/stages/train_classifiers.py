@@ -100,9 +100,7 @@ def score_spec(params: Params, name: str, classifier: str, seed: int) -> Classif
     spec = classifier_spec(params, classifier, CLASSIFIERS)
     if recipe.transform is None or not is_tuned(params, transform):
         return ClassifierTrialSpec(seed, recipe, spec)
-    candidates = classifier_candidates(
-        params, classifier, CLASSIFIERS, transform, recipe.transform, in_folds=False
-    )
+    candidates = classifier_candidates(params, classifier, CLASSIFIERS, transform, recipe.transform)
     return ClassifierTrialSpec(seed, recipe, spec, candidates)
 
 

@@ -20,7 +20,7 @@ from pipeline.nn.mixing import Mixing
 from pipeline.runtime.files import read_npz, replacing, to_json
 from pipeline.runtime.seeds import derive_seed
 from pipeline.training_sets.choosing import TransformSearch, choose_transform
-from pipeline.training_sets.teaching import classifier_candidates
+from pipeline.training_sets.teaching import brief_classifier, classifier_candidates
 from pipeline.training_sets.transforms.building import build_transform, chosen, named_spec
 from pipeline.trials.engine import Result, TrialPlan, run_trials
 from pipeline.trials.grid import choices
@@ -30,7 +30,11 @@ from pipeline.trials.specs import MemberSpec, Spec
 
 @dataclass(frozen=True)
 class TuneTransformsSpec(Spec):
-    """What decides a choice. `classifiers`: one classifier with each of its candidate settings."""
+    """What decides a choice.
+
+    `classifiers`: one classifier with each of its candidate settings, and last as it is trained
+    while transforms are compared.
+    """
 
     search: TransformSearch
     classifiers: tuple[MemberSpec, ...]
@@ -57,7 +61,8 @@ def search_of(
     Those that mix labels are left out for a classifier that cannot learn from mixed labels.
     """
     tuned = named_spec(name, params.transforms)
-    members = classifier_candidates(params, classifier, CLASSIFIERS, name, tuned, in_folds=True)
+    members = classifier_candidates(params, classifier, CLASSIFIERS, name, tuned)
+    brief = brief_classifier(params, classifier, CLASSIFIERS, name, tuned)
     learns_from_mixed = members[0].family.learns_from_mixed
     transforms = [(each, chosen(tuned, each)) for each in tuned.config.choices]
     usable = tuple(
@@ -67,7 +72,7 @@ def search_of(
     )
     config = tuned.config
     search = TransformSearch(usable, len(members), config.folds, config.per_class, config.repeats)
-    return search, members
+    return search, (*members, brief)
 
 
 def run(params: Params, root: Path) -> None:

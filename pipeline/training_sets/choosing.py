@@ -2,23 +2,24 @@
 
 Only the replicate's labeled subset is used. For each fold, the classifier is trained with every
 candidate on the other folds, as an arm of augmented real images would be, and predicts the fold.
-First the transform is chosen, with the classifier's first settings; then its settings, with that
-transform. So the cost is a sum and not a product. Knows no family of classifiers or transforms.
+First the transform is chosen, with the classifier's first settings, which may be trained for a
+shorter time in folds; then its settings, with that transform and trained as in the arm. So the cost
+is a sum and not a product. Knows no family of classifiers or transforms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student_t
 
 from pipeline.classifiers.base import Classifier, TrainingSet
 from pipeline.data.images import LabeledImages
-from pipeline.data.parts import Groups
+from pipeline.data.parts import Groups, whole_groups
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import derive_seed
 from pipeline.training_sets.arms import Recipe, assemble
@@ -31,7 +32,9 @@ LEVEL = 0.1
 SHARPEST, BLUNTEST, NUM_TEMPERATURES = 0.25, 16.0, 49
 
 Losses = NDArray[np.float64]  # (n,): of every image of the subset, when it was held out
-Train = Callable[[TrainingSet, int, int], Classifier]  # training set, number of settings, seed
+# Training set, number of the settings (BRIEF: the first ones, as trained in folds), seed.
+Train = Callable[[TrainingSet, int, int], Classifier]
+BRIEF = -1
 
 
 @dataclass(frozen=True)
@@ -93,19 +96,28 @@ def choose_transform(
 
     # `none` first: all others have to beat it.
     names = [NONE, *(name for name, _ in search.transforms if name != NONE)]
-    table = [losses(name, 0) for name in names]
-    rows = [compared(name, 0, values, table[0]) for name, values in zip(names, table, strict=True)]
+    table = [losses(name, BRIEF) for name in names]
+    rows = [
+        compared(name, 0, values, table[0], groups)
+        for name, values in zip(names, table, strict=True)
+    ]
+    name = names[best(table, groups)]
 
-    name = names[best(table)]
-    table = [table[names.index(name)]]
-    table += [losses(name, number) for number in range(1, search.num_settings)]
-    rows += [compared(name, number, values, table[0]) for number, values in enumerate(table)][1:]
-    return TransformChoice(name, best(table), int(repeats[0][0].max()) + 1, "", rows)
+    # With a single candidate nothing is compared, so nothing is trained.
+    several = search.num_settings > 1
+    table = [losses(name, number) for number in range(search.num_settings)] if several else []
+    rows += [
+        compared(name, number, values, table[0], groups) for number, values in enumerate(table)
+    ]
+    settings = best(table, groups) if several else 0
+    return TransformChoice(name, settings, int(repeats[0][0].max()) + 1, "", rows)
 
 
-def compared(name: str, settings: int, losses: Losses, first: Losses) -> dict[str, Any]:
+def compared(
+    name: str, settings: int, losses: Losses, first: Losses, groups: Groups | None
+) -> dict[str, Any]:
     """A candidate with its mean loss, its difference from the first one, and its standard error."""
-    difference, error = paired(losses, first)
+    difference, error, _ = paired(losses, first, groups)
     return {
         "transform": name,
         "settings": settings,
@@ -115,10 +127,20 @@ def compared(name: str, settings: int, losses: Losses, first: Losses) -> dict[st
     }
 
 
-def paired(losses: Losses, first: Losses) -> tuple[float, float]:
-    """The mean of the paired difference over images, and its standard error."""
+def paired(losses: Losses, first: Losses, groups: Groups | None) -> tuple[float, float, int]:
+    """The mean of the paired difference, its standard error, and the number of independent units.
+
+    Images of a group are not independent: the units are the means of groups, else the images.
+    """
     difference = losses - first
-    return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
+    if groups is not None:
+        _, members, counts = np.unique(
+            whole_groups(groups), return_inverse=True, return_counts=True
+        )
+        difference = np.bincount(members, difference) / counts
+    count = len(difference)
+    error = difference.std(ddof=1) / np.sqrt(count) if count > 1 else np.inf
+    return float(difference.mean()), float(error), count
 
 
 def folds_of(
@@ -168,16 +190,17 @@ def calibrated_losses(subset: LabeledImages, probabilities: NDArray[np.float64])
     return np.asarray(losses[losses.mean(axis=1).argmin()])
 
 
-def best(table: list[Losses]) -> int:
+def best(table: list[Losses], groups: Groups | None = None) -> int:
     """The number of the candidate to use; 0, the first one, where the evidence is weak.
 
-    The candidate with the least mean loss, if a paired test finds it better than the first one. Its
-    level is divided by the number of others, since the best of many may be so by chance.
+    The candidate with the least mean loss, if a paired t test finds it better than the first one.
+    Its level is divided by the number of others, since the best of many may be so by chance.
     """
     if len(table) == 1:
         return 0
-    means = np.array([losses.mean() for losses in table])
-    least = int(means.argmin())
-    difference, error = paired(table[least], table[0])
-    margin = NormalDist().inv_cdf(1 - LEVEL / (len(table) - 1))
+    least = int(np.argmin([losses.mean() for losses in table]))
+    difference, error, count = paired(table[least], table[0], groups)
+    if count < 2:
+        return 0
+    margin = student_t.ppf(1 - LEVEL / (len(table) - 1), count - 1)
     return least if difference < -margin * error else 0

@@ -78,22 +78,27 @@ def classifier_spec(params: Params, name: str, classifiers: Registry) -> MemberS
 
 
 def classifier_candidates(
-    params: Params,
-    name: str,
-    classifiers: Registry,
-    transform: str,
-    spec: MemberSpec,
-    in_folds: bool,
+    params: Params, name: str, classifiers: Registry, transform: str, spec: MemberSpec
 ) -> tuple[MemberSpec, ...]:
     """The classifier called `name` with every candidate setting of a tuned transform.
 
-    `spec` is that of the tuned `transform`; `in_folds`: as it is trained in the cross-validation.
-    Raises `ParamsError` when settings do not fit the classifier's family.
+    `spec` is that of the tuned `transform`. Raises `ParamsError` when settings do not fit the
+    classifier's family.
     """
-    section, config = params.classifiers[name], spec.config
-    brief = config.fold_settings.get(name, {}) if in_folds else {}
+    section = params.classifiers[name]
     where = f"transforms.{transform} (settings of {name})"
     return tuple(
-        member(classifiers, family(section, name), {**section.settings, **change, **brief}, where)
-        for change in config.settings.get(name, [{}])
+        member(classifiers, family(section, name), {**section.settings, **change}, where)
+        for change in spec.config.settings.get(name, [{}])
     )
+
+
+def brief_classifier(
+    params: Params, name: str, classifiers: Registry, transform: str, spec: MemberSpec
+) -> MemberSpec:
+    """The first of `classifier_candidates` as it is trained while transforms are compared."""
+    section, config = params.classifiers[name], spec.config
+    first = config.settings.get(name, [{}])[0]
+    settings = {**section.settings, **first, **config.fold_settings.get(name, {})}
+    where = f"transforms.{transform}.fold_settings.{name}"
+    return member(classifiers, family(section, name), settings, where)
