@@ -28,8 +28,8 @@ class TrainingSet:
     with mean 1, are the sample weights.
 
     A classifier trained on batches applies the transform anew to every batch. A classifier trained
-    on a fixed table applies it once, to the extra images only, so that the tables of all arms have
-    the same number of rows.
+    on a fixed table applies it to the extra images only, once or, by its setting `copies`, several
+    times. With one copy the tables of all arms that add as many images have equally many rows.
     """
 
     data: LabeledImages

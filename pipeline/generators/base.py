@@ -69,6 +69,7 @@ class Generator(ABC):
     loss: ClassVar[Loss]
 
     noise_dim: int
+    num_unscaled: int = 0  # the last latents of an image, which always have a `std` of 1
     networks: nn.ModuleDict
     generator_net: nn.Module
     optimizers: dict[str, torch.optim.Optimizer]
@@ -119,7 +120,9 @@ class Generator(ABC):
 
     def noise(self, seeds: list[int], std: float = 1.0) -> Tensor:
         """Latents (n, noise_dim), one random stream per image; training has a `std` of 1."""
-        return self.to_latent(self.normal(seeds)) * std
+        scales = torch.full((self.noise_dim,), std)
+        scales[self.noise_dim - self.num_unscaled :] = 1
+        return self.to_latent(self.normal(seeds)) * scales
 
     def in_precision(self, network: nn.Module, *inputs: Tensor) -> Tensor:
         """Apply `network` in the precision of training; the result is float32."""

@@ -88,6 +88,17 @@ def test_only_the_generator_of_larger_images_is_augmented() -> None:
     assert (moved - still).abs().max() > 0.01
 
 
+@pytest.mark.parametrize(("spec", "count"), [(DIGITS, 0), (PHOTOS, NUM_PARAMETERS)])
+def test_another_deviation_of_the_noise_leaves_the_augmentation_as_it_is(
+    spec: ImageSpec, count: int
+) -> None:
+    generator = built(spec)
+    plain, wide = generator.noise([1, 2]), generator.noise([1, 2], std=1.5)
+    end = generator.noise_dim - count
+    assert torch.equal(wide[:, :end], 1.5 * plain[:, :end])
+    assert torch.equal(wide[:, end:], plain[:, end:])
+
+
 @pytest.mark.parametrize("background", [(0,), (255,), None])
 def test_a_change_of_zero_is_none_and_gradients_reach_the_images(background: Background) -> None:
     images = torch.rand((4, 1, 12, 9), requires_grad=True)

@@ -191,6 +191,7 @@ class DCGAN(Generator):
             self.change = RandomAffine(config.augmentation, spec.background)
             self.generator_net = AugmentedGeneratorNet(self.painter, config.latent_dim, self.change)
             self.noise_dim += NUM_PARAMETERS
+            self.num_unscaled = NUM_PARAMETERS
         self.discriminator = Discriminator(config, spec).to(memory_format=torch.channels_last)
         self.networks = nn.ModuleDict({"sampler": self.generator_net, "critic": self.discriminator})
         self.optimizers = {
