@@ -54,8 +54,8 @@ TRANSFORMS = """\
   affine_flip_color: {{family: sequence, of: [affine, flip, color]}}
   # tune_transforms: for every replicate and classifier, cross-validation on the labeled subset
   # selects a transform from `choices`, then settings of the classifier from `classifier_settings`
-  # ({{}}: unchanged). `none` is used if no transform is significantly better. `per_class` and
-  # `fold_settings` are for the cross-validation alone.
+  # ({{}}: unchanged). `none` is used if no transform is significantly better. `per_class` is for
+  # the cross-validation alone, `fold_settings` for the selection of the transform.
   tuned:
     choices: [none, small, affine, small_flip, affine_color, affine_flip_color]
     folds: {folds}
