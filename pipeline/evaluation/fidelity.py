@@ -40,12 +40,12 @@ MAX_WRONG_FRAC = 0.1
 COLLAPSED_FRAC = 0.25
 # A class whose own labeled images lie closer together than half of that average has its own bound:
 # this share of their mean distance. Without it, real images of plain backgrounds count as collapsed
-# (`components_rgba`: 0.14 of the average).
+# (photos of electronic parts: 0.14 of the average).
 COLLAPSED_OWN_FRAC = 0.5
 # The same flag: share of a class's labeled images that lie nearer to a synthetic image than to each
 # other. If m images are from the distribution of n labeled ones, it is m / (m + n - 1) on average
-# for any dataset, so 0.83 or more (0.85 on MNIST, `digits`, hands and parts); a single image that
-# is repeated has 1 / n.
+# for any dataset, so 0.83 or more (0.85 on MNIST, `digits`, photos of hands and of electronic
+# parts); a single image that is repeated has 1 / n.
 MIN_COVERED_FRAC = 0.15
 
 

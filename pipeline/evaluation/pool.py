@@ -35,7 +35,8 @@ MIN_JUDGE_IMAGES = 10
 # Images of each of two sets whose distances are computed, per class. With fewer than the neighbors
 # that measure a density, the distances between classes take the place of those within one: among 2
 # or 3 images per class, images of noise have a density of 0.3 to 2.8 and a precision of 0.8 to 1.0
-# (MNIST, `digits`, hands, parts), where real images have 1.0. With 20 it is 0.1 at most.
+# (MNIST, `digits`, photos of hands and of electronic parts), where real images have 1.0. With 20 it
+# is 0.1 at most.
 MIN_COMPARED_PER_CLASS = 20
 
 Index = NDArray[np.int64]  # positions in the pool

@@ -1,4 +1,4 @@
-"""A teacher for any images: a student of strong augmentation that labels the pool for itself.
+"""A teacher for any images: a network that is trained on its own pseudo-labels of the pool.
 
 Source: Sohn et al. (2020), "FixMatch"; see `student` for the network, the pseudo-labels and their
 deviations. Deviations of the teacher: students that learn without a part of the labels come first.

@@ -17,8 +17,8 @@ from pipeline.data.duplicates import Duplicates, Named, distinct
 from pipeline.data.groups import twin_pairs
 from pipeline.data.images import UNLABELED, Background, Images, content_ids, joined
 
-# At this correlation, exposures of one scene are twins, but no two digits of MNIST and no two hands
-# of different people.
+# At this correlation, exposures of one scene are twins, but no two digits of MNIST and no two
+# photos of hands of different people.
 TWIN = 0.98
 MAX_COMPARED = 20_000  # images; more take minutes
 SEQUENCE = "^(.*[^0-9])[0-9]+[.]"  # the beginning of a numbered file name

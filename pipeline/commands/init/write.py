@@ -34,7 +34,7 @@ BALANCE_ARMS = """\
 filter: agreement}
 """
 POOL_TEACHER = """\
-  # Labels the other images: by a graph or by FixMatch, whichever predicts held-out labels better.
+  # Labels the other images: by a graph or by FixMatch, chosen by accuracy on held-out labels.
   pool: {family: automatic}
 """
 POOL_ARMS = """\
@@ -52,9 +52,10 @@ TRANSFORMS = """\
   small_flip: {{family: sequence, of: [small, flip]}}
   affine_color: {{family: sequence, of: [affine, color]}}
   affine_flip_color: {{family: sequence, of: [affine, flip, color]}}
-  # tune_transforms: every replicate and classifier chooses one of the choices, then one of its
-  # settings, by cross-validation inside its labeled subset; none where the evidence is weak.
-  # per_class and fold_settings are for the cross-validation alone.
+  # tune_transforms: for every replicate and classifier, cross-validation on the labeled subset
+  # selects a transform from `choices`, then settings of the classifier from `classifier_settings`
+  # ({{}}: unchanged). `none` is used if no transform is significantly better. `per_class` is for
+  # the cross-validation alone, `fold_settings` for the selection of the transform.
   tuned:
     choices: [none, small, affine, small_flip, affine_color, affine_flip_color]
     folds: {folds}
