@@ -71,9 +71,11 @@ def sure_share(held_out: HeldOut) -> float:
     """The largest share of images, those with the largest margin, whose labels can be trusted.
 
     0 to 1, in the sense of `minimum_probability`, where the level of the probabilities means
-    nothing, only their order. 1 with fewer than `MIN_HELD_OUT` labels.
+    nothing, only their order. 1 with fewer than `MIN_HELD_OUT` labels, and where a class has a
+    single one: without it, no model can predict that class.
     """
-    if len(held_out.labels) < MIN_HELD_OUT:
+    counts = np.bincount(held_out.labels)
+    if len(held_out.labels) < MIN_HELD_OUT or 1 in counts:
         return 1.0
     second, first = np.partition(held_out.probabilities, -2, axis=1)[:, -2:].T
     correct = held_out.correct()[np.argsort(second - first, kind="stable")]

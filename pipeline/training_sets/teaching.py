@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.design import is_tuned
+from pipeline.config.design import teacher_transform_problem
 from pipeline.config.schema import Params, family
 from pipeline.config.validation import FILE, refuse_unknown
 from pipeline.data.images import Background
+from pipeline.runtime.errors import ParamsError
 from pipeline.training_sets.transforms.building import build_transform, transform_spec
 from pipeline.trials.specs import MemberSpec, member
 
@@ -62,8 +63,8 @@ def teacher_spec(
     transform = getattr(teacher.config, "transform", "none")
     where = f"teachers.{name}"
     refuse_unknown(f"{FILE}: {where}.classifier", classifier, params.classifiers)
-    usable = [name for name in params.transforms if not is_tuned(params, name)]
-    refuse_unknown(f"{FILE}: {where}.transform", transform, ["none", *usable])
+    for problem in teacher_transform_problem(params, f"{where}.transform", transform):
+        raise ParamsError(FILE, problem, "use one of these names")
     return TeacherSpec(
         teacher,
         classifier_spec(params, classifier, classifiers),
@@ -86,10 +87,10 @@ def classifier_candidates(
     classifier's family.
     """
     section = params.classifiers[name]
-    where = f"transforms.{transform} (settings of {name})"
+    where = f"transforms.{transform}.classifier_settings.{name}"
     return tuple(
         member(classifiers, family(section, name), {**section.settings, **change}, where)
-        for change in spec.config.settings.get(name, [{}])
+        for change in spec.config.classifier_settings.get(name, [{}])
     )
 
 
@@ -98,7 +99,7 @@ def brief_classifier(
 ) -> MemberSpec:
     """The first of `classifier_candidates` as it is trained while transforms are compared."""
     section, config = params.classifiers[name], spec.config
-    first = config.settings.get(name, [{}])[0]
+    first = config.classifier_settings.get(name, [{}])[0]
     settings = {**section.settings, **first, **config.fold_settings.get(name, {})}
     where = f"transforms.{transform}.fold_settings.{name}"
     return member(classifiers, family(section, name), settings, where)
