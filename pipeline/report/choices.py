@@ -36,7 +36,7 @@ def described(transform: str, classifier: str, path: Path, params: Params) -> st
     if len(candidates) == 1:
         return str(made["transform"])
     changes = candidates[made["settings"]]
-    text = ", ".join(f"{key} {value}" for key, value in changes.items()) or "its own settings"
+    text = ", ".join(f"{key} {value}" for key, value in changes.items()) or "unchanged settings"
     return f"{made['transform']} with {text}"
 
 

@@ -23,7 +23,7 @@ Probabilities = NDArray[np.float32]
 
 SURE_ACCURACY = 0.9  # what sure labels must reach
 MIN_HELD_OUT = 10  # with fewer labels, nine in ten cannot be tested: the settings stay as they are
-ABOVE_ALL = 1.01  # a minimum probability that no image has
+NEVER_CONFIDENT = 1.01  # a minimum probability that no image has
 TEMPERATURES = np.geomspace(0.05, 8.0, 61)
 # Estimated shares of a pool count as those of the labeled subset while the largest ratio between
 # the two is less than this many times the smallest. Below, the error of the estimate is as large
@@ -49,22 +49,22 @@ class HeldOut:
         return float(self.correct().mean()) if len(self.labels) else float("nan")
 
 
-def minimum_probability(held_out: HeldOut, least: float) -> float:
-    """The smallest minimum probability, at least `least`, with which sure labels can be trusted.
+def minimum_probability(held_out: HeldOut, minimum: float) -> float:
+    """The smallest minimum probability, at least `minimum`, with which sure labels can be trusted.
 
     Among held-out images that have it, at least `SURE_ACCURACY` of the labels must be right, where
     one wrong label is added for the finite sample: at least nine sure images, all right, are
-    needed. `ABOVE_ALL` where there is none: no label of this teacher counts as sure. With fewer
-    than `MIN_HELD_OUT` labels it is `least`.
+    needed. `NEVER_CONFIDENT` where there is none: no label of this teacher counts as sure. With
+    fewer than `MIN_HELD_OUT` labels it is `minimum`.
     """
     if len(held_out.labels) < MIN_HELD_OUT:
-        return least
+        return minimum
     highest = held_out.probabilities.max(axis=1)
     correct = held_out.correct()
-    for candidate in np.unique(np.append(highest[highest > least], least)):
+    for candidate in np.unique(np.append(highest[highest > minimum], minimum)):
         if is_accurate(correct[highest >= candidate]):
             return float(candidate)
-    return ABOVE_ALL
+    return NEVER_CONFIDENT
 
 
 def sure_share(held_out: HeldOut) -> float:
@@ -94,12 +94,12 @@ def temperature(held_out: HeldOut) -> float:
         return 1.0
     losses = []
     for candidate in TEMPERATURES:
-        softened = soften(held_out.probabilities, float(candidate))
+        softened = apply_temperature(held_out.probabilities, float(candidate))
         losses.append(-np.log(softened[np.arange(len(softened)), held_out.labels] + TINY).mean())
     return float(TEMPERATURES[int(np.argmin(losses))])
 
 
-def soften(probabilities: Probabilities, degree: float) -> NDArray[np.float64]:
+def apply_temperature(probabilities: Probabilities, degree: float) -> NDArray[np.float64]:
     """Probabilities (n, num_classes) after division of their logarithms by a temperature."""
     powers = np.power(probabilities.astype(np.float64) + TINY, 1 / degree)
     softened: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)

@@ -28,7 +28,7 @@ from pipeline.trials.specs import MemberSpec
 NONE = "none"
 # One-sided level at which a candidate must be better than the first one, over all candidates.
 LEVEL = 0.1
-SHARPEST, BLUNTEST, NUM_TEMPERATURES = 0.25, 16.0, 49
+MIN_TEMPERATURE, MAX_TEMPERATURE, NUM_TEMPERATURES = 0.25, 16.0, 49
 
 Losses = NDArray[np.float64]  # (n,): of every image of the subset, when it was held out
 Train = Callable[[TrainingSet, int, int], Classifier]  # training set, number of settings, seed
@@ -77,17 +77,20 @@ def choose_transform(
     two folds that both have every class, nothing is compared: `none` and the first settings.
     """
     seeds = [derive_seed("repeat", seed, number) for number in range(search.repeats)]
-    drawn = [folds_of(subset, search.folds, each, groups) for each in seeds]
+    fold_results = [folds_of(subset, search.folds, repeat_seed, groups) for repeat_seed in seeds]
     repeats = [
-        (folds, each) for (folds, _), each in zip(drawn, seeds, strict=True) if folds is not None
+        (folds, repeat_seed)
+        for (folds, _), repeat_seed in zip(fold_results, seeds, strict=True)
+        if folds is not None
     ]
     if not repeats:
-        return TransformChoice(NONE, 0, 0, drawn[0][1], [])
+        return TransformChoice(NONE, 0, 0, fold_results[0][1], [])
 
     def losses(name: str, settings: int) -> Losses:
         recipe = Recipe(search.per_class, transform=dict(search.transforms)[name])
         values = [
-            held_out_losses(subset, folds, recipe, settings, train, each) for folds, each in repeats
+            held_out_losses(subset, folds, recipe, settings, train, repeat_seed)
+            for folds, repeat_seed in repeats
         ]
         return np.mean(values, axis=0)
 
@@ -103,9 +106,9 @@ def choose_transform(
     return TransformChoice(name, best(table), int(repeats[0][0].max()) + 1, "", rows)
 
 
-def compared(name: str, settings: int, losses: Losses, first: Losses) -> dict[str, Any]:
-    """A candidate with its mean loss, its difference from the first one, and its standard error."""
-    difference, error = paired(losses, first)
+def compared(name: str, settings: int, losses: Losses, baseline: Losses) -> dict[str, Any]:
+    """A candidate with its mean loss, its difference from the baseline, and its standard error."""
+    difference, error = paired(losses, baseline)
     return {
         "transform": name,
         "settings": settings,
@@ -115,19 +118,19 @@ def compared(name: str, settings: int, losses: Losses, first: Losses) -> dict[st
     }
 
 
-def paired(losses: Losses, first: Losses) -> tuple[float, float]:
+def paired(losses: Losses, baseline: Losses) -> tuple[float, float]:
     """The mean of the paired difference over images, and its standard error."""
-    difference = losses - first
+    difference = losses - baseline
     return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
 
 
 def folds_of(
-    subset: LabeledImages, most: int, seed: int, groups: Groups | None
+    subset: LabeledImages, max_folds: int, seed: int, groups: Groups | None
 ) -> tuple[NDArray[np.int64] | None, str]:
-    """The fold of every image, with the largest number of folds up to `most` that has every class
-    in every fold; None, and a sentence, if not even two folds have.
+    """The fold of every image, with the largest number of folds up to `max_folds` that has
+    every class in every fold; None, and a sentence, if not even two folds have.
     """
-    for number in range(most, 1, -1):
+    for number in range(max_folds, 1, -1):
         try:
             return stratified(subset.labels, number, derive_seed("folds", seed), groups), ""
         except ParamsError as error:
@@ -161,7 +164,7 @@ def calibrated_losses(subset: LabeledImages, probabilities: NDArray[np.float64])
     augmentation would be chosen for its less confident errors alone, where accuracy counts.
     """
     logits = np.log(np.clip(np.nan_to_num(probabilities), np.finfo(np.float32).eps, 1))
-    temperatures = np.geomspace(SHARPEST, BLUNTEST, NUM_TEMPERATURES)
+    temperatures = np.geomspace(MIN_TEMPERATURE, MAX_TEMPERATURE, NUM_TEMPERATURES)
     scaled = logits / temperatures[:, None, None]
     scaled = scaled - np.logaddexp.reduce(scaled, axis=2, keepdims=True)
     losses = -scaled[:, np.arange(len(subset)), subset.labels]  # (temperatures, n)

@@ -91,9 +91,14 @@ def classifier_candidates(
     Raises `ParamsError` when settings do not fit the classifier's family.
     """
     section, config = params.classifiers[name], spec.config
-    brief = config.fold_settings.get(name, {}) if in_folds else {}
+    fold_settings = config.fold_settings.get(name, {}) if in_folds else {}
     where = f"transforms.{transform} (settings of {name})"
     return tuple(
-        member(classifiers, family(section, name), {**section.settings, **change, **brief}, where)
+        member(
+            classifiers,
+            family(section, name),
+            {**section.settings, **change, **fold_settings},
+            where,
+        )
         for change in config.settings.get(name, [{}])
     )
