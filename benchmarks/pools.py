@@ -28,7 +28,7 @@ from pipeline.runtime.errors import exit_on_error
 from pipeline.runtime.files import write_json
 from pipeline.runtime.seeds import numpy_rng
 from pipeline.teachers import TEACHERS
-from pipeline.teachers.calibration import ABOVE_ALL
+from pipeline.teachers.calibration import NEVER_CONFIDENT
 
 FAMILIES = [name for name, family in TEACHERS.items() if family.needs_unlabeled]
 Index = NDArray[np.int64]
@@ -76,7 +76,7 @@ def run(data: LabeledImages, arguments: argparse.Namespace, seed: int) -> dict[s
         "choice": teacher.choice,
         "held_out_accuracy": None if teacher.held_out is None else teacher.held_out.accuracy(),
         "minimum": minimum,
-        "trusted": minimum < ABOVE_ALL,
+        "trusted": minimum < NEVER_CONFIDENT,
         "sure_frac": float(sure.mean()),
         "sure_accuracy": float(correct[sure].mean()) if sure.any() else None,
         "pool_accuracy": float(correct.mean()),

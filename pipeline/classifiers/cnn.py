@@ -39,7 +39,7 @@ KERNEL = 5
 MIN_UNPADDED_SIDE = 20
 # From this side on there is a third convolution, all are padded, and the first pooling leaves maps
 # whose shorter side has about this many pixels.
-GROWN_SIDE, POOLED_SIDE = 32, 16
+MIN_SIDE_THREE, POOLED_SIDE = 32, 16
 PREDICT_BATCH = 1000
 
 
@@ -91,9 +91,9 @@ class LeNet(Network):
     @override
     def convolve(config: CNNConfig, spec: ImageSpec) -> list[nn.Module]:
         side, width = min(spec.height, spec.width), config.channels
-        padding = 0 if MIN_UNPADDED_SIDE <= side < GROWN_SIDE else KERNEL // 2
-        pooling = side // POOLED_SIDE if side >= GROWN_SIDE else 2
-        third = _block(2 * width, 4 * width, padding) if side >= GROWN_SIDE else []
+        padding = 0 if MIN_UNPADDED_SIDE <= side < MIN_SIDE_THREE else KERNEL // 2
+        pooling = side // POOLED_SIDE if side >= MIN_SIDE_THREE else 2
+        third = _block(2 * width, 4 * width, padding) if side >= MIN_SIDE_THREE else []
         return [
             *relative(spec.background),
             *_block(spec.channels, width, padding, pooling),

@@ -27,9 +27,9 @@ from pipeline.evaluation.embedding import (
     Judge,
     Sets,
     compare,
-    in_turn,
     joined_all,
     merged,
+    split_evenly,
     with_pixels,
 )
 from pipeline.evaluation.metrics import share, wilson_interval
@@ -90,15 +90,15 @@ def audit(
     the pool; `rng` chooses which images are compared. Without judges that can be trusted, what
     depends on them is None and `unknown` says why.
     """
-    real = judged(judges, [pool.data.take(fold.unseen) for fold in pool.folds])
+    real_predictions = judged(judges, [pool.data.take(fold.unseen) for fold in pool.folds])
     unknown: str | None
-    if real.correct is None:
+    if real_predictions.correct is None:
         unknown = why_untrained(pool) or "no judge was trained"
-    elif unknown := why_unknown(real.data.labels, real.correct):
-        judges, real = (), Judged(real.data, None)
+    elif unknown := why_unknown(real_predictions.data.labels, real_predictions.correct):
+        judges, real_predictions = (), Judged(real_predictions.data, None)
 
-    parts = in_turn(synthetic, len(pool.folds))
-    made = judged(judges, parts)
+    parts = split_evenly(synthetic, len(pool.folds))
+    synthetic_predictions = judged(judges, parts)
     trusted: Sequence[Judge | None] = judges or [None] * len(parts)
     sets = [
         compare(pool, fold, judge, index, part, rng)
@@ -107,13 +107,17 @@ def audit(
     whole = merged(sets)
     report = {
         **distance_report(sets[0], pool.data.num_classes),
-        **label_report(made.correct, real.correct, pool.data.num_classes),
-        **copy_report(whole.fake, whole.real, ""),
-        **copy_report(whole.other, whole.real, "_floor"),
+        **label_report(
+            synthetic_predictions.correct, real_predictions.correct, pool.data.num_classes
+        ),
+        **copy_report(whole.synthetic, whole.reference, ""),
+        **copy_report(whole.floor, whole.reference, "_floor"),
         **real_limits(pool, sets, whole),
         "exact_copies": memorization.exact_copies(synthetic.images, subset.images),
-        "exact_copies_floor": memorization.exact_copies(whole.other.data.images, subset.images),
-        "classes": class_rows(sets[0], whole, made, real, subset, pool.data.num_classes),
+        "exact_copies_floor": memorization.exact_copies(whole.floor.data.images, subset.images),
+        "classes": class_rows(
+            sets[0], whole, synthetic_predictions, real_predictions, subset, pool.data.num_classes
+        ),
     }
     reason = {"unknown": unknown} if unknown else {}
     return report | {"flags": flags(report, len(synthetic))} | reason
@@ -129,36 +133,35 @@ def real_limits(pool: Pool, sets: Sequence[Sets], whole: Sets) -> Report:
     """The limits of near copies and of the score of every space, from real images of the pool.
 
     A limit of a score is also raised where synthetic images lie close to any real image
-    (`memorization.fresh_score`).
+    (`memorization.unseen_score`).
     """
     labels, groups = pool.data.labels[whole.index], pool.groups[whole.index]
-    names = [f"copying_{space}_{end}" for space in SPACES for end in ("fresh", "limit")]
+    names = [f"copying_{space}_{end}" for space in SPACES for end in ("unseen", "limit")]
     report: Report = dict.fromkeys(names)
-    for space in whole.real.nearest:
-        distances = np.concatenate([whole.real.nearest[space], whole.other.nearest[space]])
+    for space in whole.reference.nearest:
+        distances = np.concatenate([whole.reference.nearest[space], whole.floor.nearest[space]])
         rng = np.random.default_rng(derive_seed("audit limits", space))
-        limits = memorization.real_limits(distances, labels, groups, len(whole.other.data), rng)
+        limits = memorization.real_limits(distances, labels, groups, len(whole.floor.data), rng)
         # Pixels are the same for all judges, so all folds are one set.
-        fresh = fresh_score([with_pixels(whole)] if space == "pixels" else sets, space)
-        report[f"copying_{space}_fresh"] = fresh
-        report[f"copying_{space}_limit"] = limits.score + max(0.0, (fresh or 0.5) - 0.5)
+        unseen = unseen_score([with_pixels(whole)] if space == "pixels" else sets, space)
+        report[f"copying_{space}_unseen"] = unseen
+        report[f"copying_{space}_limit"] = limits.score + max(0.0, (unseen or 0.5) - 0.5)
         if space == "pixels":
             report["near_copies_limit"] = limits.near
     return report
 
 
-def fresh_score(sets: Sequence[Sets], space: str) -> float | None:
-    """`memorization.fresh_score` in one space, the mean over folds where it is known."""
+def unseen_score(sets: Sequence[Sets], space: str) -> float | None:
+    """`memorization.unseen_score` in one space, the mean over folds where it is known."""
     scores = []
     for at, part in enumerate(sets):
-        if min(len(part.real.data), len(part.other.data), len(part.fake.data)) == 0:
+        if min(len(part.reference.data), len(part.floor.data), len(part.synthetic.data)) == 0:
             continue
-        real = np.concatenate([part.real.points[space], part.other.points[space]])
-        labels = np.concatenate([part.real.data.labels, part.other.data.labels])
-        fake, seed = part.fake, derive_seed("audit fresh", space, at)
-        scores.append(
-            memorization.fresh_score(real, labels, fake.points[space], fake.data.labels, seed)
-        )
+        real = np.concatenate([part.reference.points[space], part.floor.points[space]])
+        labels = np.concatenate([part.reference.data.labels, part.floor.data.labels])
+        points, synthetic_labels = part.synthetic.points[space], part.synthetic.data.labels
+        seed = derive_seed("audit fresh", space, at)
+        scores.append(memorization.unseen_score(real, labels, points, synthetic_labels, seed))
     known = [score for score in scores if score is not None]
     return float(np.mean(known)) if known else None
 
@@ -176,13 +179,13 @@ def distance_report(sets: Sets, num_classes: int) -> Report:
     Of several judges those of the first are used. None with fewer images than `min_compared`, in a
     small pool or where a large budget leaves few images of it.
     """
-    real, other, fake = sets.real, sets.other, sets.fake
-    count, least = min(len(real.data), len(other.data), len(fake.data)), min_compared(num_classes)
+    count = min(len(part.data) for part in (sets.reference, sets.floor, sets.synthetic))
+    least = min_compared(num_classes)
     report: Report = {"num_compared": count, "min_compared": least}
-    for suffix, seen in (("", fake), ("_floor", other)):
+    for suffix, seen in (("", sets.synthetic), ("_floor", sets.floor)):
         values: dict[str, float | None] = dict.fromkeys(DISTANCES)
         if count >= least and "features" in seen.points:
-            first, second = (images.points["features"][:count] for images in (real, seen))
+            first, second = (images.points["features"][:count] for images in (sets.reference, seen))
             values["frechet"] = fidelity.frechet_distance(first, second)
             values["kernel"] = fidelity.kernel_distance(first, second, derive_seed("kernel"))
             values |= fidelity.prdc(first, second)
@@ -253,53 +256,72 @@ def label_row(correct: Mask | None, inside: Mask) -> Report:
 
 
 def class_rows(
-    first: Sets, whole: Sets, made: Judged, real: Judged, subset: LabeledImages, num_classes: int
+    first: Sets,
+    whole: Sets,
+    synthetic_predictions: Judged,
+    real_predictions: Judged,
+    subset: LabeledImages,
+    num_classes: int,
 ) -> list[Report]:
     """One row per class, from the sets of the first fold and of all, and the judged images.
 
     A class is not called collapsed if real images of it are as much alike.
     """
-    alike = fidelity.collapsed_classes(joined(whole.real.data, whole.other.data), subset)
-    collapsed = {*fidelity.collapsed_classes(made.data, subset)} - {*alike}
+    collapsed_real = fidelity.collapsed_classes(
+        joined(whole.reference.data, whole.floor.data), subset
+    )
+    collapsed = {*fidelity.collapsed_classes(synthetic_predictions.data, subset)} - {
+        *collapsed_real
+    }
     return [
         {
             "label": label,
-            **label_row(made.correct, made.data.labels == label),
-            "label_fidelity_floor": share_of(real.correct, real.data.labels == label),
-            **coverage_row(first.real.of(label), first.other.of(label), first.fake.of(label)),
-            **variety_row(whole.real.of(label), whole.other.of(label), whole.fake.of(label)),
+            **label_row(synthetic_predictions.correct, synthetic_predictions.data.labels == label),
+            "label_fidelity_floor": share_of(
+                real_predictions.correct, real_predictions.data.labels == label
+            ),
+            **coverage_row(
+                first.reference.of(label), first.floor.of(label), first.synthetic.of(label)
+            ),
+            **variety_row(
+                whole.reference.of(label), whole.floor.of(label), whole.synthetic.of(label)
+            ),
             "collapsed": label in collapsed,
         }
         for label in range(num_classes)
     ]
 
 
-def coverage_row(real: EmbeddedImages, other: EmbeddedImages, fake: EmbeddedImages) -> Report:
+def coverage_row(
+    reference: EmbeddedImages, floor: EmbeddedImages, synthetic: EmbeddedImages
+) -> Report:
     """Coverage and recall of one class, for synthetic and for real images.
 
     They depend on the number of images, so all sets are cut to the same size. None with fewer
     images than `min_compared` of one class.
     """
-    count = min(len(real.data), len(other.data), len(fake.data))
+    count = min(len(reference.data), len(floor.data), len(synthetic.data))
     row: Report = {}
-    for suffix, seen in (("", fake), ("_floor", other)):
+    for suffix, seen in (("", synthetic), ("_floor", floor)):
         row[f"coverage{suffix}"] = row[f"recall{suffix}"] = None
         if count >= min_compared(1) and "features" in seen.points:
-            first, second = (images.points["features"][:count] for images in (real, seen))
+            first, second = (images.points["features"][:count] for images in (reference, seen))
             values = fidelity.prdc(first, second)
             row |= {f"{name}{suffix}": values[name] for name in ("coverage", "recall")}
     return row
 
 
-def variety_row(real: EmbeddedImages, other: EmbeddedImages, fake: EmbeddedImages) -> Report:
+def variety_row(
+    reference: EmbeddedImages, floor: EmbeddedImages, synthetic: EmbeddedImages
+) -> Report:
     """Diversity and copying of one class, for synthetic and for real images."""
     row: Report = {}
-    for suffix, seen in (("", fake), ("_floor", other)):
-        row[f"spread{suffix}"] = fidelity.diversity(seen.data.images, real.data.images)
+    for suffix, seen in (("", synthetic), ("_floor", floor)):
+        row[f"spread{suffix}"] = fidelity.diversity(seen.data.images, reference.data.images)
         for space in SPACES:
             row[f"copying_{space}{suffix}"] = None
             if space in seen.nearest:
-                test = memorization.copying(seen.nearest[space], real.nearest[space])
+                test = memorization.copying(seen.nearest[space], reference.nearest[space])
                 row[f"copying_{space}{suffix}"] = None if test is None else test.score
     return row
 

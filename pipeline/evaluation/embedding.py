@@ -1,7 +1,6 @@
 """The images that an audit compares, as rows of pixels and of a judge's features.
 
-A judge gives features that its fold alone may use: those of another judge are others. Arrays in,
-arrays out; knows no measure.
+Features of different judges must not be compared. Arrays in, arrays out; knows no measure.
 """
 
 from __future__ import annotations
@@ -54,12 +53,12 @@ class EmbeddedImages:
 class Sets:
     """Held-out real images, others in place of synthetic ones, and synthetic ones.
 
-    `index` are the positions of `real`, then of `other`, in the pool.
+    `index` are the positions of `reference`, then of `floor`, in the pool.
     """
 
-    real: EmbeddedImages
-    other: EmbeddedImages
-    fake: EmbeddedImages
+    reference: EmbeddedImages
+    floor: EmbeddedImages
+    synthetic: EmbeddedImages
     index: Index
 
 
@@ -72,19 +71,19 @@ def compare(
     rng: np.random.Generator,
 ) -> Sets:
     """The sets of one fold and its judge, at most `MAX_COMPARED` images of each."""
-    near = embed(judge, pool.data.images[index])
-    reference, floor = (
-        chosen(np.setdiff1d(part, index), rng) for part in (fold.reference, fold.floor)
+    subset = embed(judge, pool.data.images[index])
+    at_reference, at_floor = (
+        sample_positions(np.setdiff1d(part, index), rng) for part in (fold.reference, fold.floor)
     )
-    fakes = synthetic.take(chosen(np.arange(len(synthetic)), rng))
-    real, other, fake = (
-        embed_images(judge, data, near)
-        for data in (pool.data.take(reference), pool.data.take(floor), fakes)
+    sampled = synthetic.take(sample_positions(np.arange(len(synthetic)), rng))
+    reference, floor, embedded = (
+        embed_images(judge, data, subset)
+        for data in (pool.data.take(at_reference), pool.data.take(at_floor), sampled)
     )
-    return Sets(real, other, fake, np.concatenate([reference, floor]))
+    return Sets(reference, floor, embedded, np.concatenate([at_reference, at_floor]))
 
 
-def chosen(positions: Index, rng: np.random.Generator) -> Index:
+def sample_positions(positions: Index, rng: np.random.Generator) -> Index:
     """At most `MAX_COMPARED` random ones of `positions`, without repeats."""
     return positions[rng.permutation(len(positions))[:MAX_COMPARED]]
 
@@ -98,13 +97,11 @@ def embed(judge: Judge | None, images: Images) -> dict[str, Features]:
 
 
 def embed_images(
-    judge: Judge | None, data: LabeledImages, reference: dict[str, Features]
+    judge: Judge | None, data: LabeledImages, subset: dict[str, Features]
 ) -> EmbeddedImages:
-    """`data` with its distances to the subset, whose rows by space are `reference`."""
+    """`data` with its distances to the subset, whose rows by space are `subset`."""
     points = embed(judge, data.images)
-    nearest = {
-        space: fidelity.nearest_distance(points[space], reference[space]) for space in points
-    }
+    nearest = {space: fidelity.nearest_distance(points[space], subset[space]) for space in points}
     return EmbeddedImages(data, points, nearest)
 
 
@@ -115,7 +112,7 @@ def merged(sets: Sequence[Sets]) -> Sets:
     different judges are on one scale.
     """
     scaled = [_scaled(each) for each in sets]
-    real, other, fake = (
+    reference, floor, synthetic = (
         EmbeddedImages(
             joined_all([part.data for part in parts]),
             {},
@@ -124,42 +121,44 @@ def merged(sets: Sequence[Sets]) -> Sets:
                 for space in parts[0].nearest
             },
         )
-        for parts in zip(*((each.real, each.other, each.fake) for each in scaled), strict=True)
+        for parts in zip(
+            *((each.reference, each.floor, each.synthetic) for each in scaled), strict=True
+        )
     )
-    # The order of the real images, then of the others.
-    counts = [len(each.real.data) for each in sets]
+    # The order: images of `reference`, then of `floor`.
+    counts = [len(each.reference.data) for each in sets]
     first = [each.index[:count] for each, count in zip(sets, counts, strict=True)]
     rest = [each.index[count:] for each, count in zip(sets, counts, strict=True)]
-    return Sets(real, other, fake, np.concatenate([*first, *rest]))
+    return Sets(reference, floor, synthetic, np.concatenate([*first, *rest]))
 
 
 def _scaled(sets: Sets) -> Sets:
     """The sets with distances in features divided by their median over real images."""
-    if "features" not in sets.real.nearest:
+    if "features" not in sets.reference.nearest:
         return sets
-    known = np.concatenate([sets.real.nearest["features"], sets.other.nearest["features"]])
+    known = np.concatenate([sets.reference.nearest["features"], sets.floor.nearest["features"]])
     median = np.float32(np.median(known)) if len(known) else np.float32(0)
     if median <= 0:
         return sets
-    real, other, fake = (
+    reference, floor, synthetic = (
         EmbeddedImages(
             part.data, part.points, part.nearest | {"features": part.nearest["features"] / median}
         )
-        for part in (sets.real, sets.other, sets.fake)
+        for part in (sets.reference, sets.floor, sets.synthetic)
     )
-    return Sets(real, other, fake, sets.index)
+    return Sets(reference, floor, synthetic, sets.index)
 
 
 def with_pixels(sets: Sets) -> Sets:
     """The sets with their pixels as points, which do not depend on a judge."""
-    real, other, fake = (
+    reference, floor, synthetic = (
         replace(part, points=embed(None, part.data.images))
-        for part in (sets.real, sets.other, sets.fake)
+        for part in (sets.reference, sets.floor, sets.synthetic)
     )
-    return replace(sets, real=real, other=other, fake=fake)
+    return replace(sets, reference=reference, floor=floor, synthetic=synthetic)
 
 
-def in_turn(data: LabeledImages, count: int) -> list[LabeledImages]:
+def split_evenly(data: LabeledImages, count: int) -> list[LabeledImages]:
     """`count` parts of the images, each with every `count`-th image of every class."""
     part_of = np.zeros(len(data), dtype=np.int64)
     for label in np.unique(data.labels):

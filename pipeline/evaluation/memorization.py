@@ -46,9 +46,10 @@ MAX_COPYING = 0.6
 # Real images of the dataset raise these limits where they reach further themselves: `real_limits`,
 # the largest values in so many random splits, where one in 200 images of the same kind exceeds it.
 NUM_SPLITS = 200
-# How often other images take the place of the labeled subset, see `fresh_score`.
-NUM_FRESH = 3
-MAX_FRESH = 20  # images of a class that do
+# How often other images take the place of the labeled subset, see `unseen_score`, and how many of a
+# class at most.
+NUM_UNSEEN = 3
+MAX_UNSEEN = 20
 # A high score of a few images may be chance. With tests in both spaces, none of 400 random splits
 # of real MNIST images with 300 or 1,000 on either side is flagged, and 2 of 200 with 150.
 COPYING_LEVEL = 0.001
@@ -160,30 +161,32 @@ def real_limits(
     )
 
 
-def fresh_score(
-    real: Features, real_labels: Labels, fake: Features, fake_labels: Labels, seed: int
+def unseen_score(
+    real: Features, real_labels: Labels, synthetic: Features, synthetic_labels: Labels, seed: int
 ) -> float | None:
     """The score of images against held-out real images in place of the labeled subset.
 
-    `real` (n, d) and `fake` (m, d) are rows. Half of the real images of every class, at most
-    `MAX_FRESH`, take the place of the subset, the others are the held-out ones. Smooth or typical
+    `real` (n, d) and `synthetic` (m, d) are rows. Half of the real images of every class, at most
+    `MAX_UNSEEN`, take the place of the subset, the others are the held-out ones. Smooth or typical
     images lie close to any image, so this is above 0.5 for a generator that has copied nothing: the
-    limit of its score is raised by as much. A mean over `NUM_FRESH` choices; None with too few
+    limit of its score is raised by as much. A mean over `NUM_UNSEEN` choices; None with too few
     images.
     """
     rng = np.random.default_rng(seed)
     scores = []
-    for _ in range(NUM_FRESH):
+    for _ in range(NUM_UNSEEN):
         order = rng.permutation(len(real))
         taken = np.zeros(len(real), dtype=bool)
         for label in np.unique(real_labels):
             members = order[real_labels[order] == label]
-            taken[members[: min(MAX_FRESH, len(members) // 2)]] = True
+            taken[members[: min(MAX_UNSEEN, len(members) // 2)]] = True
         if not taken.any():
             return None
-        ours, theirs = (nearest_distance(rows, real[taken]) for rows in (fake, real[~taken]))
-        tests = copying_by_class(ours, fake_labels, theirs, real_labels[~taken])
-        if test := copying_overall(tests, fake_labels):
+        distances, held_out = (
+            nearest_distance(rows, real[taken]) for rows in (synthetic, real[~taken])
+        )
+        tests = copying_by_class(distances, synthetic_labels, held_out, real_labels[~taken])
+        if test := copying_overall(tests, synthetic_labels):
             scores.append(test.score)
     return float(np.mean(scores)) if scores else None
 
@@ -199,9 +202,9 @@ def group_splits(groups: Groups, num_first: int, rng: np.random.Generator) -> ND
         cut = (
             int(np.abs(np.cumsum(sizes[order]) - num_first)[:-1].argmin()) if len(order) > 1 else 0
         )
-        chosen = np.zeros(len(sizes), dtype=bool)
-        chosen[order[: cut + 1]] = True
-        mask[:] = chosen[numbers]
+        is_first = np.zeros(len(sizes), dtype=bool)
+        is_first[order[: cut + 1]] = True
+        mask[:] = is_first[numbers]
     return masks
 
 

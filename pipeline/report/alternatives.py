@@ -15,8 +15,8 @@ from pipeline.config.schema import FRESH, Params
 from pipeline.report.comparisons import compared_alone
 from pipeline.report.formatting import Row, as_written
 
-WON = ("gain", "weak reference")
-Hurdles = dict[str, list[Row]]  # by arm: the comparisons that it has to win
+PASSING = ("gain", "weak reference")
+Required = dict[str, list[Row]]  # by arm: the comparisons that it has to win
 
 
 def is_plain(arm: str, params: Params) -> bool:
@@ -49,7 +49,7 @@ def comparisons_to_win(
     trials: pd.DataFrame,
     diagnostics: pd.DataFrame,
     params: Params,
-) -> Hurdles:
+) -> Required:
     """The comparisons that every claim of a cell has to win, besides that with the baseline.
 
     With its reference, and for an arm that needs a generator or a teacher, with the best arm of
@@ -57,16 +57,16 @@ def comparisons_to_win(
     """
     references = {row["arm"]: row for row in cell if row["baseline"] != params.report.baseline}
     alternative = best_alternative(cell, params)
-    hurdles: Hurdles = {}
+    required: Required = {}
     for row in claims:
         arm = row["arm"]
-        hurdles[arm] = [references[arm]] if arm in references else []
+        required[arm] = [references[arm]] if arm in references else []
         if alternative is None or is_plain(arm, params):
             continue
-        if alternative["arm"] not in [found["baseline"] for found in hurdles[arm]]:
+        if alternative["arm"] not in [found["baseline"] for found in required[arm]]:
             found = against(arm, alternative, trials, diagnostics, params)
-            hurdles[arm] += [found] if found else []
-    return hurdles
+            required[arm] += [found] if found else []
+    return required
 
 
 def over_the_reference(

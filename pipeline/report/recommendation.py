@@ -21,7 +21,7 @@ import pandas as pd
 
 from pipeline.config.schema import Params
 from pipeline.evaluation.statistics import SEEDS_FOR_A_CLAIM
-from pipeline.report.alternatives import WON, Hurdles, comparisons_to_win, over_the_reference
+from pipeline.report.alternatives import PASSING, Required, comparisons_to_win, over_the_reference
 from pipeline.report.class_words import harmed_classes
 from pipeline.report.formatting import (
     Row,
@@ -108,9 +108,9 @@ def _recommend(cell: Sequence[Row], tables: Tables, params: Params) -> Recommend
         for row in cell
         if row["baseline"] == baseline != row["arm"] and params.arms[row["arm"]].role == "claim"
     ]
-    hurdles = comparisons_to_win(cell, claims, tables.trials, tables.diagnostics, params)
+    required = comparisons_to_win(cell, claims, tables.trials, tables.diagnostics, params)
     best_first = sorted(
-        (row for row in claims if _is_shown(row, hurdles)), key=lambda row: -row["mean_arm"]
+        (row for row in claims if _is_shown(row, required)), key=lambda row: -row["mean_arm"]
     )
     classifier, budget = cell[0]["classifier"], cell[0]["budget"]
     scope = f"{classifier} with {format_budget(budget)}"
@@ -118,11 +118,11 @@ def _recommend(cell: Sequence[Row], tables: Tables, params: Params) -> Recommend
     sentences: list[str] = []
     best = best_first[0] if best_first else None
     if best is None:
-        sentences += _nothing(scope, cell, claims, hurdles, params)
+        sentences += _nothing(scope, cell, claims, required, params)
     else:
-        sentences += _use(scope, best, hurdles, tables, params)
+        sentences += _use(scope, best, required, tables, params)
         sentences += _without_unlabeled(best, best_first, params)
-        sentences += _why_no_added_images(best, claims, hurdles, params)
+        sentences += _why_no_added_images(best, claims, required, params)
     sentences += _better_than_the_reference(cell, tables, params)
     sentences += _distrusted(best, claims, tables, params)
     sentences += _invalid(claims)
@@ -130,18 +130,18 @@ def _recommend(cell: Sequence[Row], tables: Tables, params: Params) -> Recommend
     return Recommendation(classifier, budget, best["arm"] if best else None, tuple(sentences))
 
 
-def _is_shown(row: Row, hurdles: Hurdles) -> bool:
+def _is_shown(row: Row, required: Required) -> bool:
     """Whether an arm is a gain over the baseline and wins all other comparisons that it has to.
 
     A reference below the baseline is no evidence for the added images, but it takes nothing from a
     gain over the baseline.
     """
     return row["verdict"] == "gain" and all(
-        found["verdict"] in WON for found in hurdles[row["arm"]]
+        found["verdict"] in PASSING for found in required[row["arm"]]
     )
 
 
-def _use(scope: str, row: Row, hurdles: Hurdles, tables: Tables, params: Params) -> list[str]:
+def _use(scope: str, row: Row, required: Required, tables: Tables, params: Params) -> list[str]:
     """The recommended arm, what its added images contribute and cost, its label equivalent."""
     arm = row["arm"]
     failed = f" ({row['num_failed']} of {row['n']} seeds failed)" if row["num_failed"] else ""
@@ -151,9 +151,9 @@ def _use(scope: str, row: Row, hurdles: Hurdles, tables: Tables, params: Params)
     sentences = [first + "."]
     sentences += harmed_classes(tables.classes, row)
     made = added_images(arm, params)
-    weak = [found for found in hurdles[arm] if found["verdict"] == "weak reference"]
+    weak = [found for found in required[arm] if found["verdict"] == "weak reference"]
     sentences += [_worse_than_nothing(row, found, made) for found in weak]
-    others = [found for found in hurdles[arm] if found["verdict"] != "weak reference"]
+    others = [found for found in required[arm] if found["verdict"] != "weak reference"]
     if others:
         # Of several, the comparison with the best arm decides.
         hardest = max(others, key=lambda found: found["mean_baseline"])
@@ -210,27 +210,27 @@ def _without_unlabeled(best: Row, best_first: Sequence[Row], params: Params) -> 
 
 
 def _why_no_added_images(
-    best: Row, claims: Sequence[Row], hurdles: Hurdles, params: Params
+    best: Row, claims: Sequence[Row], required: Required, params: Params
 ) -> list[str]:
     """Why no arm with synthetic or pseudo-labeled images is recommended, by the best of them."""
     made = [row for row in claims if added_images(row["arm"], params)]
     if added_images(best["arm"], params) or not made:
         return []
-    shown = [row for row in made if _is_shown(row, hurdles)]
+    shown = [row for row in made if _is_shown(row, required)]
     if shown:
         row = max(shown, key=lambda row: row["mean_arm"])
         return [f"{row['arm']} helps as well, but less: {_scores(row)}."]
     row = max(made, key=lambda row: row["mean_arm"])
     what = added_images(row["arm"], params).capitalize()
-    judged = f"{what} are not shown to improve this: {_judgment(row, hurdles)}."
-    return [judged, *_only_beats_harm(row, hurdles)]
+    judged = f"{what} are not shown to improve this: {_judgment(row, required)}."
+    return [judged, *_only_beats_harm(row, required)]
 
 
 def _nothing(
     scope: str,
     cell: Sequence[Row],
     claims: Sequence[Row],
-    hurdles: Hurdles,
+    required: Required,
     params: Params,
 ) -> list[str]:
     """Nothing is shown to help, and what the best arm lacks."""
@@ -254,18 +254,18 @@ def _nothing(
         metric = params.report.metric
         arm = f"The arm with the highest {metric_name(metric)}"
         arm = "The most accurate arm" if metric == "accuracy" else arm
-        sentences.append(f"{arm}: {_judgment(row, hurdles)}.")
-        sentences += _only_beats_harm(row, hurdles)
+        sentences.append(f"{arm}: {_judgment(row, required)}.")
+        sentences += _only_beats_harm(row, required)
     return sentences
 
 
-def _only_beats_harm(row: Row, hurdles: Hurdles) -> list[str]:
+def _only_beats_harm(row: Row, required: Required) -> list[str]:
     """That an arm which is not recommended is better than a reference that harms."""
     return [
         f"That {row['arm']} is better than {found['baseline']} ({_change(found)}) shows only that "
         f"{found['baseline']} harms: with {percent(found['mean_baseline'])} it is itself worse "
         f"than {row['baseline']} ({percent(row['mean_baseline'])})."
-        for found in hurdles[row["arm"]]
+        for found in required[row["arm"]]
         if found["verdict"] == "weak reference" and row["verdict"] != "gain"
     ]
 
@@ -304,9 +304,9 @@ def _fewest_seeds(claims: Sequence[Row]) -> int:
     return int(min(known, default=SEEDS_FOR_A_CLAIM))
 
 
-def _judgment(row: Row, hurdles: Hurdles) -> str:
+def _judgment(row: Row, required: Required) -> str:
     """Why an arm is not recommended: the comparison that decides it, with its numbers."""
-    lost = [found for found in hurdles[row["arm"]] if found["verdict"] not in WON]
+    lost = [found for found in required[row["arm"]] if found["verdict"] not in PASSING]
     reference = lost[0] if lost else row
     if row["verdict"] != "gain" and reference["verdict"] != "harm":
         reference = row

@@ -42,7 +42,7 @@ def warnings(teachers: pd.DataFrame, classes: pd.DataFrame, params: Params) -> l
 
 
 def warning(teachers: pd.DataFrame, classes: pd.DataFrame, name: str, budget: int) -> str:
-    """Why the labels of a teacher must not be trusted at a budget; empty if nothing speaks for it.
+    """Why the labels of a teacher must not be trusted at a budget. Empty if there is no reason.
 
     Without a true label in the pool, that this is unknown.
     """
@@ -79,14 +79,14 @@ def _of(table: pd.DataFrame, name: str, budget: int) -> pd.DataFrame:
 
 
 def _held_out(rows: pd.DataFrame, seeds: pd.Series) -> list[str]:
-    """That a teacher has no confident label by its own account."""
+    """That a teacher is not confident about any label, with the accuracy on held-out labels."""
     if seeds.empty:
         return []
     part = rows[rows["seed"].isin(seeds)]
     accuracy, count = part["held_out_accuracy"].mean(), part["num_held_out"].mean()
     return [
-        f"in {format_seeds(len(seeds))} it has no confident label by its own account, since it "
-        f"predicts {percent(accuracy)} of {count:.0f} held-out labels of the subset"
+        f"in {format_seeds(len(seeds))} the teacher is not confident about any label, because only "
+        f"{percent(accuracy)} of {count:.0f} held-out labels are predicted correctly"
     ]
 
 

@@ -35,7 +35,7 @@ from pipeline.training_sets.teaching import (
     classifier_spec,
     teacher_spec,
 )
-from pipeline.training_sets.transforms.building import chosen
+from pipeline.training_sets.transforms.building import find_choice
 from pipeline.trials import layout
 from pipeline.trials.engine import Result, TrialPlan, run_trials
 from pipeline.trials.grid import Trial, arm_replicates
@@ -113,7 +113,7 @@ def resolved(spec: ClassifierTrialSpec, paths: Mapping[str, Path]) -> tuple[Reci
     if "choice" not in paths or spec.recipe.transform is None:
         return spec.recipe, spec.classifier
     choice = read_json(paths["choice"])
-    recipe = replace(spec.recipe, transform=chosen(spec.recipe.transform, choice["transform"]))
+    recipe = replace(spec.recipe, transform=find_choice(spec.recipe.transform, choice["transform"]))
     if recipe.transform is None and repeats_subset(recipe, paths):
         recipe = replace(recipe, per_class=0)
     return recipe, spec.candidates[choice["settings"]]

@@ -35,7 +35,7 @@ from pipeline.runtime.files import read_npz, to_npz
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers import TEACHERS
 from pipeline.teachers.base import Teacher
-from pipeline.teachers.calibration import ABOVE_ALL
+from pipeline.teachers.calibration import NEVER_CONFIDENT
 from pipeline.teachers.pool_checks import refuse_missing_class, refuse_unusable
 from pipeline.training_sets.teaching import TeacherSpec, teacher_spec
 from pipeline.trials.engine import Result, TrialPlan, run_trials
@@ -115,7 +115,7 @@ def held_out_arrays(teacher: Teacher, minimum: float) -> dict[str, np.ndarray]:
     return {
         "held_out_labels": teacher.held_out.labels,
         "held_out_probabilities": teacher.held_out.probabilities,
-        "trusted": np.array(minimum < ABOVE_ALL),
+        "trusted": np.array(minimum < NEVER_CONFIDENT),
         "pool_shares": teacher.pool_shares,
         "choice": np.array(teacher.choice),
     }

@@ -21,7 +21,7 @@ from pipeline.runtime.files import read_npz, replacing, to_json
 from pipeline.runtime.seeds import derive_seed
 from pipeline.training_sets.choosing import TransformSearch, choose_transform
 from pipeline.training_sets.teaching import brief_classifier, classifier_candidates
-from pipeline.training_sets.transforms.building import build_transform, chosen, named_spec
+from pipeline.training_sets.transforms.building import build_transform, find_choice, named_spec
 from pipeline.trials.engine import Result, TrialPlan, run_trials
 from pipeline.trials.grid import choices
 from pipeline.trials.layout import OUTPUTS, choice, subset
@@ -64,7 +64,7 @@ def search_of(
     members = classifier_candidates(params, classifier, CLASSIFIERS, name, tuned)
     brief = brief_classifier(params, classifier, CLASSIFIERS, name, tuned)
     learns_from_mixed = members[0].family.learns_from_mixed
-    transforms = [(each, chosen(tuned, each)) for each in tuned.config.choices]
+    transforms = [(transform, find_choice(tuned, transform)) for transform in tuned.config.choices]
     usable = tuple(
         pair
         for pair in transforms

@@ -91,10 +91,10 @@ class Teacher(ABC):
         `probabilities` (n, num_classes) are those of the pool. The setting, or more where held-out
         labels of the subset demand it: sure labels must be right at least nine times in ten.
         """
-        least = float(self.config.min_probability)
+        minimum = float(self.config.min_probability)
         if self.held_out is None:
-            return least
-        return minimum_probability(self.held_out, least)
+            return minimum
+        return minimum_probability(self.held_out, minimum)
 
     def ood_score(self, images: Images, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """Out-of-distribution score of each image, (n,); higher means less like the known classes.

@@ -17,19 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.images import Labels
+from pipeline.data.parts import assign_stratified
+from pipeline.nn.temperature import TINY, temperature_losses
 from pipeline.runtime.seeds import numpy_rng
 
 Probabilities = NDArray[np.float32]
 
 SURE_ACCURACY = 0.9  # what sure labels must reach
 MIN_HELD_OUT = 10  # with fewer labels, nine in ten cannot be tested: the settings stay as they are
-ABOVE_ALL = 1.01  # a minimum probability that no image has
+NEVER_CONFIDENT = 1.01  # a minimum probability that no image has
 TEMPERATURES = np.geomspace(0.05, 8.0, 61)
 # Estimated shares of a pool count as those of the labeled subset while the largest ratio between
 # the two is less than this many times the smallest. Below, the error of the estimate is as large
 # as what a correction gains.
 SHARES_RATIO = 3.0
-TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -49,22 +50,22 @@ class HeldOut:
         return float(self.correct().mean()) if len(self.labels) else float("nan")
 
 
-def minimum_probability(held_out: HeldOut, least: float) -> float:
-    """The smallest minimum probability, at least `least`, with which sure labels can be trusted.
+def minimum_probability(held_out: HeldOut, minimum: float) -> float:
+    """The smallest minimum probability, at least `minimum`, with which sure labels can be trusted.
 
     Among held-out images that have it, at least `SURE_ACCURACY` of the labels must be right, where
     one wrong label is added for the finite sample: at least nine sure images, all right, are
-    needed. `ABOVE_ALL` where there is none: no label of this teacher counts as sure. With fewer
-    than `MIN_HELD_OUT` labels it is `least`.
+    needed. `NEVER_CONFIDENT` where there is none: no label of this teacher counts as sure. With
+    fewer than `MIN_HELD_OUT` labels it is `minimum`.
     """
     if len(held_out.labels) < MIN_HELD_OUT:
-        return least
+        return minimum
     highest = held_out.probabilities.max(axis=1)
     correct = held_out.correct()
-    for candidate in np.unique(np.append(highest[highest > least], least)):
+    for candidate in np.unique(np.append(highest[highest > minimum], minimum)):
         if is_accurate(correct[highest >= candidate]):
             return float(candidate)
-    return ABOVE_ALL
+    return NEVER_CONFIDENT
 
 
 def sure_share(held_out: HeldOut) -> float:
@@ -94,18 +95,9 @@ def temperature(held_out: HeldOut) -> float:
     """The temperature that minimizes the log loss of the held-out labels; 1 without labels."""
     if not len(held_out.labels):
         return 1.0
-    losses = []
-    for candidate in TEMPERATURES:
-        softened = soften(held_out.probabilities, float(candidate))
-        losses.append(-np.log(softened[np.arange(len(softened)), held_out.labels] + TINY).mean())
-    return float(TEMPERATURES[int(np.argmin(losses))])
-
-
-def soften(probabilities: Probabilities, degree: float) -> NDArray[np.float64]:
-    """Probabilities (n, num_classes) after division of their logarithms by a temperature."""
-    powers = np.power(probabilities.astype(np.float64) + TINY, 1 / degree)
-    softened: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-    return softened
+    logits = np.log(held_out.probabilities.astype(np.float64) + TINY)
+    losses = temperature_losses(logits, held_out.labels, TEMPERATURES)
+    return float(TEMPERATURES[np.minimum(losses, -np.log(TINY)).mean(axis=1).argmin()])
 
 
 def class_shares(probabilities: NDArray[np.floating], prior: NDArray[np.float64]) -> Probabilities:
@@ -140,12 +132,6 @@ def assign_folds(labels: Labels, num_folds: int, seed: int) -> NDArray[np.int64]
     """
     counts = np.bincount(labels)
     num_folds = min(num_folds, int(counts[counts > 0].min()))
-    folds = np.full(len(labels), -1, dtype=np.int64)
     if num_folds < 2:
-        return folds
-
-    rng = numpy_rng("folds", seed)
-    for label in np.unique(labels):
-        positions = rng.permutation(np.flatnonzero(labels == label))
-        folds[positions] = np.arange(len(positions)) % num_folds
-    return folds
+        return np.full(len(labels), -1, dtype=np.int64)
+    return assign_stratified(labels, num_folds, numpy_rng("folds", seed))

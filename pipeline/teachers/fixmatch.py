@@ -1,9 +1,9 @@
 """A teacher for any images: a network that is trained on its own pseudo-labels of the pool.
 
 Source: Sohn et al. (2020), "FixMatch"; see `student` for the network, the pseudo-labels and their
-deviations. Deviations of the teacher: students that learn without a part of the labels come first.
-Their predictions of the hidden labels say how far the teacher can be trusted, and their predictions
-of the pool give its class shares.
+deviations. Deviation of the teacher: networks are first trained by cross-validation. Their
+predictions of held-out labels say how far the teacher can be trusted, and their predictions of the
+pool give its class shares.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which features a graph is made of, and what its labels are worth.
+"""Which features a graph is made of, and how accurate its labels are.
 
 The labeled subset decides: each of its labels is hidden in turn, and the others are propagated to
 that image. One propagation with a column per labeled image gives all of these at once, because
@@ -16,7 +16,8 @@ from scipy import sparse
 from scipy.sparse.csgraph import laplacian
 
 from pipeline.data.images import Background, Images, LabeledImages, flat
-from pipeline.teachers.calibration import HeldOut, soften, temperature
+from pipeline.nn.temperature import apply_temperature
+from pipeline.teachers.calibration import HeldOut, temperature
 from pipeline.teachers.features import (
     Rows,
     affinity,
@@ -73,8 +74,8 @@ def choose_features(
     first one is kept where the labels cannot tell. At most `MAX_POOL` images of the pool take part,
     evenly spaced.
     """
-    every = np.linspace(0, len(unlabeled) - 1, min(MAX_POOL, len(unlabeled)), dtype=int)
-    images = np.concatenate([labeled.images, unlabeled[every]])
+    pool_index = np.linspace(0, len(unlabeled) - 1, min(MAX_POOL, len(unlabeled)), dtype=int)
+    images = np.concatenate([labeled.images, unlabeled[pool_index]])
 
     scored = []
     for name in names:
@@ -93,7 +94,7 @@ def log_losses(held_out: HeldOut) -> NDArray[np.float64]:
 
     Calibrated by their own temperature, since propagation says little about how sure a label is.
     """
-    calibrated = soften(held_out.probabilities, temperature(held_out))
+    calibrated = apply_temperature(held_out.probabilities, temperature(held_out))
     own = calibrated[np.arange(len(held_out.labels)), held_out.labels]
     losses: NDArray[np.float64] = -np.log(np.maximum(own, CLIP))
     return losses

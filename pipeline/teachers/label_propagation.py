@@ -26,7 +26,7 @@ from pipeline.config.validation import Count
 from pipeline.data.images import UNLABELED, Images, ImageSpec, LabeledImages, Labels
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers.base import Teacher, TeacherConfig, in_batches
-from pipeline.teachers.calibration import ABOVE_ALL, class_shares, label_shares, sure_share
+from pipeline.teachers.calibration import NEVER_CONFIDENT, class_shares, label_shares, sure_share
 from pipeline.teachers.features import (
     Rows,
     affinity,
@@ -200,7 +200,7 @@ class LabelPropagation(Teacher):
         least = float(self.config.min_probability)
         share = 1.0 if self.held_out is None else sure_share(self.held_out)
         if share == 0:
-            return ABOVE_ALL
+            return NEVER_CONFIDENT
         if share == 1 or not len(probabilities):
             return least
         return max(least, float(np.quantile(probabilities.max(axis=1), 1 - share)))

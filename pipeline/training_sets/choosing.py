@@ -20,6 +20,7 @@ from scipy.stats import t as student_t
 from pipeline.classifiers.base import Classifier, TrainingSet
 from pipeline.data.images import LabeledImages, Labels
 from pipeline.data.parts import Groups, whole_groups
+from pipeline.nn.temperature import temperature_losses
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import derive_seed
 from pipeline.training_sets.arms import Recipe, assemble
@@ -29,7 +30,7 @@ from pipeline.trials.specs import MemberSpec
 NONE = "none"
 # One-sided level at which a candidate must be better than the first one, over all candidates.
 LEVEL = 0.1
-SHARPEST, BLUNTEST, NUM_TEMPERATURES = 0.25, 16.0, 49
+MIN_TEMPERATURE, MAX_TEMPERATURE, NUM_TEMPERATURES = 0.25, 16.0, 49
 
 Losses = NDArray[np.float64]  # (n,): of every image of the subset, when it was held out
 # Training set, number of the settings (BRIEF: the first ones, as trained in folds), seed.
@@ -80,17 +81,20 @@ def choose_transform(
     two folds that both have every class, nothing is compared: `none` and the first settings.
     """
     seeds = [derive_seed("repeat", seed, number) for number in range(search.repeats)]
-    drawn = [folds_of(subset, search.folds, each, groups) for each in seeds]
+    fold_results = [folds_of(subset, search.folds, repeat_seed, groups) for repeat_seed in seeds]
     repeats = [
-        (folds, each) for (folds, _), each in zip(drawn, seeds, strict=True) if folds is not None
+        (folds, repeat_seed)
+        for (folds, _), repeat_seed in zip(fold_results, seeds, strict=True)
+        if folds is not None
     ]
     if not repeats:
-        return TransformChoice(NONE, 0, 0, drawn[0][1], [])
+        return TransformChoice(NONE, 0, 0, fold_results[0][1], [])
 
     def losses(name: str, settings: int) -> Losses:
         recipe = Recipe(search.per_class, transform=dict(search.transforms)[name])
         values = [
-            held_out_losses(subset, folds, recipe, settings, train, each) for folds, each in repeats
+            held_out_losses(subset, folds, recipe, settings, train, repeat_seed)
+            for folds, repeat_seed in repeats
         ]
         return np.mean(values, axis=0)
 
@@ -114,10 +118,10 @@ def choose_transform(
 
 
 def compared(
-    name: str, settings: int, losses: Losses, first: Losses, groups: Groups | None
+    name: str, settings: int, losses: Losses, baseline: Losses, groups: Groups | None
 ) -> dict[str, Any]:
-    """A candidate with its mean loss, its difference from the first one, and its standard error."""
-    difference, error, _ = paired(losses, first, groups)
+    """A candidate with its mean loss, its difference from the baseline, and its standard error."""
+    difference, error, _ = paired(losses, baseline, groups)
     return {
         "transform": name,
         "settings": settings,
@@ -127,12 +131,12 @@ def compared(
     }
 
 
-def paired(losses: Losses, first: Losses, groups: Groups | None) -> tuple[float, float, int]:
+def paired(losses: Losses, baseline: Losses, groups: Groups | None) -> tuple[float, float, int]:
     """The mean of the paired difference, its standard error, and the number of independent units.
 
     Images of a group are not independent: the units are the means of groups, else the images.
     """
-    difference = losses - first
+    difference = losses - baseline
     if groups is not None:
         _, members, counts = np.unique(
             whole_groups(groups), return_inverse=True, return_counts=True
@@ -144,12 +148,12 @@ def paired(losses: Losses, first: Losses, groups: Groups | None) -> tuple[float,
 
 
 def folds_of(
-    subset: LabeledImages, most: int, seed: int, groups: Groups | None
+    subset: LabeledImages, max_folds: int, seed: int, groups: Groups | None
 ) -> tuple[NDArray[np.int64] | None, str]:
-    """The fold of every image, with the largest number of folds up to `most` that has every class
-    in every fold; None, and a sentence, if not even two folds have.
+    """The fold of every image, with the largest number of folds up to `max_folds` that has
+    every class in every fold; None, and a sentence, if not even two folds have.
     """
-    for number in range(most, 1, -1):
+    for number in range(max_folds, 1, -1):
         try:
             return stratified(subset.labels, number, derive_seed("folds", seed), groups), ""
         except ParamsError:
@@ -190,14 +194,12 @@ def held_out_losses(
 def calibrated_losses(subset: LabeledImages, probabilities: NDArray[np.float64]) -> Losses:
     """The log loss of every image, (n,), at the temperature at which their mean is least.
 
-    Source: Guo et al. (2017), "On calibration of modern neural networks", section 4.2. Without it,
-    augmentation would be chosen for its less confident errors alone, where accuracy counts.
+    The source is in `nn.temperature`. Without it, augmentation would be chosen for its less
+    confident errors alone, where accuracy counts.
     """
     logits = np.log(np.clip(np.nan_to_num(probabilities), np.finfo(np.float32).eps, 1))
-    temperatures = np.geomspace(SHARPEST, BLUNTEST, NUM_TEMPERATURES)
-    scaled = logits / temperatures[:, None, None]
-    scaled = scaled - np.logaddexp.reduce(scaled, axis=2, keepdims=True)
-    losses = -scaled[:, np.arange(len(subset)), subset.labels]  # (temperatures, n)
+    temperatures = np.geomspace(MIN_TEMPERATURE, MAX_TEMPERATURE, NUM_TEMPERATURES)
+    losses = temperature_losses(logits, subset.labels, temperatures)
     return np.asarray(losses[losses.mean(axis=1).argmin()])
 
 
@@ -209,9 +211,9 @@ def best(table: list[Losses], groups: Groups | None = None) -> int:
     """
     if len(table) == 1:
         return 0
-    least = int(np.argmin([losses.mean() for losses in table]))
-    difference, error, count = paired(table[least], table[0], groups)
+    lowest = int(np.argmin([losses.mean() for losses in table]))
+    difference, error, count = paired(table[lowest], table[0], groups)
     if count < 2:
         return 0
     margin = student_t.ppf(1 - LEVEL / (len(table) - 1), count - 1)
-    return least if difference < -margin * error else 0
+    return lowest if difference < -margin * error else 0

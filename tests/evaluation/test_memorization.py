@@ -21,12 +21,12 @@ from pipeline.evaluation.memorization import (
     copying_by_class,
     copying_overall,
     exact_copies,
-    fresh_score,
     group_splits,
     is_copied,
     near_copies_frac,
     real_limits,
     split_scores,
+    unseen_score,
 )
 
 
@@ -334,7 +334,7 @@ def test_smooth_images_lie_close_to_any_image_and_copies_only_to_theirs(
     means = np.stack([flat(real.images[real.labels == label]).mean(axis=0) for label in range(10)])
     smooth = 0.5 * flat(other.images) + 0.5 * means[other.labels]
     scores = [
-        fresh_score(rows, labels, points, data.labels, 0)
+        unseen_score(rows, labels, points, data.labels, 0)
         for points, data in (
             (flat(other.images), other),
             (flat(drawn.images), drawn),
@@ -345,4 +345,4 @@ def test_smooth_images_lie_close_to_any_image_and_copies_only_to_theirs(
     assert scores[1] == pytest.approx(0.5, abs=0.1)
     assert scores[2] is not None
     assert scores[2] > 0.7
-    assert fresh_score(rows[:1], labels[:1], smooth, other.labels, 0) is None
+    assert unseen_score(rows[:1], labels[:1], smooth, other.labels, 0) is None

@@ -71,10 +71,10 @@ def test_images_have_the_shape_of_the_real_ones(spec: ImageSpec, channels: list[
 
 
 def test_only_the_generator_of_larger_images_is_augmented() -> None:
-    assert built(DIGITS).change is None
-    assert built(PHOTOS, augmentation={}).change is not None
+    assert built(DIGITS).random_affine is None
+    assert built(PHOTOS, augmentation={}).random_affine is not None
     nothing = {"degrees": 0.0, "translate": 0.0, "scale": 0.0, "shear": 0.0}
-    assert built(PHOTOS, augmentation=nothing).change is None
+    assert built(PHOTOS, augmentation=nothing).random_affine is None
 
     generator = built(PHOTOS)
     noise = generator.noise([1, 1])
@@ -83,7 +83,7 @@ def test_only_the_generator_of_larger_images_is_augmented() -> None:
     generator.generator_net.eval()
     with torch.no_grad():
         moved, still = generator.generator_net(noise, torch.tensor([0, 0]))
-        unchanged = generator.painter(noise[1:, :-NUM_PARAMETERS], torch.tensor([0]))[0]
+        unchanged = generator.base_net(noise[1:, :-NUM_PARAMETERS], torch.tensor([0]))[0]
     torch.testing.assert_close(still, unchanged, atol=1e-5, rtol=0)
     assert (moved - still).abs().max() > 0.01
 

@@ -15,7 +15,7 @@ from pipeline.data.images import BLACK
 from pipeline.nn.mixing import Mixing, apply_transform
 from pipeline.runtime.errors import ParamsError
 from pipeline.training_sets.transforms import TRANSFORMS
-from pipeline.training_sets.transforms.building import build_transform, chosen, named_spec
+from pipeline.training_sets.transforms.building import build_transform, find_choice, named_spec
 
 SHAPES = [(6, 1, 8, 8), (6, 3, 9, 13), (6, 1, 28, 28)]
 
@@ -140,6 +140,6 @@ def test_an_unknown_part_is_refused_with_the_names_that_are_allowed() -> None:
 
 def test_a_choice_is_one_of_the_parts() -> None:
     spec = named_spec("tuned", SECTIONS)
-    assert chosen(spec, "none") is None
+    assert find_choice(spec, "none") is None
     for name in ("affine", "sequence"):
-        assert chosen(spec, name) == named_spec(name, SECTIONS)
+        assert find_choice(spec, name) == named_spec(name, SECTIONS)

@@ -68,8 +68,8 @@ def test_without_true_labels_it_is_unknown() -> None:
 def test_a_teacher_that_does_not_trust_itself_is_quoted() -> None:
     table = teachers("held_out_labels", num_held_out=100, held_out_accuracy=0.62)
     assert warning(table, classes(1), "graph", 10).endswith(
-        "in 1 seed it has no confident label by its own account, since it predicts 62.0 % of 100 "
-        "held-out labels of the subset."
+        "in 1 seed the teacher is not confident about any label, because only 62.0 % of 100 "
+        "held-out labels are predicted correctly."
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.runtime.seeds import numpy_rng
 from pipeline.teachers.calibration import (
-    ABOVE_ALL,
+    NEVER_CONFIDENT,
     SURE_ACCURACY,
     HeldOut,
     assign_folds,
@@ -40,7 +40,7 @@ def test_an_overconfident_teacher_needs_a_higher_minimum() -> None:
 
 def test_no_label_is_sure_where_too_few_are_right() -> None:
     held_out = two_classes([0.99] * 40, [True, True, False, True] * 10)
-    assert minimum_probability(held_out, 0.95) == ABOVE_ALL
+    assert minimum_probability(held_out, 0.95) == NEVER_CONFIDENT
     assert sure_share(held_out) < SURE_ACCURACY
 
 

@@ -45,7 +45,8 @@ real_share: 0.05, transform: tuned}}
 """
 # For images of anything: what keeps a label is not known, so each replicate chooses.
 TRANSFORMS = """\
-  # Small changes, for objects that are centered; flips; colors. Remove what changes a label.
+  # Small changes, for objects that are centered; flips; colors. Remove transforms that change the
+  # class.
   small: {{family: affine, degrees: 5, translate: 0.07, scale: 0.05}}
   flip: {{horizontal: 0.5, vertical: 0.0}}
   color: {{brightness: 0.3, contrast: 0.3, saturation: 0.3, hue: 0.0}}

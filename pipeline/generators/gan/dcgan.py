@@ -183,13 +183,15 @@ class DCGAN(Generator):
                 f"expected image sides of at least {MIN_SIDE}, found {spec.height} x {spec.width}",
                 f"enlarge the images with `resize: {{size: {MIN_SIDE}}}` in data",
             )
-        self.painter = GeneratorNet(config, spec).to(memory_format=torch.channels_last)
-        self.generator_net: nn.Module = self.painter
+        self.base_net = GeneratorNet(config, spec).to(memory_format=torch.channels_last)
+        self.generator_net: nn.Module = self.base_net
         self.noise_dim = config.latent_dim
-        self.change = None
+        self.random_affine = None
         if config.scale(spec).is_augmented and any(config.augmentation.model_dump().values()):
-            self.change = RandomAffine(config.augmentation, spec.background)
-            self.generator_net = AugmentedGeneratorNet(self.painter, config.latent_dim, self.change)
+            self.random_affine = RandomAffine(config.augmentation, spec.background)
+            self.generator_net = AugmentedGeneratorNet(
+                self.base_net, config.latent_dim, self.random_affine
+            )
             self.noise_dim += NUM_PARAMETERS
             self.num_unscaled = NUM_PARAMETERS
         self.discriminator = Discriminator(config, spec).to(memory_format=torch.channels_last)
@@ -206,9 +208,9 @@ class DCGAN(Generator):
         z, parameters = torch.randn(len(pairs), self.noise_dim).tensor_split(
             [self.config.latent_dim], dim=1
         )
-        fake = self.in_precision(self.painter, z, pairs)
-        if self.change is not None:
-            fake = self.change(fake, parameters)
+        fake = self.in_precision(self.base_net, z, pairs)
+        if self.random_affine is not None:
+            fake = self.random_affine(fake, parameters)
 
         # The discriminator: hinge loss.
         both, y = torch.cat([real, fake.detach()]), torch.cat([labels, pairs])
@@ -222,7 +224,7 @@ class DCGAN(Generator):
         # The generator: hinge loss and mode seeking.
         self.discriminator.requires_grad_(False)  # its gradients are not needed
         adversarial = -self.in_precision(self.discriminator, fake, pairs).mean()
-        is_limited = self.change is not None
+        is_limited = self.random_affine is not None
         max_distance = pair_distance(real, labels) if is_limited else math.inf
         seeking = mode_seeking(z, fake, max_distance)
         descend(self.optimizers["generator"], adversarial + self.config.mode_seeking * seeking)

@@ -62,13 +62,13 @@ class AugmentedGeneratorNet(nn.Module):
     `network` maps noise (n, latent_dim) and labels to images (n, c, h, w) in -1..1.
     """
 
-    def __init__(self, network: nn.Module, latent_dim: int, change: RandomAffine) -> None:
+    def __init__(self, network: nn.Module, latent_dim: int, random_affine: RandomAffine) -> None:
         super().__init__()
         self.network = network
         self.latent_dim = latent_dim
-        self.change = change
+        self.random_affine = random_affine
 
     @override
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         images = self.network(z[:, : self.latent_dim], y)
-        return cast("Tensor", self.change(images, z[:, self.latent_dim :]))
+        return cast("Tensor", self.random_affine(images, z[:, self.latent_dim :]))

@@ -88,6 +88,6 @@ def build_transform(spec: MemberSpec | None, background: Background) -> AnyTrans
     return transform
 
 
-def chosen(spec: MemberSpec, name: str) -> MemberSpec | None:
+def find_choice(spec: MemberSpec, name: str) -> MemberSpec | None:
     """The transform called `name` of those that a tuned one chooses from; None for `none`."""
     return None if name == NONE else dict(zip(spec.config.names, spec.parts, strict=True))[name]

@@ -57,5 +57,5 @@ class TunedConfig(Section):
 
 
 def tuned(config: TunedConfig, background: Background, *parts: AnyTransform) -> NoReturn:
-    """Nothing that could be applied: trials get one of its choices."""
-    raise RuntimeError("a tuned transform is replaced by its choice before it is built")
+    """Raises `RuntimeError`: a tuned transform must be resolved first, to one of its choices."""
+    raise RuntimeError("a tuned transform must be resolved before it is built")
