@@ -22,8 +22,8 @@ from pipeline.config.validation import unknown_name
 from pipeline.data.images import Labels
 from pipeline.runtime.errors import ParamsError
 
-# Set by the pipeline: the seed of the replicate, and one thread.
-RESERVED = ("random_state", "n_jobs")
+# Set by the pipeline: the seed of the replicate, one thread, and a score per class, not per pair.
+RESERVED = ("random_state", "n_jobs", "decision_function_shape")
 
 
 @functools.cache

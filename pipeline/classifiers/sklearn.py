@@ -86,12 +86,14 @@ class Sklearn(TableClassifier):
 
     @override
     def build(self, spec: ImageSpec) -> None:
-        """Fit a small random table, to find settings that only `fit` refuses."""
+        """Fit and predict a small random table, to find settings that only these two refuse."""
         rng = numpy_rng("build")
         labels = np.tile(np.arange(spec.num_classes), 10)
         table = [rng.random((len(labels), 8), dtype=np.float32)]
         rows = Scaler(table, self.config.scaling)(table)
-        fit_estimator(self._unfitted(), rows, labels, np.ones(len(labels)))
+        estimator = self._unfitted()
+        fit_estimator(estimator, rows, labels, np.ones(len(labels)))
+        predict_estimator(estimator, rows, 1.0)
 
     @override
     def fit(self, training_set: TrainingSet) -> Self:

@@ -126,6 +126,14 @@ def class_rows(
     return rows
 
 
+def recalls_of(rows: Sequence[Report]) -> list[float]:
+    """The recall of every class that has labeled images, lower where most of it has no label."""
+    present = [row for row in rows if row["recall"] is not None]
+    total = sum(row["num_images"] for row in present)
+    labeled = sum(row["labeled_frac"] * row["num_images"] for row in present)
+    return [row["recall"] * min(1.0, row["labeled_frac"] * total / labeled) for row in present]
+
+
 def distrust(
     confident_accuracy: float | None, rows: Sequence[Report], trusts_itself: bool = True
 ) -> list[str]:
@@ -133,10 +141,11 @@ def distrust(
 
     `held_out_labels`: by held-out labels of its subset, the teacher itself calls none of its labels
     confident. `confident_labels`: fewer than nine in ten confident labels are right. `recall`: of a
-    class, fewer than eight in ten images are recognized. `missing_class`: a class has no
+    class, fewer than eight in ten images are recognized, where images without any label count as
+    far as the class has more of them than the whole pool. `missing_class`: a class has no
     pseudo-label, or no confident one, although the pool has images of it.
     """
-    recalls = [row["recall"] for row in rows if row["recall"] is not None]
+    recalls = recalls_of(rows)
     raised = {
         "held_out_labels": not trusts_itself,
         "confident_labels": (

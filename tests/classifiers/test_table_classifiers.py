@@ -113,6 +113,10 @@ def test_kinds_of_features_stand_side_by_side(split: tuple[LabeledImages, Labele
         ({"settings": {"C": -1.0}}, r"mine: settings.C: .* in \(0.0, inf\], found -1.0\. Fix"),
         ({"settings": {"random_state": 1}}, "settings.random_state: .*pipeline sets it, found 1"),
         ({"settings": {"n_jobs": 2}}, "settings.n_jobs: .* the pipeline sets it, found 2"),
+        (
+            {"estimator": "SVC", "settings": {"decision_function_shape": "ovo"}},
+            "settings.decision_function_shape: .* the pipeline sets it, found 'ovo'",
+        ),
         ({"scaling": "all"}, "scaling: "),
     ],
 )

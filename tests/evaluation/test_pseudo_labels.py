@@ -88,6 +88,7 @@ def test_without_unknown_images_there_is_no_auroc() -> None:
 
 def rows_of(**changes: Any) -> list[dict[str, Any]]:
     plain = {"num_images": 20, "num_pseudo": 20, "num_confident": 18, "recall": 0.9}
+    plain["labeled_frac"] = 1.0
     return [plain, plain | changes]
 
 
@@ -99,6 +100,7 @@ def rows_of(**changes: Any) -> list[dict[str, Any]]:
         (0.89, {}, ["confident_labels"]),
         (None, {}, []),  # nobody knows
         (0.95, {"recall": 0.79}, ["recall"]),
+        (0.95, {"recall": 0.9, "labeled_frac": 0.6}, ["recall"]),
         (0.95, {"recall": None, "num_pseudo": 0, "num_confident": 0}, ["missing_class"]),
         (0.95, {"num_confident": 0}, ["missing_class"]),
         (0.95, {"num_images": 0, "num_confident": 0, "recall": None}, []),
