@@ -278,8 +278,8 @@ def _better_than_the_reference(cell: Sequence[Row], tables: Tables, params: Para
     scores = f"{percent(found['mean_baseline'])} to {percent(found['mean_arm'])}"
     return [
         f"The reference {found['baseline']} is not the best that the labeled images alone allow: "
-        f"{found['arm']} is better ({scores}, {_change(found)}; as the best arm of several, without "
-        "a correction), and arms with other images have to beat it as well."
+        f"{found['arm']} is better ({scores}, {_change(found)}; as the best arm of several, "
+        "without a correction), and arms with other images have to beat it as well."
     ]
 
 
