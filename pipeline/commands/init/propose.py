@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.classifiers.cnn import MIN_SIDE_THREE
 from pipeline.commands.init.describe import TWIN, Counts, Description
 from pipeline.commands.init.options import Options
 from pipeline.commands.init.pool import BUDGETS, budgets_of, held_out, held_out_test
@@ -21,12 +22,16 @@ MANY_CLASSES = 20  # with more, each gets fewer synthetic images, since time gro
 SMALL_EFFORT = 0.3  # share of the steps of a study with fewer labels than ten
 LARGE = 40 * 40  # pixels; generators of larger images get fewer steps
 
-# Cross-validation of transforms: folds, candidates, and how long its classifiers are trained.
-FOLDS, NUM_TRANSFORMS, FOLD_STEPS, FOLD_TREES = 5, 6, 200, 40
+# Cross-validation of transforms: candidates, and how long its classifiers are trained; folds and
+# steps of the CNN where it has two convolutions, and where it has three and a step takes twice as
+# long.
+NUM_TRANSFORMS, FOLD_TREES = 6, 40
+FOLDS, FOLD_STEPS = {2: 5, 3: 3}, {2: 200, 3: 120}
 
 # Core seconds on images of 32 x 32 pixels, with ten classes: of the size that gives the shipped
 # study the core seconds it took on an AMD EPYC. Slower processors take up to twice as long.
-DCGAN_STEP, CNN_STEP, LGBM_ROW, LGBM_FIT = 0.08, 0.013, 0.0022, 0.5
+DCGAN_STEP, LGBM_ROW, LGBM_FIT = 0.1, 0.0022, 0.5
+CNN_STEP = {2: 0.013, 3: 0.029}  # by the number of convolutions
 TEACHER = 150.0  # of one replicate, with its cross-validation
 STAGES = 120.0  # seconds: starting the stages, judge and report
 
@@ -43,6 +48,7 @@ class Proposal:
     seeds: int
     steps: int
     cnn_steps: int
+    num_convolutions: int  # of the CNN
     num_trees: int
     features: tuple[str, ...]  # of LightGBM
     per_class: int
@@ -54,7 +60,12 @@ class Proposal:
     @property
     def fold_steps(self) -> int:
         """Steps of the CNN in the cross-validation of transforms."""
-        return min(FOLD_STEPS, self.cnn_steps)
+        return min(FOLD_STEPS[self.num_convolutions], self.cnn_steps)
+
+    @property
+    def num_folds(self) -> int:
+        """Folds of the cross-validation of transforms."""
+        return FOLDS[self.num_convolutions]
 
     @property
     def fold_trees(self) -> int:
@@ -69,13 +80,13 @@ class Proposal:
         budgets = self.seeds * len(self.budgets)
         curve = self.seeds * len(self.curve_budgets)
         real = self.steps + 2 * classes * max(self.budgets)
-        arms = 15 if self.natural else 10
-        folds = budgets * FOLDS
+        arms = 14 if self.natural else 9
+        folds = budgets * self.num_folds
 
         generators = budgets * real * DCGAN_STEP * pixels
         trained = budgets * (arms + 1) + curve
         steps = trained * self.cnn_steps + folds * NUM_TRANSFORMS * self.fold_steps
-        networks = steps * CNN_STEP * pixels
+        networks = steps * CNN_STEP[self.num_convolutions] * pixels
         rows = classes * (self.per_class + max(self.budgets))
         share = classes / 10 * description.shape[0] / 3
         hundred_trees = LGBM_FIT + rows * LGBM_ROW * share * pixels
@@ -131,6 +142,7 @@ def propose(
         seeds,
         steps=max(200, int(steps)),
         cnn_steps=int(500 * effort),
+        num_convolutions=3 if min(height, width) >= MIN_SIDE_THREE else 2,
         num_trees=max(40, round(100 * share)),
         features=("hog",) if description.shape[0] == 1 else ("hog", "color"),
         per_class=int(per_class),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.commands import presets
-from pipeline.commands.init.propose import FOLDS, Proposal
+from pipeline.commands.init.propose import Proposal
 from pipeline.config.schema import Params
 from pipeline.config.validation import FILE, parse_yaml, validate
 from pipeline.report.names import readable
@@ -106,12 +106,14 @@ def _with_sections(
     ]
     text = _replaced(text, r"(?<=^study:\n)(  .*\n)+", "".join(study))
     tuned = TRANSFORMS.format(
-        folds=FOLDS,
+        folds=proposal.num_folds,
         per_class=proposal.per_class // 2,
         many_trees=2 * proposal.num_trees,
         steps=proposal.fold_steps,
         trees=proposal.fold_trees,
     )
+    # `dcgan_tuned` has a transform that suits the images.
+    text = _replaced(text, r"^  dcgan_classical: .*\n", "")
     text = _replaced(text, r"^  # tune_transforms: (.*\n)+?(?=\n# --- arms)", tuned)
     arms = BALANCE_ARMS if proposal.natural else ""
     if proposal.per_class_pseudo:
