@@ -20,6 +20,7 @@ from pipeline.data.images import Labels
 from pipeline.runtime.seeds import numpy_rng
 
 Probabilities = NDArray[np.float32]
+Folds = NDArray[np.int64]  # (n,): the fold of every image, -1 for none
 
 SURE_ACCURACY = 0.9  # what sure labels must reach
 MIN_HELD_OUT = 10  # with fewer labels, nine in ten cannot be tested: the settings stay as they are
@@ -130,20 +131,23 @@ def label_shares(labels: Labels, num_classes: int) -> NDArray[np.float64]:
     return shares
 
 
-def assign_folds(labels: Labels, num_folds: int, seed: int) -> NDArray[np.int64]:
+def assign_folds(labels: Labels, num_folds: int, seed: int) -> Folds:
     """The fold of every image, (n,): every class is spread evenly and at random.
 
-    Fewer folds where a class has fewer images; all -1, for no folds at all, if a class has a single
-    image or `num_folds` is less than 2.
+    The only image of a class has no fold, -1: without it, no model can predict the class. So every
+    class has images outside of every fold. There are at most as many folds as images that have one;
+    all are -1 where `num_folds` is less than 2 or every class has a single image.
     """
-    counts = np.bincount(labels)
-    num_folds = min(num_folds, int(counts[counts > 0].min()))
     folds = np.full(len(labels), -1, dtype=np.int64)
+    counts = np.bincount(labels)
+    num_folds = min(num_folds, int(counts[counts > 1].sum()))
     if num_folds < 2:
         return folds
 
-    rng = numpy_rng("folds", seed)
-    for label in np.unique(labels):
+    # A class goes on where the one before it ends, so that folds differ by at most one image.
+    rng, start = numpy_rng("folds", seed), 0
+    for label in np.flatnonzero(counts > 1):
         positions = rng.permutation(np.flatnonzero(labels == label))
-        folds[positions] = np.arange(len(positions)) % num_folds
+        folds[positions] = np.arange(start, start + len(positions)) % num_folds
+        start += len(positions)
     return folds

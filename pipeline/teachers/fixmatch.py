@@ -51,8 +51,8 @@ class FixMatchTeacherConfig(TeacherConfig):
     training: Phase = Phase(
         steps=1000, batch_size=32, fixmatch=FixMatchConfig(batch_size=96, warmup_frac=0.2)
     )
-    # Students that learn without a part of the labels, each with this share of the steps. Fewer
-    # folds where a class has fewer labels; none with a single one.
+    # Students that learn without a part of the labels, each with this share of the steps. The only
+    # label of a class is in no fold; without folds there are no such students.
     folds: int = Field(default=3, ge=0, le=20)
     fold_steps_frac: float = Field(default=0.5, gt=0, le=1)
     network: TeacherNetConfig = Field(default_factory=default_network)
@@ -85,7 +85,7 @@ class FixMatch(Teacher):
         return self
 
     def _cross_fit(self, labeled: LabeledImages, unlabeled: Images) -> None:
-        """Set `held_out` and `pool_shares`, unless a class has a single label.
+        """Set `held_out` and `pool_shares`, unless there are no folds.
 
         The students of the folds learn without distribution alignment, since it assumes shares.
         """
@@ -105,7 +105,8 @@ class FixMatch(Teacher):
             probabilities[folds == fold] = student.probabilities(hidden)
             pool += student.probabilities(unlabeled) / num_folds
 
-        self.held_out = HeldOut(labeled.labels, probabilities)
+        is_held_out = folds >= 0
+        self.held_out = HeldOut(labeled.labels[is_held_out], probabilities[is_held_out])
         prior = label_shares(labeled.labels, labeled.num_classes)
         self.pool_shares = class_shares(pool, prior)
 

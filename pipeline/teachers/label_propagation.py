@@ -26,7 +26,15 @@ from pipeline.config.validation import Count
 from pipeline.data.images import UNLABELED, Images, ImageSpec, LabeledImages, Labels
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers.base import Teacher, TeacherConfig, in_batches
-from pipeline.teachers.calibration import NEVER_CONFIDENT, class_shares, label_shares, sure_share
+from pipeline.teachers.calibration import (
+    NEVER_CONFIDENT,
+    Folds,
+    HeldOut,
+    assign_folds,
+    class_shares,
+    label_shares,
+    sure_share,
+)
 from pipeline.teachers.features import (
     Rows,
     affinity,
@@ -34,7 +42,13 @@ from pipeline.teachers.features import (
     principal_components,
     propagate_labels,
 )
-from pipeline.teachers.graph import FEATURES, FeatureName, choose_features
+from pipeline.teachers.graph import (
+    FEATURES,
+    MAX_FOLDS,
+    FeatureName,
+    GraphSettings,
+    choose_features,
+)
 from pipeline.teachers.student import (
     FixMatchConfig,
     Phase,
@@ -124,6 +138,14 @@ class LabelPropagationConfig(TeacherConfig):
         restart = self.restart_per_label * len(labeled) / labeled.num_classes
         return min(self.alpha, max(MIN_ALPHA, 1 - restart))
 
+    def choose_features(
+        self, labeled: LabeledImages, unlabeled: Images, folds: Folds
+    ) -> tuple[FeatureName, HeldOut]:
+        """The features of the first graph, and predictions of hidden labels; see `graph`."""
+        alpha = self.propagation_alpha(labeled)
+        settings = GraphSettings(self.components, self.neighbors, alpha)
+        return choose_features(self.features, labeled, unlabeled, folds, settings)
+
 
 class LabelPropagation(Teacher):
     """Rounds of label propagation and training; the network of the last round is the result."""
@@ -178,11 +200,9 @@ class LabelPropagation(Teacher):
     def _first_features(self, images: Images, labeled: LabeledImages, unlabeled: Images) -> Rows:
         """Set `held_out` and return the features of all images that predict hidden labels best."""
         config = self.config
-        alpha = config.propagation_alpha(labeled)
-        name, self.held_out = choose_features(
-            config.features, labeled, unlabeled, config.components, config.neighbors, alpha
-        )
-        self.choice = name
+        folds = assign_folds(labeled.labels, MAX_FOLDS, self.seed)
+        name, held_out = config.choose_features(labeled, unlabeled, folds)
+        self.choice, self.held_out = name, held_out if len(held_out.labels) else None
         return principal_components(FEATURES[name](images, labeled.background), config.components)
 
     def _propagate(self, rows: Rows, labels: Labels, labeled: LabeledImages) -> Rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from pipeline.runtime.seeds import numpy_rng
 from pipeline.teachers.calibration import (
@@ -79,12 +80,26 @@ def test_shares_of_an_unbalanced_pool_are_found() -> None:
     assert class_shares(unbalanced[:95], prior)[2] > 0
 
 
-def test_folds_hold_every_class_and_are_fewer_where_a_class_is_small() -> None:
+@pytest.mark.parametrize("sizes", [[9, 6, 2], [1, 20, 20], [2, 2, 2], [1, 2, 1], [100, 3, 1]])
+@pytest.mark.parametrize("num_folds", [2, 3, 5])
+def test_every_class_has_labels_outside_of_every_fold(sizes: list[int], num_folds: int) -> None:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    folds = assign_folds(labels, num_folds, 0)
+    single = np.isin(labels, np.flatnonzero(np.array(sizes) == 1))
+    np.testing.assert_array_equal(folds == -1, single)
+    counts = np.bincount(folds[folds >= 0])
+    assert len(counts) == min(num_folds, (~single).sum())
+    assert np.ptp(counts) <= 1
+    for fold in range(len(counts)):
+        assert len(np.unique(labels[folds != fold])) == len(sizes)
+    np.testing.assert_array_equal(folds, assign_folds(labels, num_folds, 0))
+
+
+def test_a_single_label_of_every_class_gives_no_folds() -> None:
+    assert (assign_folds(np.arange(10), 3, 0) == -1).all()
+    assert (assign_folds(np.array([0, 0, 1]), 0, 0) == -1).all()
+
+
+def test_class_shares_of_a_labeled_subset() -> None:
     labels = np.repeat([0, 1, 2], [9, 6, 2])
-    folds = assign_folds(labels, 3, 0)
-    assert set(folds) == {0, 1}
-    for fold in (0, 1):
-        np.testing.assert_array_equal(np.unique(labels[folds == fold]), [0, 1, 2])
-    np.testing.assert_array_equal(folds, assign_folds(labels, 3, 0))
-    assert (assign_folds(np.array([0, 0, 1]), 3, 0) == -1).all()
     np.testing.assert_allclose(label_shares(labels, 4), [9 / 17, 6 / 17, 2 / 17, 0])

@@ -11,6 +11,7 @@ from pipeline.data.images import BLACK, Background, LabeledImages
 from pipeline.nn.augment import ElasticConfig
 from pipeline.runtime.seeds import numpy_rng
 from pipeline.teachers.automatic import Automatic
+from pipeline.teachers.calibration import assign_folds
 from pipeline.teachers.fixmatch import FixMatch, without_alignment
 from pipeline.teachers.label_propagation import LabelPropagation
 from pipeline.teachers.student import FixMatchConfig, Phase
@@ -85,9 +86,11 @@ def test_the_better_start_on_held_out_labels_is_taken(halves: Halves) -> None:
     labeled, rest = halves
     teacher = taught("automatic", labeled, rest.images, **brief("automatic"))
     assert isinstance(teacher, Automatic)
-    graph = teacher._propagated(labeled, rest.images).accuracy()
-    network = teacher._learned(labeled).accuracy()
-    family = LabelPropagation if graph >= network else FixMatch
+    folds = assign_folds(labeled.labels, 2, teacher.seed)
+    graph = teacher.config.label_propagation.choose_features(labeled, rest.images, folds)[1]
+    network = teacher._learned(labeled, folds)
+    np.testing.assert_array_equal(graph.labels, network.labels)
+    family = LabelPropagation if graph.accuracy() >= network.accuracy() else FixMatch
     assert isinstance(teacher.teacher, family)
     assert teacher.held_out is teacher.teacher.held_out
     assert teacher.teacher.config.min_probability == SECTIONS["automatic"]["min_probability"]
@@ -103,9 +106,10 @@ def test_noise_that_a_graph_cannot_link_is_left_to_fixmatch() -> None:
     changes = {**brief("automatic"), "start": {"steps": 60, "batch_size": 16}}
     teacher = taught("automatic", labeled, images[40:], **changes)
     assert isinstance(teacher, Automatic)
-    graph = teacher._propagated(labeled, images[40:]).accuracy()
-    network = teacher._learned(labeled).accuracy()
-    assert isinstance(teacher.teacher, FixMatch) == (network > graph)
+    folds = assign_folds(labeled.labels, 2, teacher.seed)
+    graph = teacher.config.label_propagation.choose_features(labeled, images[40:], folds)[1]
+    network = teacher._learned(labeled, folds)
+    assert isinstance(teacher.teacher, FixMatch) == (network.accuracy() > graph.accuracy())
 
 
 def test_no_class_of_an_unbalanced_pool_is_lost(halves: Halves) -> None:
