@@ -97,10 +97,6 @@ class Automatic(Teacher):
         return HeldOut(labeled.labels[is_held_out], probabilities[is_held_out])
 
     @override
-    def min_probability(self, probabilities: NDArray[np.float32]) -> float:
-        return self.teacher.min_probability(probabilities)
-
-    @override
     def state(self) -> dict[str, Tensor]:
         is_propagation = isinstance(self.teacher, LabelPropagation)
         return {**self.teacher.state(), CHOICE: torch.tensor(int(is_propagation))}

@@ -94,7 +94,7 @@ class Teacher(ABC):
         minimum = float(self.config.min_probability)
         if self.held_out is None:
             return minimum
-        return minimum_probability(self.held_out, minimum)
+        return minimum_probability(self.held_out, minimum, probabilities)
 
     def ood_score(self, images: Images, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """Out-of-distribution score of each image, (n,); higher means less like the known classes.

@@ -50,29 +50,34 @@ class HeldOut:
         return float(self.correct().mean()) if len(self.labels) else float("nan")
 
 
-def minimum_probability(held_out: HeldOut, minimum: float) -> float:
-    """The smallest minimum probability, at least `minimum`, with which sure labels can be trusted.
+def minimum_probability(held_out: HeldOut, minimum: float, probabilities: Probabilities) -> float:
+    """The minimum probability, at least `minimum`, with which labels of a pool can be trusted.
 
-    Among held-out images that have it, at least `SURE_ACCURACY` of the labels must be right, where
-    one wrong label is added for the finite sample: at least nine sure images, all right, are
-    needed. `NEVER_CONFIDENT` where there is none: no label of this teacher counts as sure. With
-    fewer than `MIN_HELD_OUT` labels it is `minimum`.
+    `probabilities` (n, num_classes) are those of the pool, by the teacher that learned from all
+    labels. The models that predicted the held-out labels are others, with other levels, so they
+    give the share of the pool that is sure (see `sure_share`), and the teacher says which images:
+    those of the highest probabilities, with all that are equal. `NEVER_CONFIDENT` where the share
+    is 0.
     """
-    if len(held_out.labels) < MIN_HELD_OUT:
+    share = sure_share(held_out)
+    if share == 0:
+        return NEVER_CONFIDENT
+    if share == 1 or not len(probabilities):
         return minimum
-    highest = held_out.probabilities.max(axis=1)
-    correct = held_out.correct()
-    for candidate in np.unique(np.append(highest[highest > minimum], minimum)):
-        if is_accurate(correct[highest >= candidate]):
-            return float(candidate)
-    return NEVER_CONFIDENT
+    return max(minimum, float(np.quantile(probabilities.max(axis=1), 1 - share)))
 
 
 def sure_share(held_out: HeldOut) -> float:
     """The largest share of images, those with the largest margin, whose labels can be trusted.
 
-    0 to 1, in the sense of `minimum_probability`, where the level of the probabilities means
-    nothing, only their order. 1 with fewer than `MIN_HELD_OUT` labels.
+    0 to 1. At least `SURE_ACCURACY` of their labels must be right, where one wrong label is added
+    for the finite sample: at least nine sure images, all right, are needed. 1 with fewer than
+    `MIN_HELD_OUT` labels: then nothing can be tested.
+
+    The largest of many shares that pass is optimistic, since some pass by chance. Simulated with
+    confidence that is independent of whether a label is right (10 to 1,000 held-out labels), some
+    share passes for a teacher of 70 % accuracy in 4 to 5 % of cases, of 80 % in 13 to 22 %, of 85 %
+    in 24 to 41 %. With 100 labels or more such a share is mostly below a fifth.
     """
     if len(held_out.labels) < MIN_HELD_OUT:
         return 1.0

@@ -85,16 +85,18 @@ class FixMatch(Teacher):
         return self
 
     def _cross_fit(self, labeled: LabeledImages, unlabeled: Images) -> None:
-        """Set `held_out` and `pool_shares`, unless there are no folds.
+        """Set `held_out`, unless there are no folds, and `pool_shares`: then those of the subset.
 
         The students of the folds learn without distribution alignment, since it assumes shares.
         """
         phase = without_alignment(self.config.training, self.config.fold_steps_frac)
+        prior = label_shares(labeled.labels, labeled.num_classes)
         folds = assign_folds(labeled.labels, self.config.folds, self.seed)
         probabilities = np.zeros((len(labeled), labeled.num_classes), dtype=np.float32)
         pool = np.zeros((len(unlabeled), labeled.num_classes), dtype=np.float32)
         num_folds = int(folds.max()) + 1
         if num_folds == 0:
+            self.pool_shares = prior.astype(np.float32)
             return
 
         for fold in range(num_folds):
@@ -107,7 +109,6 @@ class FixMatch(Teacher):
 
         is_held_out = folds >= 0
         self.held_out = HeldOut(labeled.labels[is_held_out], probabilities[is_held_out])
-        prior = label_shares(labeled.labels, labeled.num_classes)
         self.pool_shares = class_shares(pool, prior)
 
     @override

@@ -27,13 +27,11 @@ from pipeline.data.images import UNLABELED, Images, ImageSpec, LabeledImages, La
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers.base import Teacher, TeacherConfig, in_batches
 from pipeline.teachers.calibration import (
-    NEVER_CONFIDENT,
     Folds,
     HeldOut,
     assign_folds,
     class_shares,
     label_shares,
-    sure_share,
 )
 from pipeline.teachers.features import (
     Rows,
@@ -209,21 +207,6 @@ class LabelPropagation(Teacher):
         links = affinity(rows, self.config.neighbors)
         alpha = self.config.propagation_alpha(labeled)
         return propagate_labels(links, labels, labeled.num_classes, alpha)
-
-    @override
-    def min_probability(self, probabilities: NDArray[np.float32]) -> float:
-        """The setting, or more: the graph says how many labels can be trusted, the network which.
-
-        The labels are those of the network, which learned from all labels of the subset. Hidden
-        labels are predicted by the graph alone, which gives the share of the pool that is sure.
-        """
-        least = float(self.config.min_probability)
-        share = 1.0 if self.held_out is None else sure_share(self.held_out)
-        if share == 0:
-            return NEVER_CONFIDENT
-        if share == 1 or not len(probabilities):
-            return least
-        return max(least, float(np.quantile(probabilities.max(axis=1), 1 - share)))
 
     @override
     def state(self) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from pipeline.teachers.calibration import (
     NEVER_CONFIDENT,
     SURE_ACCURACY,
     HeldOut,
+    apply_temperature,
     assign_folds,
     class_shares,
     label_shares,
@@ -27,28 +28,47 @@ def two_classes(confidences: list[float], correct: list[bool]) -> HeldOut:
 
 def test_an_accurate_teacher_keeps_the_minimum_of_its_settings() -> None:
     held_out = two_classes([0.99] * 30, [True] * 30)
-    assert minimum_probability(held_out, 0.95) == 0.95
     assert sure_share(held_out) == 1
+    assert minimum_probability(held_out, 0.95, held_out.probabilities) == 0.95
 
 
 def test_an_overconfident_teacher_needs_a_higher_minimum() -> None:
     confidences = [0.999] * 20 + [0.96] * 20
     held_out = two_classes(confidences, [True] * 20 + [True, False] * 10)
-    minimum = minimum_probability(held_out, 0.95)
-    assert 0.96 < minimum <= np.float32(0.999)
     assert 0.5 <= sure_share(held_out) < 0.6
+    minimum = minimum_probability(held_out, 0.95, held_out.probabilities)
+    assert np.float32(0.96) <= minimum <= np.float32(0.999)
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 4.0])
+def test_the_share_of_sure_labels_does_not_depend_on_the_level_of_the_probabilities(
+    power: float,
+) -> None:
+    rng = numpy_rng("levels")
+    confidence = rng.uniform(0.5, 1, 2000)
+    correct = rng.random(2000) < 0.3 + 1.4 * (confidence - 0.5)
+    held_out = two_classes(confidence[:200].tolist(), correct[:200].tolist())
+
+    # A model that learned from all labels is surer of every image, or less sure.
+    sharper = apply_temperature(
+        two_classes(confidence.tolist(), [True] * 2000).probabilities, 1 / power
+    )
+    pool = sharper[200:].astype(np.float32)
+    minimum = minimum_probability(held_out, 0.0, pool)
+    sure = (pool.max(axis=1) >= minimum).mean()
+    assert sure == pytest.approx(sure_share(held_out), abs=0.02)
 
 
 def test_no_label_is_sure_where_too_few_are_right() -> None:
-    held_out = two_classes([0.99] * 40, [True, True, False, True] * 10)
-    assert minimum_probability(held_out, 0.95) == NEVER_CONFIDENT
-    assert sure_share(held_out) < SURE_ACCURACY
+    held_out = two_classes([0.99] * 40, [False, True, True, True] * 10)
+    assert sure_share(held_out) == 0
+    assert minimum_probability(held_out, 0.95, held_out.probabilities) == NEVER_CONFIDENT
 
 
 def test_a_handful_of_labels_decides_nothing() -> None:
     held_out = two_classes([0.99] * 9, [False] * 9)
-    assert minimum_probability(held_out, 0.95) == 0.95
     assert sure_share(held_out) == 1
+    assert minimum_probability(held_out, 0.95, held_out.probabilities) == 0.95
 
 
 def test_sure_labels_of_new_images_are_right_nine_times_in_ten() -> None:
@@ -59,10 +79,22 @@ def test_sure_labels_of_new_images_are_right_nine_times_in_ten() -> None:
         confidence = rng.uniform(0.5, 1, 4000)
         correct = rng.random(4000) < 0.3 + 1.4 * (confidence - 0.5)
         held_out = two_classes(confidence[:100].tolist(), correct[:100].tolist())
-        minimum = minimum_probability(held_out, 0.5)
-        sure = confidence[100:] >= minimum
+        pool = two_classes(confidence[100:].tolist(), correct[100:].tolist())
+        minimum = minimum_probability(held_out, 0.5, pool.probabilities)
+        sure = pool.probabilities.max(axis=1) >= minimum
         shares.append(correct[100:][sure].mean() if sure.any() else 1.0)
     assert np.mean(shares) > SURE_ACCURACY - 0.01
+
+
+@pytest.mark.parametrize(("accuracy", "limit"), [(0.5, 0.02), (0.7, 0.08), (0.8, 0.25)])
+def test_a_teacher_that_errs_often_is_rarely_trusted(accuracy: float, limit: float) -> None:
+    # The confidence says nothing about the truth.
+    rng = numpy_rng("rates", round(100 * accuracy))
+    trusted = []
+    for _ in range(300):
+        confidence, correct = rng.uniform(0.5, 1, 100), rng.random(100) < accuracy
+        trusted.append(sure_share(two_classes(confidence.tolist(), correct.tolist())) > 0)
+    assert np.mean(trusted) < limit
 
 
 def test_shares_like_those_of_the_labels_are_taken_for_equal() -> None:

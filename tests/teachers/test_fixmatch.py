@@ -36,7 +36,38 @@ def test_a_single_label_of_a_class_holds_out_nothing(halves: Halves) -> None:
     few = labeled.take(np.unique(labeled.labels, return_index=True)[1])
     teacher = taught("fixmatch", few, rest.images, **brief("fixmatch"))
     assert teacher.held_out is None
-    assert teacher.pool_shares is None
+    assert teacher.pool_shares is not None
+    np.testing.assert_allclose(teacher.pool_shares, 1 / 3, rtol=1e-6)
+    assert teacher.min_probability(teacher.predict_proba(rest.images)) == 0.8
+
+
+def test_without_folds_the_pool_has_the_shares_of_the_subset(halves: Halves) -> None:
+    labeled, rest = halves
+    few = labeled.take(np.append(np.flatnonzero(labeled.labels > 0), 0))
+    changes = {**brief("fixmatch"), "folds": 0}
+    teacher = taught("fixmatch", few, rest.images, **changes)
+    assert teacher.held_out is None
+    assert teacher.pool_shares is not None
+    np.testing.assert_allclose(teacher.pool_shares, np.array([1, 6, 6]) / 13, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["automatic", "fixmatch", "label_propagation"])
+def test_the_only_label_of_a_class_is_never_held_out(name: str, halves: Halves) -> None:
+    labeled, rest = halves
+    few = labeled.take(np.append(np.flatnonzero(labeled.labels > 0), 0))
+    teacher = taught(name, few, rest.images, **brief(name))
+    assert teacher.held_out is not None
+    assert set(teacher.held_out.labels) == {1, 2}
+
+
+@pytest.mark.parametrize("name", ["automatic", "fixmatch", "label_propagation"])
+def test_one_label_of_every_class_leaves_the_settings_as_they_are(
+    name: str, halves: Halves
+) -> None:
+    labeled, rest = halves
+    few = labeled.take(np.unique(labeled.labels, return_index=True)[1])
+    teacher = taught(name, few, rest.images, **brief(name))
+    assert teacher.held_out is None
     assert teacher.min_probability(teacher.predict_proba(rest.images)) == 0.8
 
 
