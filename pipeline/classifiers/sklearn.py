@@ -34,6 +34,8 @@ from pipeline.classifiers.estimators import (
 from pipeline.classifiers.scaling import Scaler, Scaling
 from pipeline.classifiers.table import TableClassifier, TableConfig, copied, expanded
 from pipeline.data.images import Images, ImageSpec, Labels
+from pipeline.data.parts import assign_stratified
+from pipeline.nn.temperature import temperature_losses
 from pipeline.runtime.seeds import derive_seed, numpy_rng
 
 FOLDS = 5  # at most, for the temperature
@@ -115,11 +117,10 @@ class Sklearn(TableClassifier):
     def temperature_of(self) -> float:
         """The temperature of the softmax of scores: the one with the least held-out log loss.
 
-        Guo et al. (2017), "On calibration of modern neural networks". The images of the labeled
-        subset alone are held out, fold by fold, and scored by the estimator fitted on the others;
-        copies of an image could tell its label otherwise. 1 for an estimator that gives
-        probabilities, and where a class of the subset has fewer than two images. The class with the
-        largest score stays the first one.
+        The source is in `nn.temperature`. The images of the labeled subset alone are held out, fold
+        by fold, and scored by the estimator fitted on the others; copies of an image could tell its
+        label otherwise. 1 for an estimator that gives probabilities, and where a class of the
+        subset has fewer than two images. The class with the largest score stays the first one.
         """
         if len(self.classes) < 2 or has_probabilities(self.estimator):
             return 1.0
@@ -129,23 +130,16 @@ class Sklearn(TableClassifier):
         if num_folds < 2:
             return 1.0
 
-        folds, losses = self._folds(base.labels, num_folds), np.zeros(len(TEMPERATURES))
+        rng = numpy_rng("temperature", self.seed)
+        folds, losses = assign_stratified(base.labels, num_folds, rng), np.zeros(len(TEMPERATURES))
         for fold in range(num_folds):
             part = Sklearn(self.config, self.seed)
             part._fit(base.take(folds != fold))
             held_out = base.take(folds == fold)
             scores = class_scores(part.estimator, part.scaler(part.tables(held_out.images)))
-            losses += scaled_losses(scores, np.searchsorted(self.classes, held_out.labels))
+            columns = np.searchsorted(self.classes, held_out.labels)
+            losses += temperature_losses(scores, columns, TEMPERATURES).sum(axis=1)
         return float(TEMPERATURES[losses.argmin()])
-
-    def _folds(self, labels: Labels, num_folds: int) -> NDArray[np.int64]:
-        """The fold of every image, (n,): every class is spread evenly and at random."""
-        order = numpy_rng("temperature", self.seed).permutation(len(labels))
-        folds = np.empty(len(labels), dtype=np.int64)
-        for label in self.classes:
-            positions = order[labels[order] == label]
-            folds[positions] = np.arange(len(positions)) % num_folds
-        return folds
 
     @override
     def predict_rows(self, images: Images) -> NDArray[np.floating]:
@@ -197,11 +191,3 @@ def distinct(training_set: TrainingSet, images: Images) -> Rows:
     weights = np.bincount(which, training_set.weights)
     real = np.bincount(which, ~training_set.extra) > 0
     return Rows(images[index], data.labels[index], weights / weights.mean(), ~real)
-
-
-def scaled_losses(scores: NDArray[np.float64], labels: Labels) -> NDArray[np.float64]:
-    """The total log loss of `scores` (n, classes) at each of `TEMPERATURES`."""
-    scaled = scores[None] / TEMPERATURES[:, None, None]
-    top = scaled.max(axis=2)
-    norms = top + np.log(np.exp(scaled - top[:, :, None]).sum(axis=2))
-    return (norms - scaled[:, np.arange(len(labels)), labels]).sum(axis=1)

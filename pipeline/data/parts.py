@@ -1,4 +1,4 @@
-"""Splits that keep groups together: random hold-outs, folds, parts of an audit.
+"""Splits by class, and splits that keep groups together: hold-outs, folds, parts of an audit.
 
 Functions of arrays of labels and groups.
 """
@@ -34,6 +34,15 @@ def group_counts(labels: Labels, numbers: Groups, num_classes: int) -> Counts:
     labeled = labels != UNLABELED
     np.add.at(counts, (numbers[labeled], labels[labeled]), 1)
     return counts
+
+
+def assign_stratified(labels: Labels, num_parts: int, rng: np.random.Generator) -> Parts:
+    """The part of every image, (n,), from 0: every class is spread evenly and at random."""
+    parts = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        positions = rng.permutation(np.flatnonzero(labels == label))
+        parts[positions] = np.arange(len(positions)) % num_parts
+    return parts
 
 
 def assign_groups(

@@ -14,30 +14,30 @@ from pipeline.trials.provenance import failure_of
 
 def choice_sentences(params: Params, root: Path) -> list[str]:
     """A sentence per tuned transform, classifier and budget: what was chosen how often."""
-    made: dict[tuple[str, str, int], list[str]] = {}
+    by_cell: dict[tuple[str, str, int], list[str]] = {}
     for transform, replicate, classifier in choices(params):
         path = root / choice(transform, replicate, classifier).path(".json")
-        chosen = (
+        name = (
             "a failed choice"
             if failure_of(path)
             else described(transform, classifier, path, params)
         )
-        made.setdefault((transform, classifier, replicate.budget), []).append(chosen)
+        by_cell.setdefault((transform, classifier, replicate.budget), []).append(name)
     return [
         f"{transform}, {classifier}, {budget} labels per class: {counted(names)}."
-        for (transform, classifier, budget), names in made.items()
+        for (transform, classifier, budget), names in by_cell.items()
     ]
 
 
 def described(transform: str, classifier: str, path: Path, params: Params) -> str:
     """One choice: the transform, and the settings where they were chosen as well."""
-    made = read_json(path)
+    result = read_json(path)
     candidates = params.transforms[transform].settings.get("settings", {}).get(classifier, [{}])
     if len(candidates) == 1:
-        return str(made["transform"])
-    changes = candidates[made["settings"]]
+        return str(result["transform"])
+    changes = candidates[result["settings"]]
     text = ", ".join(f"{key} {value}" for key, value in changes.items()) or "unchanged settings"
-    return f"{made['transform']} with {text}"
+    return f"{result['transform']} with {text}"
 
 
 def counted(names: list[str]) -> str:

@@ -59,7 +59,7 @@ def search_of(
     tuned = named_spec(name, params.transforms)
     members = classifier_candidates(params, classifier, CLASSIFIERS, name, tuned, in_folds=True)
     learns_from_mixed = members[0].family.learns_from_mixed
-    transforms = [(each, find_choice(tuned, each)) for each in tuned.config.choices]
+    transforms = [(transform, find_choice(tuned, transform)) for transform in tuned.config.choices]
     usable = tuple(
         pair
         for pair in transforms

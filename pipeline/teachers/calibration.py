@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.images import Labels
+from pipeline.nn.temperature import TINY, temperature_losses
 from pipeline.runtime.seeds import numpy_rng
 
 Probabilities = NDArray[np.float32]
@@ -30,7 +31,6 @@ TEMPERATURES = np.geomspace(0.05, 8.0, 61)
 # the two is less than this many times the smallest. Below, the error of the estimate is as large
 # as what a correction gains.
 SHARES_RATIO = 3.0
-TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -98,18 +98,9 @@ def temperature(held_out: HeldOut) -> float:
     """The temperature that minimizes the log loss of the held-out labels; 1 without labels."""
     if not len(held_out.labels):
         return 1.0
-    losses = []
-    for candidate in TEMPERATURES:
-        softened = apply_temperature(held_out.probabilities, float(candidate))
-        losses.append(-np.log(softened[np.arange(len(softened)), held_out.labels] + TINY).mean())
-    return float(TEMPERATURES[int(np.argmin(losses))])
-
-
-def apply_temperature(probabilities: Probabilities, degree: float) -> NDArray[np.float64]:
-    """Probabilities (n, num_classes) after division of their logarithms by a temperature."""
-    powers = np.power(probabilities.astype(np.float64) + TINY, 1 / degree)
-    softened: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-    return softened
+    logits = np.log(held_out.probabilities.astype(np.float64) + TINY)
+    losses = temperature_losses(logits, held_out.labels, TEMPERATURES)
+    return float(TEMPERATURES[np.minimum(losses, -np.log(TINY)).mean(axis=1).argmin()])
 
 
 def class_shares(probabilities: NDArray[np.floating], prior: NDArray[np.float64]) -> Probabilities:

@@ -16,7 +16,8 @@ from scipy import sparse
 from scipy.sparse.csgraph import laplacian
 
 from pipeline.data.images import Background, Images, LabeledImages, flat
-from pipeline.teachers.calibration import Folds, HeldOut, apply_temperature, temperature
+from pipeline.nn.temperature import apply_temperature
+from pipeline.teachers.calibration import Folds, HeldOut, temperature
 from pipeline.teachers.features import (
     Rows,
     affinity,

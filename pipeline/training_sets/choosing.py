@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline.classifiers.base import Classifier, TrainingSet
 from pipeline.data.images import LabeledImages
 from pipeline.data.parts import Groups
+from pipeline.nn.temperature import temperature_losses
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import derive_seed
 from pipeline.training_sets.arms import Recipe, assemble
@@ -160,14 +161,12 @@ def held_out_losses(
 def calibrated_losses(subset: LabeledImages, probabilities: NDArray[np.float64]) -> Losses:
     """The log loss of every image, (n,), at the temperature at which their mean is least.
 
-    Source: Guo et al. (2017), "On calibration of modern neural networks", section 4.2. Without it,
-    augmentation would be chosen for its less confident errors alone, where accuracy counts.
+    The source is in `nn.temperature`. Without it, augmentation would be chosen for its less
+    confident errors alone, where accuracy counts.
     """
     logits = np.log(np.clip(np.nan_to_num(probabilities), np.finfo(np.float32).eps, 1))
     temperatures = np.geomspace(MIN_TEMPERATURE, MAX_TEMPERATURE, NUM_TEMPERATURES)
-    scaled = logits / temperatures[:, None, None]
-    scaled = scaled - np.logaddexp.reduce(scaled, axis=2, keepdims=True)
-    losses = -scaled[:, np.arange(len(subset)), subset.labels]  # (temperatures, n)
+    losses = temperature_losses(logits, subset.labels, temperatures)
     return np.asarray(losses[losses.mean(axis=1).argmin()])
 
 
@@ -180,7 +179,7 @@ def best(table: list[Losses]) -> int:
     if len(table) == 1:
         return 0
     means = np.array([losses.mean() for losses in table])
-    least = int(means.argmin())
-    difference, error = paired(table[least], table[0])
+    lowest = int(means.argmin())
+    difference, error = paired(table[lowest], table[0])
     margin = NormalDist().inv_cdf(1 - LEVEL / (len(table) - 1))
-    return least if difference < -margin * error else 0
+    return lowest if difference < -margin * error else 0

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.images import Labels
-from pipeline.data.parts import Groups, assign_groups, whole_groups
+from pipeline.data.parts import Groups, assign_groups, assign_stratified, whole_groups
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import numpy_rng
 
@@ -22,18 +22,14 @@ def stratified(
     rng = numpy_rng("folds", seed)
     if groups is not None:
         return _grouped(labels, num_folds, groups, rng)
-    folds = np.empty(len(labels), dtype=np.int64)
-    for label in np.unique(labels):
-        positions = rng.permutation(np.flatnonzero(labels == label))
-        if len(positions) < num_folds:
+    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
+        if count < num_folds:
             raise ParamsError(
                 "params.yaml: tune.folds",
-                f"expected at most the {len(positions)} labeled images of class {label}, "
-                f"found {num_folds}",
+                f"expected at most the {count} labeled images of class {label}, found {num_folds}",
                 "lower it, raise study.budgets, or give a single candidate for each tuned setting",
             )
-        folds[positions] = np.arange(len(positions)) % num_folds
-    return folds
+    return assign_stratified(labels, num_folds, rng)
 
 
 def _grouped(

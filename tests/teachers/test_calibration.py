@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipeline.nn.temperature import apply_temperature
 from pipeline.runtime.seeds import numpy_rng
 from pipeline.teachers.calibration import (
     NEVER_CONFIDENT,
     SURE_ACCURACY,
     HeldOut,
-    apply_temperature,
     assign_folds,
     class_shares,
     label_shares,
