@@ -21,6 +21,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from pipeline.data.images import Images, ImageSpec, LabeledImages
+from pipeline.data.parts import Groups
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers.base import Teacher, TeacherConfig
 from pipeline.teachers.calibration import Folds, HeldOut, assign_folds
@@ -65,19 +66,27 @@ class Automatic(Teacher):
         return FixMatch(config.fixmatch.model_copy(update=shared), self.seed)
 
     @override
-    def fit(self, labeled: LabeledImages, unlabeled: Images, folder: Path) -> Self:
+    def fit(
+        self,
+        labeled: LabeledImages,
+        unlabeled: Images,
+        folder: Path,
+        groups: Groups | None = None,
+    ) -> Self:
         """Train from scratch and return self; no checkpoints are written to `folder`.
 
         Raises `ParamsError` for images smaller than 8 x 8.
         """
         refuse_small(labeled.spec(), "automatic")
-        folds = assign_folds(labeled.labels, self.config.folds, self.seed)
+        folds = assign_folds(labeled.labels, self.config.folds, self.seed, groups)
         graph = self.config.label_propagation.choose_features(labeled, unlabeled, folds)[1]
         network = self._learned(labeled, folds)
 
         # Equal numbers of errors: the graph, since it reaches styles that the labels do not show.
         is_propagation = len(network.labels) > 0 and graph.accuracy() >= network.accuracy()
-        self.teacher = self.member(is_propagation=is_propagation).fit(labeled, unlabeled, folder)
+        self.teacher = self.member(is_propagation=is_propagation).fit(
+            labeled, unlabeled, folder, groups
+        )
         self.held_out, self.reached = self.teacher.held_out, self.teacher.reached
         self.pool_shares = self.teacher.pool_shares
         name = "label propagation" if is_propagation else "FixMatch"

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.images import Labels
+from pipeline.data.parts import Groups, assign_groups, whole_groups
 from pipeline.nn.temperature import TINY, temperature_losses
 from pipeline.runtime.seeds import numpy_rng
 
@@ -127,23 +128,47 @@ def label_shares(labels: Labels, num_classes: int) -> NDArray[np.float64]:
     return shares
 
 
-def assign_folds(labels: Labels, num_folds: int, seed: int) -> Folds:
+def assign_folds(labels: Labels, num_folds: int, seed: int, groups: Groups | None = None) -> Folds:
     """The fold of every image, (n,): every class is spread evenly and at random.
 
     The only image of a class has no fold, -1: without it, no model can predict the class. So every
-    class has images outside of every fold. There are at most as many folds as images that have one;
-    all are -1 where `num_folds` is less than 2 or every class has a single image.
+    class has images outside of every fold. With `groups` (n,), no group is in two folds, and a
+    group with all images of a class has none. There are at most as many folds as images or groups
+    that have one; all are -1 where these or `num_folds` are fewer than 2.
     """
+    numbers = np.arange(len(labels)) if groups is None else whole_groups(groups)
+    needed = [np.unique(numbers[labels == label]) for label in np.unique(labels)]
+    alone = [members[0] for members in needed if len(members) == 1]
+    is_free = ~np.isin(numbers, alone)
     folds = np.full(len(labels), -1, dtype=np.int64)
-    counts = np.bincount(labels)
-    num_folds = min(num_folds, int(counts[counts > 1].sum()))
+    num_folds = min(num_folds, len(np.unique(numbers[is_free])))
     if num_folds < 2:
         return folds
 
+    rng = numpy_rng("folds", seed)
+    if groups is not None:
+        counts = np.bincount(labels[is_free])
+        wanted = np.tile(counts / num_folds, (num_folds, 1))
+        folds[is_free] = assign_groups(labels[is_free], numbers[is_free], wanted, rng)
+        return without_whole_classes(folds, labels)
+
     # A class goes on where the one before it ends, so that folds differ by at most one image.
-    rng, start = numpy_rng("folds", seed), 0
-    for label in np.flatnonzero(counts > 1):
+    start = 0
+    for label in np.unique(labels[is_free]):
         positions = rng.permutation(np.flatnonzero(labels == label))
         folds[positions] = np.arange(start, start + len(positions)) % num_folds
         start += len(positions)
     return folds
+
+
+def without_whole_classes(folds: Folds, labels: Labels) -> Folds:
+    """`folds` renumbered from 0, without those that have all images of a class.
+
+    All -1 where fewer than two are left.
+    """
+    by_class = [np.unique(folds[labels == label]) for label in np.unique(labels)]
+    whole = [members[0] for members in by_class if len(members) == 1]
+    kept = np.setdiff1d(folds, [-1, *whole])
+    if len(kept) < 2:
+        return np.full(len(folds), -1, dtype=np.int64)
+    return np.where(np.isin(folds, kept), np.searchsorted(kept, folds), -1)

@@ -19,10 +19,12 @@ from torch import Tensor
 from typing_extensions import override
 
 from pipeline.data.images import Images, ImageSpec, LabeledImages
+from pipeline.data.parts import Groups
 from pipeline.nn.augment import ElasticConfig
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers.base import Teacher, TeacherConfig
 from pipeline.teachers.calibration import (
+    Folds,
     HeldOut,
     assign_folds,
     class_shares,
@@ -71,27 +73,33 @@ class FixMatch(Teacher):
         self.student = Student(self.config.network, spec, self.seed)
 
     @override
-    def fit(self, labeled: LabeledImages, unlabeled: Images, folder: Path) -> Self:
+    def fit(
+        self,
+        labeled: LabeledImages,
+        unlabeled: Images,
+        folder: Path,
+        groups: Groups | None = None,
+    ) -> Self:
         """Train from scratch and return self; no checkpoints are written to `folder`.
 
         Raises `ParamsError` for images smaller than 8 x 8.
         """
         refuse_small(labeled.spec(), "fixmatch")
-        self._cross_fit(labeled, unlabeled)
+        folds = assign_folds(labeled.labels, self.config.folds, self.seed, groups)
+        self._cross_fit(labeled, unlabeled, folds)
 
         config, seed = self.config, derive_seed("student", self.seed)
         pool = Pool(unlabeled, self.pool_shares)
         self.student = train_student(config.network, config.training, labeled, pool, seed)
         return self
 
-    def _cross_fit(self, labeled: LabeledImages, unlabeled: Images) -> None:
+    def _cross_fit(self, labeled: LabeledImages, unlabeled: Images, folds: Folds) -> None:
         """Set `held_out`, unless there are no folds, and `pool_shares`: then those of the subset.
 
         The students of the folds learn without distribution alignment, since it assumes shares.
         """
         phase = without_alignment(self.config.training, self.config.fold_steps_frac)
         prior = label_shares(labeled.labels, labeled.num_classes)
-        folds = assign_folds(labeled.labels, self.config.folds, self.seed)
         probabilities = np.zeros((len(labeled), labeled.num_classes), dtype=np.float32)
         pool = np.zeros((len(unlabeled), labeled.num_classes), dtype=np.float32)
         num_folds = int(folds.max()) + 1

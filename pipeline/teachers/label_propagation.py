@@ -24,6 +24,7 @@ from typing_extensions import override
 
 from pipeline.config.validation import Count
 from pipeline.data.images import UNLABELED, Images, ImageSpec, LabeledImages, Labels
+from pipeline.data.parts import Groups
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers.base import Teacher, TeacherConfig, in_batches
 from pipeline.teachers.calibration import (
@@ -153,20 +154,27 @@ class LabelPropagation(Teacher):
     student: Student
 
     @override
-    def fit(self, labeled: LabeledImages, unlabeled: Images, folder: Path) -> Self:
+    def fit(
+        self,
+        labeled: LabeledImages,
+        unlabeled: Images,
+        folder: Path,
+        groups: Groups | None = None,
+    ) -> Self:
         """Train from scratch and return self; no checkpoints are written to `folder`.
 
         Raises `ParamsError` for images smaller than 8 x 8.
         """
         refuse_small(labeled.spec(), "label_propagation")
         config, num_labeled = self.config, len(labeled)
+        folds = assign_folds(labeled.labels, MAX_FOLDS, self.seed, groups)
         images = np.concatenate([labeled.images, unlabeled])
         labels = np.concatenate([labeled.labels, np.full(len(unlabeled), UNLABELED)])
         one_hot = np.eye(labeled.num_classes, dtype=np.float32)
         weights = np.where(np.arange(len(images)) < num_labeled, config.labeled_weight, 1.0)
 
         # The sum over all graphs so far: they err on different images.
-        first = self._first_features(images, labeled, unlabeled)
+        first = self._first_features(images, labeled, unlabeled, folds)
         probabilities = self._propagate(first, labels, labeled)
 
         for number, round_config in enumerate(config.rounds):
@@ -195,10 +203,11 @@ class LabelPropagation(Teacher):
             )
         return self
 
-    def _first_features(self, images: Images, labeled: LabeledImages, unlabeled: Images) -> Rows:
+    def _first_features(
+        self, images: Images, labeled: LabeledImages, unlabeled: Images, folds: Folds
+    ) -> Rows:
         """Set `held_out` and return the features of all images that predict hidden labels best."""
         config = self.config
-        folds = assign_folds(labeled.labels, MAX_FOLDS, self.seed)
         name, held_out = config.choose_features(labeled, unlabeled, folds)
         self.choice, self.held_out = name, held_out if len(held_out.labels) else None
         return principal_components(FEATURES[name](images, labeled.background), config.components)

@@ -16,6 +16,7 @@ from pipeline.teachers.calibration import (
     label_shares,
     minimum_probability,
     sure_share,
+    without_whole_classes,
 )
 
 
@@ -125,6 +126,31 @@ def test_every_class_has_labels_outside_of_every_fold(sizes: list[int], num_fold
     for fold in range(len(counts)):
         assert len(np.unique(labels[folds != fold])) == len(sizes)
     np.testing.assert_array_equal(folds, assign_folds(labels, num_folds, 0))
+
+
+@pytest.mark.parametrize("num_folds", [2, 3, 5])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_group_is_in_two_folds_and_no_fold_has_a_whole_class(num_folds: int, seed: int) -> None:
+    rng = numpy_rng("grouped", seed)
+    labels = rng.integers(0, 4, 60)
+    groups = rng.integers(-1, 12, 60)
+    groups[labels == 3] = 12  # its images are near twins, and some of class 0 are among them
+    groups[np.flatnonzero(labels == 0)[:2]] = 12
+    folds = assign_folds(labels, num_folds, seed, groups)
+    assert folds.max() == num_folds - 1
+    assert (folds[groups == 12] == -1).all()
+    for group in range(12):
+        assert len(np.unique(folds[groups == group])) <= 1
+    for fold in range(num_folds):
+        assert set(labels[folds != fold]) == {0, 1, 2, 3}
+    np.testing.assert_array_equal(folds, assign_folds(labels, num_folds, seed, groups))
+
+
+def test_folds_of_one_group_per_class_are_none() -> None:
+    labels = np.repeat([0, 1], 5)
+    assert (assign_folds(labels, 3, 0, labels) == -1).all()
+    folds = without_whole_classes(np.array([0, 1, 2, 2, 1, 0]), np.array([0, 0, 1, 1, 2, 2]))
+    np.testing.assert_array_equal(folds, [0, 1, -1, -1, 1, 0])
 
 
 def test_a_single_label_of_every_class_gives_no_folds() -> None:
