@@ -4,7 +4,7 @@
 `labels` int64 (n,), classes alternating; `probabilities` float32 (n, classes), those of the teacher
 that filters use; `latent_std`, the standard deviation of the noise; `min_probability`, the minimum
 that filters require. The last two were chosen by stage `tune`, but a teacher that labeled the
-images the generator learned from has a minimum of its own.
+images the generator learned from has a minimum of its own: that of its pseudo-labels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeline.generators import GENERATORS
 from pipeline.generators.base import create
 from pipeline.generators.sampling import sample_classes
 from pipeline.nn.weights import read_weights
-from pipeline.runtime.files import read_json, to_npz
+from pipeline.runtime.files import read_json, read_npz, to_npz
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers import TEACHERS
 from pipeline.training_sets.teaching import TeacherSpec, teacher_spec
@@ -35,12 +35,11 @@ from pipeline.trials.specs import MemberSpec, Spec, member
 
 @dataclass(frozen=True)
 class SynthesizeSpec(Spec):
-    """What decides a set of images; `teacher_minimum`: the teacher's `min_probability` is used."""
+    """What decides a set of images."""
 
     per_class: int
     generator: MemberSpec
     teacher: TeacherSpec
-    teacher_minimum: bool
 
 
 def plans(params: Params, name: str) -> list[TrialPlan]:
@@ -56,9 +55,10 @@ def plans(params: Params, name: str) -> list[TrialPlan]:
             "choice": Artifact("tune", name, replicate).output(".json"),
             "teacher": Artifact("train_teacher", teacher, replicate).output(".safetensors"),
         }
+        if section.teacher is not None:
+            inputs["pseudo"] = Artifact("train_teacher", teacher, replicate).output(".npz")
         seed = derive_seed("synthesize", name, replicate.budget, replicate.seed)
-        is_pseudo = section.teacher is not None
-        spec = SynthesizeSpec(seed, params.synthesize.per_class, generator, filter_spec, is_pseudo)
+        spec = SynthesizeSpec(seed, params.synthesize.per_class, generator, filter_spec)
         artifact = Artifact("synthesize", name, replicate)
         made.append(TrialPlan(artifact, synthesize, spec, inputs))
     return made
@@ -84,7 +84,9 @@ def synthesize(spec: SynthesizeSpec, paths: Mapping[str, Path], scratch: Path) -
 
     teacher = spec.teacher.build(spec.seed, labeled.background)
     teacher.load(read_weights(paths["teacher"]), labeled.spec())
-    minimum = teacher.config.min_probability if spec.teacher_minimum else choice["min_probability"]
+    minimum = choice["min_probability"]
+    if "pseudo" in paths:
+        minimum = read_npz(paths["pseudo"])["min_probability"]
     images = to_npz(
         images=synthetic.images,
         labels=synthetic.labels,

@@ -70,9 +70,9 @@ def run(params: Params, root: Path, name: str) -> None:
 
 def train(spec: TrainTeacherSpec, paths: Mapping[str, Path], scratch: Path) -> Result:
     """Train one teacher and label the rest of the pool; see the module for the files."""
-    labeled, index = read_images(paths["subset"]), read_npz(paths["subset"])["index"]
+    labeled, subset_arrays = read_images(paths["subset"]), read_npz(paths["subset"])
     pool = read_npz(paths["pool"])["images"]
-    rest = np.setdiff1d(np.arange(len(pool)), index)
+    rest = np.setdiff1d(np.arange(len(pool)), subset_arrays["index"])
 
     teacher = spec.teacher.build(spec.seed, labeled.background)
     if teacher.needs_unlabeled:
@@ -80,7 +80,7 @@ def train(spec: TrainTeacherSpec, paths: Mapping[str, Path], scratch: Path) -> R
     else:
         refuse_missing_class(labeled)
         distance_rank = float("nan")
-    teacher.fit(labeled, pool[rest], scratch)
+    teacher.fit(labeled, pool[rest], scratch, subset_arrays.get("groups"))
     # A budget may take the whole pool: then there is nothing to predict.
     nothing = np.zeros((0, labeled.num_classes), dtype=np.float32)
     probabilities = teacher.predict_proba(pool[rest]) if len(rest) else nothing

@@ -2,8 +2,9 @@
 
 Both start from labels of the pool that they improve later: label propagation from those of a graph,
 FixMatch from those of a network trained on augmented labeled images. The better start decides. Both
-are scored on labels that they did not learn from; no label of the pool is read. Whether any of its
-labels can be trusted is then up to the teacher itself (`Teacher.min_probability`).
+are scored on the same folds of labels that they did not learn from; no label of the pool is read.
+Whether any of its labels can be trusted is then up to the teacher itself
+(`Teacher.min_probability`).
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from torch import Tensor
 from typing_extensions import override
 
 from pipeline.data.images import Images, ImageSpec, LabeledImages
+from pipeline.data.parts import Groups
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers.base import Teacher, TeacherConfig
-from pipeline.teachers.calibration import HeldOut, assign_folds
+from pipeline.teachers.calibration import Folds, HeldOut, assign_folds
 from pipeline.teachers.fixmatch import FixMatch, FixMatchTeacherConfig, train_student
-from pipeline.teachers.graph import choose_features
 from pipeline.teachers.label_propagation import LabelPropagation, LabelPropagationConfig
 from pipeline.teachers.student import Phase, Pool, refuse_small
 
@@ -36,8 +37,8 @@ class AutomaticConfig(TeacherConfig):
 
     label_propagation: LabelPropagationConfig = Field(default_factory=LabelPropagationConfig)
     fixmatch: FixMatchTeacherConfig = Field(default_factory=FixMatchTeacherConfig)
-    # The networks that stand for the start of FixMatch, one per fold. Fewer folds where a class has
-    # fewer labels; with a single label of a class nothing is compared, and it is FixMatch.
+    # Folds of the labels that both predict; a network per fold stands for the start of FixMatch.
+    # With a single label of every class nothing is compared, and it is FixMatch.
     folds: int = Field(default=3, ge=2, le=20)
     start: Phase = Phase(steps=300, batch_size=32)
 
@@ -77,35 +78,35 @@ class Automatic(Teacher):
         return FixMatch(config.fixmatch.model_copy(update=shared), self.seed)
 
     @override
-    def fit(self, labeled: LabeledImages, unlabeled: Images, folder: Path) -> Self:
+    def fit(
+        self,
+        labeled: LabeledImages,
+        unlabeled: Images,
+        folder: Path,
+        groups: Groups | None = None,
+    ) -> Self:
         """Train from scratch and return self; no checkpoints are written to `folder`.
 
         Raises `ParamsError` for images smaller than 8 x 8.
         """
         refuse_small(labeled.spec(), "automatic")
-        graph = self._propagated(labeled, unlabeled)
-        network = self._learned(labeled)
+        folds = assign_folds(labeled.labels, self.config.folds, self.seed, groups)
+        graph = self.config.label_propagation.choose_features(labeled, unlabeled, folds)[1]
+        network = self._learned(labeled, folds)
 
         # Equal numbers of errors: the graph, since it reaches styles that the labels do not show.
         is_propagation = len(network.labels) > 0 and graph.accuracy() >= network.accuracy()
-        self.teacher = self.member(is_propagation=is_propagation).fit(labeled, unlabeled, folder)
+        self.teacher = self.member(is_propagation=is_propagation).fit(
+            labeled, unlabeled, folder, groups
+        )
         self.held_out, self.reached = self.teacher.held_out, self.teacher.reached
         self.pool_shares = self.teacher.pool_shares
         name = "label propagation" if is_propagation else "FixMatch"
         self.choice = " ".join(part for part in (name, self.teacher.choice) if part)
         return self
 
-    def _propagated(self, labeled: LabeledImages, unlabeled: Images) -> HeldOut:
-        """Predictions of hidden labels by the graph."""
-        config = self.config.label_propagation
-        alpha = config.propagation_alpha(labeled)
-        return choose_features(
-            config.features, labeled, unlabeled, config.components, config.neighbors, alpha
-        )[1]
-
-    def _learned(self, labeled: LabeledImages) -> HeldOut:
-        """Predictions of held-out labels by networks of the other labels; none with one label."""
-        folds = assign_folds(labeled.labels, self.config.folds, self.seed)
+    def _learned(self, labeled: LabeledImages, folds: Folds) -> HeldOut:
+        """Predictions of the images of every fold, by networks that learn from all others."""
         probabilities = np.zeros((len(labeled), labeled.num_classes), dtype=np.float32)
         for fold in range(int(folds.max()) + 1):
             rest, hidden = labeled.take(folds != fold), labeled.images[folds == fold]
@@ -115,10 +116,6 @@ class Automatic(Teacher):
             probabilities[folds == fold] = student.probabilities(hidden)
         is_held_out = folds >= 0
         return HeldOut(labeled.labels[is_held_out], probabilities[is_held_out])
-
-    @override
-    def min_probability(self, probabilities: NDArray[np.float32]) -> float:
-        return self.teacher.min_probability(probabilities)
 
     @override
     def state(self) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pipeline.config.validation import Section
 from pipeline.data.images import Images, ImageSpec, LabeledImages
+from pipeline.data.parts import Groups
 from pipeline.nn.tensors import map_images
 from pipeline.teachers.calibration import HeldOut, minimum_probability
 
@@ -62,11 +63,18 @@ class Teacher(ABC):
         """Build the untrained network, to check that the settings allow one for `spec`."""
 
     @abstractmethod
-    def fit(self, labeled: LabeledImages, unlabeled: Images, folder: Path) -> Self:
+    def fit(
+        self,
+        labeled: LabeledImages,
+        unlabeled: Images,
+        folder: Path,
+        groups: Groups | None = None,
+    ) -> Self:
         """Train from scratch and return self.
 
         `unlabeled` are uint8 images (n, c, h, w); n may be 0 where `needs_unlabeled` is False.
         `folder` is for checkpoints: after an interruption, `fit` with the same folder resumes.
+        `groups` (n_labeled,): labeled images of the same group are held out together; -1 alone.
         Raises `DivergedError` if the training diverges.
         """
 
@@ -94,7 +102,7 @@ class Teacher(ABC):
         minimum = float(self.config.min_probability)
         if self.held_out is None:
             return minimum
-        return minimum_probability(self.held_out, minimum)
+        return minimum_probability(self.held_out, minimum, probabilities)
 
     def ood_score(self, images: Images, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """Out-of-distribution score of each image, (n,); higher means less like the known classes.

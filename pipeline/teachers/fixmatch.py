@@ -19,10 +19,12 @@ from torch import Tensor
 from typing_extensions import override
 
 from pipeline.data.images import Images, ImageSpec, LabeledImages
+from pipeline.data.parts import Groups
 from pipeline.nn.augment import ElasticConfig
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers.base import Teacher, TeacherConfig
 from pipeline.teachers.calibration import (
+    Folds,
     HeldOut,
     assign_folds,
     class_shares,
@@ -51,8 +53,8 @@ class FixMatchTeacherConfig(TeacherConfig):
     training: Phase = Phase(
         steps=1000, batch_size=32, fixmatch=FixMatchConfig(batch_size=96, warmup_frac=0.2)
     )
-    # Students that learn without a part of the labels, each with this share of the steps. Fewer
-    # folds where a class has fewer labels; none with a single one.
+    # Students that learn without a part of the labels, each with this share of the steps. The only
+    # label of a class is in no fold; without folds there are no such students.
     folds: int = Field(default=3, ge=0, le=20)
     fold_steps_frac: float = Field(default=0.5, gt=0, le=1)
     network: TeacherNetConfig = Field(default_factory=default_network)
@@ -71,30 +73,38 @@ class FixMatch(Teacher):
         self.student = Student(self.config.network, spec, self.seed)
 
     @override
-    def fit(self, labeled: LabeledImages, unlabeled: Images, folder: Path) -> Self:
+    def fit(
+        self,
+        labeled: LabeledImages,
+        unlabeled: Images,
+        folder: Path,
+        groups: Groups | None = None,
+    ) -> Self:
         """Train from scratch and return self; no checkpoints are written to `folder`.
 
         Raises `ParamsError` for images smaller than 8 x 8.
         """
         refuse_small(labeled.spec(), "fixmatch")
-        self._cross_fit(labeled, unlabeled)
+        folds = assign_folds(labeled.labels, self.config.folds, self.seed, groups)
+        self._cross_fit(labeled, unlabeled, folds)
 
         config, seed = self.config, derive_seed("student", self.seed)
         pool = Pool(unlabeled, self.pool_shares)
         self.student = train_student(config.network, config.training, labeled, pool, seed)
         return self
 
-    def _cross_fit(self, labeled: LabeledImages, unlabeled: Images) -> None:
-        """Set `held_out` and `pool_shares`, unless a class has a single label.
+    def _cross_fit(self, labeled: LabeledImages, unlabeled: Images, folds: Folds) -> None:
+        """Set `held_out`, unless there are no folds, and `pool_shares`: then those of the subset.
 
         The students of the folds learn without distribution alignment, since it assumes shares.
         """
         phase = without_alignment(self.config.training, self.config.fold_steps_frac)
-        folds = assign_folds(labeled.labels, self.config.folds, self.seed)
+        prior = label_shares(labeled.labels, labeled.num_classes)
         probabilities = np.zeros((len(labeled), labeled.num_classes), dtype=np.float32)
         pool = np.zeros((len(unlabeled), labeled.num_classes), dtype=np.float32)
         num_folds = int(folds.max()) + 1
         if num_folds == 0:
+            self.pool_shares = prior.astype(np.float32)
             return
 
         for fold in range(num_folds):
@@ -105,8 +115,8 @@ class FixMatch(Teacher):
             probabilities[folds == fold] = student.probabilities(hidden)
             pool += student.probabilities(unlabeled) / num_folds
 
-        self.held_out = HeldOut(labeled.labels, probabilities)
-        prior = label_shares(labeled.labels, labeled.num_classes)
+        is_held_out = folds >= 0
+        self.held_out = HeldOut(labeled.labels[is_held_out], probabilities[is_held_out])
         self.pool_shares = class_shares(pool, prior)
 
     @override

@@ -1,14 +1,14 @@
 """Which features a graph is made of, and how accurate its labels are.
 
-The labeled subset decides: each of its labels is hidden in turn, and the others are propagated to
-that image. One propagation with a column per labeled image gives all of these at once, because
-propagation is linear in the labels. See `features` for graphs and propagation.
+The labeled subset decides: its labels are hidden fold by fold, and those of the other folds are
+propagated to these images. One propagation with a column per fold and class gives all of them. See
+`features` for graphs and propagation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import laplacian
 
 from pipeline.data.images import Background, Images, LabeledImages, flat
 from pipeline.nn.temperature import apply_temperature
-from pipeline.teachers.calibration import HeldOut, temperature
+from pipeline.teachers.calibration import Folds, HeldOut, temperature
 from pipeline.teachers.features import (
     Rows,
     affinity,
@@ -27,6 +27,7 @@ from pipeline.teachers.features import (
 )
 
 MAX_POOL = 5000  # images of the pool that take part in the choice of features
+MAX_FOLDS = 5  # of the hidden labels
 CLIP = 0.02  # smallest probability in the log loss: one wrong label must not decide
 
 
@@ -59,33 +60,73 @@ FEATURES: dict[FeatureName, Callable[[Images, Background], Rows]] = {
 }
 
 
+class GraphSettings(NamedTuple):
+    """Those of `LabelPropagationConfig` of the same names."""
+
+    components: int
+    neighbors: int
+    alpha: float
+
+
+def distinct_features(names: Sequence[FeatureName], background: Background) -> list[FeatureName]:
+    """`names` without those of equal features: photos have no slant, so their HOG features are one.
+
+    With x and y exchanged they are the same in another order.
+    """
+    if background is not None:
+        return list(names)
+    return list(dict.fromkeys(name if name == "pixels" else "hog" for name in names))
+
+
 def choose_features(
     names: Sequence[FeatureName],
     labeled: LabeledImages,
     unlabeled: Images,
-    components: int,
-    neighbors: int,
-    alpha: float,
+    folds: Folds,
+    settings: GraphSettings,
 ) -> tuple[FeatureName, HeldOut]:
-    """The features whose graph predicts hidden labels best, and those predictions.
+    """The features whose graph predicts hidden labels best, and predictions of these labels.
 
-    `names` are of `FEATURES`. By the log loss of calibrated probabilities; a later name must be
-    better than the best one before it by a standard error of the paired difference, so that the
-    first one is kept where the labels cannot tell. At most `MAX_POOL` images of the pool take part,
-    evenly spaced.
+    `names` are of `FEATURES`; see `best_features` for the choice. The predictions of a fold are
+    those of the features that the labels of the other folds choose, so that a choice among many is
+    not taken for accuracy. At most `MAX_POOL` images of the pool take part, evenly spaced. Without
+    folds the first features are taken, and there are no predictions.
     """
+    names = distinct_features(names, labeled.background)
+    is_hidden = folds >= 0
+    if not is_hidden.any():
+        nothing = np.zeros((0, labeled.num_classes), dtype=np.float32)
+        return names[0], HeldOut(labeled.labels[is_hidden], nothing)
+
     pool_index = np.linspace(0, len(unlabeled) - 1, min(MAX_POOL, len(unlabeled)), dtype=int)
     images = np.concatenate([labeled.images, unlabeled[pool_index]])
 
-    scored = []
+    predictions, losses = [], []
     for name in names:
-        rows = principal_components(FEATURES[name](images, labeled.background), components)
-        scored.append((name, predict_hidden(affinity(rows, neighbors), labeled, alpha)))
+        rows = principal_components(FEATURES[name](images, labeled.background), settings.components)
+        links = affinity(rows, settings.neighbors)
+        held_out = predict_hidden(links, labeled, folds, settings.alpha)
+        predictions.append(held_out.probabilities)
+        losses.append(log_losses(held_out))
 
-    best = scored[0]
-    for other in scored[1:]:
-        if is_better(log_losses(other[1]), log_losses(best[1])):
-            best = other
+    fold = folds[is_hidden]
+    probabilities = np.empty_like(predictions[0])
+    for number in np.unique(fold):
+        best = best_features([values[fold != number] for values in losses])
+        probabilities[fold == number] = predictions[best][fold == number]
+    return names[best_features(losses)], HeldOut(labeled.labels[is_hidden], probabilities)
+
+
+def best_features(losses: Sequence[NDArray[np.float64]]) -> int:
+    """The position of the best features, by the losses (n,) of each.
+
+    A later one must be better than the best one before it by a standard error of the paired
+    difference, so that the first one is kept where the labels cannot tell.
+    """
+    best = 0
+    for number in range(1, len(losses)):
+        if is_better(losses[number], losses[best]):
+            best = number
     return best
 
 
@@ -122,20 +163,24 @@ def spread(
     return np.asarray(result)
 
 
-def predict_hidden(links: sparse.csr_matrix, labeled: LabeledImages, alpha: float) -> HeldOut:
-    """Class probabilities of every labeled image from the labels of all others.
+def predict_hidden(
+    links: sparse.csr_matrix, labeled: LabeledImages, folds: Folds, alpha: float
+) -> HeldOut:
+    """Class probabilities of every image that has a fold, from the labels outside of its fold.
 
-    The labeled images are the first rows of `links`. An image that no other label reaches has equal
+    The labeled images are the first rows of `links`. An image that no such label reaches has equal
     probabilities.
     """
     count, num_classes = len(labeled), labeled.num_classes
-    start = np.zeros((links.shape[0], count))
-    start[np.arange(count), np.arange(count)] = 1
-    influence = spread(links, start, alpha)[:count]
-    np.fill_diagonal(influence, 0)
+    one_hot = np.eye(num_classes)[labeled.labels]
+    start = np.zeros((links.shape[0], int(folds.max()) + 1, num_classes))
+    for number in range(start.shape[1]):
+        start[:count, number] = one_hot * (folds != number)[:, None]
+    columns = spread(links, start.reshape(len(start), -1), alpha)
 
-    scores = influence @ np.eye(num_classes)[labeled.labels]
+    is_hidden = folds >= 0
+    scores = columns.reshape(start.shape)[:count][is_hidden, folds[is_hidden]]
     totals = scores.sum(axis=1, keepdims=True)
     equal = np.full_like(scores, 1 / num_classes)
     probabilities = np.divide(scores, totals, out=equal, where=totals > 0)
-    return HeldOut(labeled.labels, probabilities.astype(np.float32))
+    return HeldOut(labeled.labels[is_hidden], probabilities.astype(np.float32))

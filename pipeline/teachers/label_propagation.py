@@ -24,9 +24,16 @@ from typing_extensions import override
 
 from pipeline.config.validation import Count
 from pipeline.data.images import UNLABELED, Images, ImageSpec, LabeledImages, Labels
+from pipeline.data.parts import Groups
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers.base import Teacher, TeacherConfig, in_batches
-from pipeline.teachers.calibration import NEVER_CONFIDENT, class_shares, label_shares, sure_share
+from pipeline.teachers.calibration import (
+    Folds,
+    HeldOut,
+    assign_folds,
+    class_shares,
+    label_shares,
+)
 from pipeline.teachers.features import (
     Rows,
     affinity,
@@ -34,7 +41,13 @@ from pipeline.teachers.features import (
     principal_components,
     propagate_labels,
 )
-from pipeline.teachers.graph import FEATURES, FeatureName, choose_features
+from pipeline.teachers.graph import (
+    FEATURES,
+    MAX_FOLDS,
+    FeatureName,
+    GraphSettings,
+    choose_features,
+)
 from pipeline.teachers.student import (
     FixMatchConfig,
     Phase,
@@ -124,6 +137,14 @@ class LabelPropagationConfig(TeacherConfig):
         restart = self.restart_per_label * len(labeled) / labeled.num_classes
         return min(self.alpha, max(MIN_ALPHA, 1 - restart))
 
+    def choose_features(
+        self, labeled: LabeledImages, unlabeled: Images, folds: Folds
+    ) -> tuple[FeatureName, HeldOut]:
+        """The features of the first graph, and predictions of hidden labels; see `graph`."""
+        alpha = self.propagation_alpha(labeled)
+        settings = GraphSettings(self.components, self.neighbors, alpha)
+        return choose_features(self.features, labeled, unlabeled, folds, settings)
+
 
 class LabelPropagation(Teacher):
     """Rounds of label propagation and training; the network of the last round is the result."""
@@ -133,20 +154,27 @@ class LabelPropagation(Teacher):
     student: Student
 
     @override
-    def fit(self, labeled: LabeledImages, unlabeled: Images, folder: Path) -> Self:
+    def fit(
+        self,
+        labeled: LabeledImages,
+        unlabeled: Images,
+        folder: Path,
+        groups: Groups | None = None,
+    ) -> Self:
         """Train from scratch and return self; no checkpoints are written to `folder`.
 
         Raises `ParamsError` for images smaller than 8 x 8.
         """
         refuse_small(labeled.spec(), "label_propagation")
         config, num_labeled = self.config, len(labeled)
+        folds = assign_folds(labeled.labels, MAX_FOLDS, self.seed, groups)
         images = np.concatenate([labeled.images, unlabeled])
         labels = np.concatenate([labeled.labels, np.full(len(unlabeled), UNLABELED)])
         one_hot = np.eye(labeled.num_classes, dtype=np.float32)
         weights = np.where(np.arange(len(images)) < num_labeled, config.labeled_weight, 1.0)
 
         # The sum over all graphs so far: they err on different images.
-        first = self._first_features(images, labeled, unlabeled)
+        first = self._first_features(images, labeled, unlabeled, folds)
         probabilities = self._propagate(first, labels, labeled)
 
         for number, round_config in enumerate(config.rounds):
@@ -175,35 +203,19 @@ class LabelPropagation(Teacher):
             )
         return self
 
-    def _first_features(self, images: Images, labeled: LabeledImages, unlabeled: Images) -> Rows:
+    def _first_features(
+        self, images: Images, labeled: LabeledImages, unlabeled: Images, folds: Folds
+    ) -> Rows:
         """Set `held_out` and return the features of all images that predict hidden labels best."""
         config = self.config
-        alpha = config.propagation_alpha(labeled)
-        name, self.held_out = choose_features(
-            config.features, labeled, unlabeled, config.components, config.neighbors, alpha
-        )
-        self.choice = name
+        name, held_out = config.choose_features(labeled, unlabeled, folds)
+        self.choice, self.held_out = name, held_out if len(held_out.labels) else None
         return principal_components(FEATURES[name](images, labeled.background), config.components)
 
     def _propagate(self, rows: Rows, labels: Labels, labeled: LabeledImages) -> Rows:
         links = affinity(rows, self.config.neighbors)
         alpha = self.config.propagation_alpha(labeled)
         return propagate_labels(links, labels, labeled.num_classes, alpha)
-
-    @override
-    def min_probability(self, probabilities: NDArray[np.float32]) -> float:
-        """The setting, or more: the graph says how many labels can be trusted, the network which.
-
-        The labels are those of the network, which learned from all labels of the subset. Hidden
-        labels are predicted by the graph alone, which gives the share of the pool that is sure.
-        """
-        least = float(self.config.min_probability)
-        share = 1.0 if self.held_out is None else sure_share(self.held_out)
-        if share == 0:
-            return NEVER_CONFIDENT
-        if share == 1 or not len(probabilities):
-            return least
-        return max(least, float(np.quantile(probabilities.max(axis=1), 1 - share)))
 
     @override
     def state(self) -> dict[str, Tensor]:

@@ -32,6 +32,7 @@ from typing_extensions import override
 
 from pipeline.config.validation import Width
 from pipeline.data.images import Images, ImageSpec, LabeledImages
+from pipeline.data.parts import Groups
 from pipeline.nn.augment import AffineConfig, affine
 from pipeline.nn.averaging import moving_average
 from pipeline.nn.backend import autocast, forward, seeded, stream
@@ -171,7 +172,13 @@ class SSGAN(Teacher):
         self.precision = resolve_precision(config.precision)
 
     @override
-    def fit(self, labeled: LabeledImages, unlabeled: Images, folder: Path) -> Self:
+    def fit(
+        self,
+        labeled: LabeledImages,
+        unlabeled: Images,
+        folder: Path,
+        groups: Groups | None = None,
+    ) -> Self:
         config = self.config
         self.build(labeled.spec())
         labels = torch.from_numpy(labeled.labels)

@@ -21,6 +21,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from pipeline.data.images import Images, ImageSpec, LabeledImages
+from pipeline.data.parts import Groups
 from pipeline.nn.mixing import AnyTransform
 from pipeline.teachers.base import Teacher, TeacherConfig
 
@@ -70,7 +71,13 @@ class Supervised(Teacher):
         self.transform = transform
 
     @override
-    def fit(self, labeled: LabeledImages, unlabeled: Images, folder: Path) -> Self:
+    def fit(
+        self,
+        labeled: LabeledImages,
+        unlabeled: Images,
+        folder: Path,
+        groups: Groups | None = None,
+    ) -> Self:
         self.classifier.fit_labeled(labeled, self.transform)
         return self
 

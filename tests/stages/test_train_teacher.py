@@ -29,7 +29,12 @@ __all__ = ["halves"]  # a fixture
 
 
 def labeled_pool(
-    name: str, halves: Halves, folder: Path, pool: Images | None = None, **changes: object
+    name: str,
+    halves: Halves,
+    folder: Path,
+    pool: Images | None = None,
+    groups: np.ndarray | None = None,
+    **changes: object,
 ) -> dict[str, np.ndarray]:
     """The arrays that the stage leaves, of a pool that begins with the labeled subset."""
     subset, rest = halves
@@ -38,6 +43,7 @@ def labeled_pool(
         images=subset.images,
         labels=subset.labels,
         index=np.arange(len(subset)),
+        **({} if groups is None else {"groups": groups}),
     )
     unlabeled = rest.images if pool is None else pool
     write_npz(folder / "pool.npz", images=np.concatenate([subset.images, unlabeled]))
@@ -113,3 +119,13 @@ def test_a_teacher_that_errs_on_held_out_labels_is_sure_of_none(
 
 def test_a_supervised_teacher_holds_out_nothing(halves: Halves, tmp_path: Path) -> None:
     assert "trusted" not in labeled_pool("supervised", halves, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["label_propagation", "fixmatch"])
+def test_groups_of_the_subset_are_held_out_together(
+    name: str, halves: Halves, tmp_path: Path
+) -> None:
+    # All images of class 0 are one group: hidden together, nothing would be left of the class.
+    groups = np.where(halves[0].labels == 0, 0, -1)
+    arrays = labeled_pool(name, halves, tmp_path, groups=groups)
+    assert set(arrays["held_out_labels"]) == {1, 2}

@@ -26,8 +26,9 @@ from pipeline.report.results import build_tables, write_csv
 from pipeline.report.verdicts import answer
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.files import read_json, read_npz
-from pipeline.stages import evaluate_teacher, prepare, train_teacher
+from pipeline.stages import evaluate_teacher, prepare, synthesize, train_teacher
 from pipeline.trials.grid import pairs
+from pipeline.trials.layout import Artifact
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDED = """\
@@ -56,6 +57,14 @@ def params_of(text: str) -> Params:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Hand-made results of a study with both regimes."""
     return leave_study(tmp_path_factory.mktemp("both"), TEXT)
+
+
+def test_images_are_filtered_by_the_minimum_of_the_pseudo_labels_that_made_them() -> None:
+    params = params_of(TEXT)
+    for plan in synthesize.plans(params, "taught"):
+        pseudo = Artifact("train_teacher", "graph", plan.artifact.replicate)
+        assert plan.inputs["pseudo"] == pseudo.output(".npz")
+    assert all("pseudo" not in plan.inputs for plan in synthesize.plans(params, "dcgan"))
 
 
 def test_an_arm_is_compared_with_the_reference_of_its_own_regime() -> None:

@@ -13,6 +13,7 @@ from pipeline.nn.augment import ElasticConfig
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import numpy_rng
 from pipeline.teachers.automatic import Automatic, AutomaticConfig
+from pipeline.teachers.calibration import assign_folds
 from pipeline.teachers.fixmatch import FixMatch, without_alignment
 from pipeline.teachers.label_propagation import LabelPropagation
 from pipeline.teachers.student import FixMatchConfig, Phase
@@ -37,7 +38,38 @@ def test_a_single_label_of_a_class_holds_out_nothing(halves: Halves) -> None:
     few = labeled.take(np.unique(labeled.labels, return_index=True)[1])
     teacher = taught("fixmatch", few, rest.images, **brief("fixmatch"))
     assert teacher.held_out is None
-    assert teacher.pool_shares is None
+    assert teacher.pool_shares is not None
+    np.testing.assert_allclose(teacher.pool_shares, 1 / 3, rtol=1e-6)
+    assert teacher.min_probability(teacher.predict_proba(rest.images)) == 0.8
+
+
+def test_without_folds_the_pool_has_the_shares_of_the_subset(halves: Halves) -> None:
+    labeled, rest = halves
+    few = labeled.take(np.append(np.flatnonzero(labeled.labels > 0), 0))
+    changes = {**brief("fixmatch"), "folds": 0}
+    teacher = taught("fixmatch", few, rest.images, **changes)
+    assert teacher.held_out is None
+    assert teacher.pool_shares is not None
+    np.testing.assert_allclose(teacher.pool_shares, np.array([1, 6, 6]) / 13, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["automatic", "fixmatch", "label_propagation"])
+def test_the_only_label_of_a_class_is_never_held_out(name: str, halves: Halves) -> None:
+    labeled, rest = halves
+    few = labeled.take(np.append(np.flatnonzero(labeled.labels > 0), 0))
+    teacher = taught(name, few, rest.images, **brief(name))
+    assert teacher.held_out is not None
+    assert set(teacher.held_out.labels) == {1, 2}
+
+
+@pytest.mark.parametrize("name", ["automatic", "fixmatch", "label_propagation"])
+def test_one_label_of_every_class_leaves_the_settings_as_they_are(
+    name: str, halves: Halves
+) -> None:
+    labeled, rest = halves
+    few = labeled.take(np.unique(labeled.labels, return_index=True)[1])
+    teacher = taught(name, few, rest.images, **brief(name))
+    assert teacher.held_out is None
     assert teacher.min_probability(teacher.predict_proba(rest.images)) == 0.8
 
 
@@ -87,9 +119,11 @@ def test_the_better_start_on_held_out_labels_is_taken(halves: Halves) -> None:
     labeled, rest = halves
     teacher = taught("automatic", labeled, rest.images, **brief("automatic"))
     assert isinstance(teacher, Automatic)
-    graph = teacher._propagated(labeled, rest.images).accuracy()
-    network = teacher._learned(labeled).accuracy()
-    family = LabelPropagation if graph >= network else FixMatch
+    folds = assign_folds(labeled.labels, 2, teacher.seed)
+    graph = teacher.config.label_propagation.choose_features(labeled, rest.images, folds)[1]
+    network = teacher._learned(labeled, folds)
+    np.testing.assert_array_equal(graph.labels, network.labels)
+    family = LabelPropagation if graph.accuracy() >= network.accuracy() else FixMatch
     assert isinstance(teacher.teacher, family)
     assert teacher.held_out is teacher.teacher.held_out
     assert teacher.teacher.config.min_probability == SECTIONS["automatic"]["min_probability"]
@@ -118,9 +152,10 @@ def test_noise_that_a_graph_cannot_link_is_left_to_fixmatch() -> None:
     changes = {**brief("automatic"), "start": {"steps": 60, "batch_size": 16}}
     teacher = taught("automatic", labeled, images[40:], **changes)
     assert isinstance(teacher, Automatic)
-    graph = teacher._propagated(labeled, images[40:]).accuracy()
-    network = teacher._learned(labeled).accuracy()
-    assert isinstance(teacher.teacher, FixMatch) == (network > graph)
+    folds = assign_folds(labeled.labels, 2, teacher.seed)
+    graph = teacher.config.label_propagation.choose_features(labeled, images[40:], folds)[1]
+    network = teacher._learned(labeled, folds)
+    assert isinstance(teacher.teacher, FixMatch) == (network.accuracy() > graph.accuracy())
 
 
 def test_no_class_of_an_unbalanced_pool_is_lost(halves: Halves) -> None:
