@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -54,15 +55,32 @@ def create_estimator(name: str, settings: Mapping[str, Any], seed: int) -> Any:
     known = inspect.signature(family).parameters
     for key in settings:
         if key in RESERVED:
-            raise ValueError(f"settings.{key}: expected no value, since the pipeline sets it")
+            raise ValueError(
+                f"settings.{key}: expected no value, since the pipeline sets it, found "
+                f"{settings[key]!r}"
+            )
         names = [known_key for known_key in known if known_key not in RESERVED]
         for problem in unknown_name("settings", key, names):
             raise ValueError(problem)
 
     seeded = {"random_state": seed % 2**31} if "random_state" in known else {}
     estimator = family(**settings, **seeded)
-    estimator._validate_params()  # what `fit` does first
+    try:
+        estimator._validate_params()  # what `fit` does first
+    except ValueError as error:
+        raise ValueError(explained(str(error))) from None
     return estimator
+
+
+def explained(message: str) -> str:
+    """scikit-learn's sentence about a wrong value as one with the key, expected and found."""
+    sentence = " ".join(message.split())
+    pattern = r"The '(\w+)' parameter of \w+ must be (.*)\. Got (.*) instead\.?"
+    match = re.fullmatch(pattern, sentence)
+    if match is None:
+        return f"settings: expected values that the estimator accepts, found {sentence[:200]!r}"
+    key, expected, found = match.groups()
+    return f"settings.{key}: expected {expected.replace(' in the range ', ' in ')}, found {found}"
 
 
 def fit_estimator(estimator: Any, rows: Table, labels: Labels, weights: NDArray[Any]) -> None:

@@ -45,7 +45,7 @@ TEMPERATURES = 2.0 ** np.arange(-8, 16, 0.25)  # scores of different estimators 
 class SklearnConfig(TableConfig):
     """The estimator, and those of its parameters that differ from the library's defaults."""
 
-    estimator: str = "LogisticRegression"
+    estimator: str = Field(examples=["LogisticRegression"])
     settings: dict[str, Any] = Field(default_factory=dict)
     scaling: Scaling = "kind"
 

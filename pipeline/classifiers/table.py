@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 from typing_extensions import override
 
 from pipeline.classifiers.base import Classifier, TrainingSet
@@ -35,14 +35,13 @@ class TableConfig(Section):
     features: list[str] = Field(default=["pixels"], min_length=1)
     copies: int = Field(default=1, gt=0, le=1000)  # how often the transform moves each extra image
 
-    @field_validator("features")
-    @classmethod
-    def _refuse_unknown_features(cls, names: list[str]) -> list[str]:
-        for name in names:
+    @model_validator(mode="after")
+    def _refuse_unknown_features(self) -> Self:
+        for name in self.features:
             for problem in unknown_name("features", name, TABLE_FEATURES):
-                raise ValueError(problem.removeprefix("features: "))
-        refuse_repeats("features", names)
-        return names
+                raise ValueError(problem)
+        refuse_repeats("features", self.features)
+        return self
 
 
 class TableClassifier(Classifier):

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 from pipeline.classifiers import CLASSIFIERS
 from pipeline.commands.image_shape import described, image_spec
-from pipeline.config.design import is_supervised, is_tuned
+from pipeline.config.design import is_supervised, is_tuned, teacher_transform_problem
 from pipeline.config.schema import DataParams, MemberParams, Params, family, load_params
-from pipeline.config.validation import FILE, Section, member_config, unknown_name
+from pipeline.config.validation import FILE, SEE_KEYS, Section, member_config, unknown_name
 from pipeline.data.datasets import DATASETS
 from pipeline.data.images import BLACK, ImageSpec
 from pipeline.evaluation.statistics import SEEDS_FOR_A_CLAIM
@@ -60,7 +60,7 @@ def check_params(root: Path) -> Params:
 def refuse(problems: Iterable[str]) -> None:
     """Raise `ParamsError` with all `problems` in one sentence, if there are any."""
     if text := "; ".join(problems):
-        raise ParamsError(FILE, text, f"edit {FILE}, its comments describe every key")
+        raise ParamsError(FILE, text, SEE_KEYS)
 
 
 def name_problems(params: Params) -> Iterator[str]:
@@ -102,16 +102,17 @@ def sections(
 
 
 def teacher_problems(params: Params, configs: Mapping[str, Section]) -> Iterator[str]:
-    """Classifiers and transforms that a teacher names and that do not exist."""
+    """Classifiers and transforms that a teacher names and that do not exist or do not fit."""
+    mixing = mixing_transforms(params)
     for name in params.teachers:
-        settings = configs[f"teachers.{name}"].model_dump()
-        if "classifier" in settings:
-            where = f"teachers.{name}.classifier"
-            yield from unknown_name(where, settings["classifier"], params.classifiers)
-        if "transform" in settings:
-            where = f"teachers.{name}.transform"
-            usable = [each for each in params.transforms if not is_tuned(params, each)]
-            yield from unknown_name(where, settings["transform"], ["none", *usable])
+        where = f"teachers.{name}"
+        settings = configs[where].model_dump()
+        classifier, transform = settings.get("classifier"), settings.get("transform", "none")
+        if classifier is not None:
+            yield from unknown_name(f"{where}.classifier", classifier, params.classifiers)
+        yield from teacher_transform_problem(params, f"{where}.transform", transform)
+        if classifier in params.classifiers:
+            yield from mixing_problems(params, f"{where}.transform", transform, classifier, mixing)
 
 
 def transform_problems(params: Params) -> Iterator[str]:
@@ -119,28 +120,46 @@ def transform_problems(params: Params) -> Iterator[str]:
 
     Raises `ParamsError` for wrong settings, also those that a tuned transform has for classifiers.
     """
-    mixing = set()
     for name in params.transforms:
         spec = named_spec(name, params.transforms)
         if is_tuned(params, name):
             yield from tuned_problems(params, name, spec)
-        elif isinstance(build_transform(spec, BLACK), Mixing):
-            mixing.add(name)
 
+    mixing = mixing_transforms(params)
     for arm, recipe in params.arms.items():
+        where = f"arms.{arm}.transform"
         for classifier in params.arm_classifiers(arm):
-            kind = CLASSIFIERS[family(params.classifiers[classifier], classifier)]
-            if recipe.transform in mixing and not kind.learns_from_mixed:
-                yield (
-                    f"arms.{arm}.transform: expected a transform that keeps labels for classifier "
-                    f"{classifier}, which cannot learn from mixed labels, found {recipe.transform} "
-                    "(list the others in that arm's classifiers)"
-                )
+            for problem in mixing_problems(params, where, recipe.transform, classifier, mixing):
+                yield f"{problem} (list the others in that arm's classifiers)"
+
+
+def mixing_transforms(params: Params) -> set[str]:
+    """The transforms that mix labels."""
+    specs = {
+        name: named_spec(name, params.transforms)
+        for name in params.transforms
+        if not is_tuned(params, name)
+    }
+    return {
+        name for name, spec in specs.items() if isinstance(build_transform(spec, BLACK), Mixing)
+    }
+
+
+def mixing_problems(
+    params: Params, where: str, transform: str, classifier: str, mixing: set[str]
+) -> Iterator[str]:
+    """A transform of `mixing` for a classifier that cannot learn from mixed labels."""
+    kind = CLASSIFIERS[family(params.classifiers[classifier], classifier)]
+    if transform in mixing and not kind.learns_from_mixed:
+        yield (
+            f"{where}: expected a transform that keeps labels for classifier {classifier}, which "
+            f"cannot learn from mixed labels, found {transform}"
+        )
 
 
 def tuned_problems(params: Params, name: str, spec: MemberSpec) -> Iterator[str]:
     """Classifiers that a tuned transform has settings for and that do not exist."""
-    for key in ("settings", "fold_settings"):
+    for key in ("classifier_settings", "fold_settings"):
         for classifier in getattr(spec.config, key):
             yield from unknown_name(f"transforms.{name}.{key}", classifier, params.classifiers)
     for classifier in params.classifiers:
@@ -209,8 +228,8 @@ def summary(params: Params) -> str:
             "more classifiers for each generator"
         )
 
-    if made := len(choices(params)):
-        text += f"; {made} choices of a transform by cross-validation"
+    if num_choices := len(choices(params)):
+        text += f"; {num_choices} cross-validations of transforms"
 
     least, level = least_adjusted_p(params), 1 - params.report.confidence_level
     if len(study.seeds) >= SEEDS_FOR_A_CLAIM and least > level:

@@ -56,6 +56,13 @@ def is_tuned(params: Params, transform: str) -> bool:
     return section is not None and (section.family or transform) == TUNED
 
 
+def teacher_transform_problem(params: Params, where: str, transform: str) -> list[str]:
+    """A sentence about a teacher's `transform` at `where` if there is none of it, else nothing."""
+    usable = ["none", *(name for name in params.transforms if not is_tuned(params, name))]
+    hint = " (a tuned transform is for arms only)" if is_tuned(params, transform) else ""
+    return [f"{problem}{hint}" for problem in unknown_name(where, transform, usable)]
+
+
 def with_parts(params: Params, transform: str) -> list[str]:
     """A transform and all that it is made of or chosen from, each once; nothing for `none`."""
     names, waiting = [], [transform]
@@ -158,7 +165,7 @@ def problems(params: Params) -> Iterator[str]:
 
 
 def _source_problems(params: Params) -> Iterator[str]:
-    """Inputs that nothing writes, and teachers that do not exist."""
+    """Inputs that nothing writes, teachers that do not exist, and names that are taken."""
     teachers = [f"{MODELS}{name}" for name in params.teachers]
     generators = [f"{SYNTHETIC}{name}" for name in params.generators]
     choices = {
@@ -174,6 +181,8 @@ def _source_problems(params: Params) -> Iterator[str]:
     for name, arm in params.arms.items():
         where = f"arms.{name}.inputs (kind {arm.kind})"
         yield from unknown_name(where, arm.inputs, choices[arm.kind])
+    if "none" in params.transforms:
+        yield "transforms.none: expected another name, since none means no transform, found none"
     for name in sorted({*params.teachers} & {*params.generators}):
         yield f"teachers.{name}: expected a name that no generator has, found {name!r}"
     yield from _filter_problems(params)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -184,6 +184,15 @@ class MemberParams(Section):
 
     family: str | None = None  # None: the member's own name
 
+    example: ClassVar[str]  # a section, for errors
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_empty(cls, section: Any) -> Any:
+        if section is None:
+            raise ValueError(f"expected a section such as {cls.example}, found nothing")
+        return section
+
     @property
     def settings(self) -> Member:
         """The settings that the family's `Config` checks."""
@@ -195,6 +204,8 @@ class GeneratorParams(MemberParams):
 
     inputs: str
 
+    example = "{inputs: data/splits/subsets}"
+
     @property
     def teacher(self) -> str | None:
         """The teacher whose labels of unlabeled images it learns from, or None."""
@@ -204,13 +215,19 @@ class GeneratorParams(MemberParams):
 class TeacherParams(MemberParams):
     """A teacher: it gives labels or class probabilities to images."""
 
+    example = "{family: automatic}"
+
 
 class ClassifierParams(MemberParams):
     """A classifier that is trained on every arm."""
 
+    example = "{family: cnn, steps: 500}"
+
 
 class TransformParams(MemberParams):
     """A transform of images, which arms and teachers name."""
+
+    example = "{family: color, brightness: 0.3}"
 
 
 def family(section: MemberParams, name: str) -> str:

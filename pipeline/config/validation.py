@@ -30,6 +30,7 @@ from ruamel.yaml.error import YAMLError
 from pipeline.runtime.errors import ParamsError
 
 FILE = "params.yaml"
+SEE_KEYS = f"edit {FILE}, see its comments and docs/settings.md"
 MAX_BYTES = 1_000_000
 
 # Keys of earlier versions, `*` for any name or position, and what to write today.
@@ -165,7 +166,7 @@ def validate(config: type[ConfigType], values: dict[str, Any], where: str) -> Co
         problems = [
             _explain(config, problem, prefix) for problem in error.errors(include_url=False)
         ]
-    raise ParamsError(where, "; ".join(problems), f"edit {FILE}, its comments describe every key")
+    raise ParamsError(where, "; ".join(problems), SEE_KEYS)
 
 
 def unknown_name(where: str, name: str, choices: Iterable[str]) -> list[str]:
@@ -173,11 +174,18 @@ def unknown_name(where: str, name: str, choices: Iterable[str]) -> list[str]:
     names = list(choices)
     if name in names:
         return []
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
+    close = closest(name, names)
+    hint = f" (did you mean {close}?)" if close else ""
     if RENAMED_VALUES.get(name) in names:
         hint = f" (renamed to {RENAMED_VALUES[name]})"
     return [f"{where}: expected one of {', '.join(names) or 'none'}, found {name!r}{hint}"]
+
+
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """The one of `names` that `name` most likely means, or None; case alone counts for little."""
+    names = list(names)
+    equal = [other for other in names if other.lower() == name.lower()]
+    return next(iter(equal or difflib.get_close_matches(name, names, n=1)), None)
 
 
 def refuse_unknown(where: str, name: str, choices: Iterable[str]) -> None:
@@ -191,7 +199,8 @@ def refuse_repeats(key: str, values: Iterable[Any], among: str = "") -> None:
     """Raise `ValueError` if a value is there more than once; `among` says what was compared."""
     repeated = sorted(value for value, count in Counter(values).items() if count > 1)
     if repeated:
-        raise ValueError(f"{key}: expected different values{among}, found {repeated} twice")
+        values = ", ".join(map(str, repeated))
+        raise ValueError(f"{key}: expected different values{among}, found {values} twice")
 
 
 def renamed_key(place: str) -> str | None:
@@ -237,8 +246,8 @@ def _unknown_key(place: str, key: str, section: type[BaseModel], prefix: str) ->
         word = "replaced by" if ":" in new else "renamed to"
         return f"unknown key {place}, it was {word} {new}"
     fields = list(section.model_fields)
-    close = difflib.get_close_matches(key, fields, n=1)
-    hint = f", did you mean {close[0]}?" if close else ""
+    close = closest(key, fields)
+    hint = f", did you mean {close}?" if close else ""
     return f"unknown key {place} (expected one of {', '.join(fields)}{hint})"
 
 

@@ -32,7 +32,8 @@ def choice_sentences(params: Params, root: Path) -> list[str]:
 def described(transform: str, classifier: str, path: Path, params: Params) -> str:
     """One choice: the transform, and the settings where they were chosen as well."""
     result = read_json(path)
-    candidates = params.transforms[transform].settings.get("settings", {}).get(classifier, [{}])
+    section = params.transforms[transform].settings
+    candidates = section.get("classifier_settings", {}).get(classifier, [{}])
     if len(candidates) == 1:
         return str(result["transform"])
     changes = candidates[result["settings"]]

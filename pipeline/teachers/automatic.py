@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from typing_extensions import override
 
@@ -41,6 +41,18 @@ class AutomaticConfig(TeacherConfig):
     # With a single label of every class nothing is compared, and it is FixMatch.
     folds: int = Field(default=3, ge=2, le=20)
     start: Phase = Phase(steps=300, batch_size=32)
+
+    @model_validator(mode="after")
+    def _refuse_shared_settings_inside(self) -> Self:
+        for place in ("label_propagation", "fixmatch"):
+            section = getattr(self, place)
+            for key in TeacherConfig.model_fields:
+                if key in section.model_fields_set:
+                    raise ValueError(
+                        f"{place}.{key}: expected no value, since it is for both teachers, found "
+                        f"{getattr(section, key)} (set it at teachers.<name>.{key})"
+                    )
+        return self
 
 
 class Automatic(Teacher):

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.classifiers.base import Classifier, TrainingSet
-from pipeline.data.images import LabeledImages
-from pipeline.data.parts import Groups
+from pipeline.data.images import LabeledImages, Labels
+from pipeline.data.parts import Groups, whole_groups
 from pipeline.nn.temperature import temperature_losses
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import derive_seed
@@ -134,9 +134,20 @@ def folds_of(
     for number in range(max_folds, 1, -1):
         try:
             return stratified(subset.labels, number, derive_seed("folds", seed), groups), ""
-        except ParamsError as error:
-            reason = str(error.args[1])
-    return None, f"no cross-validation: {reason}"
+        except ParamsError:
+            continue
+    return None, f"no cross-validation: {too_few(subset.labels, groups)}"
+
+
+def too_few(labels: Labels, groups: Groups | None) -> str:
+    """Why `labels` (n,), with their groups, give no two folds that both have every class."""
+    units = np.arange(len(labels)) if groups is None else whole_groups(groups)
+    counts = {int(label): len(np.unique(units[labels == label])) for label in np.unique(labels)}
+    label, count = min(counts.items(), key=lambda pair: pair[1])
+    unit = "labeled image" if groups is None else "group of labeled images"
+    if count < 2:
+        return f"class {label} has {count} {unit}, and two folds need 2"
+    return "the groups cannot be divided into two folds that both have every class"
 
 
 def held_out_losses(

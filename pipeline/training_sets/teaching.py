@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.design import is_tuned
+from pipeline.config.design import teacher_transform_problem
 from pipeline.config.schema import Params, family
 from pipeline.config.validation import FILE, refuse_unknown
 from pipeline.data.images import Background
+from pipeline.runtime.errors import ParamsError
 from pipeline.training_sets.transforms.building import build_transform, transform_spec
 from pipeline.trials.specs import MemberSpec, member
 
@@ -62,8 +63,8 @@ def teacher_spec(
     transform = getattr(teacher.config, "transform", "none")
     where = f"teachers.{name}"
     refuse_unknown(f"{FILE}: {where}.classifier", classifier, params.classifiers)
-    usable = [name for name in params.transforms if not is_tuned(params, name)]
-    refuse_unknown(f"{FILE}: {where}.transform", transform, ["none", *usable])
+    for problem in teacher_transform_problem(params, f"{where}.transform", transform):
+        raise ParamsError(FILE, problem, "use one of these names")
     return TeacherSpec(
         teacher,
         classifier_spec(params, classifier, classifiers),
@@ -92,7 +93,9 @@ def classifier_candidates(
     """
     section, config = params.classifiers[name], spec.config
     fold_settings = config.fold_settings.get(name, {}) if in_folds else {}
-    where = f"transforms.{transform} (settings of {name})"
+    # What is checked last is named: the candidates were checked without those of the folds.
+    key = "fold_settings" if fold_settings else "classifier_settings"
+    where = f"transforms.{transform}.{key}.{name}"
     return tuple(
         member(
             classifiers,
@@ -100,5 +103,5 @@ def classifier_candidates(
             {**section.settings, **change, **fold_settings},
             where,
         )
-        for change in config.settings.get(name, [{}])
+        for change in config.classifier_settings.get(name, [{}])
     )

@@ -105,20 +105,26 @@ def test_kinds_of_features_stand_side_by_side(split: tuple[LabeledImages, Labele
     ("settings", "message"),
     [
         ({"features": ["hogs"]}, "expected one of pixels, hog, color, found 'hogs'.*did you mean"),
-        ({"features": ["hog", "hog"]}, "found .*hog.* twice"),
+        ({"features": ["hog", "hog"]}, "mine: features: expected different .*, found hog twice"),
         ({"features": []}, "features: "),
         ({"estimator": "LogisticRegresion"}, "did you mean LogisticRegression"),
         ({"estimator": "VotingClassifier"}, "expected one of .*, found 'VotingClassifier'"),
-        ({"settings": {"c": 1.0}}, "settings: expected one of .*, found 'c'"),
-        ({"settings": {"C": -1.0}}, "The 'C' parameter of LogisticRegression must be"),
-        ({"settings": {"random_state": 1}}, "settings.random_state: .* the pipeline sets it"),
-        ({"settings": {"n_jobs": 2}}, "settings.n_jobs: .* the pipeline sets it"),
+        ({"settings": {"c": 1.0}}, r"settings: expected one of .*, found 'c' \(did you mean C\?"),
+        ({"settings": {"C": -1.0}}, r"mine: settings.C: .* in \(0.0, inf\], found -1.0\. Fix"),
+        ({"settings": {"random_state": 1}}, "settings.random_state: .*pipeline sets it, found 1"),
+        ({"settings": {"n_jobs": 2}}, "settings.n_jobs: .* the pipeline sets it, found 2"),
         ({"scaling": "all"}, "scaling: "),
     ],
 )
 def test_wrong_settings_are_one_sentence(settings: dict[str, Any], message: str) -> None:
+    section = {"estimator": "LogisticRegression", **settings}
     with pytest.raises(ParamsError, match=message):
-        member_config(SklearnConfig, settings, "classifiers.mine")
+        member_config(SklearnConfig, section, "classifiers.mine")
+
+
+def test_an_estimator_must_be_named() -> None:
+    with pytest.raises(ParamsError, match="estimator is missing; add `estimator: LogisticReg"):
+        member_config(SklearnConfig, {}, "classifiers.mine")
 
 
 def test_a_member_may_have_a_key_called_settings() -> None:

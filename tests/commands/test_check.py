@@ -22,6 +22,7 @@ from pipeline.runtime.errors import ParamsError
 from pipeline.teachers import TEACHERS
 from pipeline.training_sets.filters import FILTERS
 from pipeline.training_sets.transforms import TRANSFORMS
+from pipeline.trials import grid
 from pipeline.trials.engine import ENGINES
 from pipeline.trials.grid import expected_trials, replicates
 
@@ -169,7 +170,8 @@ def test_every_teacher_and_classifier_is_built(
     for name in TEACHERS.keys() - {design.SUPERVISED}:
         values["teachers"][f"mine-{name}"] = {"family": name}
     for name in CLASSIFIERS:
-        values["classifiers"][f"mine-{name}"] = {"family": name}
+        estimator = {"estimator": "SVC"} if name == "sklearn" else {}
+        values["classifiers"][f"mine-{name}"] = {"family": name, **estimator}
     text = refused(check, values)
     expected = len(TEACHERS) - 1 + len(values["classifiers"])
     assert text.count("found 'no room in 28 x 28'") == expected
@@ -263,6 +265,12 @@ def test_the_summary_says_what_tuning_costs(root: Path) -> None:
     assert numbers(cost) == [2, 2 * (1 + 2 * 2)]
 
 
+def test_the_summary_counts_cross_validations(root: Path) -> None:
+    shipped = load_params(root)
+    count = len(grid.choices(shipped))
+    assert f"; {count} cross-validations of transforms" in summary(shipped)
+
+
 def test_the_summary_warns_if_no_comparison_can_be_significant(root: Path) -> None:
     shipped = load_params(root)
     many = [10, *range(11, 40)]
@@ -300,13 +308,51 @@ def test_transforms_are_checked_with_their_parts_and_classifiers(
 ) -> None:
     for place, value, expected in (
         ("transforms.mixed", {"family": "sequence", "of": ["affne"]}, "did you mean affine"),
-        ("transforms.tuned.choices", ["affine", "elastic"], "expected none among them"),
-        ("transforms.tuned.settings", {"lgb": [{}]}, "did you mean lgbm"),
-        ("transforms.tuned.settings", {"lgbm": [{"copy": 2}]}, "did you mean copies"),
-        ("transforms.tuned.fold_settings", {"cnn": {"steps": 0}}, "greater than 1"),
-        ("teachers.supervised.transform", "tuned", "expected one of none, affine, elastic"),
+        (
+            "transforms.tuned.choices",
+            ["affine", "elastic"],
+            "choices: expected `none` as one of the choices, found affine, elastic (add it)",
+        ),
+        (
+            "transforms.tuned.choices",
+            ["none", "tuned"],
+            "transforms.tuned.choices: expected transforms that are not tuned, found tuned",
+        ),
+        ("transforms.tuned.classifier_settings", {"lgb": [{}]}, "did you mean lgbm"),
+        (
+            "transforms.tuned.classifier_settings",
+            {"lgbm": [{"copy": 2}]},
+            "transforms.tuned.classifier_settings.lgbm: unknown key copy",
+        ),
+        ("transforms.tuned.classifier_settings", {"lgbm": []}, "at least one candidate such as {}"),
+        ("transforms.tuned.fold_settings", {"cnn": {"steps": 0}}, "fold_settings.cnn: steps: "),
+        (
+            "teachers.supervised.transform",
+            "tuned",
+            "expected one of none, affine, elastic, found 'tuned' (a tuned transform is for arms",
+        ),
     ):
         assert expected in refused(check, changed(values, place, value))
+
+
+@pytest.mark.parametrize("classifier", ["cnn", "lgbm"])
+def test_a_teacher_learns_from_mixed_labels_if_its_classifier_can(
+    check: Any, values: dict[str, Any], classifier: str
+) -> None:
+    mixing = changed(values, "transforms.mixup", {})
+    mixing["teachers"]["supervised"] = {"classifier": classifier, "transform": "mixup"}
+    if classifier == "cnn":
+        check(mixing)
+        return
+    text = refused(check, mixing)
+    assert "teachers.supervised.transform: expected a transform that keeps labels" in text
+    assert "for classifier lgbm" in text
+    assert "found mixup" in text
+
+
+def test_errors_name_the_page_that_lists_the_keys(check: Any, values: dict[str, Any]) -> None:
+    for place in ("data.name", "transforms.affine.degrees"):
+        assert "docs/settings.md" in refused(check, changed(values, place, "unknown"))
 
 
 def test_mixed_labels_are_refused_for_classifiers_of_tables(

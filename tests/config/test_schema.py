@@ -69,14 +69,35 @@ def test_ranges_end_where_they_say(values: Values) -> None:
 
 def test_budgets_and_seeds_are_not_repeated(values: Values) -> None:
     for place, value, repeated in (
-        ("study.seeds", [2, 3, 2], [2]),
-        ("study.budgets", [2, 4, 2], [2]),
-        ("study.curve_budgets", [8, 4], [4]),  # 4 is a budget of the grid
-        ("study.curve_budgets", [8, 8], [8]),
+        ("study.seeds", [2, 3, 2], 2),
+        ("study.budgets", [2, 4, 2], 2),
+        ("study.curve_budgets", [8, 4], 4),  # 4 is a budget of the grid
+        ("study.curve_budgets", [8, 8], 8),
     ):
         text = refused(changed(values, place, value))
         assert "study." in text
         assert f"found {repeated} twice" in text
+
+
+@pytest.mark.parametrize(
+    ("place", "example"),
+    [
+        ("generators.dcgan", "{inputs: data/splits/subsets}"),
+        ("teachers.supervised", "{family: automatic}"),
+        ("classifiers.cnn", "{family: cnn, steps: 500}"),
+        ("transforms.color", "{family: color, brightness: 0.3}"),
+    ],
+)
+def test_an_empty_section_is_refused_with_an_example(
+    values: Values, place: str, example: str
+) -> None:
+    text = refused(changed(values, place, None))
+    assert f"{place}: expected a section such as {example}, found nothing" in text
+
+
+def test_no_transform_is_called_none(values: Values) -> None:
+    text = refused(changed(values, "transforms.none", {"family": "affine"}))
+    assert "transforms.none: expected another name, since none means no transform" in text
 
 
 def test_defaults_are_filled_in(values: Values) -> None:
@@ -90,9 +111,9 @@ def test_defaults_are_filled_in(values: Values) -> None:
 
 def test_candidates_and_classes_are_not_repeated(values: Values) -> None:
     for place, value, repeated in (
-        ("tune.latent_std", [1.0, 0.5, 1.0], [1.0]),
-        ("tune.min_probability", [0.5, 0.9, 0.5], [0.5]),
-        ("data.unknown_classes", {"classes": [7, 8, 7], "frac": 0.1}, [7]),
+        ("tune.latent_std", [1.0, 0.5, 1.0], 1.0),
+        ("tune.min_probability", [0.5, 0.9, 0.5], 0.5),
+        ("data.unknown_classes", {"classes": [7, 8, 7], "frac": 0.1}, 7),
     ):
         text = refused(changed(values, place, value))
         assert place in text

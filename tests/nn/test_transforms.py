@@ -103,24 +103,39 @@ def test_a_sequence_applies_its_parts_in_order_with_one_stream() -> None:
 
 def test_a_sequence_mixes_labels_only_at_its_end() -> None:
     assert isinstance(built(family="sequence", of=["affine", "mixup"]), Mixing)
-    for of in (["mixup", "affine"], ["mixup", "cutmix"]):
-        with pytest.raises(ParamsError, match="at the end of a sequence"):
+    for of, words in (
+        (["mixup", "affine"], "the transform that mixes labels to be last, found mixup, affine"),
+        (["mixup", "cutmix"], "at most one transform that mixes labels, found mixup, cutmix"),
+    ):
+        with pytest.raises(ParamsError, match=rf"transforms.one.of: expected {words}\. Fix: "):
             built(family="sequence", of=of)
 
 
 def test_a_transform_is_made_of_simpler_ones() -> None:
-    for settings in (
-        {"family": "sequence", "of": ["sequence"]},
-        {"family": "sequence", "of": ["one"]},
-        {"family": "sequence", "of": ["tuned"]},
-        {"family": "tuned", "choices": ["none", "tuned"]},
+    for key, settings in (
+        ("of", {"family": "sequence", "of": ["sequence"]}),
+        ("of", {"family": "sequence", "of": ["one"]}),
+        ("of", {"family": "sequence", "of": ["tuned"]}),
+        ("choices", {"family": "tuned", "choices": ["none", "tuned"]}),
+        ("choices", {"family": "tuned", "choices": ["none", "one"]}),
     ):
-        with pytest.raises(ParamsError, match="expected names of simpler transforms"):
+        kinds = "not sequences and not tuned" if key == "of" else "not tuned"
+        words = f"transforms.one.{key}: expected transforms that are {kinds}, found "
+        with pytest.raises(ParamsError, match=words):
             built(**settings)
-    with pytest.raises(ParamsError, match="did you mean affine"):
-        built(family="sequence", of=["afine"])
-    with pytest.raises(ParamsError, match="expected none among them"):
+    with pytest.raises(ParamsError, match="`none` as one of the choices, found affine, flip"):
         built(family="tuned", choices=["affine", "flip"])
+
+
+def test_an_unknown_part_is_refused_with_the_names_that_are_allowed() -> None:
+    leaves = [name for name in SECTIONS if name not in ("sequence", "tuned")]
+    for settings, allowed in (
+        ({"family": "sequence", "of": ["afine"]}, leaves),
+        ({"family": "tuned", "choices": ["none", "afine"]}, ["none", *leaves, "sequence"]),
+    ):
+        expected = f"expected one of {', '.join(allowed)}, found 'afine' .did you mean affine"
+        with pytest.raises(ParamsError, match=expected):
+            built(**settings)
 
 
 def test_a_choice_is_one_of_the_parts() -> None:

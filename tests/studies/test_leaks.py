@@ -138,7 +138,7 @@ def params() -> Params:
         "choices": ["none", "affine"],
         "folds": 2,
         "per_class": 5,
-        "settings": {"lgbm": [{}, {"copies": 2}]},
+        "classifier_settings": {"lgbm": [{}, {"copies": 2}]},
     }
     document["arms"] = {name: document["arms"][name] for name in ARMS}
     for arm in document["arms"].values():

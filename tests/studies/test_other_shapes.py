@@ -47,7 +47,7 @@ transforms:
   tuned:
     choices: [none, elastic, mixed]
     per_class: 4
-    settings: {lgbm: [{}, {copies: 2}]}
+    classifier_settings: {lgbm: [{}, {copies: 2}]}
 arms:
   real: {kind: real, inputs: data/splits/subsets, per_class: 0}
   shuffled:

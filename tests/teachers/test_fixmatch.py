@@ -7,10 +7,12 @@ import pytest
 import torch
 from test_teachers import SECTIONS, Halves, brief, halves, taught
 
+from pipeline.config.validation import member_config
 from pipeline.data.images import BLACK, Background, LabeledImages
 from pipeline.nn.augment import ElasticConfig
+from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import numpy_rng
-from pipeline.teachers.automatic import Automatic
+from pipeline.teachers.automatic import Automatic, AutomaticConfig
 from pipeline.teachers.calibration import assign_folds
 from pipeline.teachers.fixmatch import FixMatch, without_alignment
 from pipeline.teachers.label_propagation import LabelPropagation
@@ -125,6 +127,19 @@ def test_the_better_start_on_held_out_labels_is_taken(halves: Halves) -> None:
     assert isinstance(teacher.teacher, family)
     assert teacher.held_out is teacher.teacher.held_out
     assert teacher.teacher.config.min_probability == SECTIONS["automatic"]["min_probability"]
+
+
+@pytest.mark.parametrize("place", ["label_propagation", "fixmatch"])
+@pytest.mark.parametrize(("key", "value"), [("min_probability", 0.5), ("keep_frac", 0.9)])
+def test_settings_for_both_teachers_are_refused_inside_of_one(
+    place: str, key: str, value: float
+) -> None:
+    with pytest.raises(ParamsError) as error:
+        member_config(AutomaticConfig, {place: {key: value}}, "teachers.pool")
+    expected = f"{place}.{key}: expected no value, since it is for both teachers, found {value}"
+    assert f"teachers.pool: {expected}" in str(error.value)
+    assert f"set it at teachers.<name>.{key}" in str(error.value)
+    member_config(AutomaticConfig, {key: value, place: {}}, "teachers.pool")
 
 
 def test_noise_that_a_graph_cannot_link_is_left_to_fixmatch() -> None:

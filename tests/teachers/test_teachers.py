@@ -105,11 +105,19 @@ SECTIONS: dict[str, Member] = {
 }
 # The same network for all of them.
 SECTIONS["fixmatch"]["network"] = SECTIONS["label_propagation"]["network"]
+SHARED = ("min_probability", "keep_frac")  # of both teachers of `automatic`
+
+
+def inside(section: Member) -> Member:
+    """A section without the settings that `automatic` has for both of its teachers."""
+    return {key: value for key, value in section.items() if key not in SHARED}
+
+
 SECTIONS["automatic"] = {
     "min_probability": 0.8,
     "keep_frac": 1.0,
-    "label_propagation": SECTIONS["label_propagation"],
-    "fixmatch": SECTIONS["fixmatch"],
+    "label_propagation": inside(SECTIONS["label_propagation"]),
+    "fixmatch": inside(SECTIONS["fixmatch"]),
     "folds": 2,
     "start": {"steps": 40, "batch_size": 16},
 }
@@ -145,8 +153,8 @@ def brief(name: str) -> dict[str, Any]:
         "label_propagation": {"rounds": rounds},
         "fixmatch": {"training": training},
         "automatic": {
-            "label_propagation": {**SECTIONS["label_propagation"], "rounds": rounds},
-            "fixmatch": {**SECTIONS["fixmatch"], "training": training},
+            "label_propagation": {**inside(SECTIONS["label_propagation"]), "rounds": rounds},
+            "fixmatch": {**inside(SECTIONS["fixmatch"]), "training": training},
             "start": {"steps": 5, "batch_size": 16},
         },
         "ssgan": {"steps": 5},

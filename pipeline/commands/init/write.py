@@ -60,7 +60,8 @@ TRANSFORMS = """\
     choices: [none, small, affine, small_flip, affine_color, affine_flip_color]
     folds: {folds}
     per_class: {per_class}
-    settings: {{lgbm: [{{}}, {{copies: 3, num_trees: {many_trees}, num_leaves: 31}}]}}
+    classifier_settings:
+      lgbm: [{{}}, {{copies: 3, num_trees: {many_trees}, num_leaves: 31}}]
     fold_settings: {{cnn: {{steps: {steps}}}, lgbm: {{num_trees: {trees}}}}}
 """
 

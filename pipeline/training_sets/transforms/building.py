@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pipeline.config.design import PARTS
 from pipeline.config.schema import MemberParams, family
 from pipeline.config.validation import FILE, member_config, refuse_unknown
-from pipeline.data.images import Background
+from pipeline.data.images import BLACK, Background
 from pipeline.nn.mixing import AnyTransform
 from pipeline.runtime.errors import ParamsError
 from pipeline.training_sets.transforms import TRANSFORMS
+from pipeline.training_sets.transforms.sequence import SequenceConfig
 from pipeline.trials.specs import MemberSpec
 
 NONE = "none"
+SEQUENCE = SequenceConfig.level
 
 
 def transform_spec(name: str, sections: Mapping[str, MemberParams]) -> MemberSpec | None:
@@ -31,7 +34,7 @@ def named_spec(name: str, sections: Mapping[str, MemberParams]) -> MemberSpec:
     """The transform called `name`, with those that it is made of.
 
     Raises `ParamsError` when its family or settings are wrong, or one that it is made of is not
-    there or is made of others itself where that is not allowed.
+    there, is made of others itself where that is not allowed, or mixes labels at a wrong place.
     """
     where, section = f"transforms.{name}", sections[name]
     refuse_unknown(f"{FILE}: {where}.family", family(section, name), TRANSFORMS)
@@ -40,21 +43,40 @@ def named_spec(name: str, sections: Mapping[str, MemberParams]) -> MemberSpec:
 
     names = getattr(config, "names", ())
     for part in names:
-        refuse_unknown(f"{FILE}: {where}", part, sections)
-        _refuse_level(where, part, getattr(kind, "level", 0), sections)
-    return MemberSpec(build, config, tuple(named_spec(part, sections) for part in names))
+        _refuse_part(name, part, sections)
+    spec = MemberSpec(build, config, tuple(named_spec(part, sections) for part in names))
+    if _level(name, sections) == SEQUENCE:
+        _refuse_order(f"{FILE}: {where}.{PARTS[family(section, name)]}", spec)
+    return spec
 
 
-def _refuse_level(where: str, part: str, level: int, sections: Mapping[str, MemberParams]) -> None:
-    """Raise `ParamsError` when `part` is made of as many others as a transform of that level."""
-    kind = TRANSFORMS.get(family(sections[part], part))
-    if kind is not None and getattr(kind[0], "level", 0) >= level:
+def _level(name: str, sections: Mapping[str, MemberParams]) -> int:
+    """0 for a transform that is made of no others, `SEQUENCE`, or more for a tuned one."""
+    kind = TRANSFORMS.get(family(sections[name], name))
+    return getattr(kind[0], "level", 0) if kind else 0
+
+
+def _refuse_part(name: str, part: str, sections: Mapping[str, MemberParams]) -> None:
+    """Raise `ParamsError` unless the transform `name` may be made of the one called `part`."""
+    level = _level(name, sections)
+    where = f"{FILE}: transforms.{name}.{PARTS[family(sections[name], name)]}"
+    simpler = [other for other in sections if _level(other, sections) < level]
+    if part in sections and part not in simpler:
+        expected = "not sequences and not tuned" if level == SEQUENCE else "not tuned"
+        names = ", ".join(simpler)
         raise ParamsError(
-            f"{FILE}: {where}",
-            f"expected names of simpler transforms, found {part} of family "
-            f"{family(sections[part], part)}",
-            "a sequence may hold no sequence, and only an arm may name a tuned transform",
+            where, f"expected transforms that are {expected}, found {part}", f"use one of {names}"
         )
+    refuse_unknown(where, part, simpler if level == SEQUENCE else [NONE, *simpler])
+
+
+def _refuse_order(where: str, spec: MemberSpec) -> None:
+    """Raise `ParamsError` when a sequence cannot be built of its parts in that order."""
+    try:
+        build_transform(spec, BLACK)
+    except ValueError as error:
+        fix = "move mixup or cutmix to the end, and keep one of them"
+        raise ParamsError(where, str(error), fix) from None
 
 
 def build_transform(spec: MemberSpec | None, background: Background) -> AnyTransform | None:

@@ -11,7 +11,6 @@ from torch import Tensor
 from pipeline.config.validation import Section
 from pipeline.nn.background import Background
 from pipeline.nn.mixing import AnyTransform, Mixing
-from pipeline.runtime.errors import ParamsError
 
 
 class SequenceConfig(Section):
@@ -30,16 +29,15 @@ class SequenceConfig(Section):
 def sequence(config: SequenceConfig, background: Background, *parts: AnyTransform) -> AnyTransform:
     """The transform that applies `parts` in their order.
 
-    Raises `ParamsError` when one that mixes labels is not the last.
+    Raises `ValueError` when several mix labels, or one that is not the last.
     """
     changes = [part for part in parts if not isinstance(part, Mixing)]
     mixings = [part for part in parts if isinstance(part, Mixing)]
-    if any(isinstance(part, Mixing) for part in parts[:-1]):
-        raise ParamsError(
-            "params.yaml: transforms",
-            f"expected a transform that mixes labels at the end of a sequence, found {config.of}",
-            "move mixup or cutmix to the end, and keep one of them",
-        )
+    names = ", ".join(config.of)
+    if len(mixings) > 1:
+        raise ValueError(f"expected at most one transform that mixes labels, found {names}")
+    if mixings and parts[-1] is not mixings[0]:
+        raise ValueError(f"expected the transform that mixes labels to be last, found {names}")
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         for change in changes:

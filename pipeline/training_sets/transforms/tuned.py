@@ -19,31 +19,35 @@ NONE = "none"
 class TunedConfig(Section):
     """The candidates, and how they are compared inside the labeled subset.
 
-    `settings` maps names of classifiers to candidate settings, each a change of the classifier's
-    section; the first one is used while the transform is chosen. `fold_settings` are for the
-    cross-validation alone, such as fewer steps. `per_class`: images added per class, as in an arm.
+    `classifier_settings` maps names of classifiers to candidate settings, each a change of the
+    classifier's section; the first one is used while the transform is chosen. `fold_settings` are
+    for the cross-validation alone, such as fewer steps. `per_class`: images added per class, as in
+    an arm.
     """
 
     choices: list[str] = Field(min_length=2)
     folds: int = Field(default=5, ge=2, le=10)  # fewer where a class has fewer labeled images
     repeats: int = Field(default=1, ge=1, le=20)  # of the cross-validation, with other folds
     per_class: Count = 200
-    settings: dict[str, list[dict[str, Any]]] = Field(default_factory=dict)
+    classifier_settings: dict[str, list[dict[str, Any]]] = Field(default_factory=dict)
     fold_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     level: ClassVar[int] = 2
 
     @model_validator(mode="after")
-    def _has_none(self) -> TunedConfig:
+    def _check_choices(self) -> TunedConfig:
         refuse_repeats("choices", self.choices)
         if NONE not in self.choices:
             raise ValueError(
-                f"choices: expected {NONE} among them, so that a transform which harms is not "
-                f"used, found {', '.join(self.choices)}"
+                f"choices: expected `{NONE}` as one of the choices, found "
+                f"{', '.join(self.choices)} (add it)"
             )
-        empty = [name for name, candidates in self.settings.items() if not candidates]
-        if empty:
-            raise ValueError(f"settings.{empty[0]}: expected at least one candidate, found none")
+        for name, candidates in self.classifier_settings.items():
+            if not candidates:
+                raise ValueError(
+                    f"classifier_settings.{name}: expected at least one candidate such as {{}}, "
+                    "found none"
+                )
         return self
 
     @property
