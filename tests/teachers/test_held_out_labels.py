@@ -72,14 +72,6 @@ def test_a_handful_of_labels_decides_nothing() -> None:
     assert minimum_probability(held_out, 0.95, held_out.probabilities) == 0.95
 
 
-def test_a_class_with_a_single_label_keeps_the_minimum_of_the_settings() -> None:
-    # No model can predict a class whose only label is hidden.
-    labels = np.arange(20)
-    probabilities = np.roll(np.eye(20, dtype=np.float32), 1, axis=1)
-    assert sure_share(HeldOut(labels, probabilities)) == 1
-    assert sure_share(HeldOut(np.repeat(labels, 2), np.repeat(probabilities, 2, axis=0))) == 0
-
-
 def test_sure_labels_of_new_images_are_right_nine_times_in_ten() -> None:
     # Confidence and truth of the same kind of images: the chance to be right rises from 0.3 to 1.
     rng = numpy_rng("sure")
