@@ -24,7 +24,7 @@ BLOCK = re.compile(r"<!-- (\w+) -->\n(.*?)<!-- /\1 -->", re.DOTALL)
 CELL = re.compile(r"<!-- cell (\w+) \| ([^|]+?) \| ([^|]+?) -->(.*?)<!-- /cell -->", re.DOTALL)
 DELTA = re.compile(r"<!-- delta (\w+) (\w+) (\w+) ([a-z ]+?) -->(.*?)<!-- /delta -->", re.DOTALL)
 # The rows of the table in README.md; docs/results.md has all.
-HEADLINE_ARMS = ("real", "classical", "dcgan", "dcgan_classical")
+HEADLINE_ARMS = ("real", "tuned", "dcgan", "dcgan_tuned")
 GENERATOR_COLUMNS = (
     "recipe",
     "seconds",

@@ -46,11 +46,13 @@ class AutomaticConfig(TeacherConfig):
     def _refuse_shared_settings_inside(self) -> Self:
         for place in ("label_propagation", "fixmatch"):
             section = getattr(self, place)
-            for key in TeacherConfig.model_fields:
-                if key in section.model_fields_set:
+            for key, field in TeacherConfig.model_fields.items():
+                value = getattr(section, key)
+                # A section that was written out has its default.
+                if value not in (field.default, getattr(self, key)):
                     raise ValueError(
                         f"{place}.{key}: expected no value, since it is for both teachers, found "
-                        f"{getattr(section, key)} (set it at teachers.<name>.{key})"
+                        f"{value} (set it at teachers.<name>.{key})"
                     )
         return self
 

@@ -264,7 +264,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(name: str, halves: Halves)
     if name == "automatic":
         members = ("label_propagation", "fixmatch")
         network = {**SECTIONS["fixmatch"]["network"], **changes}
-        changes = {member: {**SECTIONS[member], "network": network} for member in members}
+        changes = {member: {**inside(SECTIONS[member]), "network": network} for member in members}
     with pytest.raises(DivergedError, match=r"finite .* loss"):
         taught(name, labeled, rest.images, **changes)
 
