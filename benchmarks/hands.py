@@ -60,7 +60,7 @@ TEXT = """\
 # Generators on photos
 
 Written by `python -m benchmarks.hands`: images of the folder `{data}` at {size} x {size} pixels,
-{per_class} labels per class, {seeds} seeds; the mean and its 95 % interval over seeds. Scored on
+{per_class} labels per class, n = {seeds}; the mean and its 95 % interval over seeds. Scored on
 {held_out} training images that are held out. {machine}; commit {commit}.
 
 *CAS*: accuracy of a CNN trained on {synthetic} synthetic images per class alone, in percent; for
