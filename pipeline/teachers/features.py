@@ -18,18 +18,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.semi_supervised import LabelSpreading
 
 from pipeline.data.images import Labels
-from pipeline.nn.hog import EPSILON, Rows, deslant, hog_features
-
-__all__ = [
-    "Rows",
-    "affinity",
-    "deslant",
-    "hog_features",
-    "normalize_mean_length",
-    "num_steps",
-    "principal_components",
-    "propagate_labels",
-]
+from pipeline.nn.hog import EPSILON, Rows
 
 
 def principal_components(rows: Rows, components: int) -> Rows:

@@ -29,6 +29,7 @@ from pipeline.data.images import UNLABELED, LabeledImages
 from pipeline.generators import GENERATORS
 from pipeline.generators.base import create
 from pipeline.generators.fit import fit
+from pipeline.nn.hog import hog_features
 from pipeline.report import figures
 from pipeline.runtime import bits
 from pipeline.runtime.bits import (
@@ -44,12 +45,7 @@ from pipeline.runtime.bits import (
 from pipeline.runtime.determinism import deterministic, refuse_other_bits, resolve_precision
 from pipeline.runtime.errors import MachineError
 from pipeline.teachers import TEACHERS
-from pipeline.teachers.features import (
-    affinity,
-    hog_features,
-    principal_components,
-    propagate_labels,
-)
+from pipeline.teachers.features import affinity, principal_components, propagate_labels
 from pipeline.trials.engine import Result, Task, TrialPlan, compute, create_task
 from pipeline.trials.grid import Replicate
 from pipeline.trials.layout import Artifact

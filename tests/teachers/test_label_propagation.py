@@ -14,17 +14,12 @@ from test_teachers import SECTIONS, Halves, brief, halves, taught
 
 from pipeline.data.images import BLACK, Images, ImageSpec, LabeledImages, flat
 from pipeline.nn.augment import AffineConfig
+from pipeline.nn.hog import deslant, hog_features
 from pipeline.runtime.determinism import deterministic
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import numpy_rng
 from pipeline.teachers import student as student_module
-from pipeline.teachers.features import (
-    affinity,
-    deslant,
-    hog_features,
-    principal_components,
-    propagate_labels,
-)
+from pipeline.teachers.features import affinity, principal_components, propagate_labels
 from pipeline.teachers.label_propagation import (
     LabelPropagation,
     LabelPropagationConfig,
