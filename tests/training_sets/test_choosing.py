@@ -137,12 +137,15 @@ def test_a_difference_by_chance_is_rarely_evidence() -> None:
     rng = np.random.default_rng(2)
     for count, per_group in ((4, 1), (10, 10)):
         groups = np.repeat(np.arange(count), per_group)
-        chosen = []
+        by_group, by_image = [], []
         for _ in range(300):
             shared = rng.normal(size=(5, count))[:, groups]
-            table = [*(shared + rng.normal(size=(5, len(groups))))]
-            chosen.append(best([np.zeros(len(groups)), *table], groups) > 0)
-        assert np.mean(chosen) < 0.1 + 3 * np.sqrt(0.1 * 0.9 / 300)
+            table = [np.zeros(len(groups)), *(shared + rng.normal(size=(5, len(groups))))]
+            by_group.append(best(table, groups) > 0)
+            by_image.append(best(table) > 0)
+        assert np.mean(by_group) < 0.1 + 3 * np.sqrt(0.1 * 0.9 / 300)
+        # As independent images, those of ten groups are evidence far too often.
+        assert (np.mean(by_image) > 0.4) == (per_group > 1)
 
 
 def test_confidence_alone_does_not_decide() -> None:

@@ -28,8 +28,8 @@ LARGE = 40 * 40  # pixels; generators of larger images get fewer steps
 NUM_TRANSFORMS, FOLD_TREES = 6, 40
 FOLDS, FOLD_STEPS = {2: 5, 3: 3}, {2: 200, 3: 120}
 
-# Core seconds on images of 32 x 32 pixels, with ten classes: of the size that gives the shipped
-# study the core seconds it took on an AMD EPYC. Slower processors take up to twice as long.
+# Core seconds on images of 32 x 32 pixels, with ten classes, on an AMD EPYC: rough, since they were
+# measured beside other work. Slower processors take up to twice as long.
 DCGAN_STEP, LGBM_ROW, LGBM_FIT = 0.1, 0.0022, 0.5
 CNN_STEP = {2: 0.013, 3: 0.029}  # by the number of convolutions
 TEACHER = 150.0  # of one replicate, with its cross-validation
