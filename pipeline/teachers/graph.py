@@ -16,10 +16,10 @@ from scipy import sparse
 from scipy.sparse.csgraph import laplacian
 
 from pipeline.data.images import Background, Images, LabeledImages, flat
-from pipeline.nn.hog import hog_features
+from pipeline.nn.hog import Rows, hog_features
 from pipeline.nn.temperature import apply_temperature
 from pipeline.teachers.calibration import Folds, HeldOut, temperature
-from pipeline.teachers.features import Rows, affinity, num_steps, principal_components
+from pipeline.teachers.features import affinity, num_steps, principal_components
 
 MAX_POOL = 5000  # images of the pool that take part in the choice of features
 MAX_FOLDS = 5  # of the hidden labels

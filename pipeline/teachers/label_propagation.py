@@ -25,6 +25,7 @@ from typing_extensions import override
 from pipeline.config.validation import Count
 from pipeline.data.images import UNLABELED, Images, ImageSpec, LabeledImages, Labels
 from pipeline.data.parts import Groups
+from pipeline.nn.hog import Rows
 from pipeline.runtime.seeds import derive_seed
 from pipeline.teachers.base import Teacher, TeacherConfig, in_batches
 from pipeline.teachers.calibration import (
@@ -35,7 +36,6 @@ from pipeline.teachers.calibration import (
     label_shares,
 )
 from pipeline.teachers.features import (
-    Rows,
     affinity,
     normalize_mean_length,
     principal_components,

@@ -30,6 +30,7 @@ from pipeline.nn.augment import AffineConfig, ElasticConfig, affine, shared_affi
 from pipeline.nn.averaging import follow, warm_decay
 from pipeline.nn.backend import forward, seeded, stream
 from pipeline.nn.background import relative
+from pipeline.nn.hog import Rows
 from pipeline.nn.optimizing import OneCycle, refuse_divergence
 from pipeline.nn.sampling import cumulative_weights
 from pipeline.nn.tensors import to_input
@@ -37,7 +38,6 @@ from pipeline.runtime.determinism import Precision, resolve_precision
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.seeds import derive_seed, numpy_rng
 from pipeline.teachers.base import ADVICE, in_batches
-from pipeline.teachers.features import Rows
 from pipeline.teachers.views import strong_view
 
 MIN_SIDE = 8
